@@ -1,0 +1,133 @@
+//! The two clocks of the program, and the only place that reads them.
+//!
+//! [`Mono`] drives every timeout; [`UnixMillis`] is only for what is stored or shown. Both are plain
+//! millisecond counts, so that traces can be read and a simulator can make them up.
+
+use std::fmt;
+use std::ops::{Add, AddAssign, Sub};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds of the monotonic clock since an arbitrary origin (the start of the process).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mono(pub u64);
+
+impl Mono {
+    /// The time from `earlier` to `self`; zero when `earlier` is in the future.
+    pub fn since(self, earlier: Mono) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// A moment that never comes.
+    pub const NEVER: Mono = Mono(u64::MAX);
+}
+
+impl Add<Duration> for Mono {
+    type Output = Mono;
+    fn add(self, by: Duration) -> Mono {
+        Mono(self.0.saturating_add(millis(by)))
+    }
+}
+
+impl AddAssign<Duration> for Mono {
+    fn add_assign(&mut self, by: Duration) {
+        *self = *self + by;
+    }
+}
+
+impl Sub<Duration> for Mono {
+    type Output = Mono;
+    /// Stops at the origin.
+    fn sub(self, by: Duration) -> Mono {
+        Mono(self.0.saturating_sub(millis(by)))
+    }
+}
+
+impl fmt::Display for Mono {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
+    }
+}
+
+/// Milliseconds since the Unix epoch, by the wall clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixMillis(pub u64);
+
+/// One reading of both clocks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// For timeouts.
+    pub mono: Mono,
+    /// For what is stored or shown.
+    pub unix: UnixMillis,
+}
+
+/// Reads the clocks of this machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    origin: Instant,
+}
+
+impl Clock {
+    /// A clock whose monotonic origin is one second before now, so that "never happened yet" can be
+    /// told from zero.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the clock"
+    )]
+    pub fn start() -> Clock {
+        let now = Instant::now();
+        Clock {
+            origin: now.checked_sub(Duration::from_secs(1)).unwrap_or(now),
+        }
+    }
+
+    /// Both clocks, now.
+    pub fn now(&self) -> Now {
+        Now {
+            mono: self.mono(),
+            unix: unix_now(),
+        }
+    }
+
+    /// The monotonic clock, now.
+    pub fn mono(&self) -> Mono {
+        Mono(millis(self.origin.elapsed()))
+    }
+
+    /// The `Instant` at which [`Clock::mono`] will read `at`; far in the future for [`Mono::NEVER`].
+    pub fn instant(&self, at: Mono) -> Instant {
+        const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+        self.origin + Duration::from_millis(at.0).min(FAR)
+    }
+}
+
+/// The wall clock, now.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads the clock"
+)]
+pub fn unix_now() -> UnixMillis {
+    UnixMillis(
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, millis),
+    )
+}
+
+/// Whole milliseconds of a duration, saturating.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_saturates() {
+        assert_eq!(Mono(5) - Duration::from_millis(9), Mono(0));
+        assert_eq!(Mono::NEVER + Duration::from_secs(1), Mono::NEVER);
+        assert_eq!(Mono(5).since(Mono(9)), Duration::ZERO);
+        assert_eq!(Mono(61_007).to_string(), "61.007");
+    }
+}

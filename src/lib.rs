@@ -1,0 +1,8 @@
+//! High availability for Redis-protocol data servers: a drop-in sentinel, and a data server beside it.
+//!
+//! See ARCHITECTURE.md for the map. The modules below are in reading order.
+
+pub mod clock;
+pub mod ids;
+pub mod resp;
+pub mod sentinel;

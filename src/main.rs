@@ -1,0 +1,3 @@
+//! The `sentinel` binary: a thin shell around the library.
+
+fn main() {}

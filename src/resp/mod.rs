@@ -1,0 +1,9 @@
+//! RESP2 and RESP3: values, encoding, decoding and their limits. No sockets here.
+
+mod decode;
+mod encode;
+mod value;
+
+pub use decode::{Limits, ProtocolError, decode_request, decode_value, split_words};
+pub use encode::{encode_request, encode_value};
+pub use value::{Protocol, Value};

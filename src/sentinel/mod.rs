@@ -1,0 +1,3 @@
+//! The sentinel daemon: a pure decision core and the shell around it.
+
+pub mod core;
