@@ -13,7 +13,7 @@ pub use addr::Addr;
 pub use durable::{Durable, DurableMaster, DurablePeer};
 pub use event::{Event, EventKind, Level};
 pub use io::{
-    Credentials, DownReason, Input, LinkId, LinkKind, Operator, Output, ReplyTo, Request, Seq,
-    SetOption,
+    Credentials, DownReason, HELLO_CHANNEL, Input, LinkId, LinkKind, Operator, Output, ReplyTo,
+    Request, Seq, SetOption,
 };
 pub use settings::{Globals, MasterSettings, Tuning};

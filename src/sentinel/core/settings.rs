@@ -61,10 +61,6 @@ impl MasterSettings {
 
 /// The settings of the whole sentinel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "three independent directives of the original"
-)]
 pub struct Globals {
     /// `resolve-hostnames`: host names are accepted.
     pub resolve_hostnames: bool,
