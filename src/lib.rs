@@ -4,5 +4,6 @@
 
 pub mod clock;
 pub mod ids;
+pub mod net;
 pub mod resp;
 pub mod sentinel;
