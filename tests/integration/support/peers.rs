@@ -1,0 +1,97 @@
+//! Where the programs are: our own binary, and the real ones that `tests/run` unpacked.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Whose program plays a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// redis-server or redis-sentinel 7.0.
+    Real,
+    /// The binary of this package.
+    Ours,
+}
+
+impl Kind {
+    /// The command that starts a data server with the configuration file `config`.
+    pub(crate) fn server(self, config: &Path) -> Command {
+        match self {
+            Kind::Real => real("redis-server", "redis-server", config),
+            Kind::Ours => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_sentinel"));
+                command.arg("server").arg(config);
+                command
+            }
+        }
+    }
+
+    /// The command that starts a sentinel with the configuration file `config`.
+    pub(crate) fn sentinel(self, config: &Path) -> Command {
+        match self {
+            Kind::Real => real("redis-sentinel", "redis-sentinel", config),
+            Kind::Ours => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_sentinel"));
+                command.arg(config);
+                command
+            }
+        }
+    }
+}
+
+fn real(program: &str, package: &str, config: &Path) -> Command {
+    let mut command = peer(program, package);
+    command.arg(config);
+    command
+}
+
+/// `redis-cli` of the unpacked packages.
+pub(crate) fn redis_cli() -> Command {
+    peer("redis-cli", "redis-tools")
+}
+
+fn peer(program: &str, package: &str) -> Command {
+    let path = need(&format!("root/usr/bin/{program}"), package);
+    let mut command = Command::new(path);
+    command.env("LD_LIBRARY_PATH", folder().join("lib"));
+    command
+}
+
+/// The Python with redis-py.
+pub(crate) fn redis_py() -> Command {
+    Command::new(need(
+        "python/bin/python",
+        "python3-venv, with redis from PyPI",
+    ))
+}
+
+/// Node.js running `script`, with ioredis in its module path.
+pub(crate) fn ioredis_script(script: &str) -> Command {
+    need("npm/node_modules/ioredis/package.json", "npm, with ioredis");
+    let mut command = Command::new("node");
+    command
+        .env("NODE_PATH", folder().join("npm/node_modules"))
+        .args(["-e", script]);
+    command
+}
+
+/// `target/peers`, unless `SENTINEL_PEERS` names another folder.
+fn folder() -> PathBuf {
+    std::env::var_os("SENTINEL_PEERS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers"),
+        PathBuf::from,
+    )
+}
+
+/// The path of `file` in the peers' folder.
+///
+/// # Panics
+/// When it is not there: a test that needs a real peer must not pass without it.
+fn need(file: &str, package: &str) -> PathBuf {
+    let path = folder().join(file);
+    assert!(
+        path.exists(),
+        "{} is missing (package: {package}); `tests/run --peers` fetches it",
+        path.display()
+    );
+    path
+}
