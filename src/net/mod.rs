@@ -1,5 +1,18 @@
 //! Everything between the operating system and the rest: sockets, TLS, look-ups, the log, supervision.
 
+mod dns;
+mod listen;
+mod log;
 mod stream;
+mod supervise;
+mod tls;
 
+pub use dns::{Lookup, Resolver, look_up_now};
+pub use listen::{Accepted, ListenError, ListenOptions, Listeners, Serving};
+pub use log::{Log, LogFormat, LogLevel, LogOptions, Role, local_time};
 pub use stream::{Peer, Stream, TlsStream};
+pub use supervise::{
+    FileLimit, PidFile, Signal, Signals, Supervised, close_inherited_descriptors, daemonize,
+    raise_file_limit,
+};
+pub use tls::{AuthClients, Established, Handshake, Tls, TlsError, TlsOptions};

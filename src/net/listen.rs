@@ -1,0 +1,454 @@
+//! Listening sockets: TCP, TLS over TCP, and a unix socket.
+
+use std::fs;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::task::JoinHandle;
+
+use super::stream::{Peer, Stream};
+use super::tls::Tls;
+
+/// After an accept failed for want of descriptors or memory, this long until the next try.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where to listen.
+#[derive(Clone, Debug)]
+pub struct ListenOptions {
+    /// `bind`: IP addresses or host names, `*` for all of IPv4, `::*` for all of IPv6. One that starts
+    /// with `-` may be missing on this machine.
+    pub bind: Vec<String>,
+    /// `port`; 0: none.
+    pub port: u16,
+    /// `tls-port`; 0: none.
+    pub tls_port: u16,
+    /// `tcp-backlog`: connections that the kernel completes ahead of us. The kernel caps it too.
+    pub backlog: u32,
+    /// `unixsocket`
+    pub unix_socket: Option<PathBuf>,
+    /// `unixsocketperm`, for example `0o700`.
+    pub unix_socket_mode: Option<u32>,
+    /// `tcp-keepalive`: idle time before the kernel probes a client; zero: never.
+    pub keepalive: Duration,
+}
+
+impl Default for ListenOptions {
+    fn default() -> ListenOptions {
+        ListenOptions {
+            bind: vec!["*".to_owned(), "-::*".to_owned()],
+            port: 0,
+            tls_port: 0,
+            backlog: 511,
+            unix_socket: None,
+            unix_socket_mode: None,
+            keepalive: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Why we cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// An address.
+    #[error("cannot listen on {addr} port {port}: {error}")]
+    Tcp {
+        /// As configured.
+        addr: String,
+        /// The port.
+        port: u16,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// The unix socket.
+    #[error("cannot listen on the unix socket {path}: {error}")]
+    Unix {
+        /// Its path.
+        path: PathBuf,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// Nothing to listen on.
+    #[error(
+        "nothing to listen on: port and tls-port are 0 and there is no unixsocket, or no bind address exists here"
+    )]
+    Nowhere,
+}
+
+/// A new connection. With TLS, its handshake is over.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The connection.
+    pub stream: Stream,
+    /// The other end.
+    pub peer: Peer,
+    /// Our end.
+    pub local: Peer,
+}
+
+/// Bound and listening sockets that nobody accepts from yet: clients that connect wait in the backlog.
+#[derive(Debug)]
+pub struct Listeners {
+    tcp: Vec<(TcpListener, Carrier)>,
+    unix: Option<(UnixListener, PathBuf)>,
+    keepalive: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carrier {
+    Plain,
+    Tls,
+}
+
+impl Listeners {
+    /// Binds everything that `options` name. Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// A socket cannot be made, bound or listened on, unless its address is optional or of a family
+    /// that this machine lacks; or there is nothing to listen on.
+    pub fn bind(options: &ListenOptions) -> Result<Listeners, ListenError> {
+        let mut tcp = Vec::new();
+        for (port, carrier) in [
+            (options.port, Carrier::Plain),
+            (options.tls_port, Carrier::Tls),
+        ] {
+            if port != 0 {
+                for listener in bind_port(options, port)? {
+                    tcp.push((listener, carrier));
+                }
+            }
+        }
+        let unix = match &options.unix_socket {
+            Some(path) => {
+                let listener = bind_unix(path, options.unix_socket_mode).map_err(|error| {
+                    ListenError::Unix {
+                        path: path.clone(),
+                        error,
+                    }
+                })?;
+                Some((listener, path.clone()))
+            }
+            None => None,
+        };
+        if tcp.is_empty() && unix.is_none() {
+            return Err(ListenError::Nowhere);
+        }
+        Ok(Listeners {
+            tcp,
+            unix,
+            keepalive: options.keepalive,
+        })
+    }
+
+    /// The TCP addresses that are listened on, TLS included.
+    pub fn tcp_addrs(&self) -> Vec<SocketAddr> {
+        let addrs = self.tcp.iter().map(|(listener, _)| listener.local_addr());
+        addrs.filter_map(Result::ok).collect()
+    }
+
+    /// Starts to accept, on tasks of the current `LocalSet`; `on_accept` is called for each
+    /// connection. Without `tls`, what comes in on a TLS port is closed at once.
+    pub fn serve(self, tls: Option<Rc<Tls>>, on_accept: Rc<dyn Fn(Accepted)>) -> Serving {
+        let mut tasks = Vec::new();
+        for (listener, carrier) in self.tcp {
+            let on_accept = Rc::clone(&on_accept);
+            let tls = tls.clone();
+            let keepalive = self.keepalive;
+            tasks.push(tokio::task::spawn_local(async move {
+                loop {
+                    let (tcp, peer) = match listener.accept().await {
+                        Ok(accepted) => accepted,
+                        Err(error) => {
+                            pause_after(&error).await;
+                            continue;
+                        }
+                    };
+                    prepare(&tcp, keepalive);
+                    match (carrier, &tls) {
+                        (Carrier::Plain, _) => {
+                            let local = local_of(&tcp, peer);
+                            on_accept(Accepted {
+                                stream: Stream::Tcp(tcp),
+                                peer: Peer::Tcp(peer),
+                                local,
+                            });
+                        }
+                        (Carrier::Tls, Some(tls)) => {
+                            accept_tls(Rc::clone(tls), tcp, peer, Rc::clone(&on_accept)).await;
+                        }
+                        (Carrier::Tls, None) => drop(tcp),
+                    }
+                }
+            }));
+        }
+        let mut unix_path = None;
+        if let Some((listener, path)) = self.unix {
+            unix_path = Some(path.clone());
+            tasks.push(tokio::task::spawn_local(accept_unix(
+                listener, path, on_accept,
+            )));
+        }
+        Serving { tasks, unix_path }
+    }
+}
+
+/// The accepting tasks. Dropping it stops them, closes the sockets and removes the unix socket's file.
+#[derive(Debug)]
+pub struct Serving {
+    tasks: Vec<JoinHandle<()>>,
+    unix_path: Option<PathBuf>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        if let Some(path) = &self.unix_path {
+            // Nobody is left to hear about a failure, and the next start removes it as well.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Hands the handshake to the handshake threads; waits only while their queue is full, which leaves
+/// further connections in the kernel's backlog.
+async fn accept_tls(
+    tls: Rc<Tls>,
+    tcp: TcpStream,
+    peer: SocketAddr,
+    on_accept: Rc<dyn Fn(Accepted)>,
+) {
+    let local = local_of(&tcp, peer);
+    let handshake = match tls.accept(tcp).await {
+        Ok(handshake) => handshake,
+        Err(error) => {
+            tracing::debug!("Error accepting a TLS connection from {peer}: {error}");
+            return;
+        }
+    };
+    tokio::task::spawn_local(async move {
+        match handshake.finish().await {
+            Ok(stream) => on_accept(Accepted {
+                stream: Stream::Tls(Box::new(stream)),
+                peer: Peer::Tcp(peer),
+                local,
+            }),
+            Err(error) => {
+                tracing::debug!("Error accepting a TLS connection from {peer}: {error}");
+            }
+        }
+    });
+}
+
+async fn accept_unix(listener: UnixListener, path: PathBuf, on_accept: Rc<dyn Fn(Accepted)>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => on_accept(Accepted {
+                stream: Stream::Unix(stream),
+                peer: Peer::Unix(path.clone()),
+                local: Peer::Unix(path.clone()),
+            }),
+            Err(error) => pause_after(&error).await,
+        }
+    }
+}
+
+/// A connection that ended before we took it costs nothing; anything else (descriptors, memory) would
+/// fail again at once, so it waits.
+async fn pause_after(error: &io::Error) {
+    if error.kind() == io::ErrorKind::ConnectionAborted {
+        return;
+    }
+    tracing::warn!("Error accepting a client connection: {error}");
+    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+fn local_of(tcp: &TcpStream, peer: SocketAddr) -> Peer {
+    Peer::Tcp(tcp.local_addr().unwrap_or(peer))
+}
+
+/// Socket options of a client. Failures only mean that the connection is already gone.
+fn prepare(tcp: &TcpStream, keepalive: Duration) {
+    let _ = tcp.set_nodelay(true);
+    let _ = set_keepalive(SockRef::from(tcp), keepalive);
+}
+
+/// Keepalive as Redis sets it: probes after `idle`, then three, a third of `idle` apart.
+pub(crate) fn set_keepalive(socket: SockRef<'_>, idle: Duration) -> io::Result<()> {
+    if idle.is_zero() {
+        return Ok(());
+    }
+    let probes = TcpKeepalive::new()
+        .with_time(idle)
+        .with_interval((idle / 3).max(Duration::from_secs(1)))
+        .with_retries(3);
+    socket.set_tcp_keepalive(&probes)
+}
+
+fn bind_port(options: &ListenOptions, port: u16) -> Result<Vec<TcpListener>, ListenError> {
+    let mut listeners = Vec::new();
+    for configured in &options.bind {
+        let optional = configured.starts_with('-');
+        let name = configured.strip_prefix('-').unwrap_or(configured);
+        let bound = resolve_bind(name, port).and_then(|addr| bind_tcp(addr, options.backlog));
+        match bound {
+            Ok(listener) => listeners.push(listener),
+            Err(error) if is_missing_family(&error) => {}
+            Err(error) if optional && error.kind() == io::ErrorKind::AddrNotAvailable => {}
+            Err(error) => {
+                return Err(ListenError::Tcp {
+                    addr: name.to_owned(),
+                    port,
+                    error,
+                });
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+/// Errors that mean "this machine does not speak that protocol"; redis-server passes over them too.
+fn is_missing_family(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let missing = [
+        Errno::NOPROTOOPT,
+        Errno::PROTONOSUPPORT,
+        Errno::SOCKTNOSUPPORT,
+        Errno::PFNOSUPPORT,
+        Errno::AFNOSUPPORT,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| missing.contains(&errno))
+}
+
+fn resolve_bind(name: &str, port: u16) -> io::Result<SocketAddr> {
+    let ip = match name {
+        "*" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        "::*" => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        _ => {
+            let mut addrs = (name, port).to_socket_addrs()?;
+            let found = addrs.next();
+            return found.ok_or_else(|| io::Error::other("the name has no address"));
+        }
+    };
+    Ok(SocketAddr::new(ip, port))
+}
+
+fn bind_tcp(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(addr),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&addr.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    TcpListener::from_std(socket.into())
+}
+
+fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
+    // What a killed predecessor left behind; anything but a socket is not ours to remove.
+    if fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
+        fs::remove_file(path)?;
+    }
+    let listener = UnixListener::bind(path)?;
+    if let Some(mode) = mode {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    fn free_port() -> u16 {
+        let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        probe.local_addr().unwrap().port()
+    }
+
+    fn on_loop(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, test);
+    }
+
+    #[test]
+    fn tcp_and_unix_clients_are_accepted() {
+        on_loop(async {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("s.sock");
+            let options = ListenOptions {
+                bind: vec!["127.0.0.1".into(), "-192.0.2.77".into()],
+                port: free_port(),
+                unix_socket: Some(path.clone()),
+                unix_socket_mode: Some(0o700),
+                ..ListenOptions::default()
+            };
+            let listeners = Listeners::bind(&options).unwrap();
+            assert_eq!(listeners.tcp_addrs().len(), 1);
+            let seen = Rc::new(RefCell::new(Vec::new()));
+            let log = Rc::clone(&seen);
+            let serving = listeners.serve(
+                None,
+                Rc::new(move |mut accepted: Accepted| {
+                    log.borrow_mut().push(accepted.peer.clone());
+                    tokio::task::spawn_local(async move {
+                        accepted.stream.write_all(b"hi").await.unwrap();
+                    });
+                }),
+            );
+            let mut text = String::new();
+            let mut tcp = TcpStream::connect(("127.0.0.1", options.port))
+                .await
+                .unwrap();
+            tcp.read_to_string(&mut text).await.unwrap();
+            let mut unix = tokio::net::UnixStream::connect(&path).await.unwrap();
+            unix.read_to_string(&mut text).await.unwrap();
+            assert_eq!(text, "hihi");
+            assert_eq!(
+                *seen.borrow(),
+                [
+                    Peer::Tcp(tcp.local_addr().unwrap()),
+                    Peer::Unix(path.clone())
+                ]
+            );
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700);
+            drop(serving);
+            assert!(!path.exists());
+        });
+    }
+
+    #[test]
+    fn a_busy_or_foreign_address_is_named() {
+        on_loop(async {
+            let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = taken.local_addr().unwrap().port();
+            let check = |bind: &str, port| {
+                let options = ListenOptions {
+                    bind: vec![bind.to_owned()],
+                    port,
+                    ..ListenOptions::default()
+                };
+                Listeners::bind(&options).unwrap_err().to_string()
+            };
+            assert!(check("127.0.0.1", port).contains(&format!("127.0.0.1 port {port}")));
+            assert!(check("192.0.2.77", port).contains("192.0.2.77"));
+            assert!(check("-192.0.2.77", port).contains("nothing to listen on"));
+            assert!(check("127.0.0.1", 0).contains("nothing to listen on"));
+        });
+    }
+}
