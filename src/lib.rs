@@ -3,6 +3,7 @@
 //! See ARCHITECTURE.md for the map. The modules below are in reading order.
 
 pub mod clock;
+pub mod config;
 pub mod ids;
 pub mod net;
 pub mod resp;

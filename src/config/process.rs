@@ -1,0 +1,821 @@
+//! What a process of either program is told about itself: where it listens, logs and lives, who may come
+//! in. Shared by `sentinel FILE` and `sentinel server FILE`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::at;
+use super::directive::{Directive, Form, When};
+use super::errors::Refusal;
+use super::forms::{
+    Choice, FileMode, Folder, Memory, Number, OptionalPath, OptionalText, Seconds, Text, Words,
+    YesNo, parse_memory, show_memory,
+};
+
+/// The settings. `Default` is redis-server's; a sentinel starts from [`Process::of_sentinel`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// `port`: TCP; 0: none. Default 6379, a sentinel's 26379.
+    pub port: u16,
+    /// `bind`: addresses to listen on. One that begins with `-` may be unavailable; `*` is every IPv4
+    /// address, `::*` every IPv6 one. None: no TCP at all. Default `* -::*`.
+    pub bind: Vec<String>,
+    /// `bind-source-addr`: from where outgoing connections are made.
+    pub bind_source_addr: Option<Arc<str>>,
+    /// `tcp-backlog`. Default 511.
+    pub tcp_backlog: u32,
+    /// `tcp-keepalive`; zero: off. Default 300 s.
+    pub tcp_keepalive: Duration,
+    /// `unixsocket`.
+    pub unixsocket: Option<PathBuf>,
+    /// `unixsocketperm`; 0: as the umask has it.
+    pub unixsocketperm: u32,
+    /// `protected-mode`: without a password and without `bind`, only loopback may come in. Default yes,
+    /// a sentinel's no.
+    pub protected_mode: bool,
+    /// `maxclients`. Default 10000.
+    pub maxclients: u32,
+    /// `timeout` of an idle client; zero: none, the default.
+    pub timeout: Duration,
+    /// The `tls-…` directives.
+    pub tls: Tls,
+    /// `dir`: where the process works. Relative to where it was started.
+    pub dir: PathBuf,
+    /// `logfile`; `None`: standard output.
+    pub logfile: Option<PathBuf>,
+    /// `loglevel`. Default notice.
+    pub loglevel: LogLevel,
+    /// `log-format` (ours). Default text.
+    pub log_format: LogFormat,
+    /// The `syslog-…` directives.
+    pub syslog: Syslog,
+    /// `daemonize`.
+    pub daemonize: bool,
+    /// `supervised`. Default no.
+    pub supervised: Supervised,
+    /// `pidfile`; `None`: none, or `/var/run/redis.pid` with `daemonize`.
+    pub pidfile: Option<PathBuf>,
+    /// `requirepass` of the default user.
+    pub requirepass: Option<Arc<str>>,
+    /// `user` lines, each the whole line: `user default on nopass ~* &* +@all`.
+    pub users: Vec<String>,
+    /// `aclfile`.
+    pub aclfile: Option<PathBuf>,
+    /// `acllog-max-len`. Default 128.
+    pub acllog_max_len: u32,
+    /// `acl-pubsub-default`: whether new users may use every channel. Default resetchannels.
+    pub acl_pubsub_default: AclPubsub,
+    /// `rename-command` lines: the command and its new name; an empty one removes the command.
+    pub rename_commands: Vec<(String, String)>,
+    /// `enable-protected-configs`. Default no.
+    pub enable_protected_configs: Allow,
+    /// `enable-debug-command`. Default no.
+    pub enable_debug_command: Allow,
+    /// `client-output-buffer-limit`.
+    pub output_limits: OutputLimits,
+    /// `client-query-buffer-limit`, bytes. Default 1 GiB.
+    pub query_buffer_limit: u64,
+    /// `proto-max-bulk-len`, bytes. Default 512 MiB.
+    pub proto_max_bulk_len: u64,
+    /// `state-file` (ours, sentinels only): where learned state goes instead of the configuration.
+    pub state_file: Option<PathBuf>,
+}
+
+impl Default for Process {
+    fn default() -> Process {
+        Process {
+            port: 6379,
+            bind: vec!["*".to_owned(), "-::*".to_owned()],
+            bind_source_addr: None,
+            tcp_backlog: 511,
+            tcp_keepalive: Duration::from_secs(300),
+            unixsocket: None,
+            unixsocketperm: 0,
+            protected_mode: true,
+            maxclients: 10_000,
+            timeout: Duration::ZERO,
+            tls: Tls::default(),
+            dir: PathBuf::from("."),
+            logfile: None,
+            loglevel: LogLevel::Notice,
+            log_format: LogFormat::Text,
+            syslog: Syslog::default(),
+            daemonize: false,
+            supervised: Supervised::No,
+            pidfile: None,
+            requirepass: None,
+            users: Vec::new(),
+            aclfile: None,
+            acllog_max_len: 128,
+            acl_pubsub_default: AclPubsub::ResetChannels,
+            rename_commands: Vec::new(),
+            enable_protected_configs: Allow::No,
+            enable_debug_command: Allow::No,
+            output_limits: OutputLimits::default(),
+            query_buffer_limit: 1 << 30,
+            proto_max_bulk_len: 512 << 20,
+            state_file: None,
+        }
+    }
+}
+
+impl Process {
+    /// The defaults of a sentinel.
+    pub fn of_sentinel() -> Process {
+        Process {
+            port: 26379,
+            protected_mode: false,
+            ..Process::default()
+        }
+    }
+
+    /// The port that others are told to connect to: `tls-port` where our own links use TLS, else `port`.
+    pub fn announced_port(&self) -> u16 {
+        if self.tls.replication && self.tls.port != 0 {
+            self.tls.port
+        } else {
+            self.port
+        }
+    }
+}
+
+/// The `tls-…` directives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a directive that says yes or no"
+)]
+pub struct Tls {
+    /// `tls-port`; 0: none, the default.
+    pub port: u16,
+    /// `tls-cert-file`, PEM.
+    pub cert_file: Option<PathBuf>,
+    /// `tls-key-file`, PEM.
+    pub key_file: Option<PathBuf>,
+    /// `tls-key-file-pass`.
+    pub key_file_pass: Option<Arc<str>>,
+    /// `tls-client-cert-file`: ours for outgoing links; unset: `tls-cert-file`.
+    pub client_cert_file: Option<PathBuf>,
+    /// `tls-client-key-file`.
+    pub client_key_file: Option<PathBuf>,
+    /// `tls-client-key-file-pass`.
+    pub client_key_file_pass: Option<Arc<str>>,
+    /// `tls-dh-params-file`. Read and ignored: finite-field key exchange is not offered.
+    pub dh_params_file: Option<PathBuf>,
+    /// `tls-ca-cert-file`: whom we trust.
+    pub ca_cert_file: Option<PathBuf>,
+    /// `tls-ca-cert-dir`.
+    pub ca_cert_dir: Option<PathBuf>,
+    /// `tls-auth-clients`. Default yes.
+    pub auth_clients: TlsAuth,
+    /// `tls-replication`: outgoing links use TLS.
+    pub replication: bool,
+    /// `tls-cluster`. Without effect.
+    pub cluster: bool,
+    /// `tls-protocols`, space-separated; empty: all that are safe.
+    pub protocols: String,
+    /// `tls-ciphers` for TLS 1.2; empty: all that are safe.
+    pub ciphers: String,
+    /// `tls-ciphersuites` for TLS 1.3; empty: all.
+    pub ciphersuites: String,
+    /// `tls-prefer-server-ciphers`.
+    pub prefer_server_ciphers: bool,
+    /// `tls-session-caching`. Default yes.
+    pub session_caching: bool,
+    /// `tls-session-cache-size`; 0: no limit. Default 20480.
+    pub session_cache_size: u32,
+    /// `tls-session-cache-timeout`. Default 300 s.
+    pub session_cache_timeout: Duration,
+}
+
+impl Default for Tls {
+    fn default() -> Tls {
+        Tls {
+            port: 0,
+            cert_file: None,
+            key_file: None,
+            key_file_pass: None,
+            client_cert_file: None,
+            client_key_file: None,
+            client_key_file_pass: None,
+            dh_params_file: None,
+            ca_cert_file: None,
+            ca_cert_dir: None,
+            auth_clients: TlsAuth::Yes,
+            replication: false,
+            cluster: false,
+            protocols: String::new(),
+            ciphers: String::new(),
+            ciphersuites: String::new(),
+            prefer_server_ciphers: false,
+            session_caching: true,
+            session_cache_size: 20_480,
+            session_cache_timeout: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Whether clients must show a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsAuth {
+    /// They must.
+    Yes,
+    /// They are not asked.
+    No,
+    /// They may; a bad one is refused.
+    Optional,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Everything.
+    Debug,
+    /// Much.
+    Verbose,
+    /// What an operator wants to know.
+    Notice,
+    /// What an operator must know.
+    Warning,
+    /// Nothing (Valkey and later Redis).
+    Nothing,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// As redis-server writes them.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The `syslog-…` directives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Syslog {
+    /// `syslog-enabled`.
+    pub enabled: bool,
+    /// `syslog-ident`. Default redis.
+    pub ident: String,
+    /// `syslog-facility`. Default local0.
+    pub facility: Facility,
+}
+
+impl Default for Syslog {
+    fn default() -> Syslog {
+        Syslog {
+            enabled: false,
+            ident: "redis".to_owned(),
+            facility: Facility::Local(0),
+        }
+    }
+}
+
+/// A syslog facility.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Facility {
+    /// `user`
+    User,
+    /// `local0` to `local7`
+    Local(u8),
+}
+
+/// Who is told that the process is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Supervised {
+    /// Nobody.
+    No,
+    /// upstart, by SIGSTOP.
+    Upstart,
+    /// systemd, over `NOTIFY_SOCKET`.
+    Systemd,
+    /// Whichever the environment shows.
+    Auto,
+}
+
+/// Who may use something dangerous.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allow {
+    /// Nobody.
+    No,
+    /// Everybody.
+    Yes,
+    /// Connections from this host.
+    Local,
+}
+
+/// The channels of a user that names none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AclPubsub {
+    /// None.
+    ResetChannels,
+    /// All.
+    AllChannels,
+}
+
+/// How much unread output one client of a class may pile up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLimit {
+    /// Beyond this the connection is closed at once. Bytes; 0: no limit.
+    pub hard: u64,
+    /// Beyond this it is closed after [`OutputLimit::soft_for`]. Bytes; 0: no limit.
+    pub soft: u64,
+    /// How long [`OutputLimit::soft`] may be exceeded.
+    pub soft_for: Duration,
+}
+
+/// `client-output-buffer-limit`, by class of client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLimits {
+    /// Ordinary clients. Default: none.
+    pub normal: OutputLimit,
+    /// Replicas. Default 256 MiB, 64 MiB for 60 s.
+    pub replica: OutputLimit,
+    /// Subscribers. Default 32 MiB, 8 MiB for 60 s.
+    pub pubsub: OutputLimit,
+}
+
+impl Default for OutputLimits {
+    fn default() -> OutputLimits {
+        let limit = |hard, soft, secs| OutputLimit {
+            hard,
+            soft,
+            soft_for: Duration::from_secs(secs),
+        };
+        OutputLimits {
+            normal: limit(0, 0, 0),
+            replica: limit(256 << 20, 64 << 20, 60),
+            pubsub: limit(32 << 20, 8 << 20, 60),
+        }
+    }
+}
+
+/// `client-output-buffer-limit CLASS HARD SOFT SECONDS …`: several on one line, and several lines.
+pub struct OutputLimitsForm;
+
+impl OutputLimitsForm {
+    fn groups(value: &OutputLimits) -> [(&'static str, OutputLimit); 3] {
+        [
+            ("normal", value.normal),
+            ("slave", value.replica),
+            ("pubsub", value.pubsub),
+        ]
+    }
+}
+
+impl Form for OutputLimitsForm {
+    type Value = OutputLimits;
+
+    fn arity(&self) -> (usize, usize) {
+        (0, usize::MAX)
+    }
+
+    fn parse(&self, words: &[&str], _: When, value: &mut OutputLimits) -> Result<(), Refusal> {
+        if words.is_empty() || !words.len().is_multiple_of(4) {
+            return Err(Refusal::new(
+                "Wrong number of arguments in buffer limit configuration.",
+            ));
+        }
+        for group in words.chunks_exact(4) {
+            let limit = match group[0].to_ascii_lowercase().as_str() {
+                "normal" => &mut value.normal,
+                "slave" | "replica" => &mut value.replica,
+                "pubsub" => &mut value.pubsub,
+                _ => {
+                    return Err(Refusal::new(
+                        "Invalid client class specified in buffer limit configuration.",
+                    ));
+                }
+            };
+            let parsed = (|| {
+                let seconds: i32 = super::forms::parse_integer(group[3])?;
+                Some(OutputLimit {
+                    hard: parse_memory(group[1])?,
+                    soft: parse_memory(group[2])?,
+                    soft_for: Duration::from_secs(u64::try_from(seconds).ok()?),
+                })
+            })();
+            *limit = parsed.ok_or_else(|| {
+                Refusal::new(
+                    "Error in hard, soft or soft_seconds setting in buffer limit configuration.",
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    fn show(&self, value: &OutputLimits) -> String {
+        let shown = OutputLimitsForm::groups(value).map(|(class, limit)| {
+            let OutputLimit {
+                hard,
+                soft,
+                soft_for,
+            } = limit;
+            format!("{class} {hard} {soft} {}", soft_for.as_secs())
+        });
+        shown.join(" ")
+    }
+
+    fn lines(&self, value: &OutputLimits) -> Vec<Vec<String>> {
+        let lines = OutputLimitsForm::groups(value).map(|(class, limit)| {
+            let class = if class == "slave" { "replica" } else { class };
+            vec![
+                class.to_owned(),
+                show_memory(limit.hard),
+                show_memory(limit.soft),
+                limit.soft_for.as_secs().to_string(),
+            ]
+        });
+        lines.to_vec()
+    }
+
+    fn expected(&self) -> String {
+        "normal|replica|pubsub HARD SOFT SECONDS, such as pubsub 32mb 8mb 60".to_owned()
+    }
+}
+
+/// `user` lines, kept whole: the ACL engine reads them.
+struct UserLines;
+
+impl Form for UserLines {
+    type Value = Vec<String>;
+
+    fn arity(&self) -> (usize, usize) {
+        (1, usize::MAX)
+    }
+
+    fn parse(&self, words: &[&str], _: When, value: &mut Vec<String>) -> Result<(), Refusal> {
+        value.push(super::lex::join(
+            std::iter::once("user").chain(words.iter().copied()),
+        ));
+        Ok(())
+    }
+
+    fn show(&self, value: &Vec<String>) -> String {
+        value.join("\n")
+    }
+
+    fn lines(&self, value: &Vec<String>) -> Vec<Vec<String>> {
+        let words = |line: &String| {
+            let words = super::lex::words(line.as_bytes()).ok().flatten();
+            words.map(|words| words[1..].to_vec())
+        };
+        value.iter().filter_map(words).collect()
+    }
+
+    fn expected(&self) -> String {
+        "NAME RULE…, such as alice on >secret ~* &* +@all".to_owned()
+    }
+}
+
+/// `rename-command OLD NEW`, any number of lines.
+struct RenameLines;
+
+impl Form for RenameLines {
+    type Value = Vec<(String, String)>;
+
+    fn arity(&self) -> (usize, usize) {
+        (2, 2)
+    }
+
+    fn parse(&self, words: &[&str], _: When, value: &mut Self::Value) -> Result<(), Refusal> {
+        value.push((words[0].to_owned(), words[1].to_owned()));
+        Ok(())
+    }
+
+    fn show(&self, value: &Self::Value) -> String {
+        let lines: Vec<String> = value.iter().map(|(a, b)| format!("{a} {b}")).collect();
+        lines.join("\n")
+    }
+
+    fn lines(&self, value: &Self::Value) -> Vec<Vec<String>> {
+        let words = |(old, new): &(String, String)| vec![old.clone(), new.clone()];
+        value.iter().map(words).collect()
+    }
+
+    fn expected(&self) -> String {
+        "COMMAND NEW-NAME, or \"\" to remove the command".to_owned()
+    }
+}
+
+const ALLOW: &[(&str, Allow)] = &[
+    ("no", Allow::No),
+    ("yes", Allow::Yes),
+    ("local", Allow::Local),
+];
+
+/// The definitions, for [`super::Table::new`].
+pub fn process_directives() -> Vec<Directive<Process>> {
+    let mut all = network();
+    all.extend(tls());
+    all.extend(process());
+    all.extend(access());
+    all
+}
+
+fn network() -> Vec<Directive<Process>> {
+    type D = Directive<Process>;
+    const ADDRESSES_MAX: usize = 16;
+    let addresses = Words {
+        most: ADDRESSES_MAX,
+        expected: "address, * or ::*, with a leading - where it may be missing",
+    };
+    let megabyte_at_least = Memory::at_most(u64::MAX);
+    vec![
+        D::at_run_time(
+            "port",
+            Number::between(0, u16::MAX),
+            at!(port),
+            "TCP port to listen on, 0 for none",
+        ),
+        D::at_run_time("bind", addresses, at!(bind), "addresses to listen on"),
+        D::at_run_time(
+            "bind-source-addr",
+            OptionalText,
+            at!(bind_source_addr),
+            "address from which connections are made",
+        ),
+        D::at_start(
+            "tcp-backlog",
+            Number::between(0, i32::MAX),
+            at!(tcp_backlog),
+            "connections that wait to be accepted",
+        ),
+        D::at_run_time(
+            "tcp-keepalive",
+            Seconds::between(0, i32::MAX),
+            at!(tcp_keepalive),
+            "time between probes of an idle connection, 0 for none",
+        ),
+        D::at_start(
+            "unixsocket",
+            OptionalPath,
+            at!(unixsocket),
+            "socket to listen on",
+        ),
+        D::at_start(
+            "unixsocketperm",
+            FileMode,
+            at!(unixsocketperm),
+            "mode of that socket",
+        ),
+        D::at_run_time(
+            "protected-mode",
+            YesNo,
+            at!(protected_mode),
+            "only loopback may connect while there is no password",
+        ),
+        D::at_run_time(
+            "maxclients",
+            Number::between(1, u32::MAX),
+            at!(maxclients),
+            "most clients at a time",
+        ),
+        D::at_run_time(
+            "timeout",
+            Seconds::between(0, i32::MAX),
+            at!(timeout),
+            "idle time after which a client is disconnected, 0 for never",
+        ),
+        D::at_run_time(
+            "client-output-buffer-limit",
+            OutputLimitsForm,
+            at!(output_limits),
+            "unread output after which a client is disconnected",
+        ),
+        D::at_run_time(
+            "client-query-buffer-limit",
+            megabyte_at_least,
+            at!(query_buffer_limit),
+            "largest unread input of a client",
+        ),
+        D::at_run_time(
+            "proto-max-bulk-len",
+            Memory::at_most(i64::MAX.unsigned_abs()),
+            at!(proto_max_bulk_len),
+            "largest single word of a request",
+        ),
+    ]
+}
+
+fn tls() -> Vec<Directive<Process>> {
+    type D = Directive<Process>;
+    let auth = Choice::of(&[
+        ("no", TlsAuth::No),
+        ("yes", TlsAuth::Yes),
+        ("optional", TlsAuth::Optional),
+    ]);
+    let path = |name, field, help| D::at_run_time(name, OptionalPath, field, help);
+    let secret = |name, field, help| D::at_run_time(name, OptionalText, field, help);
+    let text = |name, field, help| D::at_run_time(name, Text, field, help);
+    let flag = |name, field, help| D::at_run_time(name, YesNo, field, help);
+    vec![
+        D::at_run_time(
+            "tls-port",
+            Number::between(0, u16::MAX),
+            at!(tls.port),
+            "TLS port to listen on, 0 for none",
+        ),
+        path("tls-cert-file", at!(tls.cert_file), "our certificate, PEM"),
+        path("tls-key-file", at!(tls.key_file), "its key, PEM"),
+        secret("tls-key-file-pass", at!(tls.key_file_pass), "its password"),
+        path(
+            "tls-client-cert-file",
+            at!(tls.client_cert_file),
+            "our certificate for outgoing connections",
+        ),
+        path("tls-client-key-file", at!(tls.client_key_file), "its key"),
+        secret(
+            "tls-client-key-file-pass",
+            at!(tls.client_key_file_pass),
+            "its password",
+        ),
+        path(
+            "tls-dh-params-file",
+            at!(tls.dh_params_file),
+            "accepted, without effect",
+        ),
+        path("tls-ca-cert-file", at!(tls.ca_cert_file), "whom we trust"),
+        path(
+            "tls-ca-cert-dir",
+            at!(tls.ca_cert_dir),
+            "whom we trust, one file each",
+        ),
+        D::at_run_time(
+            "tls-auth-clients",
+            auth,
+            at!(tls.auth_clients),
+            "whether clients must show a certificate",
+        ),
+        flag(
+            "tls-replication",
+            at!(tls.replication),
+            "outgoing connections use TLS",
+        ),
+        flag("tls-cluster", at!(tls.cluster), "accepted, without effect"),
+        text(
+            "tls-protocols",
+            at!(tls.protocols),
+            "such as \"TLSv1.2 TLSv1.3\"",
+        ),
+        text("tls-ciphers", at!(tls.ciphers), "ciphers of TLS 1.2"),
+        text(
+            "tls-ciphersuites",
+            at!(tls.ciphersuites),
+            "ciphers of TLS 1.3",
+        ),
+        flag(
+            "tls-prefer-server-ciphers",
+            at!(tls.prefer_server_ciphers),
+            "our order of ciphers counts",
+        ),
+        flag(
+            "tls-session-caching",
+            at!(tls.session_caching),
+            "clients may resume sessions",
+        ),
+        D::at_run_time(
+            "tls-session-cache-size",
+            Number::between(0, i32::MAX),
+            at!(tls.session_cache_size),
+            "sessions kept, 0 for no limit",
+        ),
+        D::at_run_time(
+            "tls-session-cache-timeout",
+            Seconds::between(0, i32::MAX),
+            at!(tls.session_cache_timeout),
+            "how long a session is kept",
+        ),
+    ]
+}
+
+fn process() -> Vec<Directive<Process>> {
+    type D = Directive<Process>;
+    let loglevel = Choice::of(&[
+        ("debug", LogLevel::Debug),
+        ("verbose", LogLevel::Verbose),
+        ("notice", LogLevel::Notice),
+        ("warning", LogLevel::Warning),
+        ("nothing", LogLevel::Nothing),
+    ]);
+    let log_format = Choice::of(&[
+        ("text", LogFormat::Text),
+        ("json", LogFormat::Json),
+        ("legacy", LogFormat::Text),
+    ]);
+    let supervised = Choice::of(&[
+        ("upstart", Supervised::Upstart),
+        ("systemd", Supervised::Systemd),
+        ("auto", Supervised::Auto),
+        ("no", Supervised::No),
+    ]);
+    vec![
+        D::protected("dir", Folder, at!(dir), "where the process works"),
+        D::at_start(
+            "logfile",
+            OptionalPath,
+            at!(logfile),
+            "\"\": standard output",
+        ),
+        D::at_run_time("loglevel", loglevel, at!(loglevel), "how much is logged"),
+        D::at_start(
+            "log-format",
+            log_format,
+            at!(log_format),
+            "how log lines look",
+        ),
+        D::at_start(
+            "syslog-enabled",
+            YesNo,
+            at!(syslog.enabled),
+            "log to syslog too",
+        ),
+        D::at_start("syslog-ident", Text, at!(syslog.ident), "our name there"),
+        D::at_start(
+            "syslog-facility",
+            Choice::of(FACILITIES),
+            at!(syslog.facility),
+            "our facility there",
+        ),
+        D::at_start("daemonize", YesNo, at!(daemonize), "go to the background"),
+        D::at_start(
+            "supervised",
+            supervised,
+            at!(supervised),
+            "who is told that we are ready",
+        ),
+        D::at_start(
+            "pidfile",
+            OptionalPath,
+            at!(pidfile),
+            "file for our process id",
+        ),
+        D::at_start(
+            "state-file",
+            OptionalPath,
+            at!(state_file),
+            "where a sentinel's state goes instead of this file",
+        ),
+    ]
+}
+
+const FACILITIES: &[(&str, Facility)] = &[
+    ("user", Facility::User),
+    ("local0", Facility::Local(0)),
+    ("local1", Facility::Local(1)),
+    ("local2", Facility::Local(2)),
+    ("local3", Facility::Local(3)),
+    ("local4", Facility::Local(4)),
+    ("local5", Facility::Local(5)),
+    ("local6", Facility::Local(6)),
+    ("local7", Facility::Local(7)),
+];
+
+fn access() -> Vec<Directive<Process>> {
+    type D = Directive<Process>;
+    let pubsub = Choice::of(&[
+        ("resetchannels", AclPubsub::ResetChannels),
+        ("allchannels", AclPubsub::AllChannels),
+    ]);
+    vec![
+        D::at_run_time(
+            "requirepass",
+            OptionalText,
+            at!(requirepass),
+            "password of the default user",
+        ),
+        D::file_only("user", UserLines, at!(users), "a user and its rules"),
+        D::at_start("aclfile", OptionalPath, at!(aclfile), "file of users"),
+        D::at_run_time(
+            "acllog-max-len",
+            Number::between(0, u32::MAX),
+            at!(acllog_max_len),
+            "entries of ACL LOG",
+        ),
+        D::at_run_time(
+            "acl-pubsub-default",
+            pubsub,
+            at!(acl_pubsub_default),
+            "channels of a user that names none",
+        ),
+        D::file_only(
+            "rename-command",
+            RenameLines,
+            at!(rename_commands),
+            "another name for a command",
+        ),
+        D::at_start(
+            "enable-protected-configs",
+            Choice::of(ALLOW),
+            at!(enable_protected_configs),
+            "who may CONFIG SET protected directives",
+        ),
+        D::at_start(
+            "enable-debug-command",
+            Choice::of(ALLOW),
+            at!(enable_debug_command),
+            "who may use DEBUG",
+        ),
+    ]
+}
