@@ -8,3 +8,4 @@ pub mod ids;
 pub mod net;
 pub mod resp;
 pub mod sentinel;
+pub mod server;

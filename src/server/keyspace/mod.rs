@@ -1,0 +1,190 @@
+//! The data: numbered databases of segmented tables, with one way in for every change.
+//!
+//! Nothing outside this module can reach a `&mut` entry except through the methods of [`Keyspace`], and
+//! each of them first lets the snapshots in progress save what is about to change.
+//! This module does no I/O, reads no clock, and knows nothing of clients: whether an expired key may be
+//! removed is its caller's decision.
+
+mod segment;
+mod snapshot;
+mod value;
+
+use foldhash::quality::RandomState;
+
+pub use segment::{Db, Entry};
+pub use snapshot::{Chunk, ChunkQueue, SnapshotEpoch, Walk};
+pub use value::{Text, Value, canonical_integer};
+
+use crate::server::persist::rdb_encode::Head;
+use snapshot::Snapshots;
+
+/// All databases.
+#[derive(Debug)]
+pub struct Keyspace {
+    dbs: Vec<Db>,
+    hasher: RandomState,
+    snapshots: Snapshots,
+    sweep: Sweep,
+}
+
+/// Where the search for expired keys goes on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sweep {
+    db: usize,
+    position: u64,
+}
+
+impl Keyspace {
+    /// `databases` empty ones.
+    pub fn new(databases: usize) -> Keyspace {
+        let hasher = RandomState::default();
+        let snapshots = Snapshots::default();
+        Keyspace {
+            dbs: (0..databases)
+                .map(|_| Db::new(hasher.clone(), snapshots.newest()))
+                .collect(),
+            hasher,
+            snapshots,
+            sweep: Sweep::default(),
+        }
+    }
+
+    /// How many databases there are.
+    pub fn databases(&self) -> usize {
+        self.dbs.len()
+    }
+
+    /// A database, to be read.
+    pub fn db(&self, db: usize) -> &Db {
+        &self.dbs[db]
+    }
+
+    /// Keys in all databases.
+    pub fn len(&self) -> usize {
+        self.dbs.iter().map(Db::len).sum()
+    }
+
+    /// True without any key.
+    pub fn is_empty(&self) -> bool {
+        self.dbs.iter().all(Db::is_empty)
+    }
+
+    /// What is stored under `key`, expired or not.
+    pub fn get(&self, db: usize, key: &[u8]) -> Option<&Entry> {
+        let db = &self.dbs[db];
+        db.find(db.hash(key), key)
+    }
+
+    /// Inserts or replaces, expiry included. Returns what was there before.
+    pub fn insert(&mut self, db: usize, entry: Entry) -> Option<Entry> {
+        let hash = self.before_change(db, &entry.key);
+        self.dbs[db].insert(hash, entry)
+    }
+
+    /// A value, to be changed in place; its expiry stays.
+    pub fn value_mut(&mut self, db: usize, key: &[u8]) -> Option<&mut Value> {
+        let hash = self.before_change(db, key);
+        self.dbs[db].value_mut(hash, key)
+    }
+
+    /// Sets or clears an expiry (Unix ms). False when there is no such key.
+    pub fn set_expiry(&mut self, db: usize, key: &[u8], expire_at: Option<u64>) -> bool {
+        let hash = self.before_change(db, key);
+        self.dbs[db].set_expiry(hash, key, expire_at)
+    }
+
+    /// Removes a key.
+    pub fn remove(&mut self, db: usize, key: &[u8]) -> Option<Entry> {
+        let hash = self.before_change(db, key);
+        self.dbs[db].remove(hash, key)
+    }
+
+    /// Empties a database at once. What was in it is returned where no snapshot needs it, so that the
+    /// caller can drop it elsewhere.
+    pub fn flush(&mut self, db: usize) -> Option<Db> {
+        let empty = Db::new(self.hasher.clone(), self.snapshots.newest());
+        let full = std::mem::replace(&mut self.dbs[db], empty);
+        self.snapshots.detach(db, full)
+    }
+
+    /// Removes up to `keys_max` keys that have expired by `now` (Unix ms), going on where the last call
+    /// stopped and looking at no more than `segments_max` segments. Returns them with their databases,
+    /// not yet removed, and whether the whole keyspace has been gone through.
+    pub fn find_expired(
+        &mut self,
+        now: u64,
+        keys_max: usize,
+        segments_max: usize,
+    ) -> (Vec<(usize, Box<[u8]>)>, bool) {
+        let mut found = Vec::new();
+        for _ in 0..segments_max {
+            if self.dbs[self.sweep.db].volatile() > 0 {
+                let left = keys_max - found.len();
+                let keys = self.dbs[self.sweep.db].expired_in(self.sweep.position, now, left);
+                found.extend(keys.into_iter().map(|key| (self.sweep.db, key)));
+                if found.len() >= keys_max {
+                    return (found, false);
+                }
+                if let Some(end) = self.dbs[self.sweep.db].segment_end(self.sweep.position) {
+                    self.sweep.position = end;
+                    continue;
+                }
+            }
+            self.sweep.position = 0;
+            self.sweep.db = (self.sweep.db + 1) % self.dbs.len();
+            if self.sweep.db == 0 {
+                return (found, true);
+            }
+        }
+        (found, false)
+    }
+
+    /// Begins a snapshot of this moment. Its head is already in its output.
+    pub fn begin_snapshot(&mut self, head: &Head, compress: bool) -> SnapshotEpoch {
+        self.snapshots.begin(head, compress, &self.dbs)
+    }
+
+    /// Walks on for a snapshot until it has about `budget_bytes` more of output.
+    pub fn advance_snapshot(&mut self, id: SnapshotEpoch, budget_bytes: usize) -> Walk {
+        self.snapshots.advance(id, &mut self.dbs, budget_bytes)
+    }
+
+    /// What a snapshot has written and nobody has taken yet. `None` after its end.
+    pub fn snapshot_output(&mut self, id: SnapshotEpoch) -> Option<&mut ChunkQueue> {
+        self.snapshots.output(id)
+    }
+
+    /// Keys that a snapshot has, and keys that it will have in all.
+    pub fn snapshot_progress(&self, id: SnapshotEpoch) -> Option<(usize, usize)> {
+        self.snapshots.progress(id)
+    }
+
+    /// Ends a snapshot, complete or not.
+    pub fn end_snapshot(&mut self, id: SnapshotEpoch) {
+        self.snapshots.end(id);
+    }
+
+    /// Replaces all data by `loaded`, ending every snapshot. Returns the old data, to be dropped elsewhere.
+    pub fn replace_with(&mut self, loaded: Keyspace) -> Vec<Db> {
+        assert_eq!(loaded.dbs.len(), self.dbs.len(), "as many databases");
+        self.snapshots.end_all();
+        self.hasher = loaded.hasher;
+        self.sweep = Sweep::default();
+        std::mem::replace(&mut self.dbs, loaded.dbs)
+    }
+
+    /// Hashes the key and lets the snapshots save the segment that it belongs to.
+    fn before_change(&mut self, db: usize, key: &[u8]) -> u64 {
+        let number = db;
+        let db = &mut self.dbs[number];
+        let hash = db.hash(key);
+        if !self.snapshots.is_idle() {
+            let index = db.segment_at(hash);
+            self.snapshots.save(number, &mut db.segments[index]);
+        }
+        hash
+    }
+}
+
+#[cfg(test)]
+mod tests;

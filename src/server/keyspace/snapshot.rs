@@ -1,0 +1,290 @@
+//! Point-in-time images without `fork`.
+//!
+//! A snapshot takes the next epoch. A walk then writes segment after segment to it, a slice at a time, and
+//! whoever is about to change a segment that an unfinished snapshot still lacks writes that segment out
+//! first. So each snapshot gets each segment exactly once, as it was when the snapshot began.
+//!
+//! Several snapshots may run at once (a `BGSAVE` and full resyncs). A segment carries one stamp, the newest
+//! epoch that has it; therefore a segment is always written to *every* snapshot that lacks it together.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::segment::{Db, Segment};
+use super::value::{Text, Value};
+use crate::server::persist::rdb_encode::{Encoder, Head};
+
+/// Counts snapshots; a segment with a stamp below a running snapshot's epoch is not yet in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SnapshotEpoch(u64);
+
+/// A piece of a snapshot's output, in order.
+#[derive(Clone, Debug)]
+pub enum Chunk {
+    /// Bytes of the file.
+    Encoded(Vec<u8>),
+    /// A long string: its length and bytes are still to be encoded, which its reader does (compressed or
+    /// not) away from the keyspace.
+    Long(Arc<Vec<u8>>),
+}
+
+impl Chunk {
+    /// About how many bytes it stands for.
+    pub fn len(&self) -> usize {
+        match self {
+            Chunk::Encoded(bytes) => bytes.len(),
+            Chunk::Long(bytes) => bytes.len(),
+        }
+    }
+
+    /// True without bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Where an encoder writes: small things are gathered, long strings are passed on by reference.
+#[derive(Debug, Default)]
+pub struct ChunkQueue {
+    ready: VecDeque<Chunk>,
+    tail: Vec<u8>,
+    bytes: usize,
+}
+
+impl ChunkQueue {
+    /// The gathered bytes become a chunk of their own at this size.
+    const CHUNK_BYTES: usize = 64 * 1024;
+
+    /// Appends encoded bytes, written by `write`.
+    pub fn encode(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.tail.len();
+        write(&mut self.tail);
+        self.bytes += self.tail.len() - before;
+        if self.tail.len() >= Self::CHUNK_BYTES {
+            self.cut();
+        }
+    }
+
+    fn push_long(&mut self, text: Arc<Vec<u8>>) {
+        self.cut();
+        self.bytes += text.len();
+        self.ready.push_back(Chunk::Long(text));
+    }
+
+    fn cut(&mut self) {
+        if !self.tail.is_empty() {
+            let tail = std::mem::take(&mut self.tail);
+            self.ready.push_back(Chunk::Encoded(tail));
+        }
+    }
+
+    /// Takes the oldest chunk.
+    pub fn pop(&mut self) -> Option<Chunk> {
+        if self.ready.is_empty() {
+            self.cut();
+        }
+        let chunk = self.ready.pop_front()?;
+        self.bytes -= chunk.len();
+        Some(chunk)
+    }
+
+    /// Bytes that wait to be taken.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// True with nothing to take.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0
+    }
+}
+
+/// One image in the making.
+#[derive(Debug)]
+struct Snapshot {
+    epoch: SnapshotEpoch,
+    /// The next database and position to visit; `None` when the walk is over.
+    cursor: Option<(usize, u64)>,
+    encoder: Encoder,
+    out: ChunkQueue,
+    /// Keys and keys with an expiry of each database when the snapshot began.
+    sizes: Vec<(usize, usize)>,
+    keys_done: usize,
+    finished: bool,
+}
+
+impl Snapshot {
+    fn write_segment(&mut self, db: usize, segment: &Segment) {
+        self.keys_done += segment.table.len();
+        for entry in &segment.table {
+            let sizes = self.sizes[db];
+            let encoder = &mut self.encoder;
+            match &entry.value {
+                Value::String(Text::Long(text)) => {
+                    self.out.encode(|out| {
+                        encoder.select(db, sizes, out);
+                        encoder.key_of_string(entry, out);
+                    });
+                    self.out.push_long(Arc::clone(text));
+                }
+                Value::String(Text::Integer(_) | Text::Short(_)) => self.out.encode(|out| {
+                    encoder.select(db, sizes, out);
+                    encoder.entry(entry, out);
+                }),
+            }
+        }
+    }
+}
+
+/// A database that was flushed while snapshots still needed it.
+#[derive(Debug)]
+struct Detached {
+    number: usize,
+    db: Db,
+    /// Snapshots that began after this epoch never held it.
+    until: SnapshotEpoch,
+}
+
+/// The snapshots in progress.
+#[derive(Debug, Default)]
+pub(super) struct Snapshots {
+    newest: SnapshotEpoch,
+    active: Vec<Snapshot>,
+    detached: Vec<Detached>,
+}
+
+/// What one slice of a walk came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walk {
+    /// There is more.
+    Going,
+    /// The image is complete; its last chunk ends with the EOF opcode and lacks only the checksum.
+    Complete,
+}
+
+impl Snapshots {
+    pub(super) fn newest(&self) -> SnapshotEpoch {
+        self.newest
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.active.is_empty()
+    }
+
+    pub(super) fn begin(&mut self, head: &Head, compress: bool, dbs: &[Db]) -> SnapshotEpoch {
+        self.newest.0 += 1;
+        let mut out = ChunkQueue::default();
+        let encoder = Encoder::new(compress);
+        out.encode(|bytes| Encoder::head(head, bytes));
+        self.active.push(Snapshot {
+            epoch: self.newest,
+            cursor: Some((0, 0)),
+            encoder,
+            out,
+            sizes: dbs.iter().map(|db| (db.len(), db.volatile())).collect(),
+            keys_done: 0,
+            finished: false,
+        });
+        self.newest
+    }
+
+    pub(super) fn end(&mut self, id: SnapshotEpoch) {
+        self.active.retain(|s| s.epoch != id);
+        if self.active.is_empty() {
+            self.detached.clear();
+        }
+    }
+
+    pub(super) fn end_all(&mut self) {
+        self.active.clear();
+        self.detached.clear();
+    }
+
+    /// Writes a segment to each snapshot that lacks it. To be called before any change of it.
+    pub(super) fn save(&mut self, number: usize, segment: &mut Segment) {
+        save_up_to(&mut self.active, number, segment, self.newest);
+    }
+
+    /// Keeps a flushed database until the snapshots that need it have it. Gives it back if none does.
+    pub(super) fn detach(&mut self, number: usize, db: Db) -> Option<Db> {
+        if self.active.iter().all(|s| s.finished) || db.is_empty() {
+            return Some(db);
+        }
+        let until = self.newest;
+        self.detached.push(Detached { number, db, until });
+        None
+    }
+
+    /// Walks on until about `budget_bytes` more have been written to snapshot `id`.
+    pub(super) fn advance(&mut self, id: SnapshotEpoch, dbs: &mut [Db], budget_bytes: usize) -> Walk {
+        let Some(at) = self.active.iter().position(|s| s.epoch == id) else {
+            return Walk::Complete;
+        };
+        let goal = self.active[at].out.len() + budget_bytes;
+        // An empty segment costs a step too.
+        let mut steps = 64 + budget_bytes / 64;
+        while self.active[at].out.len() < goal && steps > 0 {
+            steps -= 1;
+            if let Some(detached) = self.detached.last_mut() {
+                match detached.db.segments.pop() {
+                    Some(mut segment) => {
+                        let (number, until) = (detached.number, detached.until);
+                        save_up_to(&mut self.active, number, &mut segment, until);
+                    }
+                    None => {
+                        self.detached.pop();
+                    }
+                }
+                continue;
+            }
+            let snapshot = &mut self.active[at];
+            let Some((number, position)) = snapshot.cursor else {
+                break;
+            };
+            let Some(db) = dbs.get_mut(number) else {
+                snapshot.cursor = None;
+                snapshot.finished = true;
+                snapshot.out.encode(Encoder::end);
+                break;
+            };
+            snapshot.cursor = match db.segment_end(position) {
+                Some(end) => Some((number, end)),
+                None => Some((number + 1, 0)),
+            };
+            let index = db.segment_at(position);
+            save_up_to(&mut self.active, number, &mut db.segments[index], self.newest);
+        }
+        if self.active[at].finished {
+            Walk::Complete
+        } else {
+            Walk::Going
+        }
+    }
+
+    /// The output of a snapshot.
+    pub(super) fn output(&mut self, id: SnapshotEpoch) -> Option<&mut ChunkQueue> {
+        self.active
+            .iter_mut()
+            .find(|s| s.epoch == id)
+            .map(|s| &mut s.out)
+    }
+
+    /// Keys written and keys to be written in all.
+    pub(super) fn progress(&self, id: SnapshotEpoch) -> Option<(usize, usize)> {
+        let snapshot = self.active.iter().find(|s| s.epoch == id)?;
+        Some((
+            snapshot.keys_done,
+            snapshot.sizes.iter().map(|(keys, _)| keys).sum(),
+        ))
+    }
+}
+
+fn save_up_to(active: &mut [Snapshot], number: usize, segment: &mut Segment, until: SnapshotEpoch) {
+    for snapshot in active {
+        if snapshot.epoch > segment.saved && snapshot.epoch <= until {
+            assert!(!snapshot.finished, "a finished snapshot has every segment");
+            snapshot.write_segment(number, segment);
+        }
+    }
+    segment.saved = segment.saved.max(until);
+}

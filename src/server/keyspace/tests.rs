@@ -1,0 +1,289 @@
+//! The keyspace against plain maps.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::server::persist::rdb::CRC64;
+use crate::server::persist::rdb_decode::{LoadOptions, load};
+use crate::server::persist::rdb_encode;
+
+type Model = BTreeMap<(usize, Vec<u8>), (Value, Option<u64>)>;
+
+fn model_of(keyspace: &Keyspace) -> Model {
+    (0..keyspace.databases())
+        .flat_map(|db| {
+            keyspace
+                .db(db)
+                .iter()
+                .map(move |e| ((db, e.key.to_vec()), (e.value.clone(), e.expire_at())))
+        })
+        .collect()
+}
+
+fn head() -> Head {
+    Head {
+        created: 0,
+        used_memory: 0,
+        replication: None,
+    }
+}
+
+/// Takes what a snapshot has so far.
+fn drain(keyspace: &mut Keyspace, id: SnapshotEpoch, into: &mut Vec<u8>) {
+    let output = keyspace.snapshot_output(id).unwrap();
+    while let Some(chunk) = output.pop() {
+        match chunk {
+            Chunk::Encoded(bytes) => into.extend(bytes),
+            Chunk::Long(text) => rdb_encode::string(&text, false, into),
+        }
+    }
+}
+
+fn loaded(mut file: Vec<u8>, databases: usize) -> Model {
+    file.extend(CRC64.checksum(&file).to_le_bytes());
+    let options = LoadOptions {
+        databases,
+        drop_expired_at: None,
+        verify_checksum: true,
+    };
+    model_of(&load(&file[..], options).unwrap().keyspace)
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Insert(usize, u16, u16, Option<u64>),
+    Append(usize, u16, usize),
+    Remove(usize, u16),
+    Expire(usize, u16, Option<u64>),
+    Flush(usize),
+    Begin,
+    Walk(usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let db = 0_usize..3;
+    let expiry = proptest::option::of(1_u64..1000);
+    prop_oneof![
+        30 => (db.clone(), 0_u16..2000, any::<u16>(), expiry.clone())
+            .prop_map(|(d, k, v, e)| Op::Insert(d, k, v, e)),
+        10 => (db.clone(), 0_u16..2000, prop_oneof![Just(3_usize), Just(5000)])
+            .prop_map(|(d, k, n)| Op::Append(d, k, n)),
+        10 => (db.clone(), 0_u16..2000).prop_map(|(d, k)| Op::Remove(d, k)),
+        5 => (db.clone(), 0_u16..2000, expiry).prop_map(|(d, k, e)| Op::Expire(d, k, e)),
+        1 => db.prop_map(Op::Flush),
+        2 => Just(Op::Begin),
+        10 => (0_usize..4000).prop_map(Op::Walk),
+    ]
+}
+
+fn key(n: u16) -> Vec<u8> {
+    format!("key:{n}").into_bytes()
+}
+
+fn apply(op: &Op, keyspace: &mut Keyspace, model: &mut Model) {
+    match op {
+        Op::Insert(db, k, v, expire_at) => {
+            let value = Value::string(v.to_string().as_bytes());
+            let before = keyspace.insert(*db, Entry::new(&key(*k), value.clone(), *expire_at));
+            let want = model.insert((*db, key(*k)), (value, *expire_at));
+            assert_eq!(before.map(|e| (e.value.clone(), e.expire_at())), want);
+        }
+        Op::Append(db, k, n) => {
+            let got = keyspace.value_mut(*db, &key(*k)).map(|Value::String(text)| {
+                text.edit(|bytes| bytes.resize(bytes.len() + n, b'+'));
+                text.clone()
+            });
+            let want = model.get_mut(&(*db, key(*k))).map(|(Value::String(text), _)| {
+                text.edit(|bytes| bytes.resize(bytes.len() + n, b'+'));
+                text.clone()
+            });
+            assert_eq!(got, want);
+        }
+        Op::Remove(db, k) => {
+            let got = keyspace.remove(*db, &key(*k));
+            assert_eq!(got.is_some(), model.remove(&(*db, key(*k))).is_some());
+        }
+        Op::Expire(db, k, expire_at) => {
+            let got = keyspace.set_expiry(*db, &key(*k), *expire_at);
+            let want = model.get_mut(&(*db, key(*k))).map(|e| e.1 = *expire_at);
+            assert_eq!(got, want.is_some());
+        }
+        Op::Flush(db) => {
+            keyspace.flush(*db);
+            model.retain(|(d, _), _| d != db);
+        }
+        Op::Begin | Op::Walk(_) => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// However writes, flushes and several snapshots interleave, each snapshot holds exactly the state of
+    /// the moment at which it began.
+    #[test]
+    fn a_snapshot_is_the_state_at_its_beginning(
+        prefill in 0_u16..2000,
+        ops in proptest::collection::vec(op(), 0..400),
+    ) {
+        /// Snapshots at once; more are not begun.
+        const AT_ONCE: usize = 3;
+        let mut keyspace = Keyspace::new(3);
+        let mut model = Model::new();
+        for k in 0..prefill {
+            apply(&Op::Insert(0, k, k, (k % 3 == 0).then_some(9)), &mut keyspace, &mut model);
+        }
+        let mut running: Vec<(SnapshotEpoch, Vec<u8>, Model)> = Vec::new();
+        for op in &ops {
+            apply(op, &mut keyspace, &mut model);
+            match op {
+                Op::Begin if running.len() < AT_ONCE => {
+                    let id = keyspace.begin_snapshot(&head(), true);
+                    running.push((id, Vec::new(), model.clone()));
+                }
+                Op::Walk(budget) if !running.is_empty() => {
+                    let at = budget % running.len();
+                    let walk = keyspace.advance_snapshot(running[at].0, *budget);
+                    let (id, file, _) = &mut running[at];
+                    drain(&mut keyspace, *id, file);
+                    if walk == Walk::Complete {
+                        let (id, file, want) = running.remove(at);
+                        keyspace.end_snapshot(id);
+                        prop_assert_eq!(loaded(file, 3), want);
+                    }
+                }
+                _ => {}
+            }
+        }
+        for (id, mut file, want) in running {
+            while keyspace.advance_snapshot(id, 1000) == Walk::Going {}
+            drain(&mut keyspace, id, &mut file);
+            keyspace.end_snapshot(id);
+            prop_assert_eq!(loaded(file, 3), want);
+        }
+        prop_assert_eq!(model_of(&keyspace), model);
+        (0..3).for_each(|db| keyspace.db(db).check());
+    }
+
+    /// What is there from the first call of a SCAN to its last is seen, whatever comes and goes.
+    #[test]
+    fn a_scan_misses_nothing_that_stays(
+        stays in 1_u16..1500,
+        count in 1_usize..300,
+        churn in proptest::collection::vec((0_u16..3000, any::<bool>()), 0..3000),
+    ) {
+        let mut keyspace = Keyspace::new(1);
+        for k in 0..stays {
+            keyspace.insert(0, Entry::new(&key(k), Value::string(b""), None));
+        }
+        let mut seen = BTreeSet::new();
+        let mut cursor = 0;
+        let mut churn = churn.iter();
+        loop {
+            cursor = keyspace.db(0).scan(cursor, count, |e| {
+                seen.insert(e.key.to_vec());
+            });
+            if cursor == 0 {
+                break;
+            }
+            for (k, there) in churn.by_ref().take(100) {
+                let k = key(10_000 + k);
+                if *there {
+                    keyspace.insert(0, Entry::new(&k, Value::string(b""), None));
+                } else {
+                    keyspace.remove(0, &k);
+                }
+            }
+        }
+        for k in 0..stays {
+            prop_assert!(seen.contains(&key(k)), "missed key:{}", k);
+        }
+    }
+}
+
+#[test]
+fn a_scan_returns_about_as_many_as_asked() {
+    let mut keyspace = Keyspace::new(1);
+    for k in 0..5000 {
+        keyspace.insert(0, Entry::new(&key(k), Value::string(b""), None));
+    }
+    let (mut cursor, mut calls, mut seen) = (0, 0, 0);
+    loop {
+        let mut got = 0;
+        cursor = keyspace.db(0).scan(cursor, 10, |_| got += 1);
+        assert!(got <= 11, "{got} keys for COUNT 10");
+        (calls, seen) = (calls + 1, seen + got);
+        if cursor == 0 {
+            break;
+        }
+    }
+    assert_eq!(seen, 5000);
+    assert!(calls <= 600);
+}
+
+#[test]
+fn segments_split_and_give_memory_back() {
+    let mut keyspace = Keyspace::new(1);
+    for n in 0..20_000_u32 {
+        let key = n.to_string();
+        keyspace.insert(0, Entry::new(key.as_bytes(), Value::string(b"x"), Some(7)));
+    }
+    let db = keyspace.db(0);
+    db.check();
+    assert_eq!((db.len(), db.volatile()), (20_000, 20_000));
+    assert!(db.segments.len() > 80, "{} segments", db.segments.len());
+    for n in 0..20_000_u32 {
+        assert!(keyspace.remove(0, n.to_string().as_bytes()).is_some());
+    }
+    let db = keyspace.db(0);
+    db.check();
+    assert_eq!((db.len(), db.volatile()), (0, 0));
+    assert!(db.segments.iter().all(|s| s.table.capacity() == 0));
+}
+
+#[test]
+fn the_sweep_finds_every_expired_key() {
+    let mut keyspace = Keyspace::new(4);
+    for n in 0..3000_u64 {
+        let key = n.to_string();
+        keyspace.insert(
+            2,
+            Entry::new(key.as_bytes(), Value::string(b"x"), Some(1 + n)),
+        );
+    }
+    let mut found = BTreeSet::new();
+    loop {
+        let (keys, whole) = keyspace.find_expired(1001, 50, 3);
+        for (db, key) in keys {
+            assert_eq!(db, 2);
+            assert!(keyspace.remove(db, &key).is_some());
+            found.insert(key);
+        }
+        if whole {
+            break;
+        }
+    }
+    // Expired means strictly before now: 1 to 1000.
+    assert_eq!(found.len(), 1000);
+}
+
+#[test]
+fn a_random_key_exists() {
+    let mut keyspace = Keyspace::new(1);
+    assert!(keyspace.db(0).random(|| 1).is_none());
+    for n in 0..1000_u16 {
+        keyspace.insert(0, Entry::new(&key(n), Value::string(b"x"), None));
+    }
+    let mut dice = 1_u64;
+    let mut seen = BTreeSet::new();
+    for _ in 0..2000 {
+        let entry = keyspace.db(0).random(|| {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            dice
+        });
+        seen.insert(entry.unwrap().key.clone());
+    }
+    assert!(seen.len() > 500, "{} different keys", seen.len());
+}

@@ -1,0 +1,547 @@
+//! Reading RDB, from a file or from a master.
+//!
+//! A plain blocking reader: it runs on a thread of its own and builds a keyspace that nobody else has yet,
+//! so a load that fails leaves nothing behind. What we cannot hold ends the load with its name.
+
+use std::io::{self, Read};
+
+use super::rdb::{
+    CRC64, ENC_INT8, ENC_INT16, ENC_INT32, ENC_LZF, LEN_32, LEN_64, OP_AUX, OP_EOF, OP_EXPIRE_MS,
+    OP_EXPIRE_S, OP_FREQ, OP_FUNCTION, OP_IDLE, OP_MODULE_AUX, OP_RESIZE_DB, OP_SELECT_DB,
+    OP_SLOT_INFO, TYPE_STRING, VERSION_MAX, VERSION_WITH_CHECKSUM, type_name,
+};
+use super::rdb_encode::ReplicationInfo;
+use crate::server::keyspace::{Entry, Keyspace, Text, Value};
+
+/// The longest string that a file may hold, as `proto-max-bulk-len` bounds what a client can send. Bytes.
+pub const STRING_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// How much room is made for a string before its bytes are there.
+const PREALLOCATE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Why a load was given up.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The source failed or ended early.
+    #[error("cannot read the RDB at byte {at}: {source}")]
+    Read {
+        /// Bytes read before.
+        at: u64,
+        /// What happened.
+        source: io::Error,
+    },
+    /// No `REDIS0…` at the start.
+    #[error("not an RDB: it does not begin with REDIS and four digits")]
+    Magic,
+    /// Written by a newer server.
+    #[error("RDB version {0} cannot be read; versions 1 to {VERSION_MAX} can")]
+    Version(u32),
+    /// A value of a type that this server does not have.
+    #[error(
+        "key {key:?} in database {db} holds a {kind} (RDB type {code}), which this server cannot store; nothing was loaded"
+    )]
+    Type {
+        /// The key, printable.
+        key: String,
+        /// The database.
+        db: usize,
+        /// The name of the type.
+        kind: &'static str,
+        /// Its number.
+        code: u8,
+    },
+    /// Function libraries or module data.
+    #[error("the RDB holds {0}, which this server cannot store; nothing was loaded")]
+    Feature(&'static str),
+    /// Bytes that have no meaning at this place.
+    #[error("the RDB is corrupt at byte {at}: {what}")]
+    Corrupt {
+        /// Bytes read before.
+        at: u64,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The same key twice in one database.
+    #[error("the RDB holds key {key:?} of database {db} twice")]
+    Duplicate {
+        /// The key, printable.
+        key: String,
+        /// The database.
+        db: usize,
+    },
+    /// More databases than configured.
+    #[error("the RDB uses database {0}, beyond the configured number of databases")]
+    Database(u64),
+    /// The stored checksum differs.
+    #[error("the RDB is damaged: its checksum is {stored:#018x} but its content has {computed:#018x}")]
+    Checksum {
+        /// In the file.
+        stored: u64,
+        /// Of what was read.
+        computed: u64,
+    },
+}
+
+/// How to treat what is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions {
+    /// Databases of the keyspace.
+    pub databases: usize,
+    /// Drop keys that had expired by this moment (Unix ms). A replica keeps them: its master will say.
+    pub drop_expired_at: Option<u64>,
+    /// Verify the checksum, where there is one.
+    pub verify_checksum: bool,
+}
+
+/// A complete load.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The data.
+    pub keyspace: Keyspace,
+    /// Its replication position, when it has a complete one.
+    pub replication: Option<ReplicationInfo>,
+    /// Keys loaded.
+    pub keys_loaded: u64,
+    /// Keys dropped because they had expired.
+    pub keys_expired: u64,
+}
+
+/// Reads one RDB up to its checksum; bytes after that are left alone.
+///
+/// # Errors
+/// See [`LoadError`]; nothing of a failed load is kept.
+pub fn load(source: impl Read, options: LoadOptions) -> Result<Loaded, LoadError> {
+    let mut reader = Reader {
+        source,
+        at: 0,
+        digest: options.verify_checksum.then(|| CRC64.digest()),
+    };
+    let version = reader.magic()?;
+    let mut loading = Loading {
+        options,
+        db: 0,
+        expire_at: None,
+        position: Position::default(),
+        loaded: Loaded {
+            keyspace: Keyspace::new(options.databases),
+            replication: None,
+            keys_loaded: 0,
+            keys_expired: 0,
+        },
+    };
+    while !loading.step(&mut reader)? {}
+    reader.verify(version)?;
+    let mut loaded = loading.loaded;
+    loaded.replication = loading.position.complete();
+    Ok(loaded)
+}
+
+/// The three auxiliary fields of a replication position.
+#[derive(Default)]
+struct Position {
+    repl_id: Option<String>,
+    offset: Option<u64>,
+    stream_db: Option<u32>,
+}
+
+impl Position {
+    fn complete(self) -> Option<ReplicationInfo> {
+        Some(ReplicationInfo {
+            repl_id: self.repl_id.filter(|id| id.len() == 40)?,
+            offset: self.offset?,
+            stream_db: self.stream_db.unwrap_or(0),
+        })
+    }
+}
+
+struct Loading {
+    options: LoadOptions,
+    db: usize,
+    expire_at: Option<u64>,
+    position: Position,
+    loaded: Loaded,
+}
+
+impl Loading {
+    /// Reads one opcode or one key. True at the end.
+    fn step<R: Read>(&mut self, reader: &mut Reader<R>) -> Result<bool, LoadError> {
+        match reader.byte()? {
+            OP_EOF => return Ok(true),
+            OP_AUX => {
+                let name = reader.string()?;
+                let value = reader.string()?;
+                self.aux(&name, &value);
+            }
+            OP_SELECT_DB => {
+                let db = reader.length()?;
+                self.db = usize::try_from(db)
+                    .ok()
+                    .filter(|db| *db < self.options.databases)
+                    .ok_or(LoadError::Database(db))?;
+            }
+            OP_RESIZE_DB => {
+                reader.length()?;
+                reader.length()?;
+            }
+            OP_SLOT_INFO => {
+                for _ in 0..3 {
+                    reader.length()?;
+                }
+            }
+            OP_EXPIRE_MS => {
+                let at = i64::from_le_bytes(reader.array()?);
+                self.expire_at = Some(u64::try_from(at).unwrap_or(0));
+            }
+            OP_EXPIRE_S => {
+                let at = i32::from_le_bytes(reader.array()?);
+                self.expire_at = Some(u64::try_from(at).unwrap_or(0) * 1000);
+            }
+            OP_IDLE => {
+                reader.length()?;
+            }
+            OP_FREQ => {
+                reader.byte()?;
+            }
+            OP_FUNCTION => return Err(LoadError::Feature("a function library")),
+            OP_MODULE_AUX => return Err(LoadError::Feature("module data")),
+            code => self.key(code, reader)?,
+        }
+        Ok(false)
+    }
+
+    fn key<R: Read>(&mut self, code: u8, reader: &mut Reader<R>) -> Result<(), LoadError> {
+        if type_name(code) == "unknown" {
+            return Err(reader.corrupt("an unknown opcode or value type"));
+        }
+        let key = reader.string()?;
+        if code != TYPE_STRING {
+            return Err(LoadError::Type {
+                key: printable(&key),
+                db: self.db,
+                kind: type_name(code),
+                code,
+            });
+        }
+        let value = Value::String(Text::from_vec(reader.string()?));
+        let entry = Entry::new(&key, value, self.expire_at.take());
+        if self.options.drop_expired_at.is_some_and(|now| entry.is_expired(now)) {
+            self.loaded.keys_expired += 1;
+            return Ok(());
+        }
+        self.loaded.keys_loaded += 1;
+        match self.loaded.keyspace.insert(self.db, entry) {
+            None => Ok(()),
+            Some(_) => Err(LoadError::Duplicate {
+                key: printable(&key),
+                db: self.db,
+            }),
+        }
+    }
+
+    fn aux(&mut self, name: &[u8], value: &[u8]) {
+        let Ok(value) = std::str::from_utf8(value) else {
+            return;
+        };
+        match name {
+            b"repl-id" => self.position.repl_id = Some(value.to_owned()),
+            b"repl-offset" => self.position.offset = value.parse().ok(),
+            b"repl-stream-db" => self.position.stream_db = value.parse().ok(),
+            _ => {}
+        }
+    }
+}
+
+/// A key as an error message shows it.
+pub fn printable(key: &[u8]) -> String {
+    /// More of a key is of no help.
+    const SHOWN_BYTES_MAX: usize = 128;
+    key[..key.len().min(SHOWN_BYTES_MAX)]
+        .escape_ascii()
+        .to_string()
+}
+
+struct Reader<R> {
+    source: R,
+    at: u64,
+    digest: Option<crc::Digest<'static, u64, crc::Table<16>>>,
+}
+
+impl<R: Read> Reader<R> {
+    fn magic(&mut self) -> Result<u32, LoadError> {
+        let magic: [u8; 9] = self.array()?;
+        let digits = magic.strip_prefix(b"REDIS").ok_or(LoadError::Magic)?;
+        if !digits.iter().all(u8::is_ascii_digit) {
+            return Err(LoadError::Magic);
+        }
+        let version = digits
+            .iter()
+            .fold(0, |n, digit| n * 10 + u32::from(digit - b'0'));
+        if (1..=VERSION_MAX).contains(&version) {
+            Ok(version)
+        } else {
+            Err(LoadError::Version(version))
+        }
+    }
+
+    /// Reads the checksum and compares. Zero means that none was made.
+    fn verify(&mut self, version: u32) -> Result<(), LoadError> {
+        if version < VERSION_WITH_CHECKSUM {
+            return Ok(());
+        }
+        let computed = self.digest.take().map(|digest| digest.finalize());
+        let stored = u64::from_le_bytes(self.array()?);
+        match computed {
+            Some(computed) if stored != 0 && stored != computed => {
+                Err(LoadError::Checksum { stored, computed })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn corrupt(&self, what: &'static str) -> LoadError {
+        LoadError::Corrupt { at: self.at, what }
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> Result<(), LoadError> {
+        self.source
+            .read_exact(buffer)
+            .map_err(|source| LoadError::Read {
+                at: self.at,
+                source,
+            })?;
+        self.at += buffer.len() as u64;
+        if let Some(digest) = &mut self.digest {
+            digest.update(buffer);
+        }
+        Ok(())
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], LoadError> {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn byte(&mut self) -> Result<u8, LoadError> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    fn bytes(&mut self, len: u64) -> Result<Vec<u8>, LoadError> {
+        if len > STRING_BYTES_MAX {
+            return Err(self.corrupt("a string longer than 512 MB"));
+        }
+        let mut bytes = Vec::new();
+        let mut left = len;
+        // A length that lies costs no more memory than the bytes that really come.
+        while left > 0 {
+            let step = left.min(PREALLOCATE_BYTES_MAX.max(bytes.len() as u64));
+            let start = bytes.len();
+            let step_len = usize::try_from(step).expect("at most 512 MB");
+            bytes.resize(start + step_len, 0);
+            self.fill(&mut bytes[start..])?;
+            left -= step;
+        }
+        Ok(bytes)
+    }
+
+    fn length(&mut self) -> Result<u64, LoadError> {
+        let first = self.byte()?;
+        self.length_after(first)?
+            .ok_or_else(|| self.corrupt("an encoded string where a length must be"))
+    }
+
+    /// The length that begins with `first`; `None` if that begins an encoded string instead.
+    fn length_after(&mut self, first: u8) -> Result<Option<u64>, LoadError> {
+        Ok(Some(match (first >> 6, first) {
+            (0, _) => u64::from(first & 0x3f),
+            (1, _) => u64::from(first & 0x3f) << 8 | u64::from(self.byte()?),
+            (2, LEN_32) => u64::from(u32::from_be_bytes(self.array()?)),
+            (2, LEN_64) => u64::from_be_bytes(self.array()?),
+            (2, _) => return Err(self.corrupt("an unknown form of length")),
+            _ => return Ok(None),
+        }))
+    }
+
+    fn string(&mut self) -> Result<Vec<u8>, LoadError> {
+        let first = self.byte()?;
+        if let Some(len) = self.length_after(first)? {
+            return self.bytes(len);
+        }
+        match first {
+            ENC_INT8 => Ok(i8::from_le_bytes(self.array()?).to_string().into_bytes()),
+            ENC_INT16 => Ok(i16::from_le_bytes(self.array()?).to_string().into_bytes()),
+            ENC_INT32 => Ok(i32::from_le_bytes(self.array()?).to_string().into_bytes()),
+            ENC_LZF => {
+                let packed = self.length()?;
+                let plain = self.length()?;
+                if plain > STRING_BYTES_MAX || plain / 300 > packed {
+                    // No three bytes of LZF make more than 264.
+                    return Err(self.corrupt("a compressed string of impossible length"));
+                }
+                let packed = self.bytes(packed)?;
+                let plain = usize::try_from(plain).expect("at most 512 MB");
+                lzf::decompress(&packed, plain)
+                    .ok()
+                    .filter(|text| text.len() == plain)
+                    .ok_or_else(|| self.corrupt("a compressed string that does not unpack"))
+            }
+            _ => Err(self.corrupt("an unknown string encoding")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::keyspace::Walk;
+    use crate::server::persist::rdb_encode::{self, Head};
+    use proptest::prelude::*;
+
+    const OPTIONS: LoadOptions = LoadOptions {
+        databases: 16,
+        drop_expired_at: None,
+        verify_checksum: true,
+    };
+
+    fn head() -> Head {
+        Head {
+            created: 1_700_000_000,
+            used_memory: 1 << 20,
+            replication: Some(ReplicationInfo {
+                repl_id: "0123456789012345678901234567890123456789".to_owned(),
+                offset: 77,
+                stream_db: 3,
+            }),
+        }
+    }
+
+    fn save(keyspace: &mut Keyspace, compress: bool) -> Vec<u8> {
+        let id = keyspace.begin_snapshot(&head(), compress);
+        while keyspace.advance_snapshot(id, 1 << 16) == Walk::Going {}
+        let mut bytes = Vec::new();
+        let output = keyspace.snapshot_output(id).unwrap();
+        while let Some(chunk) = output.pop() {
+            match chunk {
+                crate::server::keyspace::Chunk::Encoded(encoded) => bytes.extend(encoded),
+                crate::server::keyspace::Chunk::Long(text) => {
+                    rdb_encode::string(&text, compress, &mut bytes);
+                }
+            }
+        }
+        keyspace.end_snapshot(id);
+        bytes.extend(CRC64.checksum(&bytes).to_le_bytes());
+        bytes
+    }
+
+    fn contents(keyspace: &Keyspace) -> Vec<(usize, Entry)> {
+        let mut all: Vec<_> = (0..keyspace.databases())
+            .flat_map(|db| keyspace.db(db).iter().map(move |e| (db, e.clone())))
+            .collect();
+        all.sort_by(|a, b| (a.0, &a.1.key).cmp(&(b.0, &b.1.key)));
+        all
+    }
+
+    fn example() -> Keyspace {
+        let mut keyspace = Keyspace::new(16);
+        for (db, key, value, expire_at) in [
+            (0, "k", "v".to_owned(), None),
+            (0, "12345", "-7".to_owned(), Some(1_800_000_000_123)),
+            (3, "long", "ab".repeat(5000), Some(5)),
+            (15, "", String::new(), None),
+        ] {
+            keyspace.insert(
+                db,
+                Entry::new(key.as_bytes(), Value::string(value.as_bytes()), expire_at),
+            );
+        }
+        keyspace
+    }
+
+    #[test]
+    fn a_file_of_redis_is_read() {
+        // `SET k v` saved by redis-server 7.0.15, checksum switched off.
+        let mut file = b"REDIS0010\xfa\x09redis-ver\x067.0.15\xfa\x0aredis-bits\xc0\x40".to_vec();
+        file.extend(b"\xfa\x08aof-base\xc0\x00\xfe\x00\xfb\x01\x00\x00\x01k\x01v\xff");
+        file.extend([0; 8]);
+        let loaded = load(&file[..], OPTIONS).unwrap();
+        assert_eq!(loaded.keys_loaded, 1);
+        assert_eq!(loaded.keyspace.get(0, b"k").unwrap().value, Value::string(b"v"));
+        assert_eq!(loaded.replication, None);
+    }
+
+    #[test]
+    fn what_we_save_we_load() {
+        let mut keyspace = example();
+        let before = contents(&keyspace);
+        for compress in [false, true] {
+            let loaded = load(&save(&mut keyspace, compress)[..], OPTIONS).unwrap();
+            assert_eq!(contents(&loaded.keyspace), before);
+            assert_eq!(loaded.replication, head().replication);
+        }
+    }
+
+    #[test]
+    fn a_master_drops_what_has_expired() {
+        let file = save(&mut example(), true);
+        let options = LoadOptions {
+            drop_expired_at: Some(6),
+            ..OPTIONS
+        };
+        let loaded = load(&file[..], options).unwrap();
+        assert_eq!((loaded.keys_loaded, loaded.keys_expired), (3, 1));
+    }
+
+    #[test]
+    fn no_cut_and_no_flipped_bit_loads() {
+        let file = save(&mut example(), true);
+        for cut in 0..file.len() {
+            assert!(load(&file[..cut], OPTIONS).is_err(), "cut at {cut}");
+        }
+        for at in 9..file.len() - 8 {
+            let mut damaged = file.clone();
+            damaged[at] ^= 0x10;
+            assert!(load(&damaged[..], OPTIONS).is_err(), "bit of byte {at}");
+        }
+    }
+
+    #[test]
+    fn what_we_cannot_hold_is_named() {
+        let check = |body: &[u8], want: &str| {
+            let mut file = b"REDIS0011\xfe\x02".to_vec();
+            file.extend(body);
+            let error = load(&file[..], OPTIONS).unwrap_err().to_string();
+            assert!(error.contains(want), "{error}");
+        };
+        check(b"\x12\x06mylist\x01", "key \"mylist\" in database 2 holds a list (RDB type 18)");
+        check(b"\x15\x01s", "holds a stream");
+        check(b"\xf5\x01x", "a function library");
+        check(b"\xf7", "module data");
+        check(b"\x63", "unknown opcode or value type");
+    }
+
+    proptest! {
+        #[test]
+        fn any_strings_come_back(
+            entries in proptest::collection::vec(
+                (0_usize..16, any::<Vec<u8>>(), any::<Vec<u8>>(), proptest::option::of(1_u64..1 << 60)),
+                0..600,
+            ),
+            compress: bool,
+        ) {
+            let mut keyspace = Keyspace::new(16);
+            for (db, key, value, expire_at) in &entries {
+                keyspace.insert(*db, Entry::new(key, Value::string(value), *expire_at));
+            }
+            let before = contents(&keyspace);
+            let loaded = load(&save(&mut keyspace, compress)[..], OPTIONS).unwrap();
+            prop_assert_eq!(contents(&loaded.keyspace), before);
+        }
+
+        #[test]
+        fn garbage_is_refused_without_panic(tail in any::<Vec<u8>>()) {
+            let mut file = b"REDIS0010".to_vec();
+            file.extend(tail);
+            prop_assert!(load(&file[..], OPTIONS).is_err());
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Writing RDB: one encoder for `SAVE`, `BGSAVE` and full resyncs.
+//!
+//! It appends to buffers and knows nothing of files or sockets. The checksum is added by whoever sends the
+//! bytes on, because only there is their final order known.
+
+use super::rdb::{
+    ENC_INT8, ENC_INT16, ENC_INT32, ENC_LZF, LEN_32, LEN_64, OP_AUX, OP_EOF, OP_EXPIRE_MS,
+    OP_RESIZE_DB, OP_SELECT_DB, TYPE_STRING, VERSION,
+};
+use crate::server::keyspace::{Entry, Text, Value, canonical_integer};
+
+/// Shorter strings are never compressed. Redis's own bound.
+const COMPRESS_BYTES_MIN: usize = 21;
+
+/// What the head of a file says beside the version.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// Unix time in seconds.
+    pub created: u64,
+    /// Bytes of memory in use.
+    pub used_memory: u64,
+    /// The replication position that this is the state of, if any.
+    pub replication: Option<ReplicationInfo>,
+}
+
+/// A replication position as RDB files record it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicationInfo {
+    /// The history.
+    pub repl_id: String,
+    /// Bytes of it that are in the data.
+    pub offset: u64,
+    /// The database that the stream is positioned in.
+    pub stream_db: u32,
+}
+
+/// The state of one file being written.
+#[derive(Debug)]
+pub struct Encoder {
+    compress: bool,
+    db: Option<usize>,
+}
+
+impl Encoder {
+    /// An encoder at the start of a file.
+    pub fn new(compress: bool) -> Encoder {
+        Encoder { compress, db: None }
+    }
+
+    /// The magic, the version and the auxiliary fields, in Redis's order.
+    pub fn head(head: &Head, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("REDIS{VERSION:04}").as_bytes());
+        aux("redis-ver", "7.0.15", out);
+        aux("redis-bits", "64", out);
+        aux("ctime", &head.created.to_string(), out);
+        aux("used-mem", &head.used_memory.to_string(), out);
+        if let Some(position) = &head.replication {
+            aux("repl-stream-db", &position.stream_db.to_string(), out);
+            aux("repl-id", &position.repl_id, out);
+            aux("repl-offset", &position.offset.to_string(), out);
+        }
+        aux("aof-base", "0", out);
+    }
+
+    /// The EOF opcode. Eight bytes of checksum (LE) must follow.
+    pub fn end(out: &mut Vec<u8>) {
+        out.push(OP_EOF);
+    }
+
+    /// Makes `db` the database of what follows. `sizes`: its keys, and those with an expiry, when the
+    /// image was begun. Snapshots may come back to a database; readers accept that.
+    pub fn select(&mut self, db: usize, sizes: (usize, usize), out: &mut Vec<u8>) {
+        if self.db == Some(db) {
+            return;
+        }
+        self.db = Some(db);
+        out.push(OP_SELECT_DB);
+        length(db, out);
+        out.push(OP_RESIZE_DB);
+        length(sizes.0, out);
+        length(sizes.1, out);
+    }
+
+    /// One key with its expiry and value.
+    pub fn entry(&mut self, entry: &Entry, out: &mut Vec<u8>) {
+        self.key_of_string(entry, out);
+        match &entry.value {
+            Value::String(Text::Integer(n)) => integer_or_text(*n, out),
+            Value::String(text @ (Text::Short(_) | Text::Long(_))) => {
+                string(text.bytes(&mut itoa::Buffer::new()), self.compress, out);
+            }
+        }
+    }
+
+    /// Everything of a string entry but the string.
+    pub fn key_of_string(&mut self, entry: &Entry, out: &mut Vec<u8>) {
+        if let Some(at) = entry.expire_at() {
+            out.push(OP_EXPIRE_MS);
+            out.extend_from_slice(&at.to_le_bytes());
+        }
+        out.push(TYPE_STRING);
+        string(&entry.key, self.compress, out);
+    }
+}
+
+fn aux(name: &str, value: &str, out: &mut Vec<u8>) {
+    out.push(OP_AUX);
+    string(name.as_bytes(), false, out);
+    string(value.as_bytes(), false, out);
+}
+
+/// A length, in the shortest form.
+pub fn length(n: usize, out: &mut Vec<u8>) {
+    let n = n as u64;
+    if n < 1 << 6 {
+        out.push(low_byte(n));
+    } else if n < 1 << 14 {
+        out.push(0x40 | low_byte(n >> 8));
+        out.push(low_byte(n));
+    } else if let Ok(n) = u32::try_from(n) {
+        out.push(LEN_32);
+        out.extend_from_slice(&n.to_be_bytes());
+    } else {
+        out.push(LEN_64);
+        out.extend_from_slice(&n.to_be_bytes());
+    }
+}
+
+/// A string, as a number or compressed where Redis would do that.
+pub fn string(bytes: &[u8], compress: bool, out: &mut Vec<u8>) {
+    if bytes.len() <= 11
+        && let Some(n) = canonical_integer(bytes)
+        && let Ok(n) = i32::try_from(n)
+    {
+        integer(n, out);
+    } else if !(compress && bytes.len() >= COMPRESS_BYTES_MIN && compressed(bytes, out)) {
+        length(bytes.len(), out);
+        out.extend_from_slice(bytes);
+    }
+}
+
+/// Writes the string compressed if that saves at least four bytes.
+fn compressed(bytes: &[u8], out: &mut Vec<u8>) -> bool {
+    let Ok(packed) = lzf::compress(bytes) else {
+        return false; // not compressible
+    };
+    if packed.len() + 4 > bytes.len() {
+        return false;
+    }
+    out.push(ENC_LZF);
+    length(packed.len(), out);
+    length(bytes.len(), out);
+    out.extend_from_slice(&packed);
+    true
+}
+
+fn integer_or_text(n: i64, out: &mut Vec<u8>) {
+    if let Ok(n) = i32::try_from(n) {
+        integer(n, out);
+    } else {
+        string(itoa::Buffer::new().format(n).as_bytes(), false, out);
+    }
+}
+
+fn integer(n: i32, out: &mut Vec<u8>) {
+    if let Ok(n) = i8::try_from(n) {
+        out.push(ENC_INT8);
+        out.extend_from_slice(&n.to_le_bytes());
+    } else if let Ok(n) = i16::try_from(n) {
+        out.push(ENC_INT16);
+        out.extend_from_slice(&n.to_le_bytes());
+    } else {
+        out.push(ENC_INT32);
+        out.extend_from_slice(&n.to_le_bytes());
+    }
+}
+
+fn low_byte(n: u64) -> u8 {
+    n.to_le_bytes()[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(bytes: &[u8], compress: bool, want: &[u8]) {
+        let mut out = Vec::new();
+        string(bytes, compress, &mut out);
+        assert_eq!(out, want, "{:?}", String::from_utf8_lossy(bytes));
+    }
+
+    #[test]
+    fn strings_take_the_forms_that_redis_gives_them() {
+        check(b"", true, &[0]);
+        check(b"v", true, b"\x01v");
+        check(b"64", true, &[0xc0, 64]);
+        check(b"-1", true, &[0xc0, 0xff]);
+        check(b"12345", true, &[0xc1, 0x39, 0x30]);
+        check(b"2147483647", true, &[0xc2, 0xff, 0xff, 0xff, 0x7f]);
+        check(b"2147483648", true, b"\x0a2147483648");
+        check(b"007", true, b"\x03007");
+        check(
+            &[b'a'; 200],
+            true,
+            &[
+                0xc3, 0x09, 0x40, 0xc8, 0x01, b'a', b'a', 0xe0, 0xbb, 0x00, 0x01, b'a', b'a',
+            ],
+        );
+        check(
+            &[b'a'; 21],
+            false,
+            &[&[21_u8][..], &[b'a'; 21][..]].concat(),
+        );
+    }
+
+    #[test]
+    fn lengths_are_shortest() {
+        for (n, want) in [
+            (63, vec![63]),
+            (64, vec![0x40, 64]),
+            (16383, vec![0x7f, 0xff]),
+            (16384, vec![0x80, 0, 0, 0x40, 0]),
+        ] {
+            let mut out = Vec::new();
+            length(n, &mut out);
+            assert_eq!(out, want);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Replication.
+
+pub mod backlog;
