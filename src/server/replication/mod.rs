@@ -1,3 +1,5 @@
 //! Replication.
 
 pub mod backlog;
+pub mod handshake;
+pub mod history;
