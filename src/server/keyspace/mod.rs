@@ -27,6 +27,15 @@ pub struct Keyspace {
     sweep: Sweep,
 }
 
+/// What one step of the search for expired keys found.
+#[derive(Debug)]
+pub struct Expired {
+    /// Databases and keys.
+    pub keys: Vec<(usize, Box<[u8]>)>,
+    /// Whether the step came to the end of the keyspace; the next one begins anew.
+    pub is_end: bool,
+}
+
 /// Where the search for expired keys goes on.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sweep {
@@ -107,23 +116,18 @@ impl Keyspace {
         self.snapshots.detach(db, full)
     }
 
-    /// Removes up to `keys_max` keys that have expired by `now` (Unix ms), going on where the last call
-    /// stopped and looking at no more than `segments_max` segments. Returns them with their databases,
-    /// not yet removed, and whether the whole keyspace has been gone through.
-    pub fn find_expired(
-        &mut self,
-        now: u64,
-        keys_max: usize,
-        segments_max: usize,
-    ) -> (Vec<(usize, Box<[u8]>)>, bool) {
+    /// Finds up to `keys_max` keys that have expired by `now` (Unix ms), going on where the last call
+    /// stopped and looking at no more than `segments_max` segments. They are not yet removed.
+    pub fn find_expired(&mut self, now: u64, keys_max: usize, segments_max: usize) -> Expired {
         let mut found = Vec::new();
+        let part = |keys, is_end| Expired { keys, is_end };
         for _ in 0..segments_max {
             if self.dbs[self.sweep.db].volatile() > 0 {
                 let left = keys_max - found.len();
                 let keys = self.dbs[self.sweep.db].expired_in(self.sweep.position, now, left);
                 found.extend(keys.into_iter().map(|key| (self.sweep.db, key)));
                 if found.len() >= keys_max {
-                    return (found, false);
+                    return part(found, false);
                 }
                 if let Some(end) = self.dbs[self.sweep.db].segment_end(self.sweep.position) {
                     self.sweep.position = end;
@@ -133,10 +137,10 @@ impl Keyspace {
             self.sweep.position = 0;
             self.sweep.db = (self.sweep.db + 1) % self.dbs.len();
             if self.sweep.db == 0 {
-                return (found, true);
+                return part(found, true);
             }
         }
-        (found, false)
+        part(found, false)
     }
 
     /// Begins a snapshot of this moment. Its head is already in its output.

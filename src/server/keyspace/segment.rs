@@ -98,7 +98,8 @@ impl Segment {
             self.expires_from = u64::MAX;
         } else if self.table.capacity() > 28 && self.table.len() * 8 < self.table.capacity() {
             let target = self.table.len() * 2;
-            self.table.shrink_to(target, |e| table_hash(hash_of(hasher, &e.key)));
+            self.table
+                .shrink_to(target, |e| table_hash(hash_of(hasher, &e.key)));
         }
     }
 }
@@ -195,10 +196,7 @@ impl Db {
     pub(super) fn set_expiry(&mut self, hash: u64, key: &[u8], expire_at: Option<u64>) -> bool {
         let index = self.segment_at(hash);
         let segment = &mut self.segments[index];
-        let Some(entry) = segment
-            .table
-            .find_mut(table_hash(hash), |e| *e.key == *key)
-        else {
+        let Some(entry) = segment.table.find_mut(table_hash(hash), |e| *e.key == *key) else {
             return false;
         };
         let before = std::mem::replace(&mut entry.expire_at, pack_expiry(expire_at));
@@ -322,7 +320,10 @@ impl Db {
                 // Stop between two positions of the cursor, after the last that still fits.
                 found.sort_unstable_by_key(|(at, _)| *at);
                 let stop = found[left - 1].0;
-                found.iter().take_while(|(at, _)| *at <= stop).for_each(|(_, e)| each(e));
+                found
+                    .iter()
+                    .take_while(|(at, _)| *at <= stop)
+                    .for_each(|(_, e)| each(e));
                 if found.last().is_some_and(|(at, _)| *at > stop) {
                     return stop + 1;
                 }

@@ -216,7 +216,12 @@ impl Snapshots {
     }
 
     /// Walks on until about `budget_bytes` more have been written to snapshot `id`.
-    pub(super) fn advance(&mut self, id: SnapshotEpoch, dbs: &mut [Db], budget_bytes: usize) -> Walk {
+    pub(super) fn advance(
+        &mut self,
+        id: SnapshotEpoch,
+        dbs: &mut [Db],
+        budget_bytes: usize,
+    ) -> Walk {
         let Some(at) = self.active.iter().position(|s| s.epoch == id) else {
             return Walk::Complete;
         };
@@ -252,7 +257,12 @@ impl Snapshots {
                 None => Some((number + 1, 0)),
             };
             let index = db.segment_at(position);
-            save_up_to(&mut self.active, number, &mut db.segments[index], self.newest);
+            save_up_to(
+                &mut self.active,
+                number,
+                &mut db.segments[index],
+                self.newest,
+            );
         }
         if self.active[at].finished {
             Walk::Complete

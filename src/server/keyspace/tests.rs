@@ -91,14 +91,18 @@ fn apply(op: &Op, keyspace: &mut Keyspace, model: &mut Model) {
             assert_eq!(before.map(|e| (e.value.clone(), e.expire_at())), want);
         }
         Op::Append(db, k, n) => {
-            let got = keyspace.value_mut(*db, &key(*k)).map(|Value::String(text)| {
-                text.edit(|bytes| bytes.resize(bytes.len() + n, b'+'));
-                text.clone()
-            });
-            let want = model.get_mut(&(*db, key(*k))).map(|(Value::String(text), _)| {
-                text.edit(|bytes| bytes.resize(bytes.len() + n, b'+'));
-                text.clone()
-            });
+            let got = keyspace
+                .value_mut(*db, &key(*k))
+                .map(|Value::String(text)| {
+                    text.edit(|bytes| bytes.resize(bytes.len() + n, b'+'));
+                    text.clone()
+                });
+            let want = model
+                .get_mut(&(*db, key(*k)))
+                .map(|(Value::String(text), _)| {
+                    text.edit(|bytes| bytes.resize(bytes.len() + n, b'+'));
+                    text.clone()
+                });
             assert_eq!(got, want);
         }
         Op::Remove(db, k) => {
@@ -138,23 +142,20 @@ proptest! {
         let mut running: Vec<(SnapshotEpoch, Vec<u8>, Model)> = Vec::new();
         for op in &ops {
             apply(op, &mut keyspace, &mut model);
-            match op {
-                Op::Begin if running.len() < AT_ONCE => {
-                    let id = keyspace.begin_snapshot(&head(), true);
-                    running.push((id, Vec::new(), model.clone()));
+            if matches!(op, Op::Begin) && running.len() < AT_ONCE {
+                let id = keyspace.begin_snapshot(&head(), true);
+                running.push((id, Vec::new(), model.clone()));
+            }
+            if let Op::Walk(budget) = op && !running.is_empty() {
+                let at = budget % running.len();
+                let walk = keyspace.advance_snapshot(running[at].0, *budget);
+                let (id, file, _) = &mut running[at];
+                drain(&mut keyspace, *id, file);
+                if walk == Walk::Complete {
+                    let (id, file, want) = running.remove(at);
+                    keyspace.end_snapshot(id);
+                    prop_assert_eq!(loaded(file, 3), want);
                 }
-                Op::Walk(budget) if !running.is_empty() => {
-                    let at = budget % running.len();
-                    let walk = keyspace.advance_snapshot(running[at].0, *budget);
-                    let (id, file, _) = &mut running[at];
-                    drain(&mut keyspace, *id, file);
-                    if walk == Walk::Complete {
-                        let (id, file, want) = running.remove(at);
-                        keyspace.end_snapshot(id);
-                        prop_assert_eq!(loaded(file, 3), want);
-                    }
-                }
-                _ => {}
             }
         }
         for (id, mut file, want) in running {
@@ -255,13 +256,13 @@ fn the_sweep_finds_every_expired_key() {
     }
     let mut found = BTreeSet::new();
     loop {
-        let (keys, whole) = keyspace.find_expired(1001, 50, 3);
-        for (db, key) in keys {
+        let step = keyspace.find_expired(1001, 50, 3);
+        for (db, key) in step.keys {
             assert_eq!(db, 2);
             assert!(keyspace.remove(db, &key).is_some());
             found.insert(key);
         }
-        if whole {
+        if step.is_end {
             break;
         }
     }

@@ -133,14 +133,30 @@ mod tests {
 
     #[test]
     fn only_canonical_integers_are_numbers() {
-        for text in ["0", "7", "-1", "9223372036854775807", "-9223372036854775808"] {
+        for text in [
+            "0",
+            "7",
+            "-1",
+            "9223372036854775807",
+            "-9223372036854775808",
+        ] {
             assert_eq!(
                 canonical_integer(text.as_bytes()).map(|n| n.to_string()),
                 Some(text.to_owned())
             );
         }
         for text in [
-            "", "-", "00", "007", "+1", "-0", " 1", "1 ", "1.0", "9223372036854775808", "1e3",
+            "",
+            "-",
+            "00",
+            "007",
+            "+1",
+            "-0",
+            " 1",
+            "1 ",
+            "1.0",
+            "9223372036854775808",
+            "1e3",
         ] {
             assert_eq!(canonical_integer(text.as_bytes()), None, "{text:?}");
         }

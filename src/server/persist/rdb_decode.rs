@@ -73,7 +73,9 @@ pub enum LoadError {
     #[error("the RDB uses database {0}, beyond the configured number of databases")]
     Database(u64),
     /// The stored checksum differs.
-    #[error("the RDB is damaged: its checksum is {stored:#018x} but its content has {computed:#018x}")]
+    #[error(
+        "the RDB is damaged: its checksum is {stored:#018x} but its content has {computed:#018x}"
+    )]
     Checksum {
         /// In the file.
         stored: u64,
@@ -224,7 +226,11 @@ impl Loading {
         }
         let value = Value::String(Text::from_vec(reader.string()?));
         let entry = Entry::new(&key, value, self.expire_at.take());
-        if self.options.drop_expired_at.is_some_and(|now| entry.is_expired(now)) {
+        if self
+            .options
+            .drop_expired_at
+            .is_some_and(|now| entry.is_expired(now))
+        {
             self.loaded.keys_expired += 1;
             return Ok(());
         }
@@ -465,7 +471,10 @@ mod tests {
         file.extend([0; 8]);
         let loaded = load(&file[..], OPTIONS).unwrap();
         assert_eq!(loaded.keys_loaded, 1);
-        assert_eq!(loaded.keyspace.get(0, b"k").unwrap().value, Value::string(b"v"));
+        assert_eq!(
+            loaded.keyspace.get(0, b"k").unwrap().value,
+            Value::string(b"v")
+        );
         assert_eq!(loaded.replication, None);
     }
 
@@ -512,7 +521,10 @@ mod tests {
             let error = load(&file[..], OPTIONS).unwrap_err().to_string();
             assert!(error.contains(want), "{error}");
         };
-        check(b"\x12\x06mylist\x01", "key \"mylist\" in database 2 holds a list (RDB type 18)");
+        check(
+            b"\x12\x06mylist\x01",
+            "key \"mylist\" in database 2 holds a list (RDB type 18)",
+        );
         check(b"\x15\x01s", "holds a stream");
         check(b"\xf5\x01x", "a function library");
         check(b"\xf7", "module data");

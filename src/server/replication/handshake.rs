@@ -133,7 +133,10 @@ mod tests {
             PsyncReply::FullResync(ID.into(), ReplOffset(42)),
         );
         check("+CONTINUE", PsyncReply::Continue(None));
-        check(&format!("+CONTINUE {ID}"), PsyncReply::Continue(Some(ID.into())));
+        check(
+            &format!("+CONTINUE {ID}"),
+            PsyncReply::Continue(Some(ID.into())),
+        );
         check(
             "-LOADING Redis is loading",
             PsyncReply::TryLater("-LOADING Redis is loading".into()),

@@ -166,12 +166,21 @@ mod tests {
         let mut history = at_1000();
         history.branch(X.into());
         history.record(b"yy");
-        assert_eq!(history.resume(A.as_bytes(), 1001), Resume::From(ReplOffset(1001)));
+        assert_eq!(
+            history.resume(A.as_bytes(), 1001),
+            Resume::From(ReplOffset(1001))
+        );
         assert_eq!(history.resume(A.as_bytes(), 1002), Resume::Full);
         assert_eq!(history.resume(A.as_bytes(), 1), Resume::From(ReplOffset(1)));
-        assert_eq!(history.resume(X.as_bytes(), 1003), Resume::From(ReplOffset(1003)));
+        assert_eq!(
+            history.resume(X.as_bytes(), 1003),
+            Resume::From(ReplOffset(1003))
+        );
         assert_eq!(history.resume(X.as_bytes(), 1004), Resume::Full);
-        assert_eq!(history.resume(X.to_uppercase().as_bytes(), 5), Resume::From(ReplOffset(5)));
+        assert_eq!(
+            history.resume(X.to_uppercase().as_bytes(), 5),
+            Resume::From(ReplOffset(5))
+        );
     }
 
     #[test]
@@ -208,7 +217,10 @@ mod tests {
     fn a_restarted_master_takes_back_replicas_that_had_everything() {
         let mut history = History::new(X.into());
         history.resume_as_master(A.into(), ReplOffset(500), 1 << 20);
-        assert_eq!(history.resume(A.as_bytes(), 501), Resume::From(ReplOffset(501)));
+        assert_eq!(
+            history.resume(A.as_bytes(), 501),
+            Resume::From(ReplOffset(501))
+        );
         assert_eq!(history.resume(A.as_bytes(), 500), Resume::Full);
     }
 }
