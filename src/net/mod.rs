@@ -16,3 +16,6 @@ pub use supervise::{
     raise_file_limit,
 };
 pub use tls::{AuthClients, Established, Handshake, Tls, TlsError, TlsOptions};
+
+#[cfg(test)]
+pub(crate) use tls::tests::certificates as test_certificates;

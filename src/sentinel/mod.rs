@@ -1,3 +1,5 @@
 //! The sentinel daemon: a pure decision core and the shell around it.
 
 pub mod core;
+pub mod links;
+pub mod scripts;
