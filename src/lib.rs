@@ -2,6 +2,7 @@
 //!
 //! See ARCHITECTURE.md for the map. The modules below are in reading order.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod ids;
@@ -9,3 +10,4 @@ pub mod net;
 pub mod resp;
 pub mod sentinel;
 pub mod server;
+pub mod topology;

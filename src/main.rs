@@ -1,3 +1,7 @@
 //! The `sentinel` binary: a thin shell around the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sentinel::cli::main(std::env::args_os())
+}
