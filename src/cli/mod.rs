@@ -9,13 +9,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
+use crate::config::REDIS_VERSION;
 use crate::topology;
 use args::{Call, Program};
 pub use args::{DaemonArgs, StatusArgs, UpArgs};
 pub(crate) use args::{JANITOR, TIED};
 
-/// The version of Redis whose behaviour clients and operators' tools find here.
-pub const REDIS_VERSION: &str = "7.0.15";
 /// Our own version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
