@@ -3,6 +3,7 @@
 mod dns;
 mod listen;
 mod log;
+mod start;
 mod stream;
 mod supervise;
 mod tls;
@@ -10,6 +11,7 @@ mod tls;
 pub use dns::{Lookup, Resolver, look_up_now};
 pub use listen::{Accepted, ListenError, ListenOptions, Listeners, Serving};
 pub use log::{Log, LogFormat, LogLevel, LogOptions, Role, local_time};
+pub use start::{Started, ensure_files, load_tls};
 pub use stream::{Peer, Stream, TlsStream};
 pub use supervise::{
     FileLimit, PidFile, Signal, Signals, Supervised, close_inherited_descriptors, daemonize,

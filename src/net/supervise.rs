@@ -13,20 +13,28 @@ pub enum Supervised {
     /// Nobody is told anything.
     #[default]
     No,
+    /// upstart is told when we are ready, by stopping ourselves.
+    Upstart,
     /// systemd is told when we are ready.
     Systemd,
-    /// systemd, if it has started us.
+    /// Whichever of them has started us.
     Auto,
 }
 
 impl Supervised {
     /// True when a supervisor is there; then `daemonize` has no effect.
     pub fn is_active(self) -> bool {
-        let asked = match self {
-            Supervised::No => false,
-            Supervised::Systemd | Supervised::Auto => true,
-        };
-        asked && std::env::var_os("NOTIFY_SOCKET").is_some()
+        self.is_systemd() || self.is_upstart()
+    }
+
+    fn is_systemd(self) -> bool {
+        matches!(self, Supervised::Systemd | Supervised::Auto)
+            && std::env::var_os("NOTIFY_SOCKET").is_some()
+    }
+
+    fn is_upstart(self) -> bool {
+        matches!(self, Supervised::Upstart | Supervised::Auto)
+            && std::env::var_os("UPSTART_JOB").is_some()
     }
 
     /// Tells the supervisor that we are ready.
@@ -35,6 +43,11 @@ impl Supervised {
             NotifyState::Status("Ready to accept connections"),
             NotifyState::Ready,
         ]);
+        if self.is_upstart()
+            && let Err(error) = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP)
+        {
+            tracing::warn!("cannot tell upstart about our state: {error}");
+        }
     }
 
     /// Tells the supervisor that we are about to end.
@@ -43,7 +56,7 @@ impl Supervised {
     }
 
     fn notify(self, states: &[NotifyState<'_>]) {
-        if self.is_active()
+        if self.is_systemd()
             && let Err(error) = sd_notify::notify(states)
         {
             tracing::warn!("cannot tell systemd about our state: {error}");
