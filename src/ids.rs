@@ -89,10 +89,15 @@ impl SentinelId {
 
 /// `N` random bytes as lower-case hex, twice as many characters.
 pub fn random_hex<const N: usize>(rng: &mut impl rand::Rng) -> String {
-    use std::fmt::Write;
     let mut bytes = [0_u8; N];
     rng.fill_bytes(&mut bytes);
-    let mut text = String::with_capacity(2 * N);
+    hex(&bytes)
+}
+
+/// Bytes as lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {
         let _ = write!(text, "{byte:02x}");
     }

@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod front;
 pub mod ids;
 pub mod net;
 pub mod resp;

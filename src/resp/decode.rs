@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use memchr::memchr;
 
-use super::Value;
+use super::{RequestDecoder, Value};
 
 /// What one message may cost us. Each field is a bound that the sender cannot move.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +49,33 @@ impl Limits {
         elements_total_max: 16 * 1024,
         depth_max: 8,
     };
+}
+
+impl Limits {
+    /// Holds the number of words that a request announces against the limit.
+    pub(super) fn check_words(&self, count: i64) -> Result<usize, ProtocolError> {
+        match usize::try_from(count) {
+            Ok(count) if count <= self.elements_max => Ok(count),
+            _ if self.elements_max == Limits::UNAUTHENTICATED.elements_max => {
+                Err(ProtocolError::UnauthenticatedMultibulkLength)
+            }
+            _ => Err(ProtocolError::MultibulkLength),
+        }
+    }
+
+    /// Holds the length that a word announces against the limit.
+    pub(super) fn check_word_len(&self, len: Option<i64>) -> Result<usize, ProtocolError> {
+        let len = len
+            .and_then(|len| usize::try_from(len).ok())
+            .ok_or(ProtocolError::BulkLength)?;
+        if len <= self.bulk_bytes_max {
+            Ok(len)
+        } else if self.bulk_bytes_max == Limits::UNAUTHENTICATED.bulk_bytes_max {
+            Err(ProtocolError::UnauthenticatedBulkLength)
+        } else {
+            Err(ProtocolError::BulkLength)
+        }
+    }
 }
 
 /// Why bytes are not RESP, in the words that Redis uses towards clients where it has them.
@@ -109,65 +136,12 @@ pub fn decode_request(
     input: &[u8],
     limits: &Limits,
 ) -> Result<Option<(Vec<Bytes>, usize)>, ProtocolError> {
-    let Some(&first) = input.first() else {
-        return Ok(None);
-    };
-    if first != b'*' {
-        return decode_inline(input, limits);
-    }
-    let mut cursor = Cursor { input, at: 1 };
-    let Some(count) = cursor.line(limits.line_bytes_max, ProtocolError::CountTooBig)? else {
-        return Ok(None);
-    };
-    let count = parse_integer(count).ok_or(ProtocolError::MultibulkLength)?;
-    if count <= 0 {
-        return Ok(Some((Vec::new(), cursor.at)));
-    }
-    let count = usize::try_from(count).map_err(|_| ProtocolError::MultibulkLength)?;
-    if count > limits.elements_max {
-        return Err(
-            if limits.elements_max == Limits::UNAUTHENTICATED.elements_max {
-                ProtocolError::UnauthenticatedMultibulkLength
-            } else {
-                ProtocolError::MultibulkLength
-            },
-        );
-    }
-    let mut words = Vec::with_capacity(count.min(64));
-    for _ in 0..count {
-        match cursor.peek() {
-            None => return Ok(None),
-            Some(b'$') => cursor.at += 1,
-            Some(other) => return Err(ProtocolError::ExpectedDollar(other)),
-        }
-        let Some(line) = cursor.line(limits.line_bytes_max, ProtocolError::BulkCountTooBig)? else {
-            return Ok(None);
-        };
-        let len = parse_integer(line)
-            .and_then(|len| usize::try_from(len).ok())
-            .ok_or(ProtocolError::BulkLength)?;
-        if len > limits.bulk_bytes_max {
-            return Err(
-                if limits.bulk_bytes_max == Limits::UNAUTHENTICATED.bulk_bytes_max {
-                    ProtocolError::UnauthenticatedBulkLength
-                } else {
-                    ProtocolError::BulkLength
-                },
-            );
-        }
-        // As Redis does, the two bytes after the word are skipped without a look at them.
-        let Some(word) = cursor.take(len) else {
-            return Ok(None);
-        };
-        if cursor.take(2).is_none() {
-            return Ok(None);
-        }
-        words.push(Bytes::copy_from_slice(word));
-    }
-    Ok(Some((words, cursor.at)))
+    let mut at = 0;
+    let words = RequestDecoder::default().decode(input, &mut at, limits)?;
+    Ok(words.map(|words| (words, at)))
 }
 
-fn decode_inline(
+pub(super) fn decode_inline(
     input: &[u8],
     limits: &Limits,
 ) -> Result<Option<(Vec<Bytes>, usize)>, ProtocolError> {
@@ -463,7 +437,7 @@ impl<'a> Cursor<'a> {
 
 /// A signed decimal of the exact form that Redis writes: no `+`, no blanks, no leading zeros beyond
 /// what `i64` parsing allows.
-fn parse_integer(text: &[u8]) -> Option<i64> {
+pub(super) fn parse_integer(text: &[u8]) -> Option<i64> {
     if text.first() == Some(&b'+') {
         return None;
     }

@@ -2,8 +2,10 @@
 
 mod decode;
 mod encode;
+mod request;
 mod value;
 
 pub use decode::{Limits, ProtocolError, decode_request, decode_value, split_words};
 pub use encode::{encode_request, encode_value};
+pub use request::RequestDecoder;
 pub use value::{Protocol, Value};

@@ -1,0 +1,423 @@
+//! One set of rights: commands, keys and channels that go together.
+
+use bytes::Bytes;
+
+use super::user::RULES_PER_USER_MAX;
+use crate::front::glob::glob_match;
+use crate::front::keys::{KeyRef, command_channels, command_keys};
+use crate::front::table::{Catalog, Channels, CommandId, category, flag, key};
+
+/// Why a rule is none. The words are redis-server 7.0's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RuleError {
+    /// No command or category of this name.
+    #[error("Unknown command or category name in ACL")]
+    UnknownCommand,
+    /// It cannot be read.
+    #[error("Syntax error")]
+    Syntax,
+    /// A key pattern where all keys are allowed already.
+    #[error(
+        "Adding a pattern after the * pattern (or the 'allkeys' flag) is not valid and does not have any effect. Try 'resetkeys' to start with an empty list of patterns"
+    )]
+    KeysAreAllowed,
+    /// A channel pattern where all channels are allowed already.
+    #[error(
+        "Adding a pattern after the * pattern (or the 'allchannels' flag) is not valid and does not have any effect. Try 'resetchannels' to start with an empty list of channels"
+    )]
+    ChannelsAreAllowed,
+    /// Not the hex of a SHA-256.
+    #[error(
+        "The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters"
+    )]
+    BadHash,
+    /// A password to be removed is not there.
+    #[error("The password you are trying to remove from the user does not exist")]
+    NoSuchPassword,
+    /// `+command|word` for a subcommand.
+    #[error("Allowing first-arg of a subcommand is not supported")]
+    FirstArgOfSubcommand,
+    /// More rules than one user may have.
+    #[error("Too many rules for one user")]
+    TooMany,
+}
+
+/// What a request lacks. Ordered by how much it tells: with several selectors the greatest is reported.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Denied {
+    /// The command itself.
+    Command,
+    /// The key at this word.
+    Key(usize),
+    /// The channel at this word.
+    Channel(usize),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct KeyPattern {
+    read: bool,
+    write: bool,
+    pattern: Vec<u8>,
+}
+
+/// One set of rights.
+#[derive(Clone, Debug)]
+pub struct Selector {
+    /// One bit per command of the catalog.
+    allowed: Vec<u64>,
+    all_commands: bool,
+    all_keys: bool,
+    all_channels: bool,
+    /// Commands that are allowed with this first argument only.
+    first_args: Vec<(CommandId, Vec<u8>)>,
+    keys: Vec<KeyPattern>,
+    channels: Vec<Vec<u8>>,
+    /// The command rules since the last `+@all` or `-@all`, those without effect left out.
+    rules: Vec<String>,
+    /// `+@all` or `-@all`
+    base: &'static str,
+}
+
+impl Selector {
+    /// No rights.
+    pub fn new(catalog: &Catalog) -> Selector {
+        Selector {
+            allowed: vec![0; catalog.len().div_ceil(64)],
+            all_commands: false,
+            all_keys: false,
+            all_channels: false,
+            first_args: Vec::new(),
+            keys: Vec::new(),
+            channels: Vec::new(),
+            rules: Vec::new(),
+            base: "-@all",
+        }
+    }
+
+    /// Whether it restricts nothing.
+    pub fn is_unrestricted(&self) -> bool {
+        self.all_commands && self.all_keys && self.all_channels
+    }
+
+    /// Applies one rule.
+    pub(super) fn apply(&mut self, rule: &[u8], catalog: &Catalog) -> Result<(), RuleError> {
+        let text = String::from_utf8_lossy(rule).to_ascii_lowercase();
+        match text.as_str() {
+            "" => {}
+            "allkeys" | "~*" => {
+                self.all_keys = true;
+                self.keys.clear();
+            }
+            "resetkeys" => {
+                self.all_keys = false;
+                self.keys.clear();
+            }
+            "allchannels" | "&*" => {
+                self.all_channels = true;
+                self.channels.clear();
+            }
+            "resetchannels" => {
+                self.all_channels = false;
+                self.channels.clear();
+            }
+            "allcommands" | "+@all" => self.set_all_commands(true),
+            "nocommands" | "-@all" => self.set_all_commands(false),
+            _ => match rule {
+                [b'~', pattern @ ..] => self.add_keys(true, true, pattern)?,
+                [b'%', marked @ ..] => self.add_marked_keys(marked)?,
+                [b'&', pattern @ ..] => self.add_channels(pattern)?,
+                [sign @ (b'+' | b'-'), b'@', ..] => {
+                    self.set_category(*sign == b'+', &text, catalog)?;
+                }
+                [b'+', ..] => self.allow(&text, catalog)?,
+                [b'-', ..] => self.deny(&text, catalog)?,
+                _ => return Err(RuleError::Syntax),
+            },
+        }
+        Ok(())
+    }
+
+    fn set_all_commands(&mut self, allow: bool) {
+        self.allowed.fill(if allow { u64::MAX } else { 0 });
+        self.all_commands = allow;
+        self.base = if allow { "+@all" } else { "-@all" };
+        self.first_args.clear();
+        self.rules.clear();
+    }
+
+    fn add_marked_keys(&mut self, marked: &[u8]) -> Result<(), RuleError> {
+        let at = marked.iter().position(|b| *b == b'~');
+        let (marks, pattern) = marked.split_at(at.ok_or(RuleError::Syntax)?);
+        let (mut read, mut write) = (false, false);
+        for mark in marks {
+            match mark.to_ascii_uppercase() {
+                b'R' if !read => read = true,
+                b'W' if !write => write = true,
+                _ => return Err(RuleError::Syntax),
+            }
+        }
+        if !read && !write {
+            return Err(RuleError::Syntax);
+        }
+        self.add_keys(read, write, &pattern[1..])
+    }
+
+    fn add_keys(&mut self, read: bool, write: bool, pattern: &[u8]) -> Result<(), RuleError> {
+        if self.all_keys {
+            return Err(RuleError::KeysAreAllowed);
+        }
+        if !is_plain(pattern) {
+            return Err(RuleError::Syntax);
+        }
+        if read && write && pattern == b"*" {
+            self.all_keys = true;
+            self.keys.clear();
+            return Ok(());
+        }
+        if let Some(known) = self.keys.iter_mut().find(|known| known.pattern == pattern) {
+            known.read |= read;
+            known.write |= write;
+            return Ok(());
+        }
+        if self.keys.len() >= RULES_PER_USER_MAX {
+            return Err(RuleError::TooMany);
+        }
+        self.keys.push(KeyPattern {
+            read,
+            write,
+            pattern: pattern.to_vec(),
+        });
+        Ok(())
+    }
+
+    fn add_channels(&mut self, pattern: &[u8]) -> Result<(), RuleError> {
+        if self.all_channels {
+            return Err(RuleError::ChannelsAreAllowed);
+        }
+        if !is_plain(pattern) {
+            return Err(RuleError::Syntax);
+        }
+        if self.channels.len() >= RULES_PER_USER_MAX {
+            return Err(RuleError::TooMany);
+        }
+        if !self.channels.iter().any(|known| known == pattern) {
+            self.channels.push(pattern.to_vec());
+        }
+        Ok(())
+    }
+
+    fn set_category(
+        &mut self,
+        allow: bool,
+        rule: &str,
+        catalog: &Catalog,
+    ) -> Result<(), RuleError> {
+        let bit = category_bit(&rule[2..]).ok_or(RuleError::UnknownCommand)?;
+        let members = catalog
+            .iter()
+            .filter(|(_, entry)| entry.info.categories & bit != 0);
+        for (id, _) in members {
+            self.set_bit(id, allow);
+            self.first_args.retain(|(command, _)| *command != id);
+        }
+        self.all_commands &= allow;
+        self.remember(rule);
+        Ok(())
+    }
+
+    fn allow(&mut self, rule: &str, catalog: &Catalog) -> Result<(), RuleError> {
+        let name = &rule[1..];
+        if let Some(id) = catalog.find(name) {
+            self.set_with_subcommands(id, true, catalog);
+            self.remember(rule);
+            return Ok(());
+        }
+        let (command, first_arg) = name.split_once('|').ok_or(RuleError::UnknownCommand)?;
+        let id = catalog.find(command).ok_or(RuleError::UnknownCommand)?;
+        if first_arg.is_empty() {
+            return Err(RuleError::Syntax);
+        }
+        if catalog.entry(id).subcommand_count > 0 || first_arg.contains('|') {
+            return Err(RuleError::UnknownCommand);
+        }
+        if self.first_args.len() >= RULES_PER_USER_MAX {
+            return Err(RuleError::TooMany);
+        }
+        let pair = (id, first_arg.as_bytes().to_vec());
+        if !self.first_args.contains(&pair) {
+            self.first_args.push(pair);
+        }
+        self.remember(rule);
+        Ok(())
+    }
+
+    fn deny(&mut self, rule: &str, catalog: &Catalog) -> Result<(), RuleError> {
+        let id = catalog.find(&rule[1..]).ok_or(RuleError::UnknownCommand)?;
+        self.set_with_subcommands(id, false, catalog);
+        self.all_commands = false;
+        self.remember(rule);
+        Ok(())
+    }
+
+    fn set_with_subcommands(&mut self, id: CommandId, allow: bool, catalog: &Catalog) {
+        self.set_bit(id, allow);
+        for sub in catalog.subcommands(id) {
+            self.set_bit(sub, allow);
+        }
+        self.first_args.retain(|(command, _)| *command != id);
+    }
+
+    fn set_bit(&mut self, id: CommandId, allow: bool) {
+        let (word, bit) = (id.index() / 64, 1_u64 << (id.index() % 64));
+        if allow {
+            self.allowed[word] |= bit;
+        } else {
+            self.allowed[word] &= !bit;
+        }
+    }
+
+    fn has_bit(&self, id: CommandId) -> bool {
+        self.allowed[id.index() / 64] & (1_u64 << (id.index() % 64)) != 0
+    }
+
+    /// Adds a command rule in place of earlier ones about the same command or its subcommands.
+    fn remember(&mut self, rule: &str) {
+        let name = &rule[1..];
+        self.rules.retain(|earlier| {
+            let earlier = &earlier[1..];
+            let part = earlier.strip_prefix(name);
+            part.is_none_or(|rest| !rest.is_empty() && !rest.starts_with('|'))
+        });
+        self.rules.push(rule.to_owned());
+    }
+
+    /// Whether a request is covered.
+    pub(super) fn check(
+        &self,
+        id: CommandId,
+        words: &[Bytes],
+        catalog: &Catalog,
+    ) -> Result<(), Denied> {
+        let info = catalog.entry(id).info;
+        if !self.all_commands && info.flags & flag::NO_AUTH == 0 && !self.has_bit(id) {
+            let first_arg = words.get(1);
+            let allowed = self.first_args.iter().any(|(command, first)| {
+                *command == id && first_arg.is_some_and(|arg| arg.eq_ignore_ascii_case(first))
+            });
+            if !allowed {
+                return Err(Denied::Command);
+            }
+        }
+        if !self.all_keys && !info.keys.is_empty() {
+            let denied = command_keys(info, words)
+                .into_iter()
+                .find(|found| !self.allows_key(found, words));
+            if let Some(found) = denied {
+                return Err(Denied::Key(found.index));
+            }
+        }
+        if !self.all_channels && info.channels != Channels::None {
+            let as_pattern = info.channels == Channels::PSubscribe;
+            for index in command_channels(info, words.len()) {
+                if !self.allows_channel(&words[index], as_pattern) {
+                    return Err(Denied::Channel(index));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn allows_key(&self, found: &KeyRef, words: &[Bytes]) -> bool {
+        if found.flags & key::NOT_KEY != 0 {
+            return true;
+        }
+        let needs_read = found.flags & key::ACCESS != 0;
+        let needs_write = found.flags & (key::INSERT | key::DELETE | key::UPDATE) != 0;
+        self.keys.iter().any(|allowed| {
+            (!needs_read || allowed.read)
+                && (!needs_write || allowed.write)
+                && glob_match(&allowed.pattern, &words[found.index])
+        })
+    }
+
+    /// Whether a channel may be used. A pattern must be allowed word for word.
+    pub fn allows_channel(&self, channel: &[u8], as_pattern: bool) -> bool {
+        self.all_channels
+            || self.channels.iter().any(|allowed| {
+                if as_pattern {
+                    allowed == channel
+                } else {
+                    glob_match(allowed, channel)
+                }
+            })
+    }
+
+    /// The key patterns as rules.
+    pub fn describe_keys(&self) -> String {
+        if self.all_keys {
+            return "~*".to_owned();
+        }
+        let words = self.keys.iter().map(|allowed| {
+            let pattern = String::from_utf8_lossy(&allowed.pattern);
+            match (allowed.read, allowed.write) {
+                (true, false) => format!("%R~{pattern}"),
+                (false, true) => format!("%W~{pattern}"),
+                (true, true) | (false, false) => format!("~{pattern}"),
+            }
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The channel patterns as rules.
+    pub fn describe_channels(&self) -> String {
+        if self.all_channels {
+            return "&*".to_owned();
+        }
+        let words = self
+            .channels
+            .iter()
+            .map(|pattern| format!("&{}", String::from_utf8_lossy(pattern)));
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    /// The command rules.
+    pub fn describe_commands(&self) -> String {
+        let mut text = self.base.to_owned();
+        for rule in &self.rules {
+            text.push(' ');
+            text.push_str(rule);
+        }
+        text
+    }
+
+    /// All of it as rules.
+    pub fn describe(&self) -> String {
+        let mut parts = Vec::new();
+        let keys = self.describe_keys();
+        if !keys.is_empty() {
+            parts.push(keys);
+        }
+        if !self.all_channels {
+            parts.push("resetchannels".to_owned());
+        }
+        let channels = self.describe_channels();
+        if !channels.is_empty() {
+            parts.push(channels);
+        }
+        parts.push(self.describe_commands());
+        parts.join(" ")
+    }
+}
+
+/// The bit of a category by its name.
+pub(super) fn category_bit(name: &str) -> Option<u32> {
+    category::NAMES
+        .iter()
+        .find(|(_, known)| known.eq_ignore_ascii_case(name))
+        .map(|(bit, _)| *bit)
+}
+
+/// Patterns are stored in files and listed separated by spaces.
+fn is_plain(pattern: &[u8]) -> bool {
+    !pattern.iter().any(|b| b.is_ascii_whitespace() || *b == 0)
+}

@@ -1,0 +1,220 @@
+//! Users and what they may do.
+
+use std::cell::RefCell;
+use std::fmt::Write;
+use std::rc::Rc;
+
+use sha2::{Digest, Sha256};
+
+use super::selector::{RuleError, Selector};
+use crate::front::table::Catalog;
+use crate::ids::hex;
+
+/// Whether a user's `RESTORE` payloads are checked thoroughly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SanitizePayload {
+    /// Not said.
+    #[default]
+    Unset,
+    /// `sanitize-payload`
+    Yes,
+    /// `skip-sanitize-payload`
+    Skip,
+}
+
+/// A user, with its passwords and rights.
+#[derive(Clone, Debug)]
+pub struct User {
+    name: Rc<str>,
+    enabled: bool,
+    nopass: bool,
+    sanitize_payload: SanitizePayload,
+    /// SHA-256 of each password, in lower-case hex.
+    passwords: Vec<String>,
+    /// The rights; the first is the root selector, the others come from `(…)` rules.
+    selectors: Vec<Selector>,
+}
+
+/// A user that connections share: what `ACL SETUSER` changes holds for them at once.
+pub type UserRef = Rc<RefCell<User>>;
+
+/// The most passwords and selectors of one user, and patterns of one selector.
+pub(super) const RULES_PER_USER_MAX: usize = 10_000;
+
+impl User {
+    /// A new user: off, without a password and without any right.
+    pub fn new(name: &str, catalog: &Catalog) -> User {
+        User {
+            name: Rc::from(name),
+            enabled: false,
+            nopass: false,
+            sanitize_payload: SanitizePayload::Unset,
+            passwords: Vec::new(),
+            selectors: vec![Selector::new(catalog)],
+        }
+    }
+
+    /// The user of clients that have not authenticated: may do everything, needs no password.
+    pub fn default_user(catalog: &Catalog) -> User {
+        let mut user = User::new("default", catalog);
+        for rule in ["on", "nopass", "~*", "&*", "+@all"] {
+            user.apply(rule.as_bytes(), catalog)
+                .expect("the default user's rules are valid");
+        }
+        user
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &Rc<str> {
+        &self.name
+    }
+
+    /// `on`
+    pub fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// `nopass`
+    pub fn is_nopass(&self) -> bool {
+        self.nopass
+    }
+
+    /// The SHA-256 of its passwords.
+    pub fn passwords(&self) -> &[String] {
+        &self.passwords
+    }
+
+    /// The root selector and the others.
+    pub fn selectors(&self) -> &[Selector] {
+        &self.selectors
+    }
+
+    /// Whether `password` opens this user.
+    pub fn accepts(&self, password: &[u8]) -> bool {
+        if !self.enabled {
+            return false;
+        }
+        let hash = hash_password(password);
+        // Every stored hash is compared to its end, so that the time tells nothing.
+        let known = self.passwords.iter().fold(false, |found, stored| {
+            let differs = stored
+                .bytes()
+                .zip(hash.bytes())
+                .fold(0, |bits, (a, b)| bits | (a ^ b));
+            found | (differs == 0)
+        });
+        self.nopass || known
+    }
+
+    /// Applies one rule of `ACL SETUSER`. On an error the user is as before.
+    ///
+    /// # Errors
+    /// Why the rule is none.
+    pub fn apply(&mut self, rule: &[u8], catalog: &Catalog) -> Result<(), RuleError> {
+        let word = String::from_utf8_lossy(rule).to_ascii_lowercase();
+        match word.as_str() {
+            "on" => self.enabled = true,
+            "off" => self.enabled = false,
+            "nopass" => {
+                self.nopass = true;
+                self.passwords.clear();
+            }
+            "resetpass" => {
+                self.nopass = false;
+                self.passwords.clear();
+            }
+            "sanitize-payload" => self.sanitize_payload = SanitizePayload::Yes,
+            "skip-sanitize-payload" => self.sanitize_payload = SanitizePayload::Skip,
+            "clearselectors" => self.selectors.truncate(1),
+            "reset" => {
+                *self = User::new(&self.name, catalog);
+                self.sanitize_payload = SanitizePayload::Yes;
+            }
+            _ => return self.apply_marked(rule, catalog),
+        }
+        Ok(())
+    }
+
+    fn apply_marked(&mut self, rule: &[u8], catalog: &Catalog) -> Result<(), RuleError> {
+        match rule {
+            [b'>', password @ ..] => self.add_password(hash_password(password)),
+            [b'#', hash @ ..] => self.add_password(checked_hash(hash)?),
+            [b'<', password @ ..] => self.remove_password(&hash_password(password)),
+            [b'!', hash @ ..] => self.remove_password(&checked_hash(hash)?),
+            [b'(', inner @ .., b')'] => {
+                if self.selectors.len() >= RULES_PER_USER_MAX {
+                    return Err(RuleError::TooMany);
+                }
+                let mut selector = Selector::new(catalog);
+                for part in inner.split(|b| *b == b' ').filter(|part| !part.is_empty()) {
+                    selector.apply(part, catalog)?;
+                }
+                self.selectors.push(selector);
+                Ok(())
+            }
+            _ => self.selectors[0].apply(rule, catalog),
+        }
+    }
+
+    fn add_password(&mut self, hash: String) -> Result<(), RuleError> {
+        if self.passwords.len() >= RULES_PER_USER_MAX {
+            return Err(RuleError::TooMany);
+        }
+        if !self.passwords.contains(&hash) {
+            self.passwords.push(hash);
+        }
+        self.nopass = false;
+        Ok(())
+    }
+
+    fn remove_password(&mut self, hash: &str) -> Result<(), RuleError> {
+        let at = self.passwords.iter().position(|known| known == hash);
+        self.passwords.remove(at.ok_or(RuleError::NoSuchPassword)?);
+        Ok(())
+    }
+
+    /// The flags as `ACL GETUSER` lists them.
+    pub fn flag_names(&self) -> Vec<&'static str> {
+        let mut names = vec![if self.enabled { "on" } else { "off" }];
+        if self.nopass {
+            names.push("nopass");
+        }
+        match self.sanitize_payload {
+            SanitizePayload::Unset => {}
+            SanitizePayload::Yes => names.push("sanitize-payload"),
+            SanitizePayload::Skip => names.push("skip-sanitize-payload"),
+        }
+        names
+    }
+
+    /// All of it as rules, as in a configuration file after `user <name>`.
+    pub fn describe(&self) -> String {
+        let mut text = self.flag_names().join(" ");
+        for hash in &self.passwords {
+            let _ = write!(text, " #{hash}");
+        }
+        for (i, selector) in self.selectors.iter().enumerate() {
+            let rules = selector.describe();
+            let _ = if i == 0 {
+                write!(text, " {rules}")
+            } else {
+                write!(text, " ({rules})")
+            };
+        }
+        text
+    }
+}
+
+/// SHA-256 in lower-case hex.
+pub fn hash_password(password: &[u8]) -> String {
+    hex(&Sha256::digest(password))
+}
+
+fn checked_hash(hash: &[u8]) -> Result<String, RuleError> {
+    let valid = hash.len() == 64 && hash.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if valid {
+        Ok(String::from_utf8_lossy(hash).into_owned())
+    } else {
+        Err(RuleError::BadHash)
+    }
+}

@@ -1,0 +1,294 @@
+//! One connected client, as the program's one thread sees it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Waker;
+
+use bytes::Bytes;
+
+use super::acl::UserRef;
+use super::output::{OutputClass, OutputQueue};
+use super::table::CommandId;
+use crate::clock::Mono;
+use crate::resp::Protocol;
+
+/// The number of a connection (`CLIENT ID`). Rises from 1 and is never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number of something that a client waits for. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WaitId(pub u64);
+
+/// One end of a client's connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientAddr {
+    /// TCP, TLS or not.
+    Tcp(SocketAddr),
+    /// A Unix socket: the path we listen on.
+    Unix(Rc<str>),
+}
+
+impl ClientAddr {
+    /// Whether the connection comes from this machine.
+    pub fn is_local(&self) -> bool {
+        match self {
+            ClientAddr::Tcp(addr) => addr.ip().to_canonical().is_loopback(),
+            ClientAddr::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for ClientAddr {
+    /// As `CLIENT LIST` prints it: `1.2.3.4:5`, `[::1]:5`, `/path:0`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientAddr::Tcp(addr) => SocketAddr::new(addr.ip().to_canonical(), addr.port()).fmt(f),
+            ClientAddr::Unix(path) => write!(f, "{path}:0"),
+        }
+    }
+}
+
+/// Both ends of an accepted connection, and how it came.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The client's end.
+    pub addr: ClientAddr,
+    /// Our end.
+    pub laddr: ClientAddr,
+    /// The descriptor's number, for `CLIENT LIST`; −1 when unknown.
+    pub fd: i32,
+}
+
+/// What a client is, for `CLIENT LIST`, `CLIENT KILL TYPE` and the output limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientKind {
+    /// An ordinary client. One with subscriptions counts as a pub/sub client.
+    #[default]
+    Normal,
+    /// A replica that we feed.
+    Replica,
+    /// The link to our own master.
+    Master,
+}
+
+/// What `CLIENT REPLY` has chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// Replies are sent.
+    #[default]
+    On,
+    /// None are.
+    Off,
+    /// The reply to the next command is not sent; becomes `Skip` after the present command.
+    SkipNext,
+    /// The present command's reply is not sent.
+    Skip,
+}
+
+/// Why a client's further commands wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// For a reply that the program will give by [`super::Clients::resolve`].
+    Waiting {
+        /// Which.
+        on: WaitId,
+        /// When it gives up by itself; [`Mono::NEVER`] for never. The program watches it.
+        until: Mono,
+        /// Whether `CLIENT UNBLOCK` may end the wait.
+        can_unblock: bool,
+    },
+    /// A command was put off by `CLIENT PAUSE` and is tried again when the pause ends.
+    Paused,
+}
+
+/// How a connection is to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Closing {
+    /// It is not.
+    #[default]
+    No,
+    /// When what is queued has been written.
+    AfterReplies,
+    /// Now.
+    Now,
+}
+
+/// Which keys `CLIENT TRACKING` tracks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrackingChoice {
+    /// All that are read.
+    #[default]
+    All,
+    /// Those that are read right after `CLIENT CACHING YES`.
+    OptIn,
+    /// All but those that are read right after `CLIENT CACHING NO`.
+    OptOut,
+}
+
+/// Settings of `CLIENT TRACKING`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tracking {
+    /// Invalidations go to this client instead.
+    pub redirect: Option<ClientId>,
+    /// `BCAST`
+    pub broadcast: bool,
+    /// `OPTIN`, `OPTOUT`
+    pub choice: TrackingChoice,
+    /// `NOLOOP`
+    pub no_loop: bool,
+    /// `PREFIX`
+    pub prefixes: Vec<Bytes>,
+    /// `CLIENT CACHING`, for the next command.
+    pub caching: Option<bool>,
+}
+
+/// A connected client. `S` is what the program itself keeps for each client.
+pub struct Client<S> {
+    /// Its number.
+    pub id: ClientId,
+    /// Its address.
+    pub addr: ClientAddr,
+    /// Our end's address.
+    pub laddr: ClientAddr,
+    /// Its descriptor, for display.
+    pub fd: i32,
+    /// `CLIENT SETNAME`; empty: none.
+    pub name: Bytes,
+    /// `CLIENT SETINFO LIB-NAME`
+    pub lib_name: Bytes,
+    /// `CLIENT SETINFO LIB-VER`
+    pub lib_ver: Bytes,
+    /// `HELLO`
+    pub protocol: Protocol,
+    /// Whose rights it has.
+    pub user: UserRef,
+    /// Whether it has shown that it may have them.
+    pub authenticated: bool,
+    /// What it is.
+    pub kind: ClientKind,
+    /// When it connected.
+    pub created: Mono,
+    /// When it last sent something.
+    pub last_interaction: Mono,
+    /// Its selected database.
+    pub db: usize,
+    /// The last command it sent.
+    pub last_command: Option<CommandId>,
+    /// Its channel subscriptions.
+    pub channels: BTreeSet<Bytes>,
+    /// Its pattern subscriptions.
+    pub patterns: BTreeSet<Bytes>,
+    /// What waits to be written to it.
+    pub output: OutputQueue,
+    /// Bytes read from it that wait to be executed.
+    pub query_bytes: usize,
+    /// Why its commands wait, if they do.
+    pub blocked: Option<Blocked>,
+    /// Its replies may not leave, nor its commands run, until [`super::Clients::release`]: what it has
+    /// done is not durable yet.
+    pub held: Option<WaitId>,
+    /// How it ends.
+    pub closing: Closing,
+    /// `CLIENT REPLY`
+    pub reply_mode: ReplyMode,
+    /// `CLIENT TRACKING`
+    pub tracking: Option<Tracking>,
+    /// `CLIENT NO-EVICT`
+    pub no_evict: bool,
+    /// The program wants [`super::Program::drained`] when the output queue has emptied.
+    pub notify_drained: bool,
+    /// The number of queued commands of a transaction; `None` outside one. For display.
+    pub multi: Option<usize>,
+    /// What the program keeps.
+    pub session: S,
+    pub(super) waker: Option<Waker>,
+}
+
+impl<S: Default> Client<S> {
+    pub(super) fn new(id: ClientId, peer: Peer, user: UserRef, now: Mono) -> Client<S> {
+        Client {
+            id,
+            addr: peer.addr,
+            laddr: peer.laddr,
+            fd: peer.fd,
+            name: Bytes::new(),
+            lib_name: Bytes::new(),
+            lib_ver: Bytes::new(),
+            protocol: Protocol::Resp2,
+            user,
+            authenticated: false,
+            kind: ClientKind::Normal,
+            created: now,
+            last_interaction: now,
+            db: 0,
+            last_command: None,
+            channels: BTreeSet::new(),
+            patterns: BTreeSet::new(),
+            output: OutputQueue::default(),
+            query_bytes: 0,
+            blocked: None,
+            held: None,
+            closing: Closing::No,
+            reply_mode: ReplyMode::On,
+            tracking: None,
+            no_evict: false,
+            notify_drained: false,
+            multi: None,
+            session: S::default(),
+            waker: None,
+        }
+    }
+}
+
+impl<S> Client<S> {
+    /// How many channels and patterns it is subscribed to.
+    pub fn subscription_count(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+
+    /// Which output limit applies.
+    pub fn output_class(&self) -> OutputClass {
+        match self.kind {
+            ClientKind::Replica => OutputClass::Replica,
+            ClientKind::Normal if self.subscription_count() > 0 => OutputClass::PubSub,
+            ClientKind::Normal | ClientKind::Master => OutputClass::Normal,
+        }
+    }
+
+    /// Ends the connection: at once, or when its replies are written. Never softens an earlier wish.
+    pub fn close(&mut self, how: Closing) {
+        if self.closing != Closing::Now {
+            self.closing = how;
+        }
+        if how == Closing::Now {
+            self.output.clear();
+        }
+        self.wake();
+    }
+
+    /// True while it takes part in anything.
+    pub fn is_open(&self) -> bool {
+        self.closing != Closing::Now
+    }
+
+    /// True when its next command may run.
+    pub fn is_ready(&self) -> bool {
+        self.blocked.is_none() && self.held.is_none() && self.closing == Closing::No
+    }
+
+    /// Makes its connection look at its state again.
+    pub fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,520 @@
+//! One client's connection: bytes in, requests run, bytes out.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::acl::Denied;
+use super::client::{ClientId, Closing, Peer};
+use super::dispatch::{Outcome, dispatch};
+use super::{Front, Program};
+use crate::clock::Now;
+use crate::resp::{Limits, RequestDecoder};
+
+/// Bytes read at a time, into a buffer that all connections share.
+const READ_BYTES: usize = 64 * 1024;
+
+/// The most requests of one client that run before others get their turn.
+const TURN_COMMANDS_MAX: usize = 1024;
+
+/// Bytes that are read ahead while a client's commands wait for something. Enough to notice that the
+/// client has gone, not more.
+const READ_AHEAD_BYTES: usize = 64 * 1024;
+
+/// While more than this waits to be written to a client, none of its requests run: one who never reads
+/// must not fill the memory. Bytes.
+const OUTPUT_STALL_BYTES: usize = 256 * 1024 * 1024;
+
+thread_local! {
+    /// The shared read buffer. Taken for the length of one `poll_read`.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Serves one accepted connection until it ends.
+///
+/// Runs on the thread that owns `program`. `stream` is TCP, TLS after its handshake, or a Unix socket.
+pub async fn serve<P, S>(program: Rc<RefCell<P>>, mut stream: S, peer: Peer)
+where
+    P: Program,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let accepted = {
+        let mut program = program.borrow_mut();
+        let now = program.now();
+        program.front().accept(peer, now)
+    };
+    let id = match accepted {
+        Ok(id) => id,
+        Err(refusal) => {
+            // The client may have gone already; there is nobody else to tell.
+            let _ = stream.write_all(refusal.as_bytes()).await;
+            let _ = stream.shutdown().await;
+            return;
+        }
+    };
+    let mut connection = Connection {
+        program,
+        id,
+        input: Vec::new(),
+        decoder: RequestDecoder::default(),
+        postponed: None,
+        has_more: false,
+        must_flush: false,
+    };
+    loop {
+        match poll_fn(|cx| connection.poll_event(&mut stream, cx)).await {
+            Event::Closed => break,
+            Event::Input => {}
+        }
+        connection.run_turn();
+        if connection.has_more {
+            // The budget is used up: others first, then the rest. The replies so far are written by
+            // the next poll.
+            tokio::task::yield_now().await;
+        }
+    }
+    connection.end();
+    let _ = stream.shutdown().await;
+}
+
+/// Why the connection's task goes on.
+enum Event {
+    /// There may be a complete request.
+    Input,
+    /// The connection is over.
+    Closed,
+}
+
+struct Connection<P: Program> {
+    program: Rc<RefCell<P>>,
+    id: ClientId,
+    /// What has been read and not been decoded yet.
+    input: Vec<u8>,
+    decoder: RequestDecoder,
+    /// A request that was put off by a pause.
+    postponed: Option<Vec<Bytes>>,
+    /// `input` may hold a complete request that has not been run.
+    has_more: bool,
+    must_flush: bool,
+}
+
+impl<P: Program> Connection<P> {
+    /// Writes what can be written, then reads what can be read.
+    fn poll_event<S>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<Event>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let program = Rc::clone(&self.program);
+        let program = &mut *program.borrow_mut();
+        let client = program.front().clients.current(self.id);
+        let known = client.waker.as_ref();
+        if !known.is_some_and(|waker| waker.will_wake(cx.waker())) {
+            client.waker = Some(cx.waker().clone());
+        }
+        if client.closing == Closing::Now {
+            return Poll::Ready(Event::Closed);
+        }
+        if client.held.is_none() {
+            let mut written = 0;
+            while !client.output.is_empty() {
+                match Pin::new(&mut *stream).poll_write(cx, client.output.front()) {
+                    Poll::Ready(Ok(n)) if n > 0 => {
+                        client.output.advance(n);
+                        written += n;
+                    }
+                    Poll::Ready(Ok(_) | Err(_)) => return Poll::Ready(Event::Closed),
+                    Poll::Pending => break,
+                }
+            }
+            self.must_flush |= written > 0;
+            if self.must_flush {
+                match Pin::new(&mut *stream).poll_flush(cx) {
+                    Poll::Ready(Ok(())) => self.must_flush = false,
+                    Poll::Ready(Err(_)) => return Poll::Ready(Event::Closed),
+                    Poll::Pending => {}
+                }
+            }
+            let is_drained = client.output.is_empty() && !self.must_flush;
+            if is_drained && client.closing == Closing::AfterReplies {
+                return Poll::Ready(Event::Closed);
+            }
+            let tell = is_drained && std::mem::take(&mut client.notify_drained);
+            program.front().stats.net_output_bytes += written as u64;
+            if tell {
+                program.drained(self.id);
+            }
+        }
+        let client = program.front().clients.current(self.id);
+        let may_run = client.is_ready() && client.output.len() < OUTPUT_STALL_BYTES;
+        if may_run && (self.has_more || self.postponed.is_some()) {
+            return Poll::Ready(Event::Input);
+        }
+        if client.closing != Closing::No || (!may_run && self.input.len() >= READ_AHEAD_BYTES) {
+            return Poll::Pending;
+        }
+        loop {
+            match self.poll_read(stream, cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    let now = program.now().mono;
+                    let front = program.front();
+                    front.stats.net_input_bytes += n as u64;
+                    let client = front.clients.current(self.id);
+                    client.last_interaction = now;
+                    client.query_bytes = self.input.len() + self.decoder.held_bytes();
+                    self.has_more = true;
+                    if may_run {
+                        return Poll::Ready(Event::Input);
+                    }
+                    if self.input.len() >= READ_AHEAD_BYTES {
+                        return Poll::Pending;
+                    }
+                }
+                Poll::Ready(Ok(_) | Err(_)) => return Poll::Ready(Event::Closed),
+            }
+        }
+    }
+
+    /// Reads once into the shared buffer and appends that to the input; 0 at the end of the stream.
+    fn poll_read<S>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>>
+    where
+        S: AsyncRead + Unpin,
+    {
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.resize(READ_BYTES, 0);
+            let mut buf = ReadBuf::new(scratch);
+            std::task::ready!(Pin::new(stream).poll_read(cx, &mut buf))?;
+            self.input.extend_from_slice(buf.filled());
+            Poll::Ready(Ok(buf.filled().len()))
+        })
+    }
+
+    /// Runs the requests that have arrived, up to the budget of a turn.
+    fn run_turn(&mut self) {
+        let program = Rc::clone(&self.program);
+        let program = &mut *program.borrow_mut();
+        let now = program.now();
+        let mut at = 0;
+        self.has_more = true;
+        for _ in 0..TURN_COMMANDS_MAX {
+            let client = program.front().clients.current(self.id);
+            if !client.is_ready() || client.output.len() >= OUTPUT_STALL_BYTES {
+                break;
+            }
+            let words = match self.postponed.take() {
+                Some(words) => words,
+                None => match self.next_request(program, &mut at) {
+                    Some(words) => words,
+                    None => {
+                        self.has_more = false;
+                        break;
+                    }
+                },
+            };
+            if dispatch(program, self.id, &words, now) == Outcome::Paused {
+                self.postponed = Some(words);
+            }
+        }
+        self.input.drain(..at);
+        if self.input.is_empty() {
+            self.input = Vec::new();
+        }
+        program.end_turn(self.id);
+        self.check_limits(program, now);
+    }
+
+    /// Decodes the next request that is not empty. An error is answered and ends the connection.
+    fn next_request(&mut self, program: &mut P, at: &mut usize) -> Option<Vec<Bytes>> {
+        let front = program.front();
+        let needs_auth = front.needs_auth(self.id);
+        let limits = if needs_auth {
+            Limits::UNAUTHENTICATED
+        } else {
+            Limits {
+                bulk_bytes_max: front.settings.bulk_bytes_max,
+                ..Limits::CLIENT
+            }
+        };
+        loop {
+            match self.decoder.decode(&self.input, at, &limits) {
+                Ok(Some(words)) if words.is_empty() => {}
+                Ok(Some(words)) => return Some(words),
+                Ok(None) => return None,
+                Err(error) => {
+                    let client = front.clients.current(self.id);
+                    client
+                        .output
+                        .extend(format!("-ERR Protocol error: {error}\r\n").as_bytes());
+                    client.close(Closing::AfterReplies);
+                    tracing::debug!(client = %self.id, addr = %client.addr, %error, "protocol error");
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn check_limits(&self, program: &mut P, now: Now) {
+        let front = program.front();
+        let query_bytes = self.input.len() + self.decoder.held_bytes();
+        let query_bytes_max = front.settings.query_bytes_max;
+        let limits = front.clients.limits;
+        let client = front.clients.current(self.id);
+        client.query_bytes = query_bytes;
+        let limit = limits.of(client.output_class());
+        if query_bytes > query_bytes_max || client.output.is_over(limit, now.mono) {
+            tracing::warn!(
+                client = %self.id, addr = %client.addr, query_bytes,
+                output_bytes = client.output.len(),
+                "client closed: over client-query-buffer-limit or client-output-buffer-limit"
+            );
+            client.close(Closing::Now);
+        }
+    }
+
+    fn end(&self) {
+        let program = &mut *self.program.borrow_mut();
+        program.closed(self.id);
+        let front = program.front();
+        front.pubsub.forget(&mut front.clients, self.id);
+        front.clients.remove(self.id);
+    }
+}
+
+/// What a client that is not served is told.
+impl<P: Program> Front<P> {
+    /// Registers an accepted connection.
+    ///
+    /// # Errors
+    /// The text to send before closing: too many clients, or protected mode.
+    pub fn accept(&mut self, peer: Peer, now: Now) -> Result<ClientId, String> {
+        self.stats.connections += 1;
+        if self.clients.len() >= self.settings.maxclients {
+            self.stats.rejected_connections += 1;
+            return Err("-ERR max number of clients reached\r\n".to_owned());
+        }
+        if self.settings.protected_mode && self.acl.default_is_open() && !peer.addr.is_local() {
+            self.stats.rejected_connections += 1;
+            return Err(PROTECTED_MODE.to_owned());
+        }
+        let user = self.acl.default_user();
+        let id = self.clients.add(peer, user, now.mono);
+        self.clients.current(id).authenticated = self.acl.default_is_open();
+        Ok(id)
+    }
+
+    /// Whether a client must still authenticate.
+    pub fn needs_auth(&mut self, id: ClientId) -> bool {
+        let open = self.acl.default_is_open();
+        !open && !self.clients.current(id).authenticated
+    }
+
+    /// Whether a client's user may run a command that another layer runs in its name.
+    ///
+    /// # Errors
+    /// What it lacks.
+    pub fn check_rights(
+        &mut self,
+        id: ClientId,
+        command: super::CommandId,
+        words: &[Bytes],
+    ) -> Result<(), Denied> {
+        let user = self.clients.current(id).user.clone();
+        self.acl.check(&user, command, words)
+    }
+}
+
+/// redis-server 7.0's words for a client from elsewhere while there is no password.
+const PROTECTED_MODE: &str = "-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from the same host the server is running, however MAKE SURE Redis is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup a an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.\r\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::clock::Mono;
+    use crate::front::{
+        Call, ClientAddr, CommandSpec, Front, Reply, WaitId, connection_commands, flag,
+        subscription_commands,
+    };
+    use crate::resp::Value;
+    use tokio::io::{AsyncReadExt, DuplexStream};
+    use tokio::task::LocalSet;
+
+    struct Toy {
+        front: Front<Toy>,
+        clock: Clock,
+        wait: Option<WaitId>,
+        turns: usize,
+    }
+
+    impl Program for Toy {
+        type Session = ();
+        const MODE: &'static str = "toy";
+        fn front(&mut self) -> &mut Front<Toy> {
+            &mut self.front
+        }
+        fn now(&self) -> Now {
+            self.clock.now()
+        }
+        fn end_turn(&mut self, _: ClientId) {
+            self.turns += 1;
+        }
+    }
+
+    fn wait(toy: &mut Toy, call: &Call<'_>, _: &mut Reply) {
+        toy.wait = Some(toy.front.clients.wait(call.client, Mono::NEVER, true));
+    }
+
+    fn hold(toy: &mut Toy, call: &Call<'_>, reply: &mut Reply) {
+        reply.simple("HELD");
+        toy.wait = Some(toy.front.clients.hold(call.client));
+    }
+
+    fn publish(toy: &mut Toy, call: &Call<'_>, reply: &mut Reply) {
+        let [channel, message] = call.args() else {
+            return;
+        };
+        let sent = toy.front.publish(channel, message, call.now.mono);
+        reply.count(sent);
+    }
+
+    fn toy() -> Rc<RefCell<Toy>> {
+        let own = [
+            CommandSpec::new("wait", 1, wait),
+            CommandSpec::new("hold", 1, hold),
+            CommandSpec::new("publish", 3, publish).flags(flag::PUBSUB),
+        ];
+        let commands = connection_commands()
+            .into_iter()
+            .chain(subscription_commands())
+            .chain(own);
+        Rc::new(RefCell::new(Toy {
+            front: Front::new(commands),
+            clock: Clock::start(),
+            wait: None,
+            turns: 0,
+        }))
+    }
+
+    fn connect(toy: &Rc<RefCell<Toy>>) -> DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        let addr = ClientAddr::Tcp("127.0.0.1:1".parse().unwrap());
+        let peer = Peer {
+            addr: addr.clone(),
+            laddr: addr,
+            fd: -1,
+        };
+        tokio::task::spawn_local(serve(Rc::clone(toy), theirs, peer));
+        ours
+    }
+
+    async fn ask(stream: &mut DuplexStream, request: &str, want: &str) {
+        stream.write_all(request.as_bytes()).await.unwrap();
+        expect(stream, want).await;
+    }
+
+    async fn expect(stream: &mut DuplexStream, want: &str) {
+        let mut got = vec![0; want.len()];
+        stream.read_exact(&mut got).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&got), want);
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        LocalSet::new().block_on(&runtime, test);
+    }
+
+    #[test]
+    fn a_batch_is_one_turn_and_errors_keep_the_connection() {
+        run(async {
+            let toy = toy();
+            let mut client = connect(&toy);
+            ask(
+                &mut client,
+                "PING\r\nfoo bar\r\n*2\r\n$4\r\nping\r\n$1\r\nx\r\n",
+                "+PONG\r\n-ERR unknown command 'foo', with args beginning with: 'bar' \r\n$1\r\nx\r\n",
+            )
+            .await;
+            assert_eq!(toy.borrow().turns, 1);
+            ask(
+                &mut client,
+                "*1\r\n:\r\n",
+                "-ERR Protocol error: expected '$', got ':'\r\n",
+            )
+            .await;
+            assert_eq!(client.read(&mut [0; 1]).await.unwrap(), 0, "closed");
+            while !toy.borrow().front.clients.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
+    #[test]
+    fn a_waiting_client_keeps_its_later_commands_back() {
+        run(async {
+            let toy = toy();
+            let mut client = connect(&toy);
+            ask(&mut client, "PING\r\nwait\r\nPING 2\r\n", "+PONG\r\n").await;
+            let on = toy.borrow().wait.unwrap();
+            assert!(toy.borrow_mut().front.clients.resolve(on, &Value::ok()));
+            expect(&mut client, "+OK\r\n$1\r\n2\r\n").await;
+            assert!(!toy.borrow_mut().front.clients.resolve(on, &Value::ok()));
+        });
+    }
+
+    #[test]
+    fn held_replies_leave_when_they_are_released() {
+        run(async {
+            let toy = toy();
+            let mut client = connect(&toy);
+            client.write_all(b"hold\r\nPING\r\n").await.unwrap();
+            while toy.borrow().wait.is_none() {
+                tokio::task::yield_now().await;
+            }
+            let mut byte = [0; 1];
+            let early = client.read(&mut byte);
+            tokio::select! {
+                biased;
+                _ = early => panic!("the reply left before its release"),
+                () = tokio::task::yield_now() => {}
+            }
+            let on = toy.borrow().wait.unwrap();
+            toy.borrow_mut().front.clients.release(on);
+            expect(&mut client, "+HELD\r\n+PONG\r\n").await;
+        });
+    }
+
+    #[test]
+    fn messages_reach_subscribers_of_both_protocols() {
+        run(async {
+            let toy = toy();
+            let (mut old, mut new) = (connect(&toy), connect(&toy));
+            ask(
+                &mut old,
+                "SUBSCRIBE a\r\n",
+                "*3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n",
+            )
+            .await;
+            new.write_all(b"HELLO 3\r\nPSUBSCRIBE ?\r\n").await.unwrap();
+            let mut greeting = vec![0; 512];
+            let mut text = String::new();
+            while !text.contains("psubscribe") {
+                let n = new.read(&mut greeting).await.unwrap();
+                text.push_str(&String::from_utf8_lossy(&greeting[..n]));
+            }
+            ask(
+                &mut new,
+                "publish a m\r\n",
+                ":2\r\n>4\r\n$8\r\npmessage\r\n$1\r\n?\r\n$1\r\na\r\n$1\r\nm\r\n",
+            )
+            .await;
+            expect(&mut old, "*3\r\n$7\r\nmessage\r\n$1\r\na\r\n$1\r\nm\r\n").await;
+        });
+    }
+}

@@ -1,0 +1,227 @@
+//! From a request's words to its reply: look-up, arity, rights, state, then the call.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::client::{Blocked, ClientId, ClientKind, ReplyMode};
+use super::table::{CommandId, Lookup, flag};
+use super::{Call, PauseMode, Program, Reply};
+use crate::clock::Now;
+use crate::resp::Protocol;
+
+/// How much of a client's words an error repeats. Bytes.
+const ECHO_BYTES_MAX: usize = 128;
+
+/// What a request came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is done, or its reply will come.
+    Done,
+    /// It is to be tried again when the client is no longer paused.
+    Paused,
+}
+
+/// Runs one request of a client and queues its reply.
+pub(super) fn dispatch<P: Program>(
+    program: &mut P,
+    id: ClientId,
+    words: &[Bytes],
+    now: Now,
+) -> Outcome {
+    let client = program.front().clients.current(id);
+    let mut reply = Reply::onto(client.output.take_tail(), client.protocol);
+    let start = reply.len();
+    let outcome = checked(program, id, words, now, &mut reply);
+    let front = program.front();
+    front.stats.commands += u64::from(outcome == Outcome::Done);
+    front.stats.error_replies += u64::from(reply.as_bytes().get(start) == Some(&b'-'));
+    let client = front.clients.current(id);
+    if outcome == Outcome::Done {
+        match client.reply_mode {
+            ReplyMode::On => {}
+            ReplyMode::Off => reply.truncate(start),
+            ReplyMode::SkipNext => {
+                reply.truncate(start);
+                client.reply_mode = ReplyMode::Skip;
+            }
+            ReplyMode::Skip => {
+                reply.truncate(start);
+                client.reply_mode = ReplyMode::On;
+            }
+        }
+    }
+    client.output.put_tail(reply.into_bytes());
+    outcome
+}
+
+fn checked<P: Program>(
+    program: &mut P,
+    id: ClientId,
+    words: &[Bytes],
+    now: Now,
+    reply: &mut Reply,
+) -> Outcome {
+    let front = program.front();
+    let command = match front.table.lookup(words) {
+        Lookup::Found(command) => command,
+        missing @ (Lookup::UnknownCommand | Lookup::UnknownSubcommand(_)) => {
+            let text = unknown(&front.table, missing, words);
+            return refuse(program, id, &text, reply);
+        }
+    };
+    let call = Call {
+        client: id,
+        words,
+        command,
+        info: front.table.catalog().entry(command).info,
+        now,
+    };
+    if let Some(text) = check_front(program, &call) {
+        return refuse(program, id, &text, reply);
+    }
+    if let Some(text) = program.refuse(&call) {
+        return refuse(program, id, &text, reply);
+    }
+    if is_paused(program, &call) {
+        program.front().clients.current(id).blocked = Some(Blocked::Paused);
+        return Outcome::Paused;
+    }
+    program.front().clients.current(id).last_command = Some(command);
+    if program.enqueue(&call) {
+        reply.simple("QUEUED");
+        return Outcome::Done;
+    }
+    run(program, &call, reply);
+    Outcome::Done
+}
+
+/// Runs a call without any check: those were made when it arrived. `EXEC` uses it for what was queued.
+pub fn run<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
+    let handler = program.front().table.handler(call.command);
+    handler(program, call, reply);
+}
+
+fn refuse<P: Program>(program: &mut P, id: ClientId, text: &str, reply: &mut Reply) -> Outcome {
+    reply.error(text);
+    program.refused(id);
+    Outcome::Done
+}
+
+fn unknown<P: Program>(table: &super::Table<P>, lookup: Lookup, words: &[Bytes]) -> String {
+    let shown = |word: &[u8]| {
+        let cut = &word[..word.len().min(ECHO_BYTES_MAX)];
+        String::from_utf8_lossy(cut).into_owned()
+    };
+    match lookup {
+        Lookup::UnknownSubcommand(parent) => format!(
+            "ERR unknown subcommand '{}'. Try {} HELP.",
+            shown(&words[1]),
+            table.catalog().entry(parent).info.name.to_ascii_uppercase()
+        ),
+        Lookup::UnknownCommand | Lookup::Found(_) => {
+            let mut args = String::new();
+            for word in &words[1..] {
+                if args.len() >= ECHO_BYTES_MAX {
+                    break;
+                }
+                let cut = &word[..word.len().min(ECHO_BYTES_MAX - args.len())];
+                args.push_str(&format!("'{}' ", String::from_utf8_lossy(cut)));
+            }
+            format!(
+                "ERR unknown command '{}', with args beginning with: {args}",
+                shown(&words[0])
+            )
+        }
+    }
+}
+
+/// The checks that both programs share.
+fn check_front<P: Program>(program: &mut P, call: &Call<'_>) -> Option<Cow<'static, str>> {
+    let front = program.front();
+    if !has_arity(call.info.arity, call.words.len()) {
+        return Some(arity_error(&front.table.catalog().entry(call.command).full_name).into());
+    }
+    let client = front.clients.current(call.client);
+    let needs_auth = !client.authenticated && !front.acl.default_is_open();
+    if needs_auth && call.info.flags & flag::NO_AUTH == 0 {
+        return Some("NOAUTH Authentication required.".into());
+    }
+    if let Err(denied) = front.acl.check(&client.user, call.command, call.words) {
+        let entry = front.table.catalog().entry(call.command);
+        return Some(denied.message(&entry.full_name).into());
+    }
+    let subscribed = client.protocol == Protocol::Resp2 && client.subscription_count() > 0;
+    if subscribed && !is_allowed_while_subscribed(call.info.name) {
+        let name = &front.table.catalog().entry(call.command).full_name;
+        return Some(
+            format!(
+                "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \
+                 RESET are allowed in this context"
+            )
+            .into(),
+        );
+    }
+    None
+}
+
+/// The error of a command called with too few or too many words.
+pub fn arity_error(full_name: &str) -> String {
+    format!("ERR wrong number of arguments for '{full_name}' command")
+}
+
+fn has_arity(arity: i32, words: usize) -> bool {
+    let wanted = usize::try_from(arity.unsigned_abs()).unwrap_or(usize::MAX);
+    if arity >= 0 {
+        words == wanted
+    } else {
+        words >= wanted
+    }
+}
+
+fn is_allowed_while_subscribed(name: &str) -> bool {
+    matches!(
+        name,
+        "ping"
+            | "subscribe"
+            | "unsubscribe"
+            | "psubscribe"
+            | "punsubscribe"
+            | "ssubscribe"
+            | "sunsubscribe"
+            | "quit"
+            | "reset"
+    )
+}
+
+fn is_paused<P: Program>(program: &mut P, call: &Call<'_>) -> bool {
+    let front = program.front();
+    let Some(mode) = front.paused(call.now.mono) else {
+        return false;
+    };
+    if front.clients.current(call.client).kind != ClientKind::Normal {
+        return false;
+    }
+    match mode {
+        PauseMode::All => true,
+        PauseMode::Write => program.is_write(call),
+    }
+}
+
+impl Call<'_> {
+    /// The same client and time with other words: for what a transaction has queued.
+    pub fn queued<'b>(
+        &self,
+        words: &'b [Bytes],
+        command: CommandId,
+        info: &'static super::CommandInfo,
+    ) -> Call<'b> {
+        Call {
+            client: self.client,
+            words,
+            command,
+            info,
+            now: self.now,
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! `HELLO`, `AUTH`, `PING`: what a connection begins with.
+
+use bytes::Bytes;
+
+use super::client::ClientId;
+use super::reply::Reply;
+use super::table::{CommandSpec, category, flag};
+use super::{Call, Program, REDIS_VERSION, arity_error};
+use crate::resp::Protocol;
+
+/// `PING`, `HELLO`, `AUTH`.
+pub fn connection_commands<P: Program>() -> [CommandSpec<P>; 3] {
+    const FLAGS: u32 = flag::NOSCRIPT
+        | flag::LOADING
+        | flag::STALE
+        | flag::FAST
+        | flag::NO_AUTH
+        | flag::ALLOW_BUSY;
+    [
+        CommandSpec::new("ping", -1, ping)
+            .flags(flag::FAST)
+            .acl(category::CONNECTION)
+            .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+            .doc("1.0.0", "connection", "O(1)", "Ping the server"),
+        CommandSpec::new("hello", -1, hello)
+            .flags(FLAGS)
+            .acl(category::CONNECTION)
+            .doc("6.0.0", "connection", "O(1)", "Handshake with Redis"),
+        CommandSpec::new("auth", -2, auth)
+            .flags(FLAGS)
+            .acl(category::CONNECTION)
+            .doc(
+                "1.0.0",
+                "connection",
+                "O(N) where N is the number of passwords defined for the user",
+                "Authenticate to the server",
+            ),
+    ]
+}
+
+fn ping<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
+    if call.words.len() > 2 {
+        reply.error(arity_error("ping"));
+        return;
+    }
+    let client = program.front().clients.current(call.client);
+    let message = call.words.get(1);
+    if client.protocol == Protocol::Resp2 && client.subscription_count() > 0 {
+        reply.array(2);
+        reply.bulk("pong");
+        reply.bulk(message.map_or(&[][..], |message| message));
+        return;
+    }
+    match message {
+        Some(message) => reply.bulk(message),
+        None => reply.simple("PONG"),
+    }
+}
+
+fn auth<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
+    let (name, password) = match call.args() {
+        [password] => {
+            if program.front().acl.default_user().borrow().is_nopass() {
+                reply.error(
+                    "ERR AUTH <password> called without any password configured for the default \
+                     user. Are you sure your configuration is correct?",
+                );
+                return;
+            }
+            (Bytes::from_static(b"default"), password)
+        }
+        [name, password] => (name.clone(), password),
+        _ => {
+            reply.error("ERR syntax error");
+            return;
+        }
+    };
+    if authenticate(program, call.client, &name, password, reply) {
+        reply.ok();
+    }
+}
+
+/// Gives the client the user's rights, or writes why not.
+fn authenticate<P: Program>(
+    program: &mut P,
+    id: ClientId,
+    name: &[u8],
+    password: &[u8],
+    reply: &mut Reply,
+) -> bool {
+    let front = program.front();
+    let Some(user) = front.acl.authenticate(name, password) else {
+        reply.error("WRONGPASS invalid username-password pair or user is disabled.");
+        return false;
+    };
+    let client = front.clients.current(id);
+    client.user = user;
+    client.authenticated = true;
+    true
+}
+
+fn hello<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
+    let mut args = call.args().iter();
+    let mut wanted = None;
+    if let Some(version) = args.next() {
+        wanted = match parse_version(version) {
+            Ok(protocol) => Some(protocol),
+            Err(text) => return reply.error(text),
+        };
+    }
+    let mut credentials = None;
+    let mut name = None;
+    while let Some(option) = args.next() {
+        let rest = args.as_slice();
+        if option.eq_ignore_ascii_case(b"AUTH") && rest.len() >= 2 {
+            credentials = Some((&rest[0], &rest[1]));
+            args = rest[2..].iter();
+        } else if option.eq_ignore_ascii_case(b"SETNAME") && !rest.is_empty() {
+            if !is_client_name(&rest[0]) {
+                return reply.error(BAD_CLIENT_NAME);
+            }
+            name = Some(rest[0].clone());
+            args = rest[1..].iter();
+        } else {
+            let option = String::from_utf8_lossy(option);
+            return reply.error(format!("ERR Syntax error in HELLO option '{option}'"));
+        }
+    }
+    if let Some((user, password)) = credentials
+        && !authenticate(program, call.client, user, password, reply)
+    {
+        return;
+    }
+    if program.front().needs_auth(call.client) {
+        return reply.error(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
+             <proto> AUTH <user> <pass> option can be used to authenticate the client and select the \
+             RESP protocol version at the same time",
+        );
+    }
+    let role = program.role();
+    let client = program.front().clients.current(call.client);
+    if let Some(name) = name {
+        client.name = name;
+    }
+    if let Some(protocol) = wanted {
+        client.protocol = protocol;
+        reply.set_protocol(protocol);
+    }
+    let proto = match client.protocol {
+        Protocol::Resp2 => 2,
+        Protocol::Resp3 => 3,
+    };
+    reply.map(6 + usize::from(role.is_some()));
+    reply.bulk("server");
+    reply.bulk("redis");
+    reply.bulk("version");
+    reply.bulk(REDIS_VERSION);
+    reply.bulk("proto");
+    reply.integer(proto);
+    reply.bulk("id");
+    reply.integer(i64::try_from(call.client.0).unwrap_or(i64::MAX));
+    reply.bulk("mode");
+    reply.bulk(P::MODE);
+    if let Some(role) = role {
+        reply.bulk("role");
+        reply.bulk(role);
+    }
+    reply.bulk("modules");
+    reply.array(0);
+}
+
+fn parse_version(version: &[u8]) -> Result<Protocol, &'static str> {
+    let number = std::str::from_utf8(version)
+        .ok()
+        .and_then(|v| v.parse::<i64>().ok());
+    match number {
+        Some(2) => Ok(Protocol::Resp2),
+        Some(3) => Ok(Protocol::Resp3),
+        Some(_) => Err("NOPROTO unsupported protocol version"),
+        None => Err("ERR Protocol version is not an integer or out of range"),
+    }
+}
+
+/// What `CLIENT SETNAME` answers to a bad name.
+pub(super) const BAD_CLIENT_NAME: &str =
+    "ERR Client names cannot contain spaces, newlines or special characters.";
+
+/// Whether a connection may be called so: printable, without spaces; empty removes the name.
+pub(super) fn is_client_name(name: &[u8]) -> bool {
+    name.iter().all(|b| (b'!'..=b'~').contains(b))
+}

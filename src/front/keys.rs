@@ -1,0 +1,141 @@
+//! Which words of a request are keys, and which are channels.
+
+use bytes::Bytes;
+
+use super::table::{Begin, Channels, CommandInfo, Find, KeySpec};
+
+/// A key among the words of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyRef {
+    /// Which word it is.
+    pub index: usize,
+    /// What happens to it: [`super::key`].
+    pub flags: u16,
+}
+
+/// The keys of a request, in order. What a malformed request does not hold is left out.
+pub fn command_keys(info: &CommandInfo, words: &[Bytes]) -> Vec<KeyRef> {
+    let mut keys = Vec::new();
+    for spec in &info.keys {
+        let Some(first) = begin(spec, words) else {
+            continue;
+        };
+        let (first, last, step) = match spec.find {
+            Find::Range { last, step, limit } => {
+                (first, last_of_range(first, last, limit, words.len()), step)
+            }
+            Find::KeyNum {
+                index,
+                first: offset,
+                step,
+            } => {
+                let count = words
+                    .get(first + index)
+                    .and_then(|word| std::str::from_utf8(word).ok()?.parse::<usize>().ok());
+                let Some(count) = count.filter(|count| *count > 0) else {
+                    continue;
+                };
+                let first = first + offset;
+                let last = first.saturating_add((count - 1).saturating_mul(step));
+                (first, Some(last), step)
+            }
+        };
+        let Some(last) = last.filter(|last| *last < words.len()) else {
+            continue;
+        };
+        keys.extend((first..=last).step_by(step.max(1)).map(|index| KeyRef {
+            index,
+            flags: spec.flags,
+        }));
+    }
+    keys
+}
+
+fn begin(spec: &KeySpec, words: &[Bytes]) -> Option<usize> {
+    match spec.begin {
+        Begin::Index(index) => (index < words.len()).then_some(index),
+        Begin::Keyword { word, from } => {
+            let is_it = |at: &usize| words[*at].eq_ignore_ascii_case(word.as_bytes());
+            let start = usize::try_from(from.unsigned_abs()).ok()?;
+            let found = if from >= 0 {
+                (start..words.len().saturating_sub(1)).find(is_it)
+            } else {
+                (1..=words.len().checked_sub(start)?).rev().find(is_it)
+            };
+            found.map(|at| at + 1)
+        }
+    }
+}
+
+fn last_of_range(first: usize, last: i32, limit: usize, words: usize) -> Option<usize> {
+    let distance = usize::try_from(last.unsigned_abs()).ok()?;
+    if last >= 0 {
+        return first.checked_add(distance);
+    }
+    if limit <= 1 {
+        return words.checked_sub(distance);
+    }
+    let share = words.checked_sub(first)? / limit;
+    (first + share).checked_sub(distance)
+}
+
+/// The words of a request that are channels or channel patterns.
+pub fn command_channels(info: &CommandInfo, words: usize) -> std::ops::Range<usize> {
+    match info.channels {
+        Channels::None => 0..0,
+        Channels::Publish => 1..words.min(2),
+        Channels::Subscribe | Channels::PSubscribe => 1..words,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::front::table::{CommandSpec, key};
+
+    fn check(keys: impl Into<Vec<KeySpec>>, request: &str, want: &[usize]) {
+        let spec: CommandSpec<()> = CommandSpec::new("x", -1, |(), _, _| {}).keys(keys);
+        let words: Vec<Bytes> = request
+            .split(' ')
+            .map(|word| Bytes::copy_from_slice(word.as_bytes()))
+            .collect();
+        let found: Vec<usize> = command_keys(&spec.info, &words)
+            .iter()
+            .map(|found| found.index)
+            .collect();
+        assert_eq!(found, want, "{request}");
+    }
+
+    #[test]
+    fn each_way_to_find_keys() {
+        check([KeySpec::one(1, key::RO)], "get a", &[1]);
+        check([KeySpec::one(1, key::RO)], "get", &[]);
+        check([KeySpec::range(1, -1, 2, key::OW)], "mset a 1 b 2", &[1, 3]);
+        check([KeySpec::range(1, -1, 1, key::RM)], "del a b c", &[1, 2, 3]);
+        const NUMBERED: [KeySpec; 1] = [KeySpec {
+            begin: Begin::Index(2),
+            find: Find::KeyNum {
+                index: 0,
+                first: 1,
+                step: 1,
+            },
+            flags: key::RO,
+        }];
+        check(NUMBERED, "eval s 2 a b c", &[3, 4]);
+        check(NUMBERED, "eval s 9 a b c", &[]);
+        check(NUMBERED, "eval s x a b c", &[]);
+        const STREAMS: [KeySpec; 1] = [KeySpec {
+            begin: Begin::Keyword {
+                word: "STREAMS",
+                from: 1,
+            },
+            find: Find::Range {
+                last: -1,
+                step: 1,
+                limit: 2,
+            },
+            flags: key::RO,
+        }];
+        check(STREAMS, "xread streams a b 0 0", &[2, 3]);
+    }
+}

@@ -1,0 +1,275 @@
+//! What a client of either program meets: the sentinel daemon and the data server.
+//!
+//! A [`Program`] owns a [`Front`]: the table of its commands, its clients, its users and their rights,
+//! its subscriptions. Everything runs on one thread. A connection ([`serve`]) reads, runs every complete
+//! request by a direct call, tells the program that its turn is over, and then writes what has been
+//! queued. Whoever has something for a client, be it a reply, a published message or a replication feed,
+//! appends it to that client's [`OutputQueue`] in the [`Clients`] table; the connection writes it.
+//!
+//! A reply that needs more than the call (a vote that must be durable, a `WAIT`) is given later:
+//! [`Clients::wait`] keeps the client's further commands queued until [`Clients::resolve`]. Replies that
+//! may not leave before a write is durable are kept back by [`Clients::hold`].
+
+mod acl;
+mod client;
+mod clients;
+mod connection;
+mod dispatch;
+mod glob;
+mod hello;
+mod keys;
+mod output;
+mod pubsub;
+mod reply;
+mod table;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::clock::{Mono, Now};
+
+pub use acl::{Acl, Denied, RuleError, SanitizePayload, Selector, User, UserRef, hash_password};
+pub use client::{
+    Blocked, Client, ClientAddr, ClientId, ClientKind, Closing, Peer, ReplyMode, Tracking,
+    TrackingChoice, WaitId,
+};
+pub use clients::Clients;
+pub use connection::serve;
+pub use dispatch::{arity_error, run};
+pub use glob::{glob_match, glob_match_ignore_case};
+pub use hello::connection_commands;
+pub use keys::{KeyRef, command_channels, command_keys};
+pub use output::{OutputClass, OutputLimit, OutputLimits, OutputQueue};
+pub use pubsub::{Kind as SubscriptionKind, PubSub, subscription_commands};
+pub use reply::Reply;
+pub use table::{
+    Begin, Catalog, CatalogEntry, Channels, CommandId, CommandInfo, CommandSpec, Find, Handler,
+    KeySpec, Lookup, RenameError, Table, category, flag, key,
+};
+
+/// The Redis version whose behaviour clients meet, and which `INFO` and `HELLO` report.
+pub const REDIS_VERSION: &str = "7.0.15";
+
+/// A program that clients connect to.
+pub trait Program: Sized + 'static {
+    /// What it keeps for each client.
+    type Session: Default + 'static;
+
+    /// `mode` of `HELLO`: `sentinel`, `standalone`.
+    const MODE: &'static str;
+
+    /// Its clients, users and commands.
+    fn front(&mut self) -> &mut Front<Self>;
+
+    /// The clocks, now.
+    fn now(&self) -> Now;
+
+    /// `role` of `HELLO`; `None`: there is no such field.
+    fn role(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// A reason of its own not to run a command now: `READONLY …`, `LOADING …`. Asked after the checks
+    /// on arity and rights.
+    fn refuse(&mut self, call: &Call<'_>) -> Option<Cow<'static, str>> {
+        let _ = call;
+        None
+    }
+
+    /// A request of this client was answered with an error before it ran; a transaction is spoilt.
+    fn refused(&mut self, client: ClientId) {
+        let _ = client;
+    }
+
+    /// Whether `call` counts as a write for `CLIENT PAUSE WRITE`. `EXEC` does when it holds one.
+    fn is_write(&mut self, call: &Call<'_>) -> bool {
+        call.info.flags & (flag::WRITE | flag::MAY_REPLICATE) != 0
+    }
+
+    /// Takes a call into an open transaction instead of having it run now; `+QUEUED` is then answered.
+    fn enqueue(&mut self, call: &Call<'_>) -> bool {
+        let _ = call;
+        false
+    }
+
+    /// A client's batch has been executed and its replies are about to leave. What must go before them
+    /// (the AOF, the replication feed) goes now; [`Clients::hold`] keeps them back.
+    fn end_turn(&mut self, client: ClientId) {
+        let _ = client;
+    }
+
+    /// The output of a client with [`Client::notify_drained`] has been written to the last byte.
+    fn drained(&mut self, client: ClientId) {
+        let _ = client;
+    }
+
+    /// A connection has ended; the client is still in the table and is removed after this call.
+    fn closed(&mut self, client: ClientId) {
+        let _ = client;
+    }
+}
+
+/// One request to be executed.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// Who asks.
+    pub client: ClientId,
+    /// All words, the command's name first.
+    pub words: &'a [Bytes],
+    /// The command, or subcommand.
+    pub command: CommandId,
+    /// What it is.
+    pub info: &'static CommandInfo,
+    /// When the turn began.
+    pub now: Now,
+}
+
+impl Call<'_> {
+    /// The words after the name and, for a subcommand, after its name too.
+    pub fn args(&self) -> &[Bytes] {
+        &self.words[1..]
+    }
+}
+
+/// Settings that a configuration or `CONFIG SET` changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrontSettings {
+    /// `maxclients`
+    pub maxclients: usize,
+    /// `timeout`: close a client that has been silent for so long; zero: never.
+    pub idle_timeout: Duration,
+    /// `protected-mode`: without a password only local clients are served.
+    pub protected_mode: bool,
+    /// `client-query-buffer-limit`: bytes of requests that may wait for one client.
+    pub query_bytes_max: usize,
+    /// `proto-max-bulk-len`: the longest word of a request, in bytes.
+    pub bulk_bytes_max: usize,
+}
+
+impl Default for FrontSettings {
+    fn default() -> FrontSettings {
+        FrontSettings {
+            maxclients: 10_000,
+            idle_timeout: Duration::ZERO,
+            protected_mode: false,
+            query_bytes_max: 1024 * 1024 * 1024,
+            bulk_bytes_max: 512 * 1024 * 1024,
+        }
+    }
+}
+
+/// Counters for `INFO`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrontStats {
+    /// `total_connections_received`
+    pub connections: u64,
+    /// `rejected_connections`
+    pub rejected_connections: u64,
+    /// `total_commands_processed`
+    pub commands: u64,
+    /// `total_error_replies`
+    pub error_replies: u64,
+    /// `total_net_input_bytes`
+    pub net_input_bytes: u64,
+    /// `total_net_output_bytes`
+    pub net_output_bytes: u64,
+}
+
+/// What `CLIENT PAUSE` has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseMode {
+    /// Only what writes.
+    Write,
+    /// Everything that ordinary clients ask.
+    All,
+}
+
+/// The part of a program that its clients meet.
+pub struct Front<P: Program> {
+    /// The commands.
+    pub table: Table<P>,
+    /// The clients.
+    pub clients: Clients<P::Session>,
+    /// The users.
+    pub acl: Acl,
+    /// The subscriptions.
+    pub pubsub: PubSub,
+    /// Settings.
+    pub settings: FrontSettings,
+    /// Counters.
+    pub stats: FrontStats,
+    pause: Option<(PauseMode, Mono)>,
+}
+
+impl<P: Program> Front<P> {
+    /// A front without clients that serves these commands.
+    pub fn new(commands: impl IntoIterator<Item = CommandSpec<P>>) -> Front<P> {
+        let table = Table::new(commands);
+        Front {
+            acl: Acl::new(table.catalog()),
+            table,
+            clients: Clients::default(),
+            pubsub: PubSub::default(),
+            settings: FrontSettings::default(),
+            stats: FrontStats::default(),
+            pause: None,
+        }
+    }
+
+    /// Publishes to everyone subscribed; returns how many received it.
+    pub fn publish(&mut self, channel: &[u8], message: &[u8], now: Mono) -> usize {
+        self.pubsub
+            .publish(&mut self.clients, channel, message, now)
+    }
+
+    /// Pauses ordinary clients until `until`. A running pause is only ever extended, and only ever
+    /// widened to [`PauseMode::All`].
+    pub fn pause(&mut self, mode: PauseMode, until: Mono) {
+        self.pause = Some(match self.pause {
+            None => (mode, until),
+            Some((PauseMode::All, end)) => (PauseMode::All, end.max(until)),
+            Some((PauseMode::Write, end)) => (mode, end.max(until)),
+        });
+    }
+
+    /// Ends a pause.
+    pub fn unpause(&mut self) {
+        self.pause = None;
+        for client in self.clients.iter_mut() {
+            if client.blocked == Some(Blocked::Paused) {
+                client.blocked = None;
+                client.wake();
+            }
+        }
+    }
+
+    /// The pause that is in force.
+    pub fn paused(&self, now: Mono) -> Option<PauseMode> {
+        self.pause
+            .filter(|(_, until)| *until > now)
+            .map(|(mode, _)| mode)
+    }
+
+    /// What comes with time: the end of a pause, idle clients, soft output limits. To be called about
+    /// ten times a second.
+    pub fn tick(&mut self, now: Mono) {
+        if self.pause.is_some_and(|(_, until)| until <= now) {
+            self.unpause();
+        }
+        let idle_timeout = self.settings.idle_timeout;
+        let limits = self.clients.limits;
+        for client in self.clients.iter_mut() {
+            let is_idle = !idle_timeout.is_zero()
+                && client.kind == ClientKind::Normal
+                && client.subscription_count() == 0
+                && client.blocked.is_none()
+                && now.since(client.last_interaction) > idle_timeout;
+            let limit = limits.of(client.output_class());
+            if is_idle || client.output.is_over(limit, now) {
+                client.close(Closing::Now);
+            }
+        }
+    }
+}

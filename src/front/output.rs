@@ -1,0 +1,235 @@
+//! What waits to be written to one client, and how much of it may wait.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+
+use crate::clock::Mono;
+
+/// A shared message shorter than this is copied into the tail instead of being queued on its own.
+const COPY_BYTES_MAX: usize = 1024;
+
+/// The class of a client for `client-output-buffer-limit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputClass {
+    /// Ordinary clients.
+    Normal,
+    /// Replicas that are fed.
+    Replica,
+    /// Clients with a subscription.
+    PubSub,
+}
+
+/// One line of `client-output-buffer-limit`. Zero means no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLimit {
+    /// Bytes at which the client is closed at once.
+    pub hard_bytes: u64,
+    /// Bytes at which it is closed when they have waited for `soft_for`.
+    pub soft_bytes: u64,
+    /// How long the soft limit may be exceeded.
+    pub soft_for: Duration,
+}
+
+/// The limits of all classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputLimits {
+    /// Default: none.
+    pub normal: OutputLimit,
+    /// Default: 256 MiB, or 64 MiB for a minute.
+    pub replica: OutputLimit,
+    /// Default: 32 MiB, or 8 MiB for a minute.
+    pub pubsub: OutputLimit,
+}
+
+impl Default for OutputLimits {
+    fn default() -> OutputLimits {
+        const MIB: u64 = 1024 * 1024;
+        let minute = Duration::from_secs(60);
+        let limit = |hard_bytes, soft_bytes, soft_for| OutputLimit {
+            hard_bytes,
+            soft_bytes,
+            soft_for,
+        };
+        OutputLimits {
+            normal: limit(0, 0, Duration::ZERO),
+            replica: limit(256 * MIB, 64 * MIB, minute),
+            pubsub: limit(32 * MIB, 8 * MIB, minute),
+        }
+    }
+}
+
+impl OutputLimits {
+    /// The limit of one class.
+    pub fn of(&self, class: OutputClass) -> OutputLimit {
+        match class {
+            OutputClass::Normal => self.normal,
+            OutputClass::Replica => self.replica,
+            OutputClass::PubSub => self.pubsub,
+        }
+    }
+}
+
+/// The bytes that wait for one client, in order. Large messages that go to many clients are shared.
+#[derive(Debug, Default)]
+pub struct OutputQueue {
+    chunks: VecDeque<Bytes>,
+    tail: Vec<u8>,
+    /// The tail is with the command that is running; what is queued meanwhile comes after it.
+    tail_is_lent: bool,
+    chunk_bytes: usize,
+    over_soft_since: Option<Mono>,
+}
+
+impl OutputQueue {
+    /// Bytes that wait.
+    pub fn len(&self) -> usize {
+        self.chunk_bytes + self.tail.len()
+    }
+
+    /// True when nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many separate pieces wait (`oll` of `CLIENT LIST`).
+    pub fn chunk_count(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// Appends a copy.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.tail.extend_from_slice(bytes);
+    }
+
+    /// Appends without a copy when that is worth it.
+    pub fn push(&mut self, bytes: Bytes) {
+        if bytes.len() < COPY_BYTES_MAX || self.tail_is_lent {
+            self.tail.extend_from_slice(&bytes);
+            return;
+        }
+        self.seal();
+        self.chunk_bytes += bytes.len();
+        self.chunks.push_back(bytes);
+    }
+
+    /// Drops everything.
+    pub fn clear(&mut self) {
+        *self = OutputQueue::default();
+    }
+
+    /// The growing end, to be written to directly and given back by [`OutputQueue::put_tail`].
+    pub(super) fn take_tail(&mut self) -> Vec<u8> {
+        self.tail_is_lent = true;
+        std::mem::take(&mut self.tail)
+    }
+
+    /// Gives back what [`OutputQueue::take_tail`] took, longer now. What was queued meanwhile comes
+    /// after it: a message that a command causes for its own client follows the command's reply.
+    pub(super) fn put_tail(&mut self, mut tail: Vec<u8>) {
+        self.tail_is_lent = false;
+        tail.append(&mut self.tail);
+        self.tail = tail;
+    }
+
+    /// The next bytes to write.
+    pub fn front(&mut self) -> &[u8] {
+        if self.chunks.is_empty() {
+            self.seal();
+        }
+        self.chunks.front().map_or(&[], |chunk| chunk)
+    }
+
+    /// Marks `n` bytes of [`OutputQueue::front`] as written.
+    pub fn advance(&mut self, n: usize) {
+        let Some(chunk) = self.chunks.front_mut() else {
+            return;
+        };
+        chunk.advance(n);
+        self.chunk_bytes -= n;
+        if chunk.is_empty() {
+            self.chunks.pop_front();
+        }
+    }
+
+    /// Whether the queue has outgrown its limit; keeps the time for the soft one.
+    pub fn is_over(&mut self, limit: OutputLimit, now: Mono) -> bool {
+        let len = self.len() as u64;
+        if limit.hard_bytes > 0 && len > limit.hard_bytes {
+            return true;
+        }
+        if limit.soft_bytes == 0 || len <= limit.soft_bytes {
+            self.over_soft_since = None;
+            return false;
+        }
+        let since = *self.over_soft_since.get_or_insert(now);
+        now.since(since) > limit.soft_for
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            let sealed = Bytes::from(std::mem::take(&mut self.tail));
+            self.chunk_bytes += sealed.len();
+            self.chunks.push_back(sealed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(queue: &mut OutputQueue) -> String {
+        let mut all = Vec::new();
+        while !queue.is_empty() {
+            let n = queue.front().len().min(3);
+            all.extend_from_slice(&queue.front()[..n]);
+            queue.advance(n);
+        }
+        String::from_utf8(all).unwrap()
+    }
+
+    #[test]
+    fn order_is_kept_across_copies_and_shares() {
+        let mut queue = OutputQueue::default();
+        queue.extend(b"a");
+        queue.push(Bytes::from(vec![b'b'; COPY_BYTES_MAX]));
+        queue.push(Bytes::from_static(b"c"));
+        assert_eq!(queue.len(), COPY_BYTES_MAX + 2);
+        assert_eq!(
+            drain(&mut queue),
+            format!("a{}c", "b".repeat(COPY_BYTES_MAX))
+        );
+    }
+
+    #[test]
+    fn what_a_command_sends_to_its_own_client_follows_its_reply() {
+        let mut queue = OutputQueue::default();
+        let mut reply = queue.take_tail();
+        queue.push(Bytes::from(vec![b'p'; COPY_BYTES_MAX]));
+        reply.extend_from_slice(b"reply ");
+        queue.put_tail(reply);
+        assert!(drain(&mut queue).starts_with("reply pp"));
+    }
+
+    #[test]
+    fn the_soft_limit_takes_time() {
+        let limit = OutputLimit {
+            hard_bytes: 100,
+            soft_bytes: 10,
+            soft_for: Duration::from_secs(1),
+        };
+        let mut queue = OutputQueue::default();
+        queue.extend(&[0; 11]);
+        assert!(!queue.is_over(limit, Mono(5_000)));
+        assert!(!queue.is_over(limit, Mono(6_000)));
+        assert!(queue.is_over(limit, Mono(6_001)));
+        queue.advance(0);
+        queue.front();
+        queue.advance(5);
+        assert!(!queue.is_over(limit, Mono(9_000)));
+        queue.extend(&[0; 100]);
+        assert!(queue.is_over(limit, Mono(9_000)));
+    }
+}

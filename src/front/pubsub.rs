@@ -1,0 +1,276 @@
+//! Channels and patterns, and who listens to them.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+
+use super::client::ClientId;
+use super::clients::Clients;
+use super::glob::glob_match;
+use super::reply::Reply;
+use super::table::{Channels, CommandSpec, flag};
+use super::{Call, Program};
+use crate::clock::Mono;
+use crate::resp::Protocol;
+
+/// The most channels and patterns that one client may be subscribed to.
+const SUBSCRIPTIONS_PER_CLIENT_MAX: usize = 1024 * 1024;
+
+/// Who listens to what.
+#[derive(Debug, Default)]
+pub struct PubSub {
+    channels: HashMap<Bytes, BTreeSet<ClientId>>,
+    patterns: HashMap<Bytes, BTreeSet<ClientId>>,
+}
+
+impl PubSub {
+    /// How many clients listen to a channel itself, patterns not counted.
+    pub fn listeners(&self, channel: &[u8]) -> usize {
+        self.channels.get(channel).map_or(0, BTreeSet::len)
+    }
+
+    /// The channels that somebody listens to, in no order.
+    pub fn channels(&self) -> impl Iterator<Item = &Bytes> {
+        self.channels.keys()
+    }
+
+    /// How many channels somebody listens to.
+    pub fn channel_count(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// How many different patterns somebody listens to.
+    pub fn pattern_count(&self) -> usize {
+        self.patterns.len()
+    }
+
+    /// Whether anybody would receive what is published on `channel`.
+    pub fn has_listeners(&self, channel: &[u8]) -> bool {
+        self.channels.contains_key(channel)
+            || self
+                .patterns
+                .keys()
+                .any(|pattern| glob_match(pattern, channel))
+    }
+
+    /// Sends a message to everyone who listens; returns how many times it was sent.
+    pub fn publish<S: Default>(
+        &self,
+        clients: &mut Clients<S>,
+        channel: &[u8],
+        message: &[u8],
+        now: Mono,
+    ) -> usize {
+        let mut sent = 0;
+        if let Some(ids) = self.channels.get(channel) {
+            sent += deliver(clients, ids, &[b"message", channel, message], now);
+        }
+        for (pattern, ids) in &self.patterns {
+            if glob_match(pattern, channel) {
+                sent += deliver(clients, ids, &[b"pmessage", pattern, channel, message], now);
+            }
+        }
+        sent
+    }
+
+    /// Subscribes a client; false when it was subscribed, or may not have more.
+    pub fn subscribe<S: Default>(
+        &mut self,
+        clients: &mut Clients<S>,
+        id: ClientId,
+        name: &Bytes,
+        kind: Kind,
+    ) -> bool {
+        let client = clients.current(id);
+        if client.subscription_count() >= SUBSCRIPTIONS_PER_CLIENT_MAX {
+            return false;
+        }
+        let (own, all) = match kind {
+            Kind::Channel => (&mut client.channels, &mut self.channels),
+            Kind::Pattern => (&mut client.patterns, &mut self.patterns),
+        };
+        own.insert(name.clone()) && all.entry(name.clone()).or_default().insert(id)
+    }
+
+    /// Unsubscribes a client; false when it was not subscribed.
+    pub fn unsubscribe<S: Default>(
+        &mut self,
+        clients: &mut Clients<S>,
+        id: ClientId,
+        name: &Bytes,
+        kind: Kind,
+    ) -> bool {
+        let client = clients.current(id);
+        let (own, all) = match kind {
+            Kind::Channel => (&mut client.channels, &mut self.channels),
+            Kind::Pattern => (&mut client.patterns, &mut self.patterns),
+        };
+        if !own.remove(name) {
+            return false;
+        }
+        if let Some(ids) = all.get_mut(name) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                all.remove(name);
+            }
+        }
+        true
+    }
+
+    /// Ends all subscriptions of a client without a word to it: it has gone, or `RESET`.
+    pub fn forget<S: Default>(&mut self, clients: &mut Clients<S>, id: ClientId) {
+        for kind in [Kind::Channel, Kind::Pattern] {
+            for name in names_of(clients, id, kind) {
+                self.unsubscribe(clients, id, &name, kind);
+            }
+        }
+    }
+}
+
+/// What a subscription names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One channel.
+    Channel,
+    /// All channels that match.
+    Pattern,
+}
+
+fn names_of<S: Default>(clients: &mut Clients<S>, id: ClientId, kind: Kind) -> Vec<Bytes> {
+    let client = clients.current(id);
+    let names = match kind {
+        Kind::Channel => &client.channels,
+        Kind::Pattern => &client.patterns,
+    };
+    names.iter().cloned().collect()
+}
+
+/// Encodes the message once per protocol and appends it to each client's queue.
+fn deliver<S: Default>(
+    clients: &mut Clients<S>,
+    ids: &BTreeSet<ClientId>,
+    parts: &[&[u8]],
+    now: Mono,
+) -> usize {
+    let encode = |protocol| {
+        let mut reply = Reply::new(protocol);
+        reply.push(parts.len());
+        for part in parts {
+            reply.bulk(part);
+        }
+        Bytes::from(reply.into_bytes())
+    };
+    let (mut resp2, mut resp3) = (None, None);
+    let mut sent = 0;
+    for id in ids {
+        let Some(client) = clients.get(*id) else {
+            continue;
+        };
+        let bytes = match client.protocol {
+            Protocol::Resp2 => resp2.get_or_insert_with(|| encode(Protocol::Resp2)),
+            Protocol::Resp3 => resp3.get_or_insert_with(|| encode(Protocol::Resp3)),
+        };
+        sent += usize::from(clients.send(*id, bytes.clone(), now));
+    }
+    sent
+}
+
+/// `SUBSCRIBE`, `UNSUBSCRIBE`, `PSUBSCRIBE`, `PUNSUBSCRIBE`.
+pub fn subscription_commands<P: Program>() -> [CommandSpec<P>; 4] {
+    const FLAGS: u32 = flag::PUBSUB | flag::NOSCRIPT | flag::LOADING | flag::STALE;
+    [
+        CommandSpec::new("subscribe", -2, |p, call, reply| {
+            subscribe(p, call, reply, Kind::Channel);
+        })
+        .flags(FLAGS)
+        .channels(Channels::Subscribe)
+        .doc(
+            "2.0.0",
+            "pubsub",
+            "O(N) where N is the number of channels to subscribe to.",
+            "Listen for messages published to the given channels",
+        ),
+        CommandSpec::new("unsubscribe", -1, |p, call, reply| {
+            unsubscribe(p, call, reply, Kind::Channel);
+        })
+        .flags(FLAGS)
+        .doc(
+            "2.0.0",
+            "pubsub",
+            "O(N) where N is the number of clients already subscribed to a channel.",
+            "Stop listening for messages posted to the given channels",
+        ),
+        CommandSpec::new("psubscribe", -2, |p, call, reply| {
+            subscribe(p, call, reply, Kind::Pattern);
+        })
+        .flags(FLAGS)
+        .channels(Channels::PSubscribe)
+        .doc(
+            "2.0.0",
+            "pubsub",
+            "O(N) where N is the number of patterns the client is already subscribed to.",
+            "Listen for messages published to channels matching the given patterns",
+        ),
+        CommandSpec::new("punsubscribe", -1, |p, call, reply| {
+            unsubscribe(p, call, reply, Kind::Pattern);
+        })
+        .flags(FLAGS)
+        .doc(
+            "2.0.0",
+            "pubsub",
+            "O(N+M) where N is the number of patterns the client is already subscribed and M is the \
+             number of total patterns subscribed in the system (by any client).",
+            "Stop listening for messages posted to channels matching the given patterns",
+        ),
+    ]
+}
+
+fn subscribe<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply, kind: Kind) {
+    let front = program.front();
+    let word = match kind {
+        Kind::Channel => "subscribe",
+        Kind::Pattern => "psubscribe",
+    };
+    for name in call.args() {
+        front
+            .pubsub
+            .subscribe(&mut front.clients, call.client, name, kind);
+        let count = front.clients.current(call.client).subscription_count();
+        confirm(reply, word, Some(name), count);
+    }
+}
+
+fn unsubscribe<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply, kind: Kind) {
+    let front = program.front();
+    let word = match kind {
+        Kind::Channel => "unsubscribe",
+        Kind::Pattern => "punsubscribe",
+    };
+    let names = if call.args().is_empty() {
+        names_of(&mut front.clients, call.client, kind)
+    } else {
+        call.args().to_vec()
+    };
+    for name in &names {
+        front
+            .pubsub
+            .unsubscribe(&mut front.clients, call.client, name, kind);
+        let count = front.clients.current(call.client).subscription_count();
+        confirm(reply, word, Some(name), count);
+    }
+    if names.is_empty() {
+        let count = front.clients.current(call.client).subscription_count();
+        confirm(reply, word, None, count);
+    }
+}
+
+fn confirm(reply: &mut Reply, word: &str, name: Option<&Bytes>, count: usize) {
+    reply.push(3);
+    reply.bulk(word);
+    match name {
+        Some(name) => reply.bulk(name),
+        None => reply.null(),
+    }
+    reply.count(count);
+}
