@@ -3,14 +3,19 @@
 //! * [`directive`]: how directives are defined; start there.
 //! * [`forms`]: how values of the common types are written.
 //! * [`process`]: the directives that both programs share.
-//! * [`lex`], [`rewrite`]: the text level.
+//! * [`lex`], [`load`], [`rewrite`]: the text level.
+//! * [`statements`], [`sentinel`], [`yaml`]: what is a sentinel's own.
 
 pub mod directive;
 pub mod errors;
 pub mod forms;
 pub mod lex;
+pub mod load;
 pub mod process;
 pub mod rewrite;
+pub mod sentinel;
+pub mod statements;
+pub mod yaml;
 
 pub use crate::config_at as at;
 pub use directive::{Directive, Form, Lens, Seen, SetError, Table, When};
@@ -19,7 +24,10 @@ pub use forms::{
     Choice, FileMode, Folder, Memory, Milliseconds, Number, OptionalPath, OptionalText, Seconds,
     Text, Words, YesNo,
 };
+pub use load::{LoadError, Source};
 pub use process::{Process, process_directives};
+pub use sentinel::{SentinelConfig, load_sentinel};
+pub use statements::check_master_name;
 
 /// The version of Redis that we speak like: clients and tools look at it.
 pub const REDIS_VERSION: &str = "7.0.15";

@@ -54,6 +54,8 @@ pub struct Entry {
     key: Arc<str>,
     group: Option<Arc<str>>,
     text: Arc<str>,
+    /// Not appended where there is no line to take over.
+    only_in_place: bool,
 }
 
 impl Entry {
@@ -63,6 +65,17 @@ impl Entry {
             key: key.into(),
             group,
             text,
+            only_in_place: false,
+        }
+    }
+
+    /// The same entry, for a default value: it takes over a line where there is one, and is not
+    /// appended where there is none.
+    #[must_use]
+    pub fn only_in_place(self) -> Entry {
+        Entry {
+            only_in_place: true,
+            ..self
         }
     }
 
@@ -122,11 +135,8 @@ impl Document {
                 (None, _) => out.line(&line.text),
             }
         }
-        let mut rest = entries
-            .iter()
-            .zip(&used)
-            .filter(|(_, used)| !**used)
-            .peekable();
+        let unused = entries.iter().zip(&used).filter(|(_, used)| !**used);
+        let mut rest = unused.filter(|(entry, _)| !entry.only_in_place).peekable();
         if rest.peek().is_some() && !self.is_signed() {
             out.line(b"");
             out.line(SIGNATURE.as_bytes());

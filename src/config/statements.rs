@@ -1,0 +1,743 @@
+//! The `sentinel …` directives: one definition each, from which reading, the error that says what would
+//! be right, and the line of a rewrite are derived.
+//!
+//! To add one for a master, add a field to `MasterSettings` and a [`Setting`] to [`SETTINGS`]; for the
+//! whole sentinel, a field to `Globals` and a [`Global`] to [`GLOBALS`]. Their order is the order in which
+//! redis-sentinel writes them.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::errors::Refusal;
+use super::forms::{parse_integer, parse_yes_no, show_yes_no};
+use super::lex;
+use super::rewrite::{Entry, LineKey};
+use crate::ids::{Epoch, MasterName, SentinelId};
+use crate::sentinel::core::{Durable, DurableMaster, DurablePeer, Globals, MasterSettings};
+
+/// The longest name of a master. Bytes. It must fit into every hello and event with room to spare.
+pub const MASTER_NAME_BYTES_MAX: usize = 255;
+
+/// A value of one master: `sentinel <name> <master> <value>`.
+pub struct Setting {
+    /// The directive.
+    pub name: &'static str,
+    /// Another spelling that is read.
+    pub alias: Option<&'static str>,
+    /// The value, for people.
+    pub expected: &'static str,
+    /// Reads the value.
+    pub set: fn(&mut MasterSettings, &str) -> Result<(), Refusal>,
+    /// The value as it is written; `None`: it is the built-in default and has no line.
+    pub written: fn(&MasterSettings) -> Option<String>,
+}
+
+/// A value of the whole sentinel: `sentinel <name> <value>`.
+pub struct Global {
+    /// The directive.
+    pub name: &'static str,
+    /// The value, for people.
+    pub expected: &'static str,
+    /// Reads the value.
+    pub set: fn(&mut Globals, &str) -> Result<(), Refusal>,
+    /// The value as it is written.
+    pub written: fn(&Globals) -> Written,
+}
+
+/// Whether a value has a line.
+pub enum Written {
+    /// Always.
+    Line(String),
+    /// It is the default: only where there is a line already.
+    InPlace(String),
+    /// Never.
+    Nothing,
+}
+
+/// All per-master values, in the order in which they are written.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "down-after-milliseconds",
+        alias: None,
+        expected: "<master> <milliseconds from 1>",
+        set: |s, v| positive_millis(v).map(|d| s.down_after = d),
+        written: |s| millis_unless(s.down_after, MasterSettings::DOWN_AFTER),
+    },
+    Setting {
+        name: "failover-timeout",
+        alias: None,
+        expected: "<master> <milliseconds from 1>",
+        set: |s, v| positive_millis(v).map(|d| s.failover_timeout = d),
+        written: |s| millis_unless(s.failover_timeout, MasterSettings::FAILOVER_TIMEOUT),
+    },
+    Setting {
+        name: "parallel-syncs",
+        alias: None,
+        expected: "<master> <replicas at a time, from 1>",
+        set: |s, v| {
+            s.parallel_syncs = parse_integer(v)
+                .filter(|n| *n >= 1)
+                .ok_or_else(|| Refusal::new("parallel-syncs must be 1 or greater."))?;
+            Ok(())
+        },
+        written: |s| {
+            let default = s.parallel_syncs == MasterSettings::PARALLEL_SYNCS;
+            (!default).then(|| s.parallel_syncs.to_string())
+        },
+    },
+    Setting {
+        name: "notification-script",
+        alias: None,
+        expected: "<master> <path of an executable file>",
+        set: |s, v| {
+            if !is_executable(v) {
+                return Err(Refusal::new(
+                    "Notification script seems non existing or non executable.",
+                ));
+            }
+            s.notification_script = Some(Arc::from(v));
+            Ok(())
+        },
+        written: |s| text(&s.notification_script),
+    },
+    Setting {
+        name: "client-reconfig-script",
+        alias: None,
+        expected: "<master> <path of an executable file>",
+        set: |s, v| {
+            if !is_executable(v) {
+                return Err(Refusal::new(
+                    "Client reconfiguration script seems non existing or non executable.",
+                ));
+            }
+            s.client_reconfig_script = Some(Arc::from(v));
+            Ok(())
+        },
+        written: |s| text(&s.client_reconfig_script),
+    },
+    Setting {
+        name: "auth-pass",
+        alias: None,
+        expected: "<master> <password>",
+        set: |s, v| {
+            s.auth_pass = Some(Arc::from(v));
+            Ok(())
+        },
+        written: |s| text(&s.auth_pass),
+    },
+    Setting {
+        name: "auth-user",
+        alias: None,
+        expected: "<master> <user>",
+        set: |s, v| {
+            s.auth_user = Some(Arc::from(v));
+            Ok(())
+        },
+        written: |s| text(&s.auth_user),
+    },
+    Setting {
+        name: "master-reboot-down-after-period",
+        alias: Some("primary-reboot-down-after-period"),
+        expected: "<master> <milliseconds, 0 for off>",
+        set: |s, v| millis(v).map(|d| s.reboot_down_after = d),
+        written: |s| millis_unless(s.reboot_down_after, Duration::ZERO),
+    },
+    Setting {
+        name: "refused-after-milliseconds",
+        alias: None,
+        expected: "<master> <milliseconds, 0 for off>",
+        set: |s, v| millis(v).map(|d| s.refused_after = d),
+        written: |s| millis_unless(s.refused_after, Duration::ZERO),
+    },
+];
+
+/// All values of the whole sentinel, in the order in which they are written.
+pub const GLOBALS: &[Global] = &[
+    Global {
+        name: "deny-scripts-reconfig",
+        expected: "yes or no",
+        set: |g, v| {
+            g.deny_scripts_reconfig = yes_no(
+                v,
+                "Please specify yes or no for the deny-scripts-reconfig options.",
+            )?;
+            Ok(())
+        },
+        written: |g| flag(g.deny_scripts_reconfig, true),
+    },
+    Global {
+        name: "resolve-hostnames",
+        expected: "yes or no",
+        set: |g, v| {
+            g.resolve_hostnames = yes_no(
+                v,
+                "Please specify yes or no for the resolve-hostnames option.",
+            )?;
+            Ok(())
+        },
+        written: |g| flag(g.resolve_hostnames, false),
+    },
+    Global {
+        name: "announce-hostnames",
+        expected: "yes or no",
+        set: |g, v| {
+            g.announce_hostnames = yes_no(
+                v,
+                "Please specify yes or no for the announce-hostnames option.",
+            )?;
+            Ok(())
+        },
+        written: |g| flag(g.announce_hostnames, false),
+    },
+    Global {
+        name: "announce-ip",
+        expected: "an address or host name without blanks, commas and quotes",
+        set: |g, v| {
+            if !v.is_empty() && !is_plain(v) {
+                return Err(Refusal::new("Invalid address to announce."));
+            }
+            g.announce_ip = non_empty(v);
+            Ok(())
+        },
+        written: |g| optional(&g.announce_ip),
+    },
+    Global {
+        name: "announce-port",
+        expected: "a port, 0 for none",
+        set: |g, v| {
+            g.announce_port = port(v)?;
+            Ok(())
+        },
+        written: |g| match g.announce_port {
+            0 => Written::Nothing,
+            port => Written::Line(port.to_string()),
+        },
+    },
+    Global {
+        name: "sentinel-user",
+        expected: "a user, \"\" for none",
+        set: |g, v| {
+            g.sentinel_user = non_empty(v);
+            Ok(())
+        },
+        written: |g| optional(&g.sentinel_user),
+    },
+    Global {
+        name: "sentinel-pass",
+        expected: "a password, \"\" for none",
+        set: |g, v| {
+            g.sentinel_pass = non_empty(v);
+            Ok(())
+        },
+        written: |g| optional(&g.sentinel_pass),
+    },
+];
+
+/// The globals that are written before the masters; the others follow `current-epoch`.
+const GLOBALS_BEFORE_MASTERS: usize = 3;
+
+/// The built-in defaults: unlike a plain `Globals::default()`, scripts cannot be reconfigured.
+pub fn default_globals() -> Globals {
+    Globals {
+        deny_scripts_reconfig: true,
+        ..Globals::default()
+    }
+}
+
+/// The remaining directives: their name, another spelling, and what follows `sentinel`.
+const OTHERS: &[(&str, Option<&str>, &str)] = &[
+    ("myid", None, "myid <40 characters>"),
+    ("current-epoch", None, "current-epoch <number>"),
+    (
+        "monitor",
+        None,
+        "monitor <master> <host> <port> <quorum from 1>",
+    ),
+    ("config-epoch", None, "config-epoch <master> <number>"),
+    ("leader-epoch", None, "leader-epoch <master> <number>"),
+    (
+        "known-replica",
+        Some("known-slave"),
+        "known-replica <master> <host> <port>",
+    ),
+    (
+        "known-sentinel",
+        None,
+        "known-sentinel <master> <host> <port> <id>",
+    ),
+    (
+        "rename-command",
+        None,
+        "rename-command <master> <command> <its name there>",
+    ),
+];
+
+/// The name under which a `sentinel` directive is written; `None`: there is none of this name.
+pub fn canonical(name: &str) -> Option<&'static str> {
+    let is = |known: &&str| name.eq_ignore_ascii_case(known);
+    let settings = SETTINGS.iter().map(|s| (s.name, s.alias));
+    let globals = GLOBALS.iter().map(|g| (g.name, None));
+    let others = OTHERS.iter().map(|(name, alias, _)| (*name, *alias));
+    settings
+        .chain(globals)
+        .chain(others)
+        .find(|(name, alias)| is(name) || alias.as_ref().is_some_and(is))
+        .map(|(name, _)| name)
+}
+
+/// What is right for the `sentinel` directive `name`.
+pub fn usage(name: &str) -> String {
+    let Some(name) = canonical(name) else {
+        let all = SETTINGS.iter().map(|s| s.name);
+        let all = all.chain(GLOBALS.iter().map(|g| g.name));
+        let all: Vec<&str> = all.chain(OTHERS.iter().map(|other| other.0)).collect();
+        let near = all
+            .iter()
+            .map(|known| (lex::edit_distance(known, &name.to_ascii_lowercase()), known))
+            .min();
+        return match near {
+            Some((0..=3, near)) => {
+                format!("a known directive; the nearest is 'sentinel {near}'")
+            }
+            _ => format!("sentinel followed by one of {}", all.join(", ")),
+        };
+    };
+    let words = SETTINGS
+        .iter()
+        .find(|s| s.name == name)
+        .map(|s| format!("{name} {}", s.expected));
+    let words = words.or_else(|| {
+        let global = GLOBALS.iter().find(|g| g.name == name)?;
+        Some(format!("{name} {}", global.expected))
+    });
+    let words = words.or_else(|| {
+        let (_, _, words) = OTHERS.iter().find(|other| other.0 == name)?;
+        Some((*words).to_owned())
+    });
+    format!("sentinel {}", words.unwrap_or_default())
+}
+
+/// In which of redis-sentinel's three passes a directive is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// What concerns the whole sentinel.
+    Globals,
+    /// `monitor`.
+    Monitors,
+    /// What concerns one master.
+    Masters,
+}
+
+impl Pass {
+    /// In order.
+    pub const ALL: [Pass; 3] = [Pass::Globals, Pass::Monitors, Pass::Masters];
+
+    /// That of a directive; unknown ones fail in the last.
+    pub fn of(name: &str) -> Pass {
+        match canonical(name) {
+            Some("monitor") => Pass::Monitors,
+            Some("myid" | "current-epoch") => Pass::Globals,
+            Some(name) if GLOBALS.iter().any(|g| g.name == name) => Pass::Globals,
+            Some(_) | None => Pass::Masters,
+        }
+    }
+}
+
+/// A state that is being read.
+#[derive(Debug)]
+pub struct Draft {
+    id: Option<SentinelId>,
+    current_epoch: Epoch,
+    /// The values so far.
+    pub globals: Globals,
+    masters: Vec<DurableMaster>,
+    by_name: HashMap<MasterName, usize>,
+    /// Replicas read so far, with whether the line said `known-slave`.
+    replicas: HashMap<(usize, Arc<str>, u16), bool>,
+    peers: HashSet<(usize, SentinelId)>,
+}
+
+impl Default for Draft {
+    fn default() -> Draft {
+        Draft {
+            id: None,
+            current_epoch: Epoch(0),
+            globals: default_globals(),
+            masters: Vec::new(),
+            by_name: HashMap::new(),
+            replicas: HashMap::new(),
+            peers: HashSet::new(),
+        }
+    }
+}
+
+impl Draft {
+    /// Applies one line: the words after `sentinel`. `again`: the line is from the command line, which
+    /// is the same at every start, so what it adds may be there already.
+    ///
+    /// # Errors
+    /// The line is wrong. The reasons are redis-sentinel's.
+    pub fn apply(&mut self, words: &[&str], again: bool) -> Result<(), Refusal> {
+        let unrecognized = || Refusal::new("Unrecognized sentinel configuration statement.");
+        let (given, values) = words.split_first().ok_or_else(unrecognized)?;
+        let name = canonical(given).ok_or_else(unrecognized)?;
+        let applied = match (name, values) {
+            ("myid", [id]) => self.set_id(id),
+            ("current-epoch", [number]) => {
+                self.raise_epoch(number)?;
+                Ok(())
+            }
+            ("monitor", [name, host, port, quorum]) => {
+                self.monitor(name, host, port, quorum, again)
+            }
+            ("config-epoch", [master, number]) => {
+                let at = self.find(master)?;
+                self.masters[at].config_epoch = self.raise_epoch(number)?;
+                Ok(())
+            }
+            ("leader-epoch", [master, number]) => {
+                let at = self.find(master)?;
+                self.masters[at].leader_epoch = self.raise_epoch(number)?;
+                Ok(())
+            }
+            ("known-replica", [master, host, port]) => {
+                let old_spelling = given.eq_ignore_ascii_case("known-slave");
+                self.replica(master, host, port, old_spelling)
+            }
+            ("known-sentinel", [master, host, port, id]) => self.peer(master, host, port, id),
+            // An old form without the id: redis-sentinel ignores it too.
+            ("known-sentinel", [master, _, _]) => self.find(master).map(|_| ()),
+            ("rename-command", [master, old, new]) => self.rename(master, old, new),
+            (name, [value]) => match GLOBALS.iter().find(|g| g.name == name) {
+                Some(global) => (global.set)(&mut self.globals, value),
+                None => Err(unrecognized()),
+            },
+            (name, [master, value]) => match SETTINGS.iter().find(|s| s.name == name) {
+                Some(setting) => {
+                    let at = self.find(master)?;
+                    (setting.set)(&mut self.masters[at].settings, value)
+                }
+                None => Err(unrecognized()),
+            },
+            (_, _) => Err(unrecognized()),
+        };
+        applied.map_err(|refusal| match refusal.hint {
+            Some(_) => refusal,
+            None => refusal.hint(usage(name)),
+        })
+    }
+
+    /// The state that was read.
+    pub fn finish(self) -> Durable {
+        Durable {
+            id: self.id,
+            current_epoch: self.current_epoch,
+            globals: Arc::new(self.globals),
+            masters: self.masters.into_iter().map(Arc::new).collect(),
+        }
+    }
+
+    fn find(&self, master: &str) -> Result<usize, Refusal> {
+        let found = self.by_name.get(&MasterName::from(master));
+        found.copied().ok_or_else(|| {
+            Refusal::new("No such master with specified name.")
+                .hint(format!("a line 'sentinel monitor {master} …' somewhere"))
+        })
+    }
+
+    fn set_id(&mut self, id: &str) -> Result<(), Refusal> {
+        if id.len() != SentinelId::LEN || !is_plain(id) {
+            return Err(Refusal::new("Malformed Sentinel id in myid option."));
+        }
+        self.id = Some(SentinelId::from(id));
+        Ok(())
+    }
+
+    fn raise_epoch(&mut self, number: &str) -> Result<Epoch, Refusal> {
+        let epoch = parse_integer(number)
+            .map(Epoch)
+            .ok_or_else(|| Refusal::new("Invalid epoch."))?;
+        self.current_epoch = self.current_epoch.max(epoch);
+        Ok(epoch)
+    }
+
+    fn monitor(
+        &mut self,
+        name: &str,
+        host: &str,
+        port_word: &str,
+        quorum: &str,
+        again: bool,
+    ) -> Result<(), Refusal> {
+        check_master_name(name)?;
+        let quorum = parse_integer(quorum)
+            .filter(|quorum| *quorum >= 1_u32)
+            .ok_or_else(|| Refusal::new("Quorum must be 1 or greater."))?;
+        let (host, port) = self.address(host, port_word)?;
+        let name = MasterName::from(name);
+        if let Some(&at) = self.by_name.get(&name) {
+            if again {
+                self.masters[at].settings.quorum = quorum;
+                return Ok(());
+            }
+            return Err(
+                Refusal::new("Duplicate master name.").hint("one 'sentinel monitor' line per name")
+            );
+        }
+        self.by_name.insert(name.clone(), self.masters.len());
+        self.masters.push(DurableMaster {
+            name,
+            host,
+            port,
+            settings: MasterSettings::new(quorum),
+            config_epoch: Epoch(0),
+            leader_epoch: Epoch(0),
+            replicas: Vec::new(),
+            peers: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn address(&self, host: &str, port_word: &str) -> Result<(Arc<str>, u16), Refusal> {
+        let refusal = Refusal::new("Can't resolve instance hostname.");
+        if !is_plain(host) {
+            return Err(refusal.hint("an address without blanks, commas and quotes"));
+        }
+        if host.parse::<IpAddr>().is_err() && !self.globals.resolve_hostnames {
+            return Err(refusal.hint("an IP address, or 'sentinel resolve-hostnames yes'"));
+        }
+        Ok((Arc::from(host), port(port_word)?))
+    }
+
+    fn replica(
+        &mut self,
+        master: &str,
+        host: &str,
+        port: &str,
+        old_spelling: bool,
+    ) -> Result<(), Refusal> {
+        let at = self.find(master)?;
+        let (host, port) = self.address(host, port)?;
+        let key = (at, Arc::clone(&host), port);
+        match self.replicas.insert(key, old_spelling) {
+            None => self.masters[at].replicas.push((host, port)),
+            // redis-sentinel 7.0 keeps `known-slave` lines and adds the same as `known-replica`.
+            Some(earlier) if earlier != old_spelling => {}
+            Some(_) => {
+                return Err(Refusal::new("Duplicate hostname and port for replica."));
+            }
+        }
+        Ok(())
+    }
+
+    fn peer(&mut self, master: &str, host: &str, port: &str, id: &str) -> Result<(), Refusal> {
+        let at = self.find(master)?;
+        let (host, port) = self.address(host, port)?;
+        if !is_plain(id) {
+            return Err(Refusal::new("Malformed Sentinel id."));
+        }
+        let id = SentinelId::from(id);
+        if !self.peers.insert((at, id.clone())) {
+            return Err(Refusal::new("Duplicate runid for sentinel."));
+        }
+        self.masters[at].peers.push(DurablePeer { host, port, id });
+        Ok(())
+    }
+
+    fn rename(&mut self, master: &str, old: &str, new: &str) -> Result<(), Refusal> {
+        let at = self.find(master)?;
+        if old.is_empty() || new.is_empty() {
+            return Err(Refusal::new("Empty name in rename-command."));
+        }
+        let renamed = Arc::make_mut(&mut self.masters[at].settings.renamed_commands);
+        if renamed
+            .insert(old.to_ascii_uppercase(), new.to_owned())
+            .is_some()
+        {
+            return Err(Refusal::new(
+                "Same command renamed multiple times with rename-command.",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether `name` can be written back, and told in hellos, which separate their fields by commas.
+///
+/// # Errors
+/// It cannot; the hint says what would be right.
+pub fn check_master_name(name: &str) -> Result<(), Refusal> {
+    if is_plain(name) && name.len() <= MASTER_NAME_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Refusal::new("Invalid master name.").hint(format!(
+        "a name of 1 to {MASTER_NAME_BYTES_MAX} bytes without blanks, commas, quotes and control \
+         characters"
+    )))
+}
+
+/// Text that needs no quotes in a file and no escapes in a hello.
+pub fn is_plain(text: &str) -> bool {
+    !text.is_empty()
+        && !text
+            .chars()
+            .any(|c| c.is_whitespace() || c.is_control() || matches!(c, ',' | '"' | '\''))
+}
+
+/// Whether the operating system would let us run the file.
+pub fn is_executable(path: &str) -> bool {
+    rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
+}
+
+fn millis(value: &str) -> Result<Duration, Refusal> {
+    parse_integer::<i64>(value)
+        .and_then(|ms| u64::try_from(ms).ok())
+        .map(Duration::from_millis)
+        .ok_or_else(|| Refusal::new("negative time parameter."))
+}
+
+fn positive_millis(value: &str) -> Result<Duration, Refusal> {
+    millis(value)
+        .ok()
+        .filter(|time| !time.is_zero())
+        .ok_or_else(|| Refusal::new("negative or zero time parameter."))
+}
+
+fn port(value: &str) -> Result<u16, Refusal> {
+    parse_integer(value)
+        .ok_or_else(|| Refusal::new("Invalid port number.").hint("a port from 0 to 65535"))
+}
+
+fn yes_no(value: &str, reason: &str) -> Result<bool, Refusal> {
+    parse_yes_no(value).ok_or_else(|| Refusal::new(reason))
+}
+
+fn non_empty(value: &str) -> Option<Arc<str>> {
+    (!value.is_empty()).then(|| Arc::from(value))
+}
+
+fn millis_unless(value: Duration, default: Duration) -> Option<String> {
+    (value != default).then(|| value.as_millis().to_string())
+}
+
+fn text(value: &Option<Arc<str>>) -> Option<String> {
+    value.as_deref().map(str::to_owned)
+}
+
+fn optional(value: &Option<Arc<str>>) -> Written {
+    match value.as_deref() {
+        None | Some("") => Written::Nothing,
+        Some(value) => Written::Line(value.to_owned()),
+    }
+}
+
+fn flag(value: bool, default: bool) -> Written {
+    let shown = show_yes_no(value).to_owned();
+    if value == default {
+        Written::InPlace(shown)
+    } else {
+        Written::Line(shown)
+    }
+}
+
+/// How a rewrite recognises a line of these directives: the words are the whole line's.
+pub fn line_key(mut words: Vec<String>) -> Option<LineKey> {
+    if !words.first()?.eq_ignore_ascii_case("sentinel") {
+        return None;
+    }
+    "sentinel".clone_into(&mut words[0]);
+    let name = canonical(words.get(1)?)?;
+    name.clone_into(&mut words[1]);
+    let about_master = Pass::of(name) != Pass::Globals;
+    Some(LineKey {
+        key: key(name),
+        group: words
+            .get(2)
+            .filter(|_| about_master)
+            .map(|master| Arc::from(master.as_str())),
+        words,
+    })
+}
+
+fn key(name: &str) -> Arc<str> {
+    Arc::from(format!("sentinel {name}"))
+}
+
+fn entry(name: &str, master: Option<&Arc<str>>, values: &[&str]) -> Entry {
+    let words = ["sentinel", name].into_iter();
+    let words = words.chain(master.map(|master| &**master));
+    let line = lex::join(words.chain(values.iter().copied()));
+    Entry::new(key(name), master.cloned(), Arc::from(line))
+}
+
+/// The lines before those of the masters.
+pub fn entries_before_masters(durable: &Durable) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    if let Some(id) = &durable.id {
+        entries.push(entry("myid", None, &[id.as_str()]));
+    }
+    push_globals(
+        &GLOBALS[..GLOBALS_BEFORE_MASTERS],
+        &durable.globals,
+        &mut entries,
+    );
+    entries
+}
+
+/// The lines after those of the masters.
+pub fn entries_after_masters(durable: &Durable) -> Vec<Entry> {
+    let epoch = durable.current_epoch.to_string();
+    let mut entries = vec![entry("current-epoch", None, &[&epoch])];
+    push_globals(
+        &GLOBALS[GLOBALS_BEFORE_MASTERS..],
+        &durable.globals,
+        &mut entries,
+    );
+    entries
+}
+
+fn push_globals(which: &[Global], globals: &Globals, entries: &mut Vec<Entry>) {
+    for global in which {
+        match (global.written)(globals) {
+            Written::Line(value) => entries.push(entry(global.name, None, &[&value])),
+            Written::InPlace(value) => {
+                entries.push(entry(global.name, None, &[&value]).only_in_place());
+            }
+            Written::Nothing => {}
+        }
+    }
+}
+
+/// The lines of one master.
+pub fn entries_of_master(master: &DurableMaster) -> Vec<Entry> {
+    let name: Arc<str> = Arc::from(master.name.as_str());
+    let line = |directive: &str, values: &[&str]| entry(directive, Some(&name), values);
+    let mut entries = vec![line(
+        "monitor",
+        &[
+            &master.host,
+            &master.port.to_string(),
+            &master.settings.quorum.to_string(),
+        ],
+    )];
+    for setting in SETTINGS {
+        if let Some(value) = (setting.written)(&master.settings) {
+            entries.push(line(setting.name, &[&value]));
+        }
+    }
+    entries.push(line("config-epoch", &[&master.config_epoch.to_string()]));
+    entries.push(line("leader-epoch", &[&master.leader_epoch.to_string()]));
+    for (host, port) in &master.replicas {
+        entries.push(line("known-replica", &[host, &port.to_string()]));
+    }
+    for DurablePeer { host, port, id } in &master.peers {
+        let port = port.to_string();
+        entries.push(line("known-sentinel", &[host, &port, id.as_str()]));
+    }
+    for (old, new) in master.settings.renamed_commands.iter() {
+        entries.push(line("rename-command", &[old, new]));
+    }
+    entries
+}
