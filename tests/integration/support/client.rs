@@ -66,6 +66,21 @@ impl Client {
         self.receive()
     }
 
+    /// Like [`Client::call`] for a reply of megabytes: what has come is decoded once, when the reply to a PING
+    /// behind the request has come too, and not again at every read.
+    pub(crate) fn call_large(&mut self, words: &[&str]) -> Value {
+        const LAST: &[u8] = b"+PONG\r\n";
+        let sent = self.send(words).and_then(|()| self.send(&["PING"]));
+        sent.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        while !self.buffer.ends_with(LAST) {
+            let read = self.read_more();
+            read.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+        }
+        let reply = self.receive();
+        self.buffer.clear();
+        reply.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
     /// Sends a request without waiting for its reply.
     pub(crate) fn send(&mut self, words: &[&str]) -> io::Result<()> {
         let mut bytes = Vec::new();
@@ -80,7 +95,6 @@ impl Client {
 
     /// The next reply or message; `UnexpectedEof` when the other side has closed.
     pub(crate) fn receive(&mut self) -> io::Result<Value> {
-        let mut chunk = [0; 16 * 1024];
         loop {
             let decoded = decode_value(&self.buffer, &LIMITS)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
@@ -88,10 +102,21 @@ impl Client {
                 self.buffer.drain(..used);
                 return Ok(value);
             }
-            match self.stream.read(&mut chunk)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                n => self.buffer.extend_from_slice(&chunk[..n]),
+            self.read_more()?;
+        }
+    }
+
+    fn read_more(&mut self) -> io::Result<()> {
+        let mut chunk = [0; 64 * 1024];
+        match self.stream.read(&mut chunk) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => {
+                self.buffer.extend_from_slice(&chunk[..n]);
+                Ok(())
             }
+            // A read with a timeout is not restarted after a signal (a child that ends sends one).
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -112,7 +137,9 @@ impl Client {
                 Err(error)
                     if matches!(
                         error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                        io::ErrorKind::WouldBlock
+                            | io::ErrorKind::TimedOut
+                            | io::ErrorKind::Interrupted
                     ) => {}
                 Err(_) => return Ok(()),
             }

@@ -126,12 +126,13 @@ impl SentinelNode {
         maps(&self.client().call(&["SENTINEL", "REPLICAS", NAME]))
     }
 
-    /// `Ok` when it knows `replicas` replicas with a link up and `peers` peers, and nothing is down.
-    fn sees(&self, replicas: usize, peers: usize) -> Result<(), String> {
+    /// `Ok` when it knows `replicas` replicas and `peers` peers of the master `name`, and none of them is down
+    /// or disconnected.
+    pub(crate) fn sees(&self, name: &str, replicas: usize, peers: usize) -> Result<(), String> {
         let mut client = Client::try_to(self.port()).map_err(|error| error.to_string())?;
         let mut healthy = |what: &str| {
             let reply = client
-                .try_call(&["SENTINEL", what, NAME])
+                .try_call(&["SENTINEL", what, name])
                 .map_err(|error| error.to_string())?;
             let flags = maps(&reply).into_iter().map(|map| map["flags"].clone());
             Ok::<_, String>(flags.collect::<Vec<_>>())
@@ -330,7 +331,7 @@ impl Topology {
         let (replicas, peers) = (self.servers.len() - 1, self.sentinels.len() - 1);
         self.sentinels
             .iter()
-            .try_for_each(|sentinel| sentinel.sees(replicas, peers))
+            .try_for_each(|sentinel| sentinel.sees(NAME, replicas, peers))
     }
 
     /// The port that every sentinel that answers names; at least one must.
