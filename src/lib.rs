@@ -12,3 +12,6 @@ pub mod resp;
 pub mod sentinel;
 pub mod server;
 pub mod topology;
+
+#[cfg(test)]
+mod tidy;

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::topology::{JANITOR, TIED, UpArgs};
+
 /// What the command line asks for.
 #[derive(Debug)]
 pub(crate) enum Call {
@@ -41,7 +43,7 @@ pub(crate) enum Program {
 
 /// What a daemon is started with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DaemonArgs {
+pub(crate) struct DaemonArgs {
     /// The configuration file; `-` is standard input.
     pub file: Option<PathBuf>,
     /// The `--directive value …` words that follow it, as `config` reads them.
@@ -58,11 +60,6 @@ pub(crate) struct TiedArgs {
     /// Its arguments.
     pub(crate) args: Vec<OsString>,
 }
-
-/// The word that makes this binary tie itself to its parent and become another program. Internal.
-pub(crate) const TIED: &str = "__tied";
-/// The word that makes this binary wait for the end of its parent and clean up after it. Internal.
-pub(crate) const JANITOR: &str = "__janitor";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -126,34 +123,9 @@ enum Command {
     Status(StatusArgs),
 }
 
-/// Options of `sentinel up`. What is not given comes from the file, else from the defaults.
-#[derive(clap::Args, Clone, Debug, Default)]
-pub struct UpArgs {
-    /// A topology.yaml; the options below win over it
-    pub file: Option<PathBuf>,
-    /// Replicas of the master [default: 2]
-    #[arg(long, value_name = "N")]
-    pub replicas: Option<u16>,
-    /// Sentinels [default: 3]
-    #[arg(long, value_name = "N")]
-    pub sentinels: Option<u16>,
-    /// Port of the master; replicas follow it, sentinels are 20000 above [default: first free from 6379]
-    #[arg(long, value_name = "PORT")]
-    pub base_port: Option<u16>,
-    /// Folder for all files, kept afterwards [default: a temporary one, removed afterwards]
-    #[arg(long)]
-    pub dir: Option<PathBuf>,
-    /// A redis-server or valkey-server to use instead of the bundled data server
-    #[arg(long, value_name = "PATH")]
-    pub with: Option<PathBuf>,
-    /// Start a child that died again, after a pause that grows
-    #[arg(long)]
-    pub restart: bool,
-}
-
 /// Options of `sentinel status`.
 #[derive(clap::Args, Clone, Debug)]
-pub struct StatusArgs {
+pub(crate) struct StatusArgs {
     /// A sentinel to ask; several are tried in turn, the rest of the set is discovered
     #[arg(
         long = "sentinel",

@@ -1,6 +1,7 @@
 //! The command line: which program is meant, and its exit status.
 
 mod args;
+mod daemon;
 mod status;
 
 use std::ffi::OsString;
@@ -9,11 +10,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 
-use crate::config::REDIS_VERSION;
+use crate::config::{LoadError, REDIS_VERSION};
 use crate::topology;
 use args::{Call, Program};
-pub use args::{DaemonArgs, StatusArgs, UpArgs};
-pub(crate) use args::{JANITOR, TIED};
 
 /// Our own version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -46,9 +45,8 @@ fn dispatch(call: Call) -> anyhow::Result<ExitCode> {
         }
         Call::Janitor(folder) => topology::clean_up_after_parent(&folder)
             .with_context(|| format!("remove {}", folder.display())),
-        Call::Sentinel(args) | Call::Server(args) => {
-            anyhow::bail!("{args:?}: the daemons are not part of this build yet")
-        }
+        Call::Sentinel(args) => return daemon::sentinel(&args),
+        Call::Server(args) => return daemon::server(&args),
     }?;
     Ok(ExitCode::SUCCESS)
 }
@@ -71,10 +69,15 @@ fn print(text: &str) -> anyhow::Result<()> {
         .context("write to standard output")
 }
 
-/// Says on standard error why not, with all causes.
+/// Says on standard error why not, with all causes. What is wrong with a configuration is said exactly as
+/// redis-server says it, for those who search for the text.
 fn refuse(error: &anyhow::Error) -> ExitCode {
+    let text = match error.downcast_ref::<LoadError>() {
+        Some(error) => error.to_string(),
+        None => format!("sentinel: {error:#}"),
+    };
     // There is nobody to tell if this fails too.
-    let _ = writeln!(io::stderr(), "sentinel: {error:#}");
+    let _ = writeln!(io::stderr(), "{}", text.trim_end());
     ExitCode::FAILURE
 }
 

@@ -250,38 +250,61 @@ impl Reader<'_> {
 /// What is said in the place of an `include` line whose file was copied in.
 const COPIED_NOTE: &str = " (copied here, because lines in it are kept up to date in this file:)\n";
 
-/// The lines of `--name value…` arguments. A bare `--sentinel` only selects the program.
+/// The lines of `--name value…` arguments, split as redis-server 7.0 does: an option takes all words up
+/// to the next option, its first value may begin with `--` itself, and one word may hold a whole line
+/// (`"--port 6380"`). `--save` without a value means the empty value; a bare `--sentinel` only selects
+/// the program.
 pub fn command_line(arguments: &[String], errors: &mut ConfigErrors) -> Vec<Line> {
     let source: Arc<str> = Arc::from("the command line");
-    let mut lines: Vec<Line> = Vec::new();
-    let mut open: Option<Vec<String>> = None;
-    let mut close = |words: Option<Vec<String>>| {
-        let Some(words) = words.filter(|words| *words != ["sentinel"]) else {
-            return;
+    let mut lines: Vec<Vec<String>> = Vec::new();
+    let mut wants_value = false;
+    let mut arguments = arguments.iter().peekable();
+    while let Some(argument) = arguments.next() {
+        let Some(option) = option_of(argument).filter(|_| !wants_value) else {
+            wants_value = false;
+            match lines.last_mut() {
+                Some(words) => words.push(argument.clone()),
+                None => errors.push(
+                    Place::new(&source, 0, argument),
+                    Refusal::new("Not an option"),
+                    "--DIRECTIVE VALUE…",
+                ),
+            }
+            continue;
         };
+        let mut words: Vec<String> = option.split_whitespace().map(str::to_owned).collect();
+        let is_last = arguments
+            .peek()
+            .is_none_or(|next| option_of(next).is_some());
+        wants_value = words.len() == 1;
+        if words.len() == 1 && is_last {
+            if words[0].eq_ignore_ascii_case("sentinel") {
+                wants_value = false;
+                continue;
+            }
+            if words[0].eq_ignore_ascii_case("save") {
+                wants_value = false;
+                words.push(String::new());
+            }
+        }
+        lines.push(words);
+    }
+    let line = |words: Vec<String>| {
         let text = lex::join(words.iter().map(String::as_str));
-        lines.push(Line {
+        Line {
             place: Place::new(&source, 0, &format!("--{text}")),
             words,
             from_command_line: true,
-        });
-    };
-    for argument in arguments {
-        match (argument.strip_prefix("--"), &mut open) {
-            (Some(name), _) if !name.is_empty() => {
-                close(open.take());
-                open = Some(vec![name.to_owned()]);
-            }
-            (_, Some(words)) => words.push(argument.clone()),
-            (_, None) => errors.push(
-                Place::new(&source, 0, argument),
-                Refusal::new("Not an option"),
-                "--DIRECTIVE VALUE…",
-            ),
         }
-    }
-    close(open);
-    lines
+    };
+    lines.into_iter().map(line).collect()
+}
+
+/// What follows the dashes of an option.
+fn option_of(argument: &str) -> Option<&str> {
+    argument
+        .strip_prefix("--")
+        .filter(|option| !option.trim().is_empty())
 }
 
 impl fmt::Display for Source {
@@ -369,10 +392,20 @@ mod tests {
         );
     }
 
+    #[track_caller]
+    fn check_command_line(arguments: &[&str], expected: &[&[&str]]) {
+        let arguments: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
+        let mut errors = ConfigErrors::default();
+        let lines = command_line(&arguments, &mut errors);
+        let words: Vec<Vec<String>> = lines.into_iter().map(|line| line.words).collect();
+        assert_eq!(words, expected);
+        assert!(errors.is_empty(), "{errors}");
+    }
+
     #[test]
-    fn arguments_become_lines() {
+    fn the_command_line_is_split_as_redis_server_splits_it() {
+        let monitor: &[&str] = &["sentinel", "monitor", "m", "::1", "1", "2"];
         let arguments = [
-            "--sentinel",
             "--port",
             "7",
             "--sentinel",
@@ -384,11 +417,17 @@ mod tests {
             "--logfile",
             "",
         ];
+        check_command_line(&arguments, &[&["port", "7"], monitor, &["logfile", ""]]);
+        check_command_line(&["--sentinel", "--port", "7"], &[&["port", "7"]]);
+        check_command_line(&["--port", "7", "--sentinel"], &[&["port", "7"]]);
+        check_command_line(&["--save", "--port", "7"], &[&["save", ""], &["port", "7"]]);
+        check_command_line(
+            &["--port 7", "--dir", "/"],
+            &[&["port", "7"], &["dir", "/"]],
+        );
+        check_command_line(&["--requirepass", "--x"], &[&["requirepass", "--x"]]);
+        check_command_line(&["--save", "1", "2"], &[&["save", "1", "2"]]);
         let mut errors = ConfigErrors::default();
-        let lines = command_line(&arguments.map(str::to_owned), &mut errors);
-        let words: Vec<String> = lines.iter().map(|l| l.words.join(" ")).collect();
-        assert_eq!(words, ["port 7", "sentinel monitor m ::1 1 2", "logfile "]);
-        assert!(errors.is_empty());
         command_line(&["x".to_owned()], &mut errors);
         assert_eq!(errors.mistakes().len(), 1);
     }

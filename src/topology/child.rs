@@ -17,9 +17,12 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, watch};
 
 use super::plan::ChildPlan;
-use crate::cli::{JANITOR, TIED};
 use crate::clock::Clock;
 
+/// The word that makes this binary tie itself to its parent and become another program. Internal.
+pub(crate) const TIED: &str = "__tied";
+/// The word that makes this binary wait for the end of its parent and clean up after it. Internal.
+pub(crate) const JANITOR: &str = "__janitor";
 /// How long a child may take to end after SIGTERM before it is killed.
 pub(super) const STOP_GRACE: Duration = Duration::from_secs(5);
 /// The longest pause before a child is started again.
@@ -164,7 +167,7 @@ fn signal(child: &Child, signal: Signal) {
 }
 
 /// In the child: ties this process to its parent and becomes the program. Returns only an error.
-pub fn become_tied(parent_pid: i32, program: &OsStr, args: &[OsString]) -> io::Error {
+pub(crate) fn become_tied(parent_pid: i32, program: &OsStr, args: &[OsString]) -> io::Error {
     if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
         return error.into();
     }
@@ -222,7 +225,7 @@ impl Janitor {
 ///
 /// # Errors
 /// The folder is still there after a while.
-pub fn clean_up_after_parent(folder: &Path) -> io::Result<()> {
+pub(crate) fn clean_up_after_parent(folder: &Path) -> io::Result<()> {
     let mut end = [0_u8; 1];
     // Nobody writes; any answer means that the parent let go.
     let _ = io::stdin().read(&mut end);

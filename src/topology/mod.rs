@@ -17,13 +17,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 
-use crate::cli::UpArgs;
 use crate::clock::{Clock, Mono, UnixMillis};
+pub(crate) use child::{JANITOR, TIED, become_tied, clean_up_after_parent};
 use child::{Janitor, Keeper, News, What, describe_end};
-pub use child::{become_tied, clean_up_after_parent};
 use events::{Merge, Published};
-pub use plan::TopologyFile;
 use plan::{ChildPlan, Plan, Role};
+pub use plan::{TopologyFile, UpArgs};
 pub use survey::{Access, Address, Group, Member, Survey, Unanswered, survey};
 
 /// How long a topology may take until all sentinels agree.

@@ -14,7 +14,6 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 use tempfile::TempDir;
 
-use crate::cli::UpArgs;
 use crate::clock::millis;
 
 /// Sentinels listen this far above the base port.
@@ -23,6 +22,31 @@ pub(super) const SENTINEL_PORT_OFFSET: u16 = 20_000;
 pub(super) const CHILDREN_MAX: u16 = 100;
 /// Where the search for free ports begins.
 pub(super) const FIRST_BASE_PORT: u16 = 6379;
+
+/// Options of `sentinel up`. What is not given comes from the file, else from the defaults.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct UpArgs {
+    /// A topology.yaml; the options below win over it
+    pub file: Option<PathBuf>,
+    /// Replicas of the master [default: 2]
+    #[arg(long, value_name = "N")]
+    pub replicas: Option<u16>,
+    /// Sentinels [default: 3]
+    #[arg(long, value_name = "N")]
+    pub sentinels: Option<u16>,
+    /// Port of the master; replicas follow it, sentinels are 20000 above [default: first free from 6379]
+    #[arg(long, value_name = "PORT")]
+    pub base_port: Option<u16>,
+    /// Folder for all files, kept afterwards [default: a temporary one, removed afterwards]
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// A redis-server or valkey-server to use instead of the bundled data server
+    #[arg(long, value_name = "PATH")]
+    pub with: Option<PathBuf>,
+    /// Start a child that died again, after a pause that grows
+    #[arg(long)]
+    pub restart: bool,
+}
 
 /// A `topology.yaml`. Every key may be left out; durations are written `1s`, `500ms`, `3min`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

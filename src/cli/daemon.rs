@@ -1,0 +1,43 @@
+//! Starting the two daemons: where their configuration comes from.
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+
+use super::args::DaemonArgs;
+use crate::config::{Source, load_sentinel};
+
+/// The largest configuration on standard input. Bytes.
+const STDIN_BYTES_MAX: u64 = 256 << 20;
+
+pub(super) fn sentinel(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
+    let Some(file) = &args.file else {
+        bail!("Sentinel needs config file on disk to save state. Exiting...");
+    };
+    let config = load_sentinel(&source(file)?, &args.arguments)?;
+    bail!(
+        "{}: the sentinel is not part of this build yet",
+        config.process.port
+    )
+}
+
+pub(super) fn server(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
+    bail!("{args:?}: the data server is not part of this build yet")
+}
+
+fn source(file: &Path) -> anyhow::Result<Source> {
+    if file.as_os_str() != "-" {
+        return Ok(Source::File(PathBuf::from(file)));
+    }
+    let mut bytes = Vec::new();
+    let mut input = io::stdin().lock().take(STDIN_BYTES_MAX + 1);
+    input
+        .read_to_end(&mut bytes)
+        .context("read the configuration from standard input")?;
+    if bytes.len() as u64 > STDIN_BYTES_MAX {
+        bail!("the configuration on standard input has more than {STDIN_BYTES_MAX} bytes");
+    }
+    Ok(Source::Stdin(bytes))
+}

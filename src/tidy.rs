@@ -1,0 +1,129 @@
+//! Reads the sources and keeps true what nobody can see in a single file: which parts never touch a
+//! socket, a disk or a clock, and in which direction they know each other.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What a pure part must not mention outside its tests.
+const IMPURE: &[&str] = &[
+    "tokio",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "std::os::unix::net",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "std::fs",
+    "std::io::stdin",
+    "std::process",
+    "std::thread",
+    "std::env",
+    "rand::rng(",
+    "async fn",
+    ".await",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every Rust file below a folder of the package, or the file itself.
+fn rust_files(below: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(below)];
+    while let Some(path) = folders.pop() {
+        if path.is_dir() {
+            let entries = fs::read_dir(&path).unwrap();
+            folders.extend(entries.map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    assert!(!found.is_empty(), "no sources in {below}");
+    found
+}
+
+/// The code of a file without comments and without its tests, which stand last.
+fn code(path: &Path) -> Vec<(usize, String)> {
+    let text = fs::read_to_string(path).unwrap();
+    let lines = text.lines().enumerate();
+    lines
+        .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
+        .map(|(index, line)| (index + 1, line.split("//").next().unwrap_or("").to_owned()))
+        .collect()
+}
+
+#[track_caller]
+fn check_absent(below: &str, words: &[&str]) {
+    let mut found = Vec::new();
+    for path in rust_files(below) {
+        for (number, line) in code(&path) {
+            for word in words.iter().filter(|word| line.contains(**word)) {
+                found.push(format!("{}:{number}: {word}", path.display()));
+            }
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "not allowed in {below}:\n{}",
+        found.join("\n")
+    );
+}
+
+#[test]
+fn the_pure_parts_never_touch_the_world() {
+    for part in [
+        "src/sentinel/core",
+        "src/server/keyspace",
+        "src/resp",
+        "src/ids.rs",
+    ] {
+        check_absent(part, IMPURE);
+    }
+}
+
+#[test]
+fn arrows_point_one_way() {
+    let outer = ["crate::cli", "crate::topology", "crate::http"];
+    for part in [
+        "src/sentinel",
+        "src/server",
+        "src/front",
+        "src/config",
+        "src/net",
+        "src/resp",
+    ] {
+        check_absent(part, &outer);
+    }
+    let programs = [
+        "crate::server",
+        "crate::sentinel",
+        "crate::front",
+        "crate::config",
+        "crate::net",
+    ];
+    check_absent("src/resp", &programs);
+    let around_core = [
+        "crate::server",
+        "crate::front",
+        "crate::config",
+        "crate::net",
+        "super::super",
+    ];
+    check_absent("src/sentinel/core", &around_core);
+    check_absent("src/server", &["crate::sentinel"]);
+    check_absent("src/topology", &["crate::cli"]);
+}
+
+#[test]
+fn only_the_edge_knows_json() {
+    for part in [
+        "src/sentinel",
+        "src/server",
+        "src/front",
+        "src/config",
+        "src/net",
+        "src/resp",
+    ] {
+        check_absent(part, &["serde_json"]);
+    }
+}
