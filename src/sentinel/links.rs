@@ -216,6 +216,11 @@ impl Links {
         !self.ready.is_empty()
     }
 
+    /// True when links were reported that [`Links::read_next`] has not looked at yet.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Looks at the next link that has something and appends what it says. False when none is left of
     /// the last [`Links::refill`].
     pub fn read_next(&mut self, inputs: &mut VecDeque<Input>) -> bool {
@@ -606,7 +611,8 @@ fn broken(error: &io::Error) -> DownReason {
     DownReason::Failed(error.to_string())
 }
 
-fn link_of(input: &Input) -> Option<LinkId> {
+/// The link that an input is about.
+pub fn link_of(input: &Input) -> Option<LinkId> {
     if let Input::LinkUp { link, .. } | Input::LinkDown { link, .. } | Input::Reply { link, .. } =
         input
     {

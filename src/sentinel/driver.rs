@@ -1,0 +1,439 @@
+//! The loop that owns everything: it feeds the core, and does what the core asks for.
+//!
+//! It decides nothing. Its own rules are about order: after a stall the gap itself comes first, then
+//! everything that is already in the sockets, then the deadlines.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{Notify, mpsc};
+
+use super::core::{Durable, Event, Input, Level, Output, Sentinel};
+use super::links::{EndedHandshake, LinkOptions, Links, link_of, wait_readable};
+use super::saver::{Save, Saved, Saver};
+use super::scripts::{Notice, Scripts};
+use crate::clock::{Clock, Mono, Now};
+use crate::config::Process;
+use crate::front::{Front, Program, WaitId};
+use crate::ids::RunId;
+use crate::net::{Log, Lookup, Resolver, Signal, Signals};
+
+/// The loop wakes at least this often, so that a stall is noticed and measured.
+const HEARTBEAT: Duration = Duration::from_millis(100);
+/// Lateness below this is the ordinary noise of timers. The core has a threshold of its own.
+const STALL_MIN: Duration = Duration::from_millis(10);
+/// How long the state may take to be written at the end.
+const LAST_WRITE_MAX: Duration = Duration::from_secs(10);
+
+/// The sentinel daemon: the core, its links to the world and its clients. One thread owns it.
+pub struct Daemon {
+    /// The decisions.
+    pub core: Sentinel,
+    /// The clients.
+    pub front: Front<Daemon>,
+    /// The scripts of the events.
+    pub scripts: Scripts,
+    /// What the process was told at its start, as changed by `CONFIG SET`.
+    pub process: Process,
+    /// What does not change while it runs.
+    pub identity: Identity,
+    clock: Clock,
+    links: Links,
+    resolver: Resolver,
+    saver: Saver,
+    /// Input that the core has not been given yet.
+    queue: VecDeque<Input>,
+    out: Vec<Output>,
+    /// When the loop means to wake.
+    planned: Mono,
+    /// When the clients are looked after next.
+    clients_at: Mono,
+    /// Wakes the loop when a client's command has changed the plan.
+    changed: Rc<Notify>,
+    stopping: bool,
+}
+
+/// What a process is, for `INFO`.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// `run_id`: new at every start.
+    pub run_id: RunId,
+    /// `config_file`; `None`: standard input.
+    pub config_file: Option<std::path::PathBuf>,
+    /// When it was started.
+    pub started: Now,
+}
+
+/// Where things come from while nobody holds the daemon.
+#[derive(Debug)]
+pub struct Sources {
+    epoll: Rc<AsyncFd<OwnedFd>>,
+    handshakes: mpsc::Receiver<EndedHandshake>,
+    lookups: mpsc::Receiver<Lookup>,
+    scripts: mpsc::Receiver<Notice>,
+    saved: mpsc::Receiver<Saved>,
+    changed: Rc<Notify>,
+}
+
+/// What a daemon is made of.
+pub struct Parts {
+    /// Its clock.
+    pub clock: Clock,
+    /// Decides the dice of the core.
+    pub seed: u64,
+    /// What it knew when it was stopped.
+    pub durable: Durable,
+    /// What writes that.
+    pub save: Save,
+    /// How its links are opened.
+    pub links: LinkOptions,
+    /// Its clients, users and commands.
+    pub front: Front<Daemon>,
+    /// What the process was told.
+    pub process: Process,
+    /// What the process is.
+    pub identity: Identity,
+}
+
+impl Daemon {
+    /// A daemon that has said `+monitor` for what it monitors and has opened no link yet. Must run
+    /// inside a tokio runtime and a `LocalSet`.
+    ///
+    /// # Errors
+    /// The system refuses a thread or an event queue.
+    pub fn new(parts: Parts) -> std::io::Result<(Daemon, Sources)> {
+        let (links, handshakes) = Links::new(parts.links)?;
+        let (resolver, lookups) = Resolver::new();
+        let (scripts, notices) = Scripts::new();
+        let (saver, saved) = Saver::start(parts.save)?;
+        let now = parts.clock.now();
+        let mut out = Vec::new();
+        let core = Sentinel::new(now, parts.seed, parts.durable, &mut out);
+        let changed = Rc::new(Notify::new());
+        let sources = Sources {
+            epoll: links.epoll(),
+            handshakes,
+            lookups,
+            scripts: notices,
+            saved,
+            changed: Rc::clone(&changed),
+        };
+        let mut daemon = Daemon {
+            core,
+            front: parts.front,
+            scripts,
+            process: parts.process,
+            identity: parts.identity,
+            clock: parts.clock,
+            links,
+            resolver,
+            saver,
+            queue: VecDeque::new(),
+            out,
+            planned: now.mono,
+            clients_at: now.mono,
+            changed,
+            stopping: false,
+        };
+        tracing::warn!("Sentinel ID is {}", daemon.core.id());
+        daemon.perform(now);
+        daemon.settle();
+        Ok((daemon, sources))
+    }
+
+    /// Gives the core an input, at once. What the core answers to a client is in that client's queue
+    /// when this returns, unless the answer has to wait for a write.
+    pub fn give(&mut self, input: Input) {
+        self.note_stall();
+        self.queue.push_back(input);
+        self.settle();
+        let sleeping_until = self.planned;
+        self.plan();
+        if self.planned < sleeping_until {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Ends the process in good order, soon.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+        self.changed.notify_one();
+    }
+
+    /// One turn of the loop: the gap, the sockets, the deadlines.
+    fn turn(&mut self) {
+        self.note_stall();
+        self.settle();
+        self.hear_everything();
+        let now = self.clock.now();
+        if self.core.next_deadline() <= now.mono {
+            self.queue.push_back(Input::Tick);
+            self.settle();
+        }
+        self.scripts.start_due(now.mono, self.core.tuning());
+        if self.clients_at <= now.mono {
+            self.clients_at = now.mono + HEARTBEAT;
+            self.front.tick(now.mono);
+        }
+        self.plan();
+    }
+
+    /// Tells the core when the loop runs later than planned.
+    fn note_stall(&mut self) {
+        let now = self.clock.now();
+        let late = now.mono.since(self.planned);
+        if late >= STALL_MIN {
+            self.planned = now.mono;
+            self.core
+                .handle(now, Input::Stalled { late }, &mut self.out);
+            self.perform(now);
+        }
+    }
+
+    /// Everything that has arrived on the links. Bounded, so that a link that never falls silent does
+    /// not keep the deadlines from coming; each link has its turn before that.
+    fn hear_everything(&mut self) {
+        let mut reads_left = self.links.len() * 2 + 64;
+        while reads_left > 0 && self.links.refill() {
+            while reads_left > 0 && self.links.read_next(&mut self.queue) {
+                reads_left -= 1;
+                self.settle();
+            }
+        }
+    }
+
+    /// Gives the core what is queued and does what it asks for, until both are done.
+    fn settle(&mut self) {
+        loop {
+            while let Some(input) = self.queue.pop_front() {
+                let now = self.clock.now();
+                self.core.handle(now, input, &mut self.out);
+                self.perform(now);
+            }
+            self.links.flush();
+            self.links.take_happened(&mut self.queue);
+            if self.queue.is_empty() {
+                break;
+            }
+        }
+        let core = &self.core;
+        let now = self.clock.mono();
+        self.saver
+            .write_if_due(now, || (core.seq(), core.durable()));
+    }
+
+    /// Does what the core asks for, in its order.
+    fn perform(&mut self, now: Now) {
+        let mut out = std::mem::take(&mut self.out);
+        for output in out.drain(..) {
+            self.perform_one(now, output);
+        }
+        self.out = out;
+    }
+
+    fn perform_one(&mut self, now: Now, output: Output) {
+        match output {
+            Output::Persist { urgent, .. } => self.saver.changed(now.mono, urgent),
+            Output::Connect { link, to, host } => self.links.connect(link, to, host),
+            Output::Close { link } => {
+                self.links.close(link);
+                self.queue.retain(|input| link_of(input) != Some(link));
+            }
+            Output::Send {
+                link,
+                request,
+                renamed,
+            } => self.links.send(link, &request, &renamed),
+            Output::Reply { to, reply } => {
+                self.front.clients.resolve(WaitId(to.0), &reply);
+            }
+            Output::Event(event) => self.tell(now, &event),
+            Output::Log(level, text) => log(level, &text),
+            Output::Resolve(host) => {
+                if !self.resolver.look_up(Arc::clone(&host)) {
+                    self.queue.push_back(Input::Resolved { host, ip: None });
+                }
+            }
+            Output::Script { path, args, .. } => {
+                self.scripts.push(now.mono, path, args, self.core.tuning());
+            }
+            // A simulated crash leaves everything as it is.
+            Output::Exit(status) => std::process::exit(status),
+        }
+    }
+
+    /// Logs an event and publishes it.
+    fn tell(&mut self, now: Now, event: &Event) {
+        let level = event.kind.level();
+        let channel = event.kind.channel();
+        log(level, &format!("{channel} {}", event.payload));
+        if level != Level::Debug {
+            self.front
+                .publish(channel.as_bytes(), event.payload.as_bytes(), now.mono);
+        }
+    }
+
+    /// Decides when to wake.
+    fn plan(&mut self) {
+        let now = self.clock.mono();
+        let next = (self.core.next_deadline())
+            .min(self.scripts.next_deadline())
+            .min(self.saver.next_deadline())
+            .min(now + HEARTBEAT);
+        self.planned = if self.links.has_ready() {
+            now
+        } else {
+            next.max(now)
+        };
+    }
+}
+
+impl Program for Daemon {
+    type Session = ();
+
+    const MODE: &'static str = "sentinel";
+
+    fn front(&mut self) -> &mut Front<Daemon> {
+        &mut self.front
+    }
+
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+}
+
+/// Runs a daemon until a signal or a client ends it.
+pub async fn run(daemon: Rc<RefCell<Daemon>>, mut sources: Sources, mut signals: Signals) {
+    let clock = daemon.borrow().clock;
+    let epoll = Rc::clone(&sources.epoll);
+    loop {
+        let wake = {
+            let mut daemon = daemon.borrow_mut();
+            daemon.turn();
+            if daemon.stopping {
+                break;
+            }
+            tokio::time::Instant::from_std(clock.instant(daemon.planned))
+        };
+        tokio::select! {
+            biased;
+            signal = signals.next() => daemon.borrow_mut().handle_signal(signal),
+            ready = wait_readable(&epoll) => {
+                if let Err(error) = ready {
+                    tracing::error!("the event queue of the links: {error}");
+                    break;
+                }
+            }
+            source = sources.next() => daemon.borrow_mut().accept(source),
+            () = tokio::time::sleep_until(wake) => {}
+        }
+    }
+    flush(&daemon, &mut sources).await;
+}
+
+/// Waits until the state is on disk, but not for ever.
+async fn flush(daemon: &Rc<RefCell<Daemon>>, sources: &mut Sources) {
+    let write = async {
+        loop {
+            {
+                let mut daemon = daemon.borrow_mut();
+                let now = daemon.clock.mono();
+                daemon.saver.hurry(now);
+                daemon.settle();
+                if !daemon.saver.is_behind() {
+                    return;
+                }
+            }
+            let source = sources.next().await;
+            daemon.borrow_mut().accept(source);
+        }
+    };
+    if tokio::time::timeout(LAST_WRITE_MAX, write).await.is_err() {
+        tracing::error!("the last changes could not be written: the disk does not answer");
+    }
+}
+
+/// Something from another thread or task.
+#[derive(Debug)]
+enum Source {
+    Handshake(Box<EndedHandshake>),
+    Lookup(Lookup),
+    Script(Notice),
+    Saved(Saved),
+    /// The plan has changed; nothing else.
+    Changed,
+}
+
+impl Sources {
+    /// Waits for the next one. Cancel-safe.
+    async fn next(&mut self) -> Source {
+        tokio::select! {
+            biased;
+            Some(saved) = self.saved.recv() => Source::Saved(saved),
+            Some(ended) = self.handshakes.recv() => Source::Handshake(Box::new(ended)),
+            Some(lookup) = self.lookups.recv() => Source::Lookup(lookup),
+            Some(notice) = self.scripts.recv() => Source::Script(notice),
+            () = self.changed.notified() => Source::Changed,
+        }
+    }
+}
+
+impl Daemon {
+    fn accept(&mut self, source: Source) {
+        self.note_stall();
+        match source {
+            Source::Handshake(ended) => self.links.handshake_ended(*ended, &mut self.queue),
+            Source::Lookup(Lookup { host, ip }) => {
+                self.queue.push_back(Input::Resolved { host, ip });
+            }
+            Source::Script(notice) => {
+                let now = self.clock.now();
+                let tuning = self.core.tuning();
+                for event in self.scripts.notice(now.mono, notice, tuning) {
+                    self.tell(now, &event);
+                }
+            }
+            Source::Saved(saved) => {
+                self.saver.ended();
+                if saved.is_ok() {
+                    tracing::info!("Sentinel new configuration saved on disk");
+                }
+                self.queue.push_back(saved.into());
+            }
+            Source::Changed => {}
+        }
+    }
+
+    fn handle_signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Terminate | Signal::Interrupt => {
+                let name = match signal {
+                    Signal::Interrupt => "SIGINT",
+                    Signal::Terminate | Signal::Hangup => "SIGTERM",
+                };
+                tracing::warn!("Received {name} scheduling shutdown...");
+                self.stopping = true;
+            }
+            Signal::Hangup => {
+                if let Some(log) = Log::get() {
+                    log.reopen();
+                    tracing::info!("Received SIGHUP, log file opened anew");
+                }
+            }
+        }
+    }
+}
+
+fn log(level: Level, text: &str) {
+    match level {
+        Level::Debug => tracing::trace!("{text}"),
+        Level::Verbose => tracing::debug!("{text}"),
+        Level::Notice => tracing::info!("{text}"),
+        Level::Warning => tracing::warn!("{text}"),
+    }
+}

@@ -1,0 +1,180 @@
+//! Writing the durable state: on a thread of its own, one write at a time, the newest state next.
+
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::core::{Durable, Input, Seq};
+use crate::clock::Mono;
+
+/// How long a change that may wait does wait, so that discoveries are written together.
+const LAZY_DELAY: Duration = Duration::from_millis(75);
+
+/// Puts a state on disk; the error is the operating system's text.
+pub type Save = Box<dyn FnMut(&Durable) -> Result<(), String> + Send>;
+
+/// What became of a write.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Saved {
+    seq: Seq,
+    result: Result<(), String>,
+}
+
+impl Saved {
+    /// Whether the state is on disk now.
+    pub fn is_ok(&self) -> bool {
+        self.result.is_ok()
+    }
+}
+
+impl From<Saved> for Input {
+    fn from(saved: Saved) -> Input {
+        match saved.result {
+            Ok(()) => Input::Persisted(saved.seq),
+            Err(error) => Input::PersistFailed {
+                seq: saved.seq,
+                error,
+            },
+        }
+    }
+}
+
+/// When to write, and the thread that does.
+#[derive(Debug)]
+pub struct Saver {
+    work: SyncSender<(Seq, Durable)>,
+    /// When the present state is to be written; `None`: it is written, or being written.
+    due: Option<Mono>,
+    in_flight: bool,
+}
+
+impl Saver {
+    /// Starts the writing thread; receive what becomes of each write and give it to [`Saver::ended`].
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(save: Save) -> std::io::Result<(Saver, mpsc::Receiver<Saved>)> {
+        let (work, queue) = sync_channel(1);
+        let (results, received) = mpsc::channel(1);
+        std::thread::Builder::new()
+            .name("state-writer".to_owned())
+            .spawn(move || write_all(save, &queue, &results))?;
+        let saver = Saver {
+            work,
+            due: None,
+            in_flight: false,
+        };
+        Ok((saver, received))
+    }
+
+    /// The state has changed.
+    pub fn changed(&mut self, now: Mono, urgent: bool) {
+        let due = if urgent { now } else { now + LAZY_DELAY };
+        self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
+    }
+
+    /// When [`Saver::write_if_due`] has something to do.
+    pub fn next_deadline(&self) -> Mono {
+        match self.due {
+            Some(due) if !self.in_flight => due,
+            Some(_) | None => Mono::NEVER,
+        }
+    }
+
+    /// Starts a write if one is due and none is on its way.
+    pub fn write_if_due(&mut self, now: Mono, state: impl FnOnce() -> (Seq, Durable)) {
+        if self.next_deadline() > now {
+            return;
+        }
+        self.due = None;
+        self.in_flight = true;
+        // One write at a time, so there is room; the thread lives as long as this end.
+        if let Err(error) = self.work.try_send(state()) {
+            tracing::error!("the state cannot be written: {error}");
+        }
+    }
+
+    /// A write has ended.
+    pub fn ended(&mut self) {
+        self.in_flight = false;
+    }
+
+    /// True while a change is not on disk yet.
+    pub fn is_behind(&self) -> bool {
+        self.in_flight || self.due.is_some()
+    }
+
+    /// Whatever has changed is due now.
+    pub fn hurry(&mut self, now: Mono) {
+        if let Some(due) = &mut self.due {
+            *due = now;
+        }
+    }
+}
+
+fn write_all(mut save: Save, queue: &Receiver<(Seq, Durable)>, results: &mpsc::Sender<Saved>) {
+    while let Ok((seq, durable)) = queue.recv() {
+        let result = save(&durable);
+        if results.blocking_send(Saved { seq, result }).is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Epoch;
+
+    fn state(epoch: u64) -> (Seq, Durable) {
+        let durable = Durable {
+            current_epoch: Epoch(epoch),
+            ..Durable::default()
+        };
+        (Seq(epoch), durable)
+    }
+
+    #[tokio::test]
+    async fn one_write_at_a_time_and_the_newest_next() {
+        let (written, mut log) = mpsc::channel(8);
+        let save: Save = Box::new(move |durable| {
+            written.blocking_send(durable.current_epoch.0).unwrap();
+            match durable.current_epoch.0 {
+                3 => Err("disk full".to_owned()),
+                _ => Ok(()),
+            }
+        });
+        let (mut saver, mut results) = Saver::start(save).unwrap();
+        saver.changed(Mono(1000), true);
+        saver.write_if_due(Mono(1000), || state(1));
+        // Two more changes while the first is being written become one write.
+        saver.changed(Mono(1000), true);
+        saver.write_if_due(Mono(1000), || unreachable!("one is on its way"));
+        saver.changed(Mono(1001), true);
+        assert!(saver.is_behind());
+        let first = results.recv().await.unwrap();
+        saver.ended();
+        assert!(matches!(first.into(), Input::Persisted(Seq(1))));
+        saver.write_if_due(Mono(1002), || state(3));
+        let second = results.recv().await.unwrap();
+        saver.ended();
+        assert!(
+            matches!(second.into(), Input::PersistFailed { seq: Seq(3), error } if error == "disk full")
+        );
+        assert!(!saver.is_behind());
+        assert_eq!((log.recv().await, log.recv().await), (Some(1), Some(3)));
+    }
+
+    #[tokio::test]
+    async fn what_may_wait_waits_unless_hurried() {
+        let (mut saver, _results) = Saver::start(Box::new(|_| Ok(()))).unwrap();
+        saver.changed(Mono(1000), false);
+        saver.changed(Mono(1050), false);
+        assert_eq!(saver.next_deadline(), Mono(1075));
+        saver.write_if_due(Mono(1074), || unreachable!("not due"));
+        saver.hurry(Mono(1074));
+        saver.write_if_due(Mono(1074), || state(1));
+        assert_eq!(saver.next_deadline(), Mono::NEVER);
+    }
+}
