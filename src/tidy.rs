@@ -18,8 +18,7 @@ const IMPURE: &[&str] = &[
     "std::thread",
     "std::env",
     "rand::rng(",
-    "async fn",
-    ".await",
+    "async ",
 ];
 
 fn root() -> &'static Path {
