@@ -107,8 +107,9 @@ impl Sentinel {
         if late < STALL_MIN {
             return;
         }
+        // The present moment was reckoned before the stall was known.
         self.stalled += late;
-        self.now = self.active(self.real_now);
+        self.now = self.now - late;
         if late >= STALL_FORGETS_ANSWERS {
             let masters: Vec<MasterId> = self.masters.keys().copied().collect();
             for m in masters {

@@ -154,12 +154,14 @@ impl Sentinel {
     pub fn handle(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         assert!(now.mono >= self.real_now, "the monotonic clock went back");
         self.real_now = now.mono;
-        self.now = self.active(now.mono);
+        let before = self.now;
+        self.now = self.now.max(self.active(now.mono));
         self.unix = now.unix;
         std::mem::swap(&mut self.out, out);
         let epoch_before = self.current_epoch;
         match input {
-            Input::Stalled { late } => self.handle_stall(late),
+            // A stall is no longer than the time since the last input.
+            Input::Stalled { late } => self.handle_stall(late.min(self.now.since(before))),
             Input::Tick => self.handle_tick(),
             Input::LinkUp { link, local } => self.handle_link_up(link, local),
             Input::LinkDown { link, reason } => self.handle_link_down(link, reason),
