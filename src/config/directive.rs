@@ -42,7 +42,7 @@ use std::sync::Arc;
 
 use super::errors::Refusal;
 use super::lex;
-use super::rewrite::{Document, Entry, LineKey};
+use super::rewrite::{Document, Entry, Key, LineKey};
 
 /// Where a field is, for reading and for writing. Made by [`at!`].
 pub struct Lens<C, V> {
@@ -500,7 +500,7 @@ impl<C: Clone + Default + 'static> Table<C> {
             let _ = self.apply(&mut in_file, &line, &mut seen);
             name.clone_into(&mut words[0]);
             Some(LineKey {
-                key: Arc::from(name),
+                key: Key::Line(name),
                 group: None,
                 words,
             })
@@ -514,10 +514,15 @@ impl<C: Clone + Default + 'static> Table<C> {
             changed.insert(directive.name);
             for words in directive.access.lines(config) {
                 let line = std::iter::once(directive.name).chain(words.iter().map(String::as_str));
-                entries.push(Entry::new(directive.name, None, Arc::from(lex::join(line))));
+                let text = Arc::from(lex::join(line));
+                entries.push(Entry::new(Key::Line(directive.name), None, text));
             }
         }
-        document.render(|key| changed.contains(key), &entries)
+        let rewritten = document.rewritten(
+            |key| matches!(key, Key::Line(name) if changed.contains(name)),
+            &entries,
+        );
+        rewritten.to_bytes()
     }
 
     /// Sets in `to` what the directive `name` has in `from`; nothing when there is no such directive.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::errors::Refusal;
 use super::forms::{parse_integer, parse_yes_no, show_yes_no};
 use super::lex;
-use super::rewrite::{Entry, LineKey};
+use super::rewrite::{Entry, Key, LineKey};
 use crate::ids::{Epoch, MasterName, SentinelId};
 use crate::sentinel::core::{Durable, DurableMaster, DurablePeer, Globals, MasterSettings};
 
@@ -652,7 +652,7 @@ pub fn line_key(mut words: Vec<String>) -> Option<LineKey> {
     name.clone_into(&mut words[1]);
     let about_master = Pass::of(name) != Pass::Globals;
     Some(LineKey {
-        key: key(name),
+        key: Key::Sentinel(name),
         group: words
             .get(2)
             .filter(|_| about_master)
@@ -661,15 +661,11 @@ pub fn line_key(mut words: Vec<String>) -> Option<LineKey> {
     })
 }
 
-fn key(name: &str) -> Arc<str> {
-    Arc::from(format!("sentinel {name}"))
-}
-
-fn entry(name: &str, master: Option<&Arc<str>>, values: &[&str]) -> Entry {
+fn entry(name: &'static str, master: Option<&Arc<str>>, values: &[&str]) -> Entry {
     let words = ["sentinel", name].into_iter();
     let words = words.chain(master.map(|master| &**master));
     let line = lex::join(words.chain(values.iter().copied()));
-    Entry::new(key(name), master.cloned(), Arc::from(line))
+    Entry::new(Key::Sentinel(name), master.cloned(), Arc::from(line))
 }
 
 /// The lines before those of the masters.
@@ -713,7 +709,7 @@ fn push_globals(which: &[Global], globals: &Globals, entries: &mut Vec<Entry>) {
 /// The lines of one master.
 pub fn entries_of_master(master: &DurableMaster) -> Vec<Entry> {
     let name: Arc<str> = Arc::from(master.name.as_str());
-    let line = |directive: &str, values: &[&str]| entry(directive, Some(&name), values);
+    let line = |directive: &'static str, values: &[&str]| entry(directive, Some(&name), values);
     let mut entries = vec![line(
         "monitor",
         &[
