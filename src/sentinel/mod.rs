@@ -5,3 +5,4 @@ pub mod driver;
 pub mod links;
 pub mod saver;
 pub mod scripts;
+pub mod state;
