@@ -1,0 +1,344 @@
+//! What our sentinels say, told to the properties and the trace as it leaves them.
+
+use std::net::SocketAddr;
+
+use sentinel::ids::{Epoch, SentinelId};
+use sentinel::resp::Value;
+use sentinel::sentinel::core::{Event, EventKind, ReplyTo, Request};
+
+use crate::agenda::NodeId;
+use crate::net::{Packet, SERVER};
+use crate::ours::Pending;
+use crate::properties::{Disk, Fact, Seen};
+use crate::world::{Body, World};
+
+/// Shows the properties a fact that borrows from the sentinel itself.
+macro_rules! observe_ours {
+    ($world:ident, $id:expr, |$ours:ident| $fact:expr) => {
+        let node = &$world.nodes[$id];
+        if let Body::Ours($ours) = &node.body {
+            let seen = Seen {
+                now: $world.agenda.now(),
+                who: $id,
+                name: &node.name,
+            };
+            let fact: Option<Fact<'_>> = $fact;
+            let found = fact.and_then(|fact| $world.properties.observe(seen, &fact));
+            if $world.violation.is_none() {
+                $world.violation = found;
+            }
+        }
+    };
+}
+
+impl World {
+    pub(crate) fn observe_start(&mut self, id: NodeId) {
+        observe_ours!(self, id, |ours| ours.core.as_ref().map(|core| {
+            let durable = &ours.disk.confirmed;
+            Fact::Started { durable, core }
+        }));
+    }
+
+    pub(crate) fn observe_handled(&mut self, id: NodeId) {
+        observe_ours!(self, id, |ours| ours
+            .core
+            .as_ref()
+            .map(|core| Fact::Handled { core }));
+    }
+
+    pub(crate) fn observe_change(&mut self, id: NodeId) {
+        let Body::Ours(ours) = &self.nodes[id].body else {
+            return;
+        };
+        if let Some(durable) = ours.core.as_ref().map(|core| core.durable()) {
+            self.observe(id, &Fact::Changed { durable: &durable });
+        }
+    }
+
+    /// Tells what a request says; answers the group that it asks about.
+    pub(crate) fn observe_request(
+        &mut self,
+        id: NodeId,
+        to: Option<NodeId>,
+        request: &Request,
+    ) -> Option<usize> {
+        match request {
+            Request::AskMasterDown {
+                host,
+                port,
+                epoch,
+                candidate,
+            } => {
+                let group = self.group_at(host, *port)?;
+                if let Some(candidate) = candidate {
+                    let target = self.name_of(to);
+                    self.story(id, || format!("asks {target} for its vote in epoch {epoch}"));
+                    let master = self.groups[group].names[0].clone();
+                    observe_ours!(self, id, |ours| Some(Fact::Candidacy {
+                        group,
+                        epoch: *epoch,
+                        id: candidate,
+                        disk: Some(Disk {
+                            durable: &ours.disk.confirmed,
+                            master: master.as_str(),
+                        }),
+                    }));
+                }
+                Some(group)
+            }
+            Request::SlaveOf(master) => {
+                let target = self.name_of(to);
+                self.story(id, || match master {
+                    None => format!("tells {target}: SLAVEOF NO ONE"),
+                    Some((host, port)) => format!("tells {target}: SLAVEOF {host} {port}"),
+                });
+                let server = to?;
+                if let (None, Body::Server(state)) = (master, &self.nodes[server].body) {
+                    let group = state.group;
+                    self.observe(id, &Fact::Promotes { group, server });
+                }
+                None
+            }
+            Request::Publish(payload) => {
+                self.full(id, to, request);
+                self.observe_hello(id, payload);
+                None
+            }
+            Request::Auth(_)
+            | Request::SetName(_)
+            | Request::Ping
+            | Request::Info
+            | Request::Subscribe
+            | Request::ScriptKill => {
+                self.full(id, to, request);
+                None
+            }
+        }
+    }
+
+    fn name_of(&self, to: Option<NodeId>) -> String {
+        to.map_or("nobody".to_owned(), |to| self.nodes[to].name.clone())
+    }
+
+    fn full(&mut self, id: NodeId, to: Option<NodeId>, request: &Request) {
+        let target = to.map_or("nobody", |to| &self.nodes[to].name);
+        self.trace
+            .full(self.agenda.now(), &self.nodes[id].name, || {
+                format!("sends {target}: {request:?}")
+            });
+    }
+
+    fn observe_hello(&mut self, id: NodeId, payload: &str) {
+        let mut fields = payload.split(',').skip(4);
+        let mut next = || fields.next().unwrap_or("");
+        let (master, host, port, config_epoch) = (next(), next(), next(), next());
+        let parsed = host.parse().ok().zip(port.parse().ok());
+        let epoch = config_epoch.parse().ok().map(Epoch);
+        let (Some((ip, port)), Some(config_epoch)) = (parsed, epoch) else {
+            let name = self.nodes[id].name.clone();
+            self.violate("hello", format!("{name} says {payload:?}"));
+            return;
+        };
+        let Some(group) = self.group_named(master) else {
+            return;
+        };
+        observe_ours!(self, id, |ours| Some(Fact::Hello {
+            group,
+            addr: SocketAddr::new(ip, port),
+            config_epoch,
+            disk: Some(Disk {
+                durable: &ours.disk.confirmed,
+                master,
+            }),
+        }));
+    }
+
+    /// An answer of the core leaves, or takes its place behind earlier ones.
+    pub(crate) fn perform_reply(&mut self, id: NodeId, to: ReplyTo, reply: Value) {
+        let Some(pending) = self.ours_mut(id).and_then(|ours| ours.pending.remove(&to)) else {
+            let name = self.nodes[id].name.clone();
+            self.violate("answers", format!("{name} answers what nobody asked: {reply:?}"));
+            return;
+        };
+        match pending {
+            Pending::Operator(what) => {
+                self.story(id, || format!("answers {what}: {reply:?}"));
+            }
+            Pending::Asked {
+                conn,
+                group,
+                candidate,
+                epoch,
+            } => {
+                if let (Some(group), Some(candidate)) = (group, candidate) {
+                    self.observe_vote(id, group, &candidate, epoch, &reply);
+                }
+                let ready = self.ours_mut(id).map(|ours| {
+                    ours.answer(conn, to, reply);
+                    ours.ready_replies(conn)
+                });
+                for reply in ready.unwrap_or_default() {
+                    let packet = Packet::Reply(Box::new(reply));
+                    self.net.send(conn, SERVER, packet, &mut self.agenda);
+                }
+            }
+        }
+    }
+
+    fn observe_vote(
+        &mut self,
+        id: NodeId,
+        group: usize,
+        candidate: &SentinelId,
+        epoch: Epoch,
+        reply: &Value,
+    ) {
+        let Some((leader, voted)) = vote_in(reply) else {
+            self.story(id, || {
+                format!("gives {candidate} no vote in epoch {epoch}: {}", in_short(reply))
+            });
+            return;
+        };
+        self.story(id, || {
+            format!("answers {candidate} (epoch {epoch}): my vote in epoch {voted} is {leader}")
+        });
+        let master = self.groups[group].names[0].clone();
+        observe_ours!(self, id, |ours| Some(Fact::Vote {
+            group,
+            leader: &leader,
+            epoch: voted,
+            disk: Some(Disk {
+                durable: &ours.disk.confirmed,
+                master: master.as_str(),
+            }),
+        }));
+    }
+
+    /// An event is published.
+    pub(crate) fn perform_event(&mut self, id: NodeId, event: &Event) {
+        self.story(id, || event.to_string());
+        let name = event.master.as_ref().map(|name| name.as_str().to_owned());
+        let group = name.as_deref().and_then(|name| self.group_named(name));
+        self.observe(id, &Fact::Event { event, group });
+        let (Some(group), Some(name)) = (group, name) else {
+            return;
+        };
+        match event.kind {
+            EventKind::Odown => {
+                observe_ours!(self, id, |ours| ours.core.as_ref().and_then(|core| {
+                    let quorum = core.settings(&name)?.quorum;
+                    Some(Fact::Odown { group, quorum })
+                }));
+            }
+            EventKind::TryFailover => self.observe(id, &Fact::Try { group }),
+            EventKind::VoteForLeader => self.observe_own_vote(id, group, &event.payload),
+            EventKind::ElectedLeader => self.observe_elected(id, group, &name),
+            EventKind::SwitchMaster => {
+                observe_ours!(self, id, |ours| Some(Fact::Switched {
+                    payload: &event.payload,
+                    disk: Disk {
+                        durable: &ours.disk.confirmed,
+                        master: &name,
+                    },
+                }));
+                self.observe(id, &Fact::Ended { group });
+            }
+            EventKind::FailoverEnd => {
+                self.switches += 1;
+                self.observe(id, &Fact::Ended { group });
+            }
+            kind if ends_failover(kind) => self.observe(id, &Fact::Ended { group }),
+            _ => {}
+        }
+    }
+
+    fn observe_own_vote(&mut self, id: NodeId, group: usize, payload: &str) {
+        let Some((leader, epoch)) = payload.split_once(' ') else {
+            return;
+        };
+        let Some(ours) = self.ours_mut(id) else { return };
+        let Some(epoch) = epoch.parse().ok().map(Epoch) else {
+            return;
+        };
+        let leader = SentinelId::from(leader);
+        if ours.id.as_ref() == Some(&leader) {
+            ours.stands.insert(group, epoch);
+            self.observe(
+                id,
+                &Fact::Vote {
+                    group,
+                    leader: &leader,
+                    epoch,
+                    disk: None,
+                },
+            );
+        }
+    }
+
+    fn observe_elected(&mut self, id: NodeId, group: usize, name: &str) {
+        let Body::Ours(ours) = &self.nodes[id].body else {
+            return;
+        };
+        let Some(core) = &ours.core else { return };
+        let Some(epoch) = ours.stands.get(&group).copied() else {
+            let text = format!("{} leads without having stood", self.nodes[id].name);
+            self.violate("authority", text);
+            return;
+        };
+        let durable = core.durable();
+        let known = durable.masters.iter().find(|known| known.name.as_str() == name);
+        let voters = known.map_or(1, |known| known.peers.len() + 1);
+        let quorum = core.settings(name).map_or(1, |settings| settings.quorum);
+        observe_ours!(self, id, |ours| ours.id.as_ref().map(|own| Fact::Elected {
+            group,
+            id: own,
+            epoch,
+            voters,
+            quorum,
+            disk: Some(Disk {
+                durable: &ours.disk.confirmed,
+                master: name,
+            }),
+        }));
+    }
+}
+
+/// The leader and epoch in an answer to a request for a vote.
+pub(crate) fn vote_in(reply: &Value) -> Option<(SentinelId, Epoch)> {
+    let Value::Array(parts) = reply else {
+        return None;
+    };
+    let [_, Value::Bulk(leader), Value::Integer(epoch)] = parts.as_slice() else {
+        return None;
+    };
+    let leader = std::str::from_utf8(leader).ok().filter(|text| *text != "*")?;
+    Some((SentinelId::from(leader), Epoch(u64::try_from(*epoch).ok()?)))
+}
+
+/// An answer to IS-MASTER-DOWN-BY-ADDR in a few words.
+fn in_short(reply: &Value) -> String {
+    let Value::Array(parts) = reply else {
+        return format!("{reply:?}");
+    };
+    let words: Vec<String> = parts
+        .iter()
+        .map(|part| match part {
+            Value::Integer(number) => number.to_string(),
+            other => String::from_utf8_lossy(other.as_bytes().unwrap_or(b"?")).into_owned(),
+        })
+        .collect();
+    words.join(" ")
+}
+
+/// Whether a failover is over with this event.
+fn ends_failover(kind: EventKind) -> bool {
+    [
+        EventKind::AbortMasterIsBack,
+        EventKind::AbortNoGoodSlave,
+        EventKind::AbortNotElected,
+        EventKind::AbortSlaveTimeout,
+        EventKind::ResetMaster,
+        EventKind::Unmonitor,
+    ]
+    .contains(&kind)
+}

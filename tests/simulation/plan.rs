@@ -1,0 +1,230 @@
+//! What a seed decides: who there is, what goes wrong, and how the run goes.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use sentinel::ids::MasterName;
+use sentinel::sentinel::core::MasterSettings;
+
+use crate::agenda::NodeId;
+use crate::dice::Dice;
+use crate::faults::Fault;
+use crate::net::Weather;
+use crate::properties::{Violation, disagreement};
+use crate::real::Real;
+use crate::trace::Detail;
+use crate::world::{Body, Group, World};
+
+/// How a run ended.
+pub(crate) struct Outcome {
+    pub(crate) violation: Option<Violation>,
+    pub(crate) lines: Vec<String>,
+    pub(crate) steps: u64,
+    pub(crate) virtual_ms: u64,
+    pub(crate) switches: u64,
+}
+
+/// The whole run of a seed.
+pub(crate) fn run(seed: u64, detail: Detail) -> Outcome {
+    let mut dice = Dice::new(seed, "plan");
+    let mut world = build(seed, &mut dice, detail);
+    for id in 0..world.nodes.len() {
+        world.boot(id);
+    }
+    warm_up(&mut world, &mut dice);
+    world.start_faults();
+    let safety_ms = match dice.below(3) {
+        0 => dice.between(3_000, 15_000),
+        1 => dice.between(10_000, 30_000),
+        _ => dice.between(20_000, 60_000),
+    };
+    let end = world.now() + safety_ms;
+    world.run_until(end);
+    converge(&mut world);
+    Outcome {
+        violation: world.violation.clone(),
+        lines: world.trace.lines().to_vec(),
+        steps: world.steps,
+        virtual_ms: world.now(),
+        switches: world.switches,
+    }
+}
+
+/// The liveness phase: faults have stopped, and everyone must agree in time, and stay so.
+pub(crate) fn converge(world: &mut World) {
+    const LOOK_MS: u64 = 500;
+    const STABLE_MS: u64 = 4_000;
+    if world.violation.is_some() {
+        return;
+    }
+    world.stop_faults();
+    let timeouts = world.groups.iter().map(|group| group.settings.failover_timeout);
+    let timeout = timeouts.max().unwrap_or_default();
+    let bound = world.now() + sentinel::clock::millis(4 * timeout) + 30_000;
+    let mut settled_at = None;
+    while world.violation.is_none() {
+        world.run_until(world.now() + LOOK_MS);
+        match disagreement(world) {
+            None => {
+                let since = *settled_at.get_or_insert(world.now());
+                if world.now() >= since + STABLE_MS {
+                    return;
+                }
+            }
+            Some(why) => {
+                settled_at = None;
+                if world.now() > bound {
+                    world.violate("convergence", why);
+                }
+            }
+        }
+    }
+}
+
+/// Address of the n-th sentinel, counted from 1.
+pub(crate) fn sentinel_addr(n: usize) -> SocketAddr {
+    let last = u8::try_from(n).expect("few sentinels");
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, last)), 26379)
+}
+
+/// Address of the n-th data server, counted from 1.
+pub(crate) fn server_addr(n: usize) -> SocketAddr {
+    let last = u8::try_from(n).expect("few servers");
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 1, last)), 6379)
+}
+
+/// An id in which the sentinel's number can be read.
+pub(crate) fn readable_id(n: usize, dice: &mut Dice) -> String {
+    format!("{n}{}", &dice.hex()[1..])
+}
+
+fn build(seed: u64, dice: &mut Dice, detail: Detail) -> World {
+    let mut world = World::new(seed, weather(dice), detail);
+    let sentinels = match dice.below(10) {
+        0 => 1,
+        1 => 2,
+        2 => 4,
+        3 => dice.pick(&[6, 7]),
+        4 | 5 => 5,
+        _ => 3,
+    };
+    let groups = if dice.chance(800) { 1 } else { dice.index(2) + 2 };
+    let mut servers = 0;
+    for g in 0..groups {
+        world.groups.push(Group {
+            names: vec![MasterName::from(&*format!("m{}", g + 1))],
+            servers: Vec::new(),
+            settings: settings(sentinels, dice),
+            was_reset: false,
+        });
+        let replicas = dice.pick(&[1, 2, 2, 2, 3]);
+        for _ in 0..=replicas {
+            servers += 1;
+            let id = world.add_server(&format!("r{servers}"), server_addr(servers), g);
+            if dice.chance(100) {
+                world.server_mut(id).priority = dice.pick(&[0, 10, 50]);
+            }
+        }
+    }
+    let all: Vec<usize> = (0..groups).collect();
+    // A share of the runs has redis-sentinels among the sentinels.
+    let real_per_mille = dice.pick(&[0, 0, 0, 500]);
+    for n in 1..=sentinels {
+        if std::env::var("SIM_REAL").is_ok() || dice.chance(real_per_mille) {
+            let real = Real::new(&readable_id(n, dice), all.clone());
+            world.add_real(&format!("s{n}"), sentinel_addr(n), real);
+            continue;
+        }
+        let id = dice.chance(800).then(|| readable_id(n, dice));
+        let durable = world.configured(&all, id.as_deref());
+        world.add_ours(&format!("s{n}"), sentinel_addr(n), durable);
+    }
+    world.faults.kinds = faults(&world, dice);
+    world.faults.pause_ms_max = dice.pick(&[1_500, 4_000, 8_000, 15_000]);
+    world
+}
+
+fn weather(dice: &mut Dice) -> Weather {
+    let latency = dice.pick(&[(0, 1), (0, 2), (1, 1), (1, 20), (20, 80)]);
+    let is_rough = dice.chance(400);
+    Weather {
+        latency,
+        delayed_per_mille: if is_rough { dice.pick(&[2, 20, 100]) } else { 0 },
+        delay: dice.pick(&[(50, 300), (200, 1_000), (200, 4_000)]),
+        broken_per_100k: if is_rough { dice.pick(&[0, 50, 500]) } else { 0 },
+    }
+}
+
+fn settings(sentinels: usize, dice: &mut Dice) -> MasterSettings {
+    let majority = sentinels / 2 + 1;
+    let quorum = if dice.chance(700) {
+        majority
+    } else {
+        dice.index(sentinels) + 1
+    };
+    let ms = Duration::from_millis;
+    MasterSettings {
+        down_after: ms(dice.pick(&[300, 500, 1_000, 1_000, 2_000, 4_000])),
+        failover_timeout: ms(dice.pick(&[3_000, 6_000, 10_000, 20_000])),
+        parallel_syncs: u32::try_from(dice.between(1, 3)).expect("up to 3"),
+        ..MasterSettings::new(u32::try_from(quorum).expect("up to 7"))
+    }
+}
+
+fn faults(world: &World, dice: &mut Dice) -> Vec<Fault> {
+    let mut kinds = Vec::new();
+    for kind in Fault::COMMON {
+        if dice.chance(600) {
+            for _ in 0..dice.between(1, 3) {
+                kinds.push(kind);
+            }
+        }
+    }
+    if dice.chance(700) {
+        kinds.push(Fault::MasterDown);
+    }
+    if !world.needs_discovery() && dice.chance(150) {
+        kinds.push(Fault::Reset);
+    }
+    kinds
+}
+
+impl World {
+    /// Whether a quorum may be less than a majority of the sentinels that exist. Then only a sentinel
+    /// that knows all others may be trusted with elections, as in the original: nothing goes wrong
+    /// before all are known, and none is made to forget.
+    fn needs_discovery(&self) -> bool {
+        let sentinels = self.sentinels().len();
+        let mut groups = self.groups.iter();
+        groups.any(|group| (group.settings.quorum as usize) < sentinels / 2 + 1)
+    }
+
+    /// Whether every sentinel's file names every other.
+    fn all_are_known(&self) -> bool {
+        let others = self.sentinels().len() - 1;
+        self.sentinels().into_iter().all(|id: NodeId| match &self.nodes[id].body {
+            Body::Ours(ours) => {
+                let masters = &ours.disk.file.masters;
+                masters.iter().all(|master| master.peers.len() == others)
+            }
+            Body::Real(real) => real.knows_peers(others),
+            Body::Server(_) => true,
+        })
+    }
+}
+
+fn warm_up(world: &mut World, dice: &mut Dice) {
+    const DISCOVERY_MS_MAX: u64 = 90_000;
+    if !world.needs_discovery() {
+        world.run_until(dice.between(0, 8_000));
+        return;
+    }
+    let weather = std::mem::replace(&mut world.net.weather, Weather::FAIR);
+    while world.violation.is_none() && !world.all_are_known() {
+        if world.now() > DISCOVERY_MS_MAX {
+            world.violate("discovery", "not all sentinels know each other".to_owned());
+        }
+        world.run_until(world.now() + 250);
+    }
+    world.net.weather = weather;
+}

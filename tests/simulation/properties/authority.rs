@@ -1,0 +1,127 @@
+//! No failover without quorum, none without a majority.
+//!
+//! Source: redis-sentinel starts a failover on ODOWN, which `quorum` sentinels must agree on within the
+//! last 5 s, and leads it with the votes of `quorum` sentinels and of more than half of all that it
+//! knows, those that are down included.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sentinel::ids::{Epoch, SentinelId};
+
+use super::{Fact, Seen};
+use crate::agenda::NodeId;
+
+/// Opinions count for 5 s; the rest is for the moment between two looks.
+const OPINION_MS: u64 = 5_000 + 1_100;
+
+#[derive(Default)]
+pub(super) struct Authority {
+    /// Who has voted for whom.
+    votes: BTreeMap<(usize, Epoch, SentinelId), BTreeSet<NodeId>>,
+    /// The newest opinion that each sentinel has heard from each other, and when.
+    opinions: BTreeMap<(NodeId, usize, NodeId), (bool, u64)>,
+    odown: BTreeSet<(NodeId, usize)>,
+    ordered: BTreeSet<(NodeId, usize)>,
+    elected: BTreeSet<(NodeId, usize)>,
+}
+
+impl Authority {
+    pub(super) fn observe(&mut self, seen: Seen<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        let who = seen.who;
+        match fact {
+            Fact::Crashed => {
+                self.odown.retain(|(node, _)| *node != who);
+                self.ordered.retain(|(node, _)| *node != who);
+                self.elected.retain(|(node, _)| *node != who);
+            }
+            Fact::Vote {
+                group,
+                leader,
+                epoch,
+                ..
+            } => {
+                let key = (*group, *epoch, (*leader).clone());
+                self.votes.entry(key).or_default().insert(who);
+            }
+            Fact::Opinion { group, from, down } => {
+                self.opinions.insert((who, *group, *from), (*down, seen.now));
+            }
+            Fact::Odown { group, quorum } => {
+                self.odown.insert((who, *group));
+                return self.check_quorum(seen, *group, *quorum);
+            }
+            Fact::Ordered { group } => {
+                self.ordered.insert((who, *group));
+            }
+            Fact::Try { group } => {
+                let key = (who, *group);
+                if !self.odown.contains(&key) && !self.ordered.contains(&key) {
+                    return Err(format!(
+                        "{} starts a failover of group {group} without quorum or order",
+                        seen.name
+                    ));
+                }
+            }
+            Fact::Ended { group } => {
+                self.ordered.remove(&(who, *group));
+                self.elected.remove(&(who, *group));
+            }
+            Fact::Event { event, group } => {
+                let cleared = [
+                    sentinel::sentinel::core::EventKind::OdownCleared,
+                    sentinel::sentinel::core::EventKind::SwitchMaster,
+                    sentinel::sentinel::core::EventKind::ResetMaster,
+                ];
+                if let Some(group) = group.filter(|_| cleared.contains(&event.kind)) {
+                    self.odown.remove(&(who, group));
+                }
+            }
+            Fact::Elected {
+                group,
+                id,
+                epoch,
+                voters,
+                quorum,
+                ..
+            } => {
+                self.elected.insert((who, *group));
+                let key = (*group, *epoch, (*id).clone());
+                let given = self.votes.get(&key).map_or(0, BTreeSet::len);
+                let needed = (voters / 2 + 1).max(*quorum as usize);
+                if given < needed {
+                    return Err(format!(
+                        "{} leads group {group} in epoch {epoch} with {given} votes of {voters}, \
+                         quorum {quorum}",
+                        seen.name
+                    ));
+                }
+            }
+            Fact::Promotes { group, .. } => {
+                if !self.elected.contains(&(who, *group)) {
+                    return Err(format!(
+                        "{} promotes in group {group} without a majority",
+                        seen.name
+                    ));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check_quorum(&self, seen: Seen<'_>, group: usize, quorum: u32) -> Result<(), String> {
+        let agree = self
+            .opinions
+            .range((seen.who, group, 0)..=(seen.who, group, NodeId::MAX))
+            .filter(|(_, (down, at))| *down && at + OPINION_MS >= seen.now)
+            .count();
+        if agree + 1 >= quorum as usize {
+            return Ok(());
+        }
+        Err(format!(
+            "{} calls the master of group {group} objectively down with {} of {quorum} opinions",
+            seen.name,
+            agree + 1
+        ))
+    }
+}

@@ -1,0 +1,63 @@
+//! After the faults stop, all sentinels agree on one master, every replica follows it, and no other
+//! server takes itself for one.
+//!
+//! Source: what Sentinel promises its clients. The bound is 4 × failover-timeout + 30 s.
+
+use crate::server::ReplLink;
+use crate::world::{Power, World};
+
+/// Why the sentinels and servers of a world have not settled yet; `None`: they have.
+pub(crate) fn disagreement(world: &World) -> Option<String> {
+    (0..world.groups.len()).find_map(|group| group_disagreement(world, group))
+}
+
+fn group_disagreement(world: &World, group: usize) -> Option<String> {
+    let mut agreed = None;
+    for id in world.sentinels() {
+        let name = &world.nodes[id].name;
+        let Some(addr) = world.master_addr(id, group) else {
+            return Some(format!("{name} does not know the master"));
+        };
+        match agreed {
+            None => agreed = Some((addr, name)),
+            Some((first, by)) if first != addr => {
+                return Some(format!("{by} names {first} and {name} names {addr}"));
+            }
+            Some(_) => {}
+        }
+        if world.is_failing_over(id, group) {
+            return Some(format!("{name} is in a failover"));
+        }
+    }
+    let (addr, _) = agreed?;
+    let Some(master) = world.net.node_at(addr) else {
+        return Some(format!("{addr}, on which all agree, does not exist"));
+    };
+    for &id in &world.groups[group].servers {
+        let node = &world.nodes[id];
+        let server = world.server(id);
+        if node.power != Power::Running {
+            return Some(format!("{} does not run", node.name));
+        }
+        if id == master {
+            if !server.is_master() {
+                return Some(format!("{} should be master and is a replica", node.name));
+            }
+            continue;
+        }
+        if world.is_forgotten(id, group) {
+            continue;
+        }
+        match (&server.master, server.link) {
+            (None, _) => return Some(format!("{} takes itself for a master", node.name)),
+            (Some((host, port)), _) if *host != addr.ip().to_string() || *port != addr.port() => {
+                return Some(format!("{} follows {host}:{port}", node.name));
+            }
+            (Some(_), ReplLink::Up { .. }) => {}
+            (Some(_), ReplLink::Down { .. } | ReplLink::Syncing { .. }) => {
+                return Some(format!("{} has no link to its master", node.name));
+            }
+        }
+    }
+    None
+}

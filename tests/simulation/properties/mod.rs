@@ -1,0 +1,172 @@
+//! What must hold whatever happens: one module per property. The world reports facts; a property that
+//! is hurt says so in words, and the run ends.
+
+mod authority;
+mod convergence;
+mod durable_first;
+mod epochs;
+mod one_configuration;
+mod one_leader;
+mod one_vote;
+mod promotion;
+mod remembers;
+mod stall;
+
+use std::net::SocketAddr;
+
+use sentinel::ids::{Epoch, SentinelId};
+use sentinel::sentinel::core::{Durable, Event, Sentinel};
+
+use crate::agenda::NodeId;
+
+pub(crate) use convergence::disagreement;
+
+/// Something that a sentinel did or said, at the moment it becomes visible to others.
+pub(crate) enum Fact<'a> {
+    /// The process started with this state (ours).
+    Started {
+        durable: &'a Durable,
+        core: &'a Sentinel,
+    },
+    /// The process is gone.
+    Crashed,
+    /// An input has been handled (ours).
+    Handled { core: &'a Sentinel },
+    /// The state that is to be written has changed (ours).
+    Changed { durable: &'a Durable },
+    /// An event was published; `group` is the one that it is about.
+    Event {
+        event: &'a Event,
+        group: Option<usize>,
+    },
+    /// The first of ODOWN: `quorum` is that of its master.
+    Odown { group: usize, quorum: u32 },
+    /// An operator ordered a failover here.
+    Ordered { group: usize },
+    /// A failover started here.
+    Try { group: usize },
+    /// It ended here, in whatever way.
+    Ended { group: usize },
+    /// Votes were asked for.
+    Candidacy {
+        group: usize,
+        epoch: Epoch,
+        id: &'a SentinelId,
+        disk: Option<Disk<'a>>,
+    },
+    /// A vote was given, to oneself or in an answer.
+    Vote {
+        group: usize,
+        leader: &'a SentinelId,
+        epoch: Epoch,
+        disk: Option<Disk<'a>>,
+    },
+    /// An election was won. `voters` counts all sentinels that the winner knows, itself included.
+    Elected {
+        group: usize,
+        id: &'a SentinelId,
+        epoch: Epoch,
+        voters: usize,
+        quorum: u32,
+        disk: Option<Disk<'a>>,
+    },
+    /// `+switch-master` was published.
+    Switched { payload: &'a str, disk: Disk<'a> },
+    /// `SLAVEOF NO ONE` was written to a connection to this server.
+    Promotes { group: usize, server: NodeId },
+    /// A hello was sent.
+    Hello {
+        group: usize,
+        addr: SocketAddr,
+        config_epoch: Epoch,
+        disk: Option<Disk<'a>>,
+    },
+    /// A peer's opinion arrived.
+    Opinion {
+        group: usize,
+        from: NodeId,
+        down: bool,
+    },
+    /// A stalled process runs again, and these instances have answered a PING meanwhile.
+    StallEnds { answered: Vec<(String, String)> },
+    /// It has heard everything that had queued up, and judged its deadlines.
+    StallOver,
+}
+
+/// What a sentinel knows to be on its disk, for one master.
+#[derive(Clone, Copy)]
+pub(crate) struct Disk<'a> {
+    pub(crate) durable: &'a Durable,
+    pub(crate) master: &'a str,
+}
+
+impl Disk<'_> {
+    /// `(leader epoch, config epoch)` of the master on the disk.
+    fn epochs(&self) -> (Epoch, Epoch) {
+        self.durable
+            .masters
+            .iter()
+            .find(|known| known.name.as_str() == self.master)
+            .map_or((Epoch(0), Epoch(0)), |known| {
+                (known.leader_epoch, known.config_epoch)
+            })
+    }
+}
+
+/// Who did it, and when.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    pub(crate) now: u64,
+    pub(crate) who: NodeId,
+    pub(crate) name: &'a str,
+}
+
+/// A property that does not hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Violation {
+    pub(crate) at: u64,
+    pub(crate) property: &'static str,
+    pub(crate) text: String,
+}
+
+/// All properties that are watched during a run. Convergence is asked for at its end.
+#[derive(Default)]
+pub(crate) struct Properties {
+    one_leader: one_leader::OneLeader,
+    one_vote: one_vote::OneVote,
+    one_configuration: one_configuration::OneConfiguration,
+    epochs: epochs::Epochs,
+    authority: authority::Authority,
+    promotion: promotion::Promotion,
+    durable_first: durable_first::DurableFirst,
+    remembers: remembers::Remembers,
+    stall: stall::Stall,
+}
+
+impl Properties {
+    /// Shows a fact to every property.
+    pub(crate) fn observe(&mut self, seen: Seen<'_>, fact: &Fact<'_>) -> Option<Violation> {
+        let violation = |property, text| Violation {
+            at: seen.now,
+            property,
+            text,
+        };
+        let results = [
+            ("one_leader", self.one_leader.observe(seen, fact)),
+            ("one_vote", self.one_vote.observe(seen, fact)),
+            (
+                "one_configuration",
+                self.one_configuration.observe(seen, fact),
+            ),
+            ("epochs", self.epochs.observe(seen, fact)),
+            ("authority", self.authority.observe(seen, fact)),
+            ("promotion", self.promotion.observe(seen, fact)),
+            ("durable_first", self.durable_first.observe(seen, fact)),
+            ("remembers", self.remembers.observe(seen, fact)),
+            ("stall", self.stall.observe(seen, fact)),
+        ];
+        results
+            .into_iter()
+            .find_map(|(property, result)| Some(violation(property, result.err()?)))
+    }
+}
