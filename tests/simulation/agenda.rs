@@ -55,8 +55,7 @@ impl Agenda {
     /// Puts `due` at `at`, or now when that is past.
     pub(crate) fn at(&mut self, at: u64, due: Due) {
         self.count += 1;
-        self.heap
-            .push(Reverse((at.max(self.now), self.count, due)));
+        self.heap.push(Reverse((at.max(self.now), self.count, due)));
     }
 
     /// Puts `due` this many milliseconds from now.

@@ -25,9 +25,12 @@ impl World {
     pub(crate) fn boot_ours(&mut self, id: NodeId) {
         let seed = self.dice.any();
         let clock = self.clock(id);
-        let Some(ours) = self.ours_mut(id) else { return };
+        let Some(ours) = self.ours_mut(id) else {
+            return;
+        };
         let durable = ours.disk.file.clone();
         ours.disk.confirmed = durable.clone();
+        ours.disk.tried = durable.clone();
         let mut out = Vec::new();
         let core = Sentinel::new(clock, seed, durable.clone(), &mut out);
         let own_id = core.id().clone();
@@ -52,8 +55,18 @@ impl World {
                 let reason = DownReason::Failed("connection timed out".to_owned());
                 self.link_down(id, conn, reason);
             }
-            Arrival::Persisted(seq) => self.feed(id, Input::Persisted(seq)),
-            Arrival::PersistFailed(seq, error) => {
+            Arrival::Persisted(seq, durable) => {
+                if let Some(ours) = self.ours_mut(id) {
+                    ours.disk.tried = (*durable).clone();
+                    ours.disk.confirmed = *durable;
+                }
+                self.feed(id, Input::Persisted(seq));
+            }
+            Arrival::PersistFailed(seq, durable) => {
+                if let Some(ours) = self.ours_mut(id) {
+                    ours.disk.tried = *durable;
+                }
+                let error = "No space left on device".to_owned();
                 self.feed(id, Input::PersistFailed { seq, error });
             }
             Arrival::Resolved(host, ip) => self.feed(id, Input::Resolved { host, ip }),
@@ -68,10 +81,10 @@ impl World {
 
     fn drive_operator(&mut self, id: NodeId, request: Operator) {
         let shown = format!("{request:?}");
-        if let Operator::Failover(name) = &request {
-            if let Some(group) = self.group_named(name.as_str()) {
-                self.observe(id, &Fact::Ordered { group });
-            }
+        if let Operator::Failover(name) = &request
+            && let Some(group) = self.group_named(name.as_str())
+        {
+            self.observe(id, &Fact::Ordered { group });
         }
         if let Operator::Reset(names) = &request {
             for name in names {
@@ -80,7 +93,9 @@ impl World {
                 }
             }
         }
-        let Some(ours) = self.ours_mut(id) else { return };
+        let Some(ours) = self.ours_mut(id) else {
+            return;
+        };
         let to = ours.next_reply();
         ours.pending.insert(to, Pending::Operator(shown));
         self.feed(id, Input::Operator { to, request });
@@ -127,7 +142,9 @@ impl World {
 
     fn drive_reply(&mut self, id: NodeId, conn: usize, reply: Value) {
         let from = self.net.conns[conn].nodes[SERVER];
-        let Some(ours) = self.ours_mut(id) else { return };
+        let Some(ours) = self.ours_mut(id) else {
+            return;
+        };
         let Some(link) = ours.links.link_of.get_mut(&conn) else {
             return;
         };
@@ -137,11 +154,11 @@ impl World {
         } else {
             link.expected.pop_front().flatten()
         };
-        if let (Some(group), Some(from), Value::Array(parts)) = (about, from, &reply) {
-            if let Some(Value::Integer(down)) = parts.first() {
-                let down = *down == 1;
-                self.observe(id, &Fact::Opinion { group, from, down });
-            }
+        if let (Some(group), Some(from), Value::Array(parts)) = (about, from, &reply)
+            && let Some(Value::Integer(down)) = parts.first()
+        {
+            let down = *down == 1;
+            self.observe(id, &Fact::Opinion { group, from, down });
         }
         self.trace
             .full(self.agenda.now(), &self.nodes[id].name, || {
@@ -181,7 +198,9 @@ impl World {
                 candidate,
             } => {
                 let group = self.group_at(&host, port);
-                let Some(ours) = self.ours_mut(id) else { return };
+                let Some(ours) = self.ours_mut(id) else {
+                    return;
+                };
                 let to = ours.next_reply();
                 let pending = Pending::Asked {
                     conn,
@@ -273,7 +292,9 @@ impl World {
         let now = self.agenda.now();
         let clock = self.clock(id);
         let is_stopped = self.nodes[id].power == crate::world::Power::Stopped;
-        let Some(ours) = self.ours_mut(id) else { return };
+        let Some(ours) = self.ours_mut(id) else {
+            return;
+        };
         if ours.wake_at != Some(now) || is_stopped {
             return;
         }
@@ -289,7 +310,10 @@ impl World {
             .is_some_and(|core| core.next_deadline() <= clock.mono);
         if is_spinning {
             let name = self.nodes[id].name.clone();
-            self.violate("sleeps", format!("{name} wants tick after tick and time stands still"));
+            self.violate(
+                "sleeps",
+                format!("{name} wants tick after tick and time stands still"),
+            );
         } else if is_due {
             self.feed(id, Input::Tick);
         } else {
@@ -301,7 +325,9 @@ impl World {
     pub(crate) fn resume_ours(&mut self, id: NodeId) {
         let now = self.agenda.now();
         let answered = self.answered_meanwhile(id);
-        let Some(ours) = self.ours_mut(id) else { return };
+        let Some(ours) = self.ours_mut(id) else {
+            return;
+        };
         let late = match ours.wake_at {
             Some(planned) if planned < now => now - planned,
             Some(_) | None => 0,
@@ -359,9 +385,13 @@ impl World {
 
     pub(crate) fn disk_start(&mut self, id: NodeId) {
         let dice = self.dice.any();
-        let Some(ours) = self.ours_mut(id) else { return };
+        let Some(ours) = self.ours_mut(id) else {
+            return;
+        };
         ours.disk.is_start_planned = false;
-        let Some(core) = ours.core.as_ref() else { return };
+        let Some(core) = ours.core.as_ref() else {
+            return;
+        };
         if ours.disk.in_flight.is_some() || !ours.disk.is_wanted {
             return;
         }
@@ -376,24 +406,22 @@ impl World {
     }
 
     pub(crate) fn disk_done(&mut self, id: NodeId) {
-        let Some(ours) = self.ours_mut(id) else { return };
+        let Some(ours) = self.ours_mut(id) else {
+            return;
+        };
         let Some((seq, durable)) = ours.disk.in_flight.take() else {
             return;
         };
         let arrival = match ours.disk.mode {
             DiskMode::Works { .. } => {
                 ours.disk.file = durable.clone();
-                ours.disk.confirmed = durable;
-                Arrival::Persisted(seq)
+                Arrival::Persisted(seq, Box::new(durable))
             }
-            DiskMode::Fails { .. } => {
-                ours.disk.failures += 1;
-                Arrival::PersistFailed(seq, "No space left on device".to_owned())
-            }
+            DiskMode::Fails { .. } => Arrival::PersistFailed(seq, Box::new(durable)),
         };
         let is_wanted = ours.disk.is_wanted;
         self.story(id, || match &arrival {
-            Arrival::Persisted(Seq(seq)) => format!("state {seq} is on disk"),
+            Arrival::Persisted(Seq(seq), _) => format!("state {seq} is on disk"),
             _ => "the disk is full".to_owned(),
         });
         if is_wanted {
@@ -405,10 +433,15 @@ impl World {
     fn persist(&mut self, id: NodeId, seq: Seq, urgent: bool) {
         self.story(id, || {
             let Seq(number) = seq;
-            format!("writes state {number}{}", if urgent { "" } else { " (lazily)" })
+            format!(
+                "writes state {number}{}",
+                if urgent { "" } else { " (lazily)" }
+            )
         });
         self.observe_change(id);
-        let Some(ours) = self.ours_mut(id) else { return };
+        let Some(ours) = self.ours_mut(id) else {
+            return;
+        };
         ours.disk.is_wanted = true;
         if ours.disk.in_flight.is_some() {
             return;
@@ -456,7 +489,7 @@ impl World {
                 Output::Send { link, request, .. } => self.perform_send(id, link.0, request),
                 Output::Reply { to, reply } => self.perform_reply(id, to, reply),
                 Output::Event(event) => self.perform_event(id, &event),
-                Output::Log(level, text) => self.story(id, || format!("log {level:?}: {text}")),
+                Output::Log(level, text) => self.log(id, level, || format!("log: {text}")),
                 Output::Resolve(host) => {
                     if let Some(ours) = self.ours_mut(id) {
                         ours.lookups.push_back(host);

@@ -154,7 +154,11 @@ impl World {
             1 => self.faults.dice.between(500, 12_000),
             _ => self.faults.dice.between(5_000, 60_000),
         };
-        let what = if host_too { "its host fails" } else { "its process dies" };
+        let what = if host_too {
+            "its host fails"
+        } else {
+            "its process dies"
+        };
         self.story(id, || format!("{what}, back in {back} ms"));
         self.crash(id, host_too);
         self.agenda.after(back, Due::Revive { node: id });
@@ -229,8 +233,9 @@ impl World {
     /// All ways are open again.
     pub(crate) fn heal(&mut self) {
         self.net.unblock_all();
-        self.trace
-            .story(self.agenda.now(), "", || "--- the network is whole".to_owned());
+        self.trace.story(self.agenda.now(), "", || {
+            "--- the network is whole".to_owned()
+        });
         self.net.resend_held(&mut self.agenda);
     }
 

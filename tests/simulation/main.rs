@@ -6,6 +6,11 @@
 //!   `SIM_TRACE=full` every message of it.
 //! * `UPDATE_TRACES=1 cargo test --test simulation script` rewrites the golden traces.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a property looks at the few facts that concern it, a trace at the few events"
+)]
+
 mod agenda;
 mod dice;
 mod driving;
@@ -34,7 +39,10 @@ const SEEDS_DEFAULT: u64 = 200;
 
 fn number_from_env(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: not a number")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name}={text}: not a number")),
+    )
 }
 
 /// Runs a seed; a failed assertion in the core is a failure like any other.
@@ -44,7 +52,10 @@ fn failure_of(seed: u64) -> Result<plan::Outcome, String> {
             .downcast_ref::<String>()
             .map(String::as_str)
             .or_else(|| panic.downcast_ref::<&str>().copied());
-        format!("seed {seed} FAILED: panic: {}", text.unwrap_or("without text"))
+        format!(
+            "seed {seed} FAILED: panic: {}",
+            text.unwrap_or("without text")
+        )
     })?;
     match &outcome.violation {
         None => Ok(outcome),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use sentinel::ids::{Epoch, SentinelId};
 use sentinel::resp::Value;
-use sentinel::sentinel::core::{Event, EventKind, ReplyTo, Request};
+use sentinel::sentinel::core::{Event, EventKind, Level, ReplyTo, Request};
 
 use crate::agenda::NodeId;
 use crate::net::{Packet, SERVER};
@@ -70,16 +70,18 @@ impl World {
                 candidate,
             } => {
                 let group = self.group_at(host, *port)?;
-                if let Some(candidate) = candidate {
+                if candidate.is_some() {
                     let target = self.name_of(to);
-                    self.story(id, || format!("asks {target} for its vote in epoch {epoch}"));
+                    self.story(id, || {
+                        format!("asks {target} for its vote in epoch {epoch}")
+                    });
                     let master = self.groups[group].names[0].clone();
                     observe_ours!(self, id, |ours| Some(Fact::Candidacy {
                         group,
                         epoch: *epoch,
-                        id: candidate,
                         disk: Some(Disk {
                             durable: &ours.disk.confirmed,
+                            tried: &ours.disk.tried,
                             master: master.as_str(),
                         }),
                     }));
@@ -116,6 +118,16 @@ impl World {
         }
     }
 
+    /// A line of a sentinel's log: part of the story from the level on that operators read.
+    pub(crate) fn log(&mut self, id: NodeId, level: Level, text: impl FnOnce() -> String) {
+        if level >= Level::Notice {
+            self.story(id, text);
+        } else {
+            let name = &self.nodes[id].name;
+            self.trace.full(self.agenda.now(), name, text);
+        }
+    }
+
     fn name_of(&self, to: Option<NodeId>) -> String {
         to.map_or("nobody".to_owned(), |to| self.nodes[to].name.clone())
     }
@@ -148,6 +160,7 @@ impl World {
             config_epoch,
             disk: Some(Disk {
                 durable: &ours.disk.confirmed,
+                tried: &ours.disk.tried,
                 master,
             }),
         }));
@@ -157,7 +170,10 @@ impl World {
     pub(crate) fn perform_reply(&mut self, id: NodeId, to: ReplyTo, reply: Value) {
         let Some(pending) = self.ours_mut(id).and_then(|ours| ours.pending.remove(&to)) else {
             let name = self.nodes[id].name.clone();
-            self.violate("answers", format!("{name} answers what nobody asked: {reply:?}"));
+            self.violate(
+                "answers",
+                format!("{name} answers what nobody asked: {reply:?}"),
+            );
             return;
         };
         match pending {
@@ -195,7 +211,10 @@ impl World {
     ) {
         let Some((leader, voted)) = vote_in(reply) else {
             self.story(id, || {
-                format!("gives {candidate} no vote in epoch {epoch}: {}", in_short(reply))
+                format!(
+                    "gives {candidate} no vote in epoch {epoch}: {}",
+                    in_short(reply)
+                )
             });
             return;
         };
@@ -209,6 +228,7 @@ impl World {
             epoch: voted,
             disk: Some(Disk {
                 durable: &ours.disk.confirmed,
+                tried: &ours.disk.tried,
                 master: master.as_str(),
             }),
         }));
@@ -216,7 +236,7 @@ impl World {
 
     /// An event is published.
     pub(crate) fn perform_event(&mut self, id: NodeId, event: &Event) {
-        self.story(id, || event.to_string());
+        self.log(id, event.kind.level(), || event.to_string());
         let name = event.master.as_ref().map(|name| name.as_str().to_owned());
         let group = name.as_deref().and_then(|name| self.group_named(name));
         self.observe(id, &Fact::Event { event, group });
@@ -238,6 +258,7 @@ impl World {
                     payload: &event.payload,
                     disk: Disk {
                         durable: &ours.disk.confirmed,
+                        tried: &ours.disk.tried,
                         master: &name,
                     },
                 }));
@@ -256,7 +277,9 @@ impl World {
         let Some((leader, epoch)) = payload.split_once(' ') else {
             return;
         };
-        let Some(ours) = self.ours_mut(id) else { return };
+        let Some(ours) = self.ours_mut(id) else {
+            return;
+        };
         let Some(epoch) = epoch.parse().ok().map(Epoch) else {
             return;
         };
@@ -286,7 +309,10 @@ impl World {
             return;
         };
         let durable = core.durable();
-        let known = durable.masters.iter().find(|known| known.name.as_str() == name);
+        let known = durable
+            .masters
+            .iter()
+            .find(|known| known.name.as_str() == name);
         let voters = known.map_or(1, |known| known.peers.len() + 1);
         let quorum = core.settings(name).map_or(1, |settings| settings.quorum);
         observe_ours!(self, id, |ours| ours.id.as_ref().map(|own| Fact::Elected {
@@ -297,6 +323,7 @@ impl World {
             quorum,
             disk: Some(Disk {
                 durable: &ours.disk.confirmed,
+                tried: &ours.disk.tried,
                 master: name,
             }),
         }));
@@ -311,7 +338,9 @@ pub(crate) fn vote_in(reply: &Value) -> Option<(SentinelId, Epoch)> {
     let [_, Value::Bulk(leader), Value::Integer(epoch)] = parts.as_slice() else {
         return None;
     };
-    let leader = std::str::from_utf8(leader).ok().filter(|text| *text != "*")?;
+    let leader = std::str::from_utf8(leader)
+        .ok()
+        .filter(|text| *text != "*")?;
     Some((SentinelId::from(leader), Epoch(u64::try_from(*epoch).ok()?)))
 }
 

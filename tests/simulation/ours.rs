@@ -22,14 +22,14 @@ pub(crate) struct Disk {
     pub(crate) file: Durable,
     /// What the core has been told that the file holds.
     pub(crate) confirmed: Durable,
+    /// The newest state of which the core has been told whether it was written.
+    pub(crate) tried: Durable,
     /// The write on its way.
     pub(crate) in_flight: Option<(Seq, Durable)>,
     /// A newer state waits to be written.
     pub(crate) is_wanted: bool,
     /// A write that may wait has been planned.
     pub(crate) is_start_planned: bool,
-    /// Texts of failed writes count on, so that traces show them.
-    pub(crate) failures: u64,
 }
 
 impl Disk {
@@ -37,11 +37,11 @@ impl Disk {
         Disk {
             mode,
             file: durable.clone(),
-            confirmed: durable,
+            confirmed: durable.clone(),
+            tried: durable,
             in_flight: None,
             is_wanted: false,
             is_start_planned: false,
-            failures: 0,
         }
     }
 }
@@ -154,10 +154,10 @@ impl Ours {
     /// The process is gone, with everything that was only in its memory. A write that was on its way has
     /// reached the disk or not.
     pub(crate) fn crash(&mut self, write_landed: bool) {
-        if let Some((_, durable)) = self.disk.in_flight.take() {
-            if write_landed {
-                self.disk.file = durable;
-            }
+        if let Some((_, durable)) = self.disk.in_flight.take()
+            && write_landed
+        {
+            self.disk.file = durable;
         }
         self.core = None;
         self.disk.is_wanted = false;

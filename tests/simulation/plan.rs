@@ -58,7 +58,10 @@ pub(crate) fn converge(world: &mut World) {
         return;
     }
     world.stop_faults();
-    let timeouts = world.groups.iter().map(|group| group.settings.failover_timeout);
+    let timeouts = world
+        .groups
+        .iter()
+        .map(|group| group.settings.failover_timeout);
     let timeout = timeouts.max().unwrap_or_default();
     let bound = world.now() + sentinel::clock::millis(4 * timeout) + 30_000;
     let mut settled_at = None;
@@ -108,7 +111,11 @@ fn build(seed: u64, dice: &mut Dice, detail: Detail) -> World {
         4 | 5 => 5,
         _ => 3,
     };
-    let groups = if dice.chance(800) { 1 } else { dice.index(2) + 2 };
+    let groups = if dice.chance(800) {
+        1
+    } else {
+        dice.index(2) + 2
+    };
     let mut servers = 0;
     for g in 0..groups {
         world.groups.push(Group {
@@ -149,9 +156,17 @@ fn weather(dice: &mut Dice) -> Weather {
     let is_rough = dice.chance(400);
     Weather {
         latency,
-        delayed_per_mille: if is_rough { dice.pick(&[2, 20, 100]) } else { 0 },
+        delayed_per_mille: if is_rough {
+            dice.pick(&[2, 20, 100])
+        } else {
+            0
+        },
         delay: dice.pick(&[(50, 300), (200, 1_000), (200, 4_000)]),
-        broken_per_100k: if is_rough { dice.pick(&[0, 50, 500]) } else { 0 },
+        broken_per_100k: if is_rough {
+            dice.pick(&[0, 50, 500])
+        } else {
+            0
+        },
     }
 }
 
@@ -202,14 +217,16 @@ impl World {
     /// Whether every sentinel's file names every other.
     fn all_are_known(&self) -> bool {
         let others = self.sentinels().len() - 1;
-        self.sentinels().into_iter().all(|id: NodeId| match &self.nodes[id].body {
-            Body::Ours(ours) => {
-                let masters = &ours.disk.file.masters;
-                masters.iter().all(|master| master.peers.len() == others)
-            }
-            Body::Real(real) => real.knows_peers(others),
-            Body::Server(_) => true,
-        })
+        self.sentinels()
+            .into_iter()
+            .all(|id: NodeId| match &self.nodes[id].body {
+                Body::Ours(ours) => {
+                    let masters = &ours.disk.file.masters;
+                    masters.iter().all(|master| master.peers.len() == others)
+                }
+                Body::Real(real) => real.knows_peers(others),
+                Body::Server(_) => true,
+            })
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! This file holds its state and what it does with messages; `real_tick.rs` has its timer.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use sentinel::clock::millis;
@@ -132,8 +132,6 @@ pub(crate) struct Live {
     pub(crate) watches: Vec<Watch>,
     pub(crate) last_wall: Option<u64>,
     pub(crate) tilt_since: Option<u64>,
-    /// Switches that this timer has found to be due.
-    pub(crate) clients: BTreeMap<usize, ()>,
 }
 
 /// Where a connection leads.
@@ -266,21 +264,26 @@ impl World {
             return;
         };
         work(&mut live, self);
-        if self.is_current(id, boot) {
-            if let Some(real) = self.real_mut(id) {
-                real.live = Some(live);
-            }
+        if self.is_current(id, boot)
+            && let Some(real) = self.real_mut(id)
+        {
+            real.live = Some(live);
         }
     }
 
     pub(crate) fn boot_real(&mut self, id: NodeId) {
         let now = self.now();
         let dice = Dice::new(self.dice.any(), "real");
-        let Some(real) = self.real_mut(id) else { return };
+        let Some(real) = self.real_mut(id) else {
+            return;
+        };
         let (own_id, groups, file) = (real.id.clone(), real.groups.clone(), real.file.clone());
         let (epoch, mut watches) = file.unwrap_or_default();
         if watches.is_empty() {
-            watches = groups.iter().map(|group| self.fresh_watch(*group)).collect();
+            watches = groups
+                .iter()
+                .map(|group| self.fresh_watch(*group))
+                .collect();
         }
         for watch in &mut watches {
             for whose in watch.all() {
@@ -298,7 +301,6 @@ impl World {
             watches,
             last_wall: None,
             tilt_since: None,
-            clients: BTreeMap::new(),
         };
         if let Some(real) = self.real_mut(id) {
             real.live = Some(Box::new(live));
@@ -348,7 +350,7 @@ impl World {
                 let boot = world.nodes[id].boot;
                 world.agenda.after(wait, Due::Tick { node: id, boot });
             }
-            Arrival::Persisted(_)
+            Arrival::Persisted(..)
             | Arrival::PersistFailed(..)
             | Arrival::Resolved(..)
             | Arrival::Operator(_) => {}
@@ -392,8 +394,20 @@ impl Live {
         for (w, watch) in self.watches.iter().enumerate() {
             let all = [(Whose::Master, &watch.master)]
                 .into_iter()
-                .chain(watch.replicas.iter().enumerate().map(|(n, i)| (Whose::Replica(n), i)))
-                .chain(watch.peers.iter().enumerate().map(|(n, i)| (Whose::Peer(n), i)));
+                .chain(
+                    watch
+                        .replicas
+                        .iter()
+                        .enumerate()
+                        .map(|(n, i)| (Whose::Replica(n), i)),
+                )
+                .chain(
+                    watch
+                        .peers
+                        .iter()
+                        .enumerate()
+                        .map(|(n, i)| (Whose::Peer(n), i)),
+                );
             for (whose, instance) in all {
                 if instance.cmd == Some(conn) {
                     return Some((w, whose, false));
@@ -439,12 +453,12 @@ impl Live {
         let instance = self.watches[w].get(whose);
         if is_pubsub {
             instance.heard_pubsub = now;
-            if let Value::Array(parts) = reply {
-                if let Some(payload) = parts.get(2).and_then(Value::as_bytes) {
-                    let payload = String::from_utf8_lossy(payload).into_owned();
-                    if !payload.contains(self.id.as_str()) {
-                        self.hear_hello(world, &payload);
-                    }
+            if let Value::Array(parts) = reply
+                && let Some(payload) = parts.get(2).and_then(Value::as_bytes)
+            {
+                let payload = String::from_utf8_lossy(payload).into_owned();
+                if !payload.contains(self.id.as_str()) {
+                    self.hear_hello(world, &payload);
                 }
             }
             return;
@@ -535,7 +549,8 @@ impl Live {
         candidate: Option<SentinelId>,
     ) -> Value {
         let is_tilt = self.tilt_since.is_some();
-        let about = |watch: &Watch| watch.addr.ip().to_string() == host && watch.addr.port() == port;
+        let about =
+            |watch: &Watch| watch.addr.ip().to_string() == host && watch.addr.port() == port;
         let answer = |down: bool, leader: &str, epoch: u64| {
             Value::Array(vec![
                 Value::Integer(i64::from(down)),
@@ -596,29 +611,38 @@ impl Live {
 
     pub(crate) fn hear_hello(&mut self, world: &mut World, payload: &str) {
         let fields: Vec<&str> = payload.split(',').collect();
-        let [host, port, id, epoch, name, master_host, master_port, config_epoch] = fields[..]
+        let [
+            host,
+            port,
+            id,
+            epoch,
+            name,
+            master_host,
+            master_port,
+            config_epoch,
+        ] = fields[..]
         else {
             return;
         };
         let Some(w) = self.watches.iter().position(|watch| watch.name == name) else {
             return;
         };
-        let addr = |host: &str, port: &str| {
-            Some(SocketAddr::new(host.parse().ok()?, port.parse().ok()?))
-        };
+        let addr =
+            |host: &str, port: &str| Some(SocketAddr::new(host.parse().ok()?, port.parse().ok()?));
         let (Some(from), Some(master)) = (addr(host, port), addr(master_host, master_port)) else {
             return;
         };
-        let (epoch, config_epoch): (u64, u64) =
-            (epoch.parse().unwrap_or(0), config_epoch.parse().unwrap_or(0));
+        let (epoch, config_epoch): (u64, u64) = (
+            epoch.parse().unwrap_or(0),
+            config_epoch.parse().unwrap_or(0),
+        );
         if id == self.id.as_str() {
             return;
         }
         let now = world.now();
         let watch = &mut self.watches[w];
         let id = SentinelId::from(id);
-        let is_known =
-            |peer: &Instance| peer.addr == from && peer.peer.as_ref() == Some(&id);
+        let is_known = |peer: &Instance| peer.addr == from && peer.peer.as_ref() == Some(&id);
         if !watch.peers.iter().any(is_known) {
             watch
                 .peers
@@ -652,7 +676,10 @@ impl Live {
         if from != to && !replicas.contains(&from) {
             replicas.push(from);
         }
-        let mut conns: Vec<usize> = [watch.master.cmd, watch.master.pubsub].into_iter().flatten().collect();
+        let mut conns: Vec<usize> = [watch.master.cmd, watch.master.pubsub]
+            .into_iter()
+            .flatten()
+            .collect();
         for replica in &watch.replicas {
             conns.extend([replica.cmd, replica.pubsub].into_iter().flatten());
         }
@@ -681,7 +708,13 @@ impl Live {
     }
 
     /// `SLAVEOF` in its transaction.
-    pub(crate) fn send_slave_of(&mut self, world: &mut World, w: usize, whose: Whose, to: Option<SocketAddr>) {
+    pub(crate) fn send_slave_of(
+        &mut self,
+        world: &mut World,
+        w: usize,
+        whose: Whose,
+        to: Option<SocketAddr>,
+    ) {
         let instance = self.watches[w].get(whose);
         let Some(conn) = instance.cmd else { return };
         for _ in 0..6 {

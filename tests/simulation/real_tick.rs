@@ -48,11 +48,11 @@ impl Live {
     fn check_tilt(&mut self, world: &mut World) {
         let wall = world.clock(self.me).unix.0;
         let now = world.now();
-        if let Some(last) = self.last_wall {
-            if wall < last || wall - last > TILT_TRIGGER_MS {
-                self.tilt_since = Some(now);
-                self.story(world, "+tilt #tilt mode entered".to_owned());
-            }
+        if let Some(last) = self.last_wall
+            && (wall < last || wall - last > TILT_TRIGGER_MS)
+        {
+            self.tilt_since = Some(now);
+            self.story(world, "+tilt #tilt mode entered".to_owned());
         }
         self.last_wall = Some(wall);
         if self.tilt_since.is_some_and(|since| now - since >= TILT_MS) {
@@ -67,18 +67,20 @@ impl Live {
         let instance = self.watches[w].get(whose);
         let is_old = now - instance.connected > MIN_LINK_MS;
         let half = down_after / 2;
-        let is_silent = instance.unanswered.is_some_and(|at| now - at > half)
-            && now - instance.answered > half;
-        if is_old && is_silent {
-            if let Some(conn) = instance.cmd.take() {
-                instance.expects.clear();
-                world.net.close(conn, CLIENT, &mut world.agenda);
-            }
+        let is_silent =
+            instance.unanswered.is_some_and(|at| now - at > half) && now - instance.answered > half;
+        if is_old
+            && is_silent
+            && let Some(conn) = instance.cmd.take()
+        {
+            instance.expects.clear();
+            world.net.close(conn, CLIENT, &mut world.agenda);
         }
-        if is_old && now - instance.heard_pubsub > 3 * HELLO_MS {
-            if let Some(conn) = instance.pubsub.take() {
-                world.net.close(conn, CLIENT, &mut world.agenda);
-            }
+        if is_old
+            && now - instance.heard_pubsub > 3 * HELLO_MS
+            && let Some(conn) = instance.pubsub.take()
+        {
+            world.net.close(conn, CLIENT, &mut world.agenda);
         }
         let is_too_early = instance.attempted.is_some_and(|at| now - at < PING_MS);
         if !instance.is_disconnected() || is_too_early {
@@ -90,7 +92,13 @@ impl Live {
             instance.cmd = Some(conn);
             instance.connected = now;
             instance.expects.clear();
-            self.send(world, w, whose, Request::SetName("sentinel-cmd".into()), Expect::Nothing);
+            self.send(
+                world,
+                w,
+                whose,
+                Request::SetName("sentinel-cmd".into()),
+                Expect::Nothing,
+            );
             self.send_ping(world, w, whose);
         }
         let instance = self.watches[w].get(whose);
@@ -103,7 +111,14 @@ impl Live {
         }
     }
 
-    fn send(&mut self, world: &mut World, w: usize, whose: Whose, request: Request, expect: Expect) {
+    fn send(
+        &mut self,
+        world: &mut World,
+        w: usize,
+        whose: Whose,
+        request: Request,
+        expect: Expect,
+    ) {
         let instance = self.watches[w].get(whose);
         if let Some(conn) = instance.cmd {
             instance.expects.push_back(expect);
@@ -130,8 +145,8 @@ impl Live {
             return;
         }
         let is_peer = instance.peer.is_some();
-        let is_urgent = matches!(whose, Whose::Replica(_))
-            && (is_busy || instance.info.link_down_ms != 0);
+        let is_urgent =
+            matches!(whose, Whose::Replica(_)) && (is_busy || instance.info.link_down_ms != 0);
         let info_ms = if is_urgent { 1_000 } else { INFO_MS };
         let wants_info = !is_peer && instance.info_at.is_none_or(|at| now - at > info_ms);
         let wants_ping = now - instance.answered > ping_ms && now - instance.pinged > ping_ms / 2;
@@ -165,7 +180,13 @@ impl Live {
                 disk: None,
             };
             world.observe(self.me, &fact);
-            self.send(world, w, whose, Request::Publish(payload.into()), Expect::Publish);
+            self.send(
+                world,
+                w,
+                whose,
+                Request::Publish(payload.into()),
+                Expect::Publish,
+            );
         }
     }
 
@@ -297,10 +318,10 @@ impl Live {
             (watch.peers.len() + 1, watch.failover_epoch, watch.group);
         let mut votes: BTreeMap<SentinelId, usize> = BTreeMap::new();
         for peer in &watch.peers {
-            if let Some((leader, epoch)) = &peer.vote {
-                if *epoch == self.epoch {
-                    *votes.entry(leader.clone()).or_default() += 1;
-                }
+            if let Some((leader, epoch)) = &peer.vote
+                && *epoch == self.epoch
+            {
+                *votes.entry(leader.clone()).or_default() += 1;
             }
         }
         let most = |votes: &BTreeMap<SentinelId, usize>| {
@@ -310,17 +331,17 @@ impl Live {
         let favourite = most(&votes).map_or(self.id.clone(), |(leader, _)| leader);
         self.vote(world, w, &favourite, failover_epoch);
         let watch = &self.watches[w];
-        if let Some(leader) = watch.leader.clone() {
-            if watch.leader_epoch == failover_epoch {
-                *votes.entry(leader.clone()).or_default() += 1;
-                let fact = Fact::Vote {
-                    group,
-                    leader: &leader,
-                    epoch: Epoch(failover_epoch),
-                    disk: None,
-                };
-                world.observe(self.me, &fact);
-            }
+        if let Some(leader) = watch.leader.clone()
+            && watch.leader_epoch == failover_epoch
+        {
+            *votes.entry(leader.clone()).or_default() += 1;
+            let fact = Fact::Vote {
+                group,
+                leader: &leader,
+                epoch: Epoch(failover_epoch),
+                disk: None,
+            };
+            world.observe(self.me, &fact);
         }
         let watch = &self.watches[w];
         let winner = most(&votes)
@@ -389,7 +410,9 @@ impl Live {
     }
 
     fn send_no_one(&mut self, world: &mut World, w: usize) {
-        let Some(promoted) = self.promoted(w) else { return };
+        let Some(promoted) = self.promoted(w) else {
+            return;
+        };
         let watch = &mut self.watches[w];
         if watch.get(promoted).is_disconnected() {
             if world.now() - watch.state_since > watch.timeout {
@@ -403,7 +426,9 @@ impl Live {
 
     fn reconf_slaves(&mut self, world: &mut World, w: usize) {
         let now = world.now();
-        let Some(target) = self.watches[w].promoted else { return };
+        let Some(target) = self.watches[w].promoted else {
+            return;
+        };
         let in_progress = |watch: &Watch| {
             let busy = |r: &&crate::real::Instance| {
                 matches!(r.reconf, Reconf::Sent(_) | Reconf::InProgress)
@@ -438,7 +463,9 @@ impl Live {
             return;
         }
         let remains = watch.replicas.iter().any(|replica| {
-            replica.addr != target && replica.reconf != Reconf::Done && replica.sdown_since.is_none()
+            replica.addr != target
+                && replica.reconf != Reconf::Done
+                && replica.sdown_since.is_none()
         });
         let is_late = world.now() - watch.state_since > watch.timeout;
         if remains && !is_late {
@@ -474,7 +501,9 @@ impl Live {
         if whose == Whose::Master {
             for addr in replicas {
                 if addr != watch.addr && watch.replicas.iter().all(|known| known.addr != addr) {
-                    watch.replicas.push(crate::real::Instance::new(now, addr, None));
+                    watch
+                        .replicas
+                        .push(crate::real::Instance::new(now, addr, None));
                     found = true;
                 }
             }
@@ -503,7 +532,10 @@ impl Live {
         let is_sane = !watch.master.info.is_slave
             && watch.master.sdown_since.is_none()
             && !watch.is_odown
-            && watch.master.info_at.is_some_and(|at| now - at < 2 * INFO_MS);
+            && watch
+                .master
+                .info_at
+                .is_some_and(|at| now - at < 2 * INFO_MS);
         let (addr, timeout, state) = (watch.addr, watch.timeout, watch.state);
         let is_promoted = watch.promoted == Some(watch.replicas[index].addr);
         let target = watch.promoted;
@@ -568,11 +600,16 @@ fn read_field(seen: &mut InfoSeen, replicas: &mut Vec<SocketAddr>, field: &str, 
         _ if field.starts_with("slave") && value.starts_with("ip=") => {
             let part = |key: &str| {
                 let mut parts = value.split(',');
-                parts.find_map(|part| part.strip_prefix(key)).map(str::to_owned)
+                parts
+                    .find_map(|part| part.strip_prefix(key))
+                    .map(str::to_owned)
             };
             let host = part("ip=").and_then(|host| host.parse().ok());
             let port = part("port=").and_then(|port| port.parse().ok());
-            replicas.extend(host.zip(port).map(|(host, port)| SocketAddr::new(host, port)));
+            replicas.extend(
+                host.zip(port)
+                    .map(|(host, port)| SocketAddr::new(host, port)),
+            );
         }
         _ => {}
     }

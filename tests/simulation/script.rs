@@ -64,7 +64,10 @@ pub(crate) fn check(name: &str) {
         }
     }
     if let Some(violation) = &stage.world.violation {
-        problems.push(format!("property {}: {}", violation.property, violation.text));
+        problems.push(format!(
+            "property {}: {}",
+            violation.property, violation.text
+        ));
     }
     let mut trace = String::new();
     for line in stage.world.trace.lines() {
@@ -181,23 +184,27 @@ impl Stage {
                 self.world.run_until(until);
                 Ok(())
             }
-            ["crash" | "restart" | "hang" | "resume" | "stall" | "clock" | "disk", ..] => {
-                self.node_command(words)
-            }
+            [
+                "crash" | "restart" | "hang" | "resume" | "stall" | "clock" | "disk",
+                ..,
+            ] => self.node_command(words),
             ["isolate" | "mute" | "deafen" | "heal" | "cut", ..] => self.network_command(words),
             ["failover" | "reset" | "simulate" | "publish" | "ask", ..] => {
                 self.operator_command(words)
             }
-            ["slaveof" | "offset" | "priority" | "password" | "loading", ..] => {
-                self.server_command(words)
-            }
+            [
+                "slaveof" | "offset" | "priority" | "password" | "loading",
+                ..,
+            ] => self.server_command(words),
             ["expect" | "forbid" | "most" | "agree", ..] => self.judge(words),
             _ => Err("no such command".to_owned()),
         }
     }
 
     fn node(&self, name: &str) -> Result<NodeId, String> {
-        self.world.find(name).ok_or(format!("nobody is called {name}"))
+        self.world
+            .find(name)
+            .ok_or(format!("nobody is called {name}"))
     }
 
     fn add_master(&mut self, name: &str, rest: &[&str]) -> Done {
@@ -242,7 +249,8 @@ impl Stage {
             let id = readable_id(self.sentinels, &mut self.dice);
             let addr = sentinel_addr(self.sentinels);
             if are_real {
-                self.world.add_real(name, addr, Real::new(&id, groups.clone()));
+                self.world
+                    .add_real(name, addr, Real::new(&id, groups.clone()));
             } else {
                 let durable = self.world.configured(&groups, Some(&id));
                 self.world.add_ours(name, addr, durable);
@@ -300,12 +308,8 @@ impl Stage {
     fn operator_command(&mut self, words: &[&str]) -> Done {
         let id = self.node(words.get(1).ok_or("whom?")?)?;
         let arrival = match words {
-            ["failover", _, name] => {
-                Arrival::Operator(Operator::Failover(MasterName::from(*name)))
-            }
-            ["reset", _, name] => {
-                Arrival::Operator(Operator::Reset(vec![MasterName::from(*name)]))
-            }
+            ["failover", _, name] => Arrival::Operator(Operator::Failover(MasterName::from(*name))),
+            ["reset", _, name] => Arrival::Operator(Operator::Reset(vec![MasterName::from(*name)])),
             ["simulate", _, flag] => Arrival::Operator(Operator::SimulateFailure {
                 after_election: *flag == "after-election",
                 after_promotion: *flag == "after-promotion",
@@ -401,9 +405,7 @@ impl Stage {
             }
             ["expect", who, text @ ..] => self.expect(who, &text.join(" "), u64::MAX),
             ["forbid", who, text @ ..] => self.at_most(0, who, &text.join(" ")),
-            ["most", count, who, text @ ..] => {
-                self.at_most(number(count)?, who, &text.join(" "))
-            }
+            ["most", count, who, text @ ..] => self.at_most(number(count)?, who, &text.join(" ")),
             _ => Err("wrong words".to_owned()),
         }
     }
@@ -412,7 +414,9 @@ impl Stage {
         let whose: Vec<String> = match who {
             "all" => {
                 let sentinels = self.world.sentinels();
-                let names = sentinels.iter().map(|id| self.world.nodes[*id].name.clone());
+                let names = sentinels
+                    .iter()
+                    .map(|id| self.world.nodes[*id].name.clone());
                 names.collect()
             }
             who => vec![who.to_owned()],

@@ -143,7 +143,12 @@ impl Server {
     }
 
     /// The text of INFO. `replicas`: who follows it: host, port, offset, and whether it is online.
-    pub(crate) fn info(&self, now: u64, port: u16, replicas: &[(String, u16, u64, bool)]) -> String {
+    pub(crate) fn info(
+        &self,
+        now: u64,
+        port: u16,
+        replicas: &[(String, u16, u64, bool)],
+    ) -> String {
         let mut text = String::with_capacity(1200);
         let _ = write!(
             text,
@@ -204,7 +209,11 @@ impl Server {
                 ReplLink::Down { since: None } | ReplLink::Up { .. } => 0,
             };
             let never = matches!(self.link, ReplLink::Down { since: None });
-            let sign = if never { "-1".to_owned() } else { seconds.to_string() };
+            let sign = if never {
+                "-1".to_owned()
+            } else {
+                seconds.to_string()
+            };
             let _ = write!(text, "master_link_down_since_seconds:{sign}\r\n");
         }
         let _ = write!(

@@ -230,7 +230,10 @@ impl World {
             server.offset += server.write_rate * REPLICATE_MS;
             return;
         };
-        let addr = host.parse().ok().map(|ip| std::net::SocketAddr::new(ip, port));
+        let addr = host
+            .parse()
+            .ok()
+            .map(|ip| std::net::SocketAddr::new(ip, port));
         let Some(master) = addr.and_then(|addr| self.net.node_at(addr)) else {
             return;
         };

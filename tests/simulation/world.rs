@@ -49,8 +49,8 @@ pub(crate) enum Arrival {
         packet: Packet,
     },
     ConnectTimedOut(usize),
-    Persisted(Seq),
-    PersistFailed(Seq, String),
+    Persisted(Seq, Box<Durable>),
+    PersistFailed(Seq, Box<Durable>),
     Resolved(Arc<str>, Option<IpAddr>),
     Operator(Operator),
     /// `PUBLISH __sentinel__:hello` by a client.
@@ -304,18 +304,21 @@ impl World {
         }
         let addr = self.nodes[server].addr;
         let name = self.groups[group].names[0].as_str();
-        !self.sentinels().into_iter().any(|id| match &self.nodes[id].body {
-            Body::Ours(ours) => ours.core.as_ref().is_some_and(|core| {
-                core.durable()
-                    .masters
-                    .iter()
-                    .filter(|master| master.name.as_str() == name)
-                    .flat_map(|master| &master.replicas)
-                    .any(|(host, port)| **host == addr.ip().to_string() && *port == addr.port())
-            }),
-            Body::Real(real) => real.knows_replica(name, addr),
-            Body::Server(_) => false,
-        })
+        !self
+            .sentinels()
+            .into_iter()
+            .any(|id| match &self.nodes[id].body {
+                Body::Ours(ours) => ours.core.as_ref().is_some_and(|core| {
+                    core.durable()
+                        .masters
+                        .iter()
+                        .filter(|master| master.name.as_str() == name)
+                        .flat_map(|master| &master.replicas)
+                        .any(|(host, port)| **host == addr.ip().to_string() && *port == addr.port())
+                }),
+                Body::Real(real) => real.knows_replica(name, addr),
+                Body::Server(_) => false,
+            })
     }
 
     // Telling.

@@ -44,7 +44,8 @@ impl Authority {
                 self.votes.entry(key).or_default().insert(who);
             }
             Fact::Opinion { group, from, down } => {
-                self.opinions.insert((who, *group, *from), (*down, seen.now));
+                self.opinions
+                    .insert((who, *group, *from), (*down, seen.now));
             }
             Fact::Odown { group, quorum } => {
                 self.odown.insert((who, *group));
@@ -96,13 +97,11 @@ impl Authority {
                     ));
                 }
             }
-            Fact::Promotes { group, .. } => {
-                if !self.elected.contains(&(who, *group)) {
-                    return Err(format!(
-                        "{} promotes in group {group} without a majority",
-                        seen.name
-                    ));
-                }
+            Fact::Promotes { group, .. } if !self.elected.contains(&(who, *group)) => {
+                return Err(format!(
+                    "{} promotes in group {group} without a majority",
+                    seen.name
+                ));
             }
             _ => {}
         }

@@ -3,11 +3,18 @@
 //! Source: a sentinel that votes, crashes, forgets and votes again elects two leaders. What counts as
 //! durable is what the core was told by `Persisted`, not what happens to be on the disk.
 
-use super::{Disk, Fact, Seen};
+use std::collections::BTreeMap;
+
 use sentinel::ids::Epoch;
 
+use super::{Disk, Fact, Seen};
+use crate::agenda::NodeId;
+
 #[derive(Default)]
-pub(super) struct DurableFirst;
+pub(super) struct DurableFirst {
+    /// The configurations that each sentinel has had: by master and config epoch, host and port.
+    configurations: BTreeMap<(NodeId, String, Epoch), String>,
+}
 
 impl DurableFirst {
     pub(super) fn observe(&mut self, seen: Seen<'_>, fact: &Fact<'_>) -> Result<(), String> {
@@ -27,7 +34,7 @@ impl DurableFirst {
                 disk: Some(disk),
                 ..
             } => {
-                let (_, on_disk) = disk.epochs();
+                let on_disk = disk.config_epoch();
                 if on_disk >= *config_epoch {
                     return Ok(());
                 }
@@ -41,30 +48,41 @@ impl DurableFirst {
                 disk: Some(disk),
                 ..
             } => vote_is_on_disk(seen, "a victory", *epoch, *disk),
-            Fact::Switched { payload, disk } => switch_is_on_disk(seen, payload, *disk),
+            Fact::Changed { durable } => {
+                for master in &durable.masters {
+                    let key = (seen.who, master.name.to_string(), master.config_epoch);
+                    let addr = format!(" {} {}", master.host, master.port);
+                    self.configurations.insert(key, addr);
+                }
+                Ok(())
+            }
+            Fact::Switched { payload, disk } => self.switch_is_on_disk(seen, payload, *disk),
             _ => Ok(()),
         }
     }
-}
 
-fn switch_is_on_disk(seen: Seen<'_>, payload: &str, disk: Disk<'_>) -> Result<(), String> {
-    let known = disk
-        .durable
-        .masters
-        .iter()
-        .find(|known| known.name.as_str() == disk.master);
-    let on_disk = known.map_or(String::new(), |known| format!("{} {}", known.host, known.port));
-    if payload.ends_with(&on_disk) && known.is_some() {
-        return Ok(());
+    /// The switch belongs to the configuration on the disk or to an earlier one.
+    fn switch_is_on_disk(
+        &self,
+        seen: Seen<'_>,
+        payload: &str,
+        disk: Disk<'_>,
+    ) -> Result<(), String> {
+        let key = |epoch| (seen.who, disk.master.to_owned(), epoch);
+        let written = disk.config_epoch();
+        let mut known = self.configurations.range(key(Epoch(0))..=key(written));
+        if known.any(|(_, addr)| payload.ends_with(addr)) {
+            return Ok(());
+        }
+        Err(format!(
+            "{} publishes +switch-master {payload} while configuration {written} is on its disk",
+            seen.name
+        ))
     }
-    Err(format!(
-        "{} publishes +switch-master {payload} while {on_disk} is on its disk",
-        seen.name
-    ))
 }
 
 fn vote_is_on_disk(seen: Seen<'_>, what: &str, epoch: Epoch, disk: Disk<'_>) -> Result<(), String> {
-    let (leader_epoch, _) = disk.epochs();
+    let leader_epoch = disk.leader_epoch();
     let current = disk.durable.current_epoch;
     if leader_epoch >= epoch && current >= epoch {
         return Ok(());

@@ -41,8 +41,13 @@ impl Epochs {
             Fact::Hello {
                 group,
                 config_epoch,
+                disk,
                 ..
             } => {
+                // What could not be written is forgotten by a crash, and others remember it.
+                if disk.is_some_and(|disk| disk.is_behind(*config_epoch)) {
+                    return Ok(());
+                }
                 let before = self
                     .said
                     .insert((who, *group), *config_epoch)
@@ -50,10 +55,7 @@ impl Epochs {
                 at_least(seen, "config epoch in hellos", before, *config_epoch)
             }
             Fact::Candidacy { group, epoch, .. } => {
-                let before = self
-                    .stood
-                    .insert((who, *group), *epoch)
-                    .unwrap_or_default();
+                let before = self.stood.insert((who, *group), *epoch).unwrap_or_default();
                 at_least(seen, "epoch of candidacies", before, *epoch)
             }
             _ => Ok(()),
@@ -79,5 +81,8 @@ fn at_least(seen: Seen<'_>, what: &str, before: Epoch, now: Epoch) -> Result<(),
     if now >= before {
         return Ok(());
     }
-    Err(format!("{}: {what} went back from {before} to {now}", seen.name))
+    Err(format!(
+        "{}: {what} went back from {before} to {now}",
+        seen.name
+    ))
 }

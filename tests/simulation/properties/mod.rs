@@ -15,7 +15,7 @@ mod stall;
 use std::net::SocketAddr;
 
 use sentinel::ids::{Epoch, SentinelId};
-use sentinel::sentinel::core::{Durable, Event, Sentinel};
+use sentinel::sentinel::core::{Durable, DurableMaster, Event, Sentinel};
 
 use crate::agenda::NodeId;
 
@@ -51,7 +51,6 @@ pub(crate) enum Fact<'a> {
     Candidacy {
         group: usize,
         epoch: Epoch,
-        id: &'a SentinelId,
         disk: Option<Disk<'a>>,
     },
     /// A vote was given, to oneself or in an answer.
@@ -97,19 +96,35 @@ pub(crate) enum Fact<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Disk<'a> {
     pub(crate) durable: &'a Durable,
+    /// The newest state of which it knows whether it was written. A configuration that has come about
+    /// is told even if it cannot be written: it is true, and others will keep it.
+    pub(crate) tried: &'a Durable,
     pub(crate) master: &'a str,
 }
 
 impl Disk<'_> {
-    /// `(leader epoch, config epoch)` of the master on the disk.
-    fn epochs(&self) -> (Epoch, Epoch) {
-        self.durable
-            .masters
-            .iter()
-            .find(|known| known.name.as_str() == self.master)
-            .map_or((Epoch(0), Epoch(0)), |known| {
-                (known.leader_epoch, known.config_epoch)
-            })
+    /// The newest epoch on the disk in which it voted about the master.
+    fn leader_epoch(&self) -> Epoch {
+        self.find(self.durable)
+            .map_or(Epoch(0), |known| known.leader_epoch)
+    }
+
+    /// The newest config epoch of the master that was written, as far as it can be.
+    fn config_epoch(&self) -> Epoch {
+        self.find(self.tried)
+            .map_or(Epoch(0), |known| known.config_epoch)
+    }
+
+    /// Whether a config epoch is told although it could not be written.
+    fn is_behind(&self, config_epoch: Epoch) -> bool {
+        self.find(self.durable)
+            .is_none_or(|known| known.config_epoch < config_epoch)
+    }
+
+    fn find<'b>(&self, state: &'b Durable) -> Option<&'b DurableMaster> {
+        let mut masters = state.masters.iter();
+        let known = masters.find(|known| known.name.as_str() == self.master);
+        known.map(|known| &**known)
     }
 }
 
