@@ -81,11 +81,10 @@ impl World {
 
     fn drive_operator(&mut self, id: NodeId, request: Operator) {
         let shown = format!("{request:?}");
-        if let Operator::Failover(name) = &request
-            && let Some(group) = self.group_named(name.as_str())
-        {
-            self.observe(id, &Fact::Ordered { group });
-        }
+        let orders = match &request {
+            Operator::Failover(name) => self.group_named(name.as_str()),
+            _ => None,
+        };
         if let Operator::Reset(names) = &request {
             for name in names {
                 if let Some(group) = self.group_named(name.as_str()) {
@@ -97,7 +96,7 @@ impl World {
             return;
         };
         let to = ours.next_reply();
-        ours.pending.insert(to, Pending::Operator(shown));
+        ours.pending.insert(to, Pending::Operator { shown, orders });
         self.feed(id, Input::Operator { to, request });
     }
 

@@ -177,8 +177,11 @@ impl World {
             return;
         };
         match pending {
-            Pending::Operator(what) => {
-                self.story(id, || format!("answers {what}: {reply:?}"));
+            Pending::Operator { shown, orders } => {
+                self.story(id, || format!("answers {shown}: {reply:?}"));
+                if let Some(group) = orders.filter(|_| reply == Value::ok()) {
+                    self.observe(id, &Fact::Ordered { group });
+                }
             }
             Pending::Asked {
                 conn,

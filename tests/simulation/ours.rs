@@ -61,8 +61,11 @@ pub(crate) enum Pending {
         candidate: Option<SentinelId>,
         epoch: Epoch,
     },
-    /// An operator's command.
-    Operator(String),
+    /// An operator's command; the group of which it orders a failover.
+    Operator {
+        shown: String,
+        orders: Option<usize>,
+    },
 }
 
 /// The connections that a sentinel has opened.

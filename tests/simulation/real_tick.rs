@@ -227,8 +227,9 @@ impl Live {
         watch.is_odown = is_odown;
         let (group, quorum) = (watch.group, watch.quorum);
         if is_odown {
-            let quorum = u32::try_from(quorum).unwrap_or(u32::MAX);
-            world.observe(self.me, &Fact::Odown { group, quorum });
+            // Right after TILT it may count opinions that are older than 5 s: they expire only when it
+            // asks again, later in the same timer. Nothing is asked of it here.
+            world.observe(self.me, &Fact::Odown { group, quorum: 0 });
             self.story(world, format!("+odown #quorum {agree}/{quorum}"));
         } else {
             self.story(world, "-odown".to_owned());

@@ -223,8 +223,7 @@ impl Sentinel {
             return;
         }
         if same {
-            self.master_mut(m).config_epoch = hello.config_epoch;
-            self.touch_master(m, false);
+            self.raise_config_epoch(m, hello.config_epoch);
             return;
         }
         let Some(told) = self.usable_addr(m, told, hello) else {
@@ -259,6 +258,13 @@ impl Sentinel {
             parked.push(hello);
         }
         None
+    }
+
+    /// The same master under a newer config epoch: said once it is on disk, like any configuration.
+    fn raise_config_epoch(&mut self, m: MasterId, epoch: Epoch) {
+        self.open_announcement(m);
+        self.master_mut(m).config_epoch = epoch;
+        self.close_announcement(m);
     }
 
     fn follow_peer(&mut self, m: MasterId, p: PeerId, (told, epoch): (Addr, Epoch)) {
@@ -340,8 +346,7 @@ impl Sentinel {
         }
         let told = Addr::new(&hello.master_host, hello.master_port).resolved(ip);
         if self.instance(self.master(m).instance).addr.same_as(&told) {
-            self.master_mut(m).config_epoch = hello.config_epoch;
-            self.touch_master(m, false);
+            self.raise_config_epoch(m, hello.config_epoch);
         } else {
             self.follow_peer(m, p, (told, hello.config_epoch));
         }

@@ -2,7 +2,7 @@
 //!
 //! Source: redis-sentinel starts a failover on ODOWN, which `quorum` sentinels must agree on within the
 //! last 5 s, and leads it with the votes of `quorum` sentinels and of more than half of all that it
-//! knows, those that are down included.
+//! knows, those that are down included. A failover that an operator orders needs the majority alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,10 @@ pub(super) struct Authority {
     /// The newest opinion that each sentinel has heard from each other, and when.
     opinions: BTreeMap<(NodeId, usize, NodeId), (bool, u64)>,
     odown: BTreeSet<(NodeId, usize)>,
+    /// Failovers that were ordered and have not started.
     ordered: BTreeSet<(NodeId, usize)>,
+    /// Ordered ones that have.
+    running: BTreeSet<(NodeId, usize)>,
     elected: BTreeSet<(NodeId, usize)>,
 }
 
@@ -32,6 +35,7 @@ impl Authority {
             Fact::Crashed => {
                 self.odown.retain(|(node, _)| *node != who);
                 self.ordered.retain(|(node, _)| *node != who);
+                self.running.retain(|(node, _)| *node != who);
                 self.elected.retain(|(node, _)| *node != who);
             }
             Fact::Vote {
@@ -56,7 +60,9 @@ impl Authority {
             }
             Fact::Try { group } => {
                 let key = (who, *group);
-                if !self.odown.contains(&key) && !self.ordered.contains(&key) {
+                if self.ordered.remove(&key) {
+                    self.running.insert(key);
+                } else if !self.odown.contains(&key) {
                     return Err(format!(
                         "{} starts a failover of group {group} without quorum or order",
                         seen.name
@@ -64,7 +70,7 @@ impl Authority {
                 }
             }
             Fact::Ended { group } => {
-                self.ordered.remove(&(who, *group));
+                self.running.remove(&(who, *group));
                 self.elected.remove(&(who, *group));
             }
             Fact::Event { event, group } => {
@@ -88,7 +94,10 @@ impl Authority {
                 self.elected.insert((who, *group));
                 let key = (*group, *epoch, (*id).clone());
                 let given = self.votes.get(&key).map_or(0, BTreeSet::len);
-                let needed = (voters / 2 + 1).max(*quorum as usize);
+                // Quorum is about the master being down: an operator's order needs none.
+                let is_ordered = self.running.contains(&(who, *group));
+                let quorum = if is_ordered { 0 } else { *quorum as usize };
+                let needed = (voters / 2 + 1).max(quorum);
                 if given < needed {
                     return Err(format!(
                         "{} leads group {group} in epoch {epoch} with {given} votes of {voters}, \
