@@ -63,7 +63,7 @@ pub struct Process {
     /// `aclfile`.
     pub aclfile: Option<PathBuf>,
     /// `acllog-max-len`. Default 128.
-    pub acllog_max_len: u32,
+    pub acllog_max_len: u64,
     /// `acl-pubsub-default`: whether new users may use every channel. Default resetchannels.
     pub acl_pubsub_default: AclPubsub,
     /// `rename-command` lines: the command and its new name; an empty one removes the command.
@@ -789,7 +789,7 @@ fn access() -> Vec<Directive<Process>> {
         D::at_start("aclfile", OptionalPath, at!(aclfile), "file of users"),
         D::at_run_time(
             "acllog-max-len",
-            Number::between(0, u32::MAX),
+            Number::between(0, i64::MAX),
             at!(acllog_max_len),
             "entries of ACL LOG",
         ),

@@ -2,4 +2,5 @@
 
 mod support;
 
+mod going_back_is_always_possible;
 mod harness;
