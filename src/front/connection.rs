@@ -144,7 +144,9 @@ impl<P: Program> Connection<P> {
                 return Poll::Ready(Event::Closed);
             }
             let tell = is_drained && std::mem::take(&mut client.notify_drained);
-            program.front().stats.net_output_bytes += written as u64;
+            let stats = &mut program.front().stats;
+            stats.net_output_bytes += written as u64;
+            stats.writes += u64::from(written > 0);
             if tell {
                 program.drained(self.id);
             }
@@ -164,6 +166,7 @@ impl<P: Program> Connection<P> {
                     let now = program.now().mono;
                     let front = program.front();
                     front.stats.net_input_bytes += n as u64;
+                    front.stats.reads += 1;
                     let client = front.clients.current(self.id);
                     client.last_interaction = now;
                     client.query_bytes = self.input.len() + self.decoder.held_bytes();

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::acl::{Denied, LogEntry, Reason};
 use super::client::{Blocked, ClientId, ClientKind, ReplyMode};
+use super::client_line::client_line;
 use super::table::{CommandId, Lookup, flag};
-use super::{Call, PauseMode, Program, Reply};
+use super::{Call, Front, PauseMode, Program, Reply};
 use crate::clock::Now;
 use crate::resp::Protocol;
 
@@ -148,9 +150,11 @@ fn check_front<P: Program>(program: &mut P, call: &Call<'_>) -> Option<Cow<'stat
         return Some("NOAUTH Authentication required.".into());
     }
     if let Err(denied) = front.acl.check(&client.user, call.command, call.words) {
+        front.log_denied(call, &denied);
         let entry = front.table.catalog().entry(call.command);
         return Some(denied.message(&entry.full_name).into());
     }
+    let client = front.clients.current(call.client);
     let subscribed = client.protocol == Protocol::Resp2 && client.subscription_count() > 0;
     if subscribed && !is_allowed_while_subscribed(call.info.name) {
         let name = &front.table.catalog().entry(call.command).full_name;
@@ -165,12 +169,59 @@ fn check_front<P: Program>(program: &mut P, call: &Call<'_>) -> Option<Cow<'stat
     None
 }
 
+impl<P: Program> Front<P> {
+    /// Puts a denial into `ACL LOG`.
+    fn log_denied(&mut self, call: &Call<'_>, denied: &Denied) {
+        let catalog = self.table.catalog();
+        let (reason, object) = match denied {
+            Denied::Command => {
+                let name = &catalog.entry(call.command).full_name;
+                (Reason::Command, name.as_bytes().to_vec())
+            }
+            Denied::Key(at) => (Reason::Key, call.words[*at].to_vec()),
+            Denied::Channel(at) => (Reason::Channel, call.words[*at].to_vec()),
+        };
+        let username = self
+            .clients
+            .current(call.client)
+            .user
+            .borrow()
+            .name()
+            .to_string();
+        self.log_refused(call, reason, object, username.into_bytes());
+    }
+
+    /// Puts a refusal into `ACL LOG`.
+    pub(super) fn log_refused(
+        &mut self,
+        call: &Call<'_>,
+        reason: Reason,
+        object: Vec<u8>,
+        username: Vec<u8>,
+    ) {
+        let client = self.clients.current(call.client);
+        self.acl.log.add(LogEntry {
+            count: 1,
+            reason,
+            context: if client.multi.is_some() {
+                "multi"
+            } else {
+                "toplevel"
+            },
+            object,
+            username,
+            at: call.now.mono,
+            client: client_line(client, self.table.catalog(), call.now.mono),
+        });
+    }
+}
+
 /// The error of a command called with too few or too many words.
 pub fn arity_error(full_name: &str) -> String {
     format!("ERR wrong number of arguments for '{full_name}' command")
 }
 
-fn has_arity(arity: i32, words: usize) -> bool {
+pub(super) fn has_arity(arity: i32, words: usize) -> bool {
     let wanted = usize::try_from(arity.unsigned_abs()).unwrap_or(usize::MAX);
     if arity >= 0 {
         words == wanted

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::client::ClientId;
+use super::acl::Reason;
 use super::reply::Reply;
 use super::table::{CommandSpec, category, flag};
 use super::{Call, Program, REDIS_VERSION, arity_error};
@@ -75,7 +75,7 @@ fn auth<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
             return;
         }
     };
-    if authenticate(program, call.client, &name, password, reply) {
+    if authenticate(program, call, &name, password, reply) {
         reply.ok();
     }
 }
@@ -83,17 +83,19 @@ fn auth<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
 /// Gives the client the user's rights, or writes why not.
 fn authenticate<P: Program>(
     program: &mut P,
-    id: ClientId,
+    call: &Call<'_>,
     name: &[u8],
     password: &[u8],
     reply: &mut Reply,
 ) -> bool {
     let front = program.front();
     let Some(user) = front.acl.authenticate(name, password) else {
+        let object = call.words[0].to_ascii_lowercase();
+        front.log_refused(call, Reason::Auth, object, name.to_vec());
         reply.error("WRONGPASS invalid username-password pair or user is disabled.");
         return false;
     };
-    let client = front.clients.current(id);
+    let client = front.clients.current(call.client);
     client.user = user;
     client.authenticated = true;
     true
@@ -127,7 +129,7 @@ fn hello<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
         }
     }
     if let Some((user, password)) = credentials
-        && !authenticate(program, call.client, user, password, reply)
+        && !authenticate(program, call, user, password, reply)
     {
         return;
     }

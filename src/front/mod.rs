@@ -12,16 +12,22 @@
 
 mod acl;
 mod client;
+mod client_command;
+mod client_line;
 mod clients;
+mod command_info;
 mod connection;
 mod dispatch;
 mod glob;
 mod hello;
+mod info;
 mod keys;
 mod output;
 mod pubsub;
+mod rates;
 mod reply;
 mod table;
+mod tracking;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -29,17 +35,28 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::clock::{Mono, Now};
+use crate::resp::Value;
 
-pub use acl::{Acl, Denied, RuleError, SanitizePayload, Selector, User, UserRef, hash_password};
+pub use acl::{
+    Acl, AclError, AclLog, Denied, LogEntry, Reason, RuleError, SanitizePayload, Selector,
+    USERS_MAX, User, UserRef, acl_commands, hash_password,
+};
 pub use client::{
     Blocked, Client, ClientAddr, ClientId, ClientKind, Closing, Peer, ReplyMode, Tracking,
     TrackingChoice, WaitId,
 };
+pub use client_command::client_commands;
+pub use client_line::client_line;
 pub use clients::Clients;
+pub use command_info::command_commands;
 pub use connection::serve;
 pub use dispatch::{arity_error, run};
 pub use glob::{glob_match, glob_match_ignore_case};
 pub use hello::connection_commands;
+pub use info::{
+    DataStats, InfoSections, ProcessInfo, clients_section, cpu_section, server_section,
+    stats_section,
+};
 pub use keys::{KeyRef, command_channels, command_keys};
 pub use output::{OutputClass, OutputLimit, OutputLimits, OutputQueue};
 pub use pubsub::{Kind as SubscriptionKind, PubSub, subscription_commands};
@@ -48,6 +65,7 @@ pub use table::{
     Begin, Catalog, CatalogEntry, Channels, CommandId, CommandInfo, CommandSpec, Find, Handler,
     KeySpec, Lookup, RenameError, Table, category, flag, key,
 };
+pub use tracking::tracking_subcommands;
 
 /// The Redis version whose behaviour clients meet, and which `INFO` and `HELLO` report.
 pub const REDIS_VERSION: &str = "7.0.15";
@@ -92,6 +110,12 @@ pub trait Program: Sized + 'static {
     fn enqueue(&mut self, call: &Call<'_>) -> bool {
         let _ = call;
         false
+    }
+
+    /// Ends a client's wait without what it waits for, as a timeout would: for `CLIENT UNBLOCK`.
+    fn time_out(&mut self, client: ClientId, on: WaitId) {
+        let _ = client;
+        self.front().clients.resolve(on, &Value::NullArray);
     }
 
     /// A client's batch has been executed and its replies are about to leave. What must go before them
@@ -175,6 +199,10 @@ pub struct FrontStats {
     pub net_input_bytes: u64,
     /// `total_net_output_bytes`
     pub net_output_bytes: u64,
+    /// `total_reads_processed`
+    pub reads: u64,
+    /// `total_writes_processed`
+    pub writes: u64,
 }
 
 /// What `CLIENT PAUSE` has stopped.
@@ -201,6 +229,7 @@ pub struct Front<P: Program> {
     /// Counters.
     pub stats: FrontStats,
     pause: Option<(PauseMode, Mono)>,
+    rates: rates::Rates,
 }
 
 impl<P: Program> Front<P> {
@@ -215,6 +244,7 @@ impl<P: Program> Front<P> {
             settings: FrontSettings::default(),
             stats: FrontStats::default(),
             pause: None,
+            rates: rates::Rates::default(),
         }
     }
 
@@ -258,6 +288,7 @@ impl<P: Program> Front<P> {
         if self.pause.is_some_and(|(_, until)| until <= now) {
             self.unpause();
         }
+        self.rates.sample(now, self.stats);
         let idle_timeout = self.settings.idle_timeout;
         let limits = self.clients.limits;
         for client in self.clients.iter_mut() {

@@ -1,5 +1,6 @@
 //! The sentinel daemon: a pure decision core and the shell around it.
 
+pub mod commands;
 pub mod core;
 pub mod driver;
 pub mod links;

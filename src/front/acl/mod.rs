@@ -1,16 +1,23 @@
 //! Access control: users, their passwords and rights, and the log of what was denied.
 
+mod commands;
+mod file;
+mod log;
 mod selector;
 mod user;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use bytes::Bytes;
 
 use super::table::{Catalog, CommandId};
 
+pub use commands::acl_commands;
+pub use log::{AclLog, LogEntry, Reason};
+pub(super) use selector::category_bit;
 pub use selector::{Denied, RuleError, Selector};
 pub use user::{SanitizePayload, User, UserRef, hash_password};
 
@@ -19,7 +26,43 @@ pub struct Acl {
     catalog: Rc<Catalog>,
     users: BTreeMap<Vec<u8>, UserRef>,
     default: UserRef,
+    file: Option<PathBuf>,
+    /// What was denied.
+    pub log: AclLog,
 }
+
+/// Why users were not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AclError {
+    /// A rule is none.
+    #[error("Error in ACL SETUSER modifier '{rule}': {error}")]
+    Rule {
+        /// The rule.
+        rule: String,
+        /// What is wrong with it.
+        error: RuleError,
+    },
+    /// A selector is not closed.
+    #[error("Unmatched parenthesis in acl selector starting at '{0}'.")]
+    Unmatched(String),
+    /// The name cannot be written in a file.
+    #[error("Usernames can't contain spaces or null characters")]
+    Name,
+    /// More users than [`USERS_MAX`].
+    #[error("Too many users")]
+    TooManyUsers,
+    /// `ACL LOAD` and `SAVE` without a file.
+    #[error(
+        "This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users in the Redis configuration."
+    )]
+    NoFile,
+    /// The file cannot be read, understood or written.
+    #[error("{0}")]
+    File(String),
+}
+
+/// The most users.
+pub const USERS_MAX: usize = 100_000;
 
 impl Acl {
     /// Only the default user, without a password.
@@ -29,6 +72,8 @@ impl Acl {
             catalog: Rc::clone(catalog),
             users: BTreeMap::from([(b"default".to_vec(), Rc::clone(&default))]),
             default,
+            file: None,
+            log: AclLog::default(),
         }
     }
 
@@ -51,6 +96,87 @@ impl Acl {
     /// All users by name, in alphabetical order.
     pub fn users(&self) -> impl Iterator<Item = &UserRef> {
         self.users.values()
+    }
+
+    /// Whether a connection's user is still one of the users.
+    pub fn is_current(&self, user: &UserRef) -> bool {
+        let name = Rc::clone(user.borrow().name());
+        let known = self.users.get(name.as_bytes());
+        known.is_some_and(|known| Rc::ptr_eq(known, user))
+    }
+
+    /// Makes a user, or changes the one that has this name: all rules apply, or none.
+    ///
+    /// # Errors
+    /// The name or a rule is wrong.
+    pub fn set_user(&mut self, name: &[u8], rules: &[impl AsRef<[u8]>]) -> Result<(), AclError> {
+        let base = self.users.get(name).map(|user| user.borrow().clone());
+        let user = self.build_user(base, name, rules)?;
+        self.admit(name, user)
+    }
+
+    /// Makes a user of exactly these rules: a `user` line of a configuration.
+    ///
+    /// # Errors
+    /// The name or a rule is wrong.
+    pub fn define_user(&mut self, name: &[u8], rules: &[impl AsRef<[u8]>]) -> Result<(), AclError> {
+        let user = self.build_user(None, name, rules)?;
+        self.admit(name, user)
+    }
+
+    fn admit(&mut self, name: &[u8], user: User) -> Result<(), AclError> {
+        if self.users.len() >= USERS_MAX && !self.users.contains_key(name) {
+            return Err(AclError::TooManyUsers);
+        }
+        self.put(name.to_vec(), user);
+        Ok(())
+    }
+
+    /// The user that the rules make of `base`, or of a new one.
+    fn build_user(
+        &self,
+        base: Option<User>,
+        name: &[u8],
+        rules: &[impl AsRef<[u8]>],
+    ) -> Result<User, AclError> {
+        if name.iter().any(|b| b.is_ascii_whitespace() || *b == 0) {
+            return Err(AclError::Name);
+        }
+        let mut user =
+            base.unwrap_or_else(|| User::new(&String::from_utf8_lossy(name), &self.catalog));
+        for rule in join_selectors(rules)? {
+            user.apply(&rule, &self.catalog)
+                .map_err(|error| AclError::Rule {
+                    rule: String::from_utf8_lossy(&rule).into_owned(),
+                    error,
+                })?;
+        }
+        Ok(user)
+    }
+
+    /// Puts a user in place; connections that have it get the new rights at once.
+    fn put(&mut self, name: Vec<u8>, user: User) {
+        match self.users.get(&name) {
+            Some(known) => *known.borrow_mut() = user,
+            None => {
+                self.users.insert(name, Rc::new(RefCell::new(user)));
+            }
+        }
+    }
+
+    /// Removes a user other than `default`; its connections are the caller's to close.
+    pub fn remove_user(&mut self, name: &[u8]) -> bool {
+        name != b"default" && self.users.remove(name).is_some()
+    }
+
+    /// All users as lines of a configuration or ACL file: `user <name> <rules>`.
+    pub fn user_lines(&self) -> Vec<String> {
+        self.users()
+            .map(|user| {
+                let user = user.borrow();
+                format!("user {} {}", user.name(), user.describe())
+            })
+            .collect()
     }
 
     /// `requirepass`: the only password of the default user; `None` or an empty one opens it.
@@ -93,6 +219,41 @@ impl Acl {
     }
 }
 
+/// The rules with those of each selector put together: `(+get`, `~a)` is one rule.
+fn join_selectors(rules: &[impl AsRef<[u8]>]) -> Result<Vec<Vec<u8>>, AclError> {
+    let mut joined: Vec<Vec<u8>> = Vec::new();
+    let mut open: Option<Vec<u8>> = None;
+    for rule in rules {
+        let rule = rule.as_ref();
+        let selector = match open.take() {
+            Some(mut begun) => {
+                begun.push(b' ');
+                begun.extend_from_slice(rule);
+                begun
+            }
+            None if rule.starts_with(b"(") => rule.to_vec(),
+            None => {
+                joined.push(rule.to_vec());
+                continue;
+            }
+        };
+        if selector.ends_with(b")") {
+            joined.push(selector);
+        } else {
+            open = Some(selector);
+        }
+    }
+    match open {
+        None => Ok(joined),
+        Some(begun) => {
+            let first = begun.split(|b| *b == b' ').next().unwrap_or_default();
+            Err(AclError::Unmatched(
+                String::from_utf8_lossy(first).into_owned(),
+            ))
+        }
+    }
+}
+
 impl Denied {
     /// The reply of redis-server 7.0.
     pub fn message(&self, command: &str) -> String {
@@ -107,5 +268,164 @@ impl Denied {
                                    channels used as arguments"
                 .to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::front::table::{CommandSpec, KeySpec, Lookup, Table, category, flag, key};
+
+    fn table() -> Table<()> {
+        let spec = |name, arity| CommandSpec::<()>::new(name, arity, |(), _, _| {});
+        Table::new([
+            spec("get", 2)
+                .flags(flag::READONLY | flag::FAST)
+                .acl(category::STRING)
+                .keys([KeySpec::one(1, key::RO | key::ACCESS)]),
+            spec("set", -3)
+                .flags(flag::WRITE)
+                .acl(category::STRING)
+                .keys([KeySpec::one(1, key::OW | key::UPDATE)]),
+            spec("select", 2).flags(flag::FAST),
+            spec("publish", 3)
+                .flags(flag::PUBSUB)
+                .channels(crate::front::Channels::Publish),
+            spec("client", -2)
+                .subcommands(vec![spec("list", 2), spec("kill", -3).flags(flag::ADMIN)]),
+        ])
+    }
+
+    /// Applies `rules` to a new user and tries `requests`, each with `+` or `-` for the outcome.
+    fn check(rules: &str, requests: &[&str]) {
+        let table = table();
+        let mut acl = Acl::new(table.catalog());
+        let rules: Vec<&str> = rules.split(' ').collect();
+        acl.set_user(b"u", &rules).unwrap();
+        let user = Rc::clone(acl.user(b"u").unwrap());
+        for request in requests {
+            let words: Vec<Bytes> = request[1..]
+                .split(' ')
+                .map(|word| Bytes::copy_from_slice(word.as_bytes()))
+                .collect();
+            let Lookup::Found(id) = table.lookup(&words) else {
+                panic!("no command {request}");
+            };
+            let allowed = acl.check(&user, id, &words).is_ok();
+            assert_eq!(allowed, request.starts_with('+'), "{rules:?}: {request}");
+        }
+    }
+
+    #[test]
+    fn commands_categories_and_first_arguments() {
+        check("+get ~*", &["+get a", "-set a 1", "-client list"]);
+        check(
+            "+@all -@string ~*",
+            &["-get a", "+client kill 1", "+select 1"],
+        );
+        check(
+            "+@all -client +client|list",
+            &["+client list", "-client kill 1"],
+        );
+        check("+client -client|kill", &["+client list", "-client kill 1"]);
+        check("+select|0", &["+select 0", "-select 1"]);
+        check("+@all -select +select|0", &["+select 0", "-select 1"]);
+        check("+@read ~* nocommands", &["-get a"]);
+    }
+
+    #[test]
+    fn keys_channels_and_selectors() {
+        check(
+            "+@all %R~r* ~k*",
+            &["+get r1", "-set r1 x", "+set k x", "-get z"],
+        );
+        check(
+            "+publish &news*",
+            &["+publish news:a m", "-publish other m"],
+        );
+        check(
+            "+get ~a (+set ~b)",
+            &["+get a", "-get b", "+set b x", "-set a x"],
+        );
+    }
+
+    #[test]
+    fn a_described_user_is_the_same_user() {
+        let table = table();
+        for rules in [
+            "on >secret ~k* %R~r* &c +get (+@all ~x) -select",
+            "on nopass allkeys allchannels +@all -@string +get",
+            "off sanitize-payload +select|0 +select|1 +client -client|kill",
+            "",
+        ] {
+            let rules: Vec<&str> = rules.split(' ').collect();
+            let mut acl = Acl::new(table.catalog());
+            acl.set_user(b"u", &rules).unwrap();
+            let line = acl.user(b"u").unwrap().borrow().describe();
+            let words: Vec<&str> = line.split(' ').collect();
+            acl.set_user(b"v", &words).unwrap();
+            assert_eq!(
+                acl.user(b"v").unwrap().borrow().describe(),
+                line,
+                "{rules:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_bad_rule_changes_nothing() {
+        let table = table();
+        let mut acl = Acl::new(table.catalog());
+        let error = acl.set_user(b"u", &["on", "+nothing"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "Error in ACL SETUSER modifier '+nothing': Unknown command or category name in ACL"
+        );
+        assert!(acl.user(b"u").is_none());
+        let error = acl.set_user(b"u", &["(+get", "~a"]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "Unmatched parenthesis in acl selector starting at '(+get'."
+        );
+    }
+
+    #[test]
+    fn passwords_are_checked_by_their_hash() {
+        let table = table();
+        let mut acl = Acl::new(table.catalog());
+        acl.set_user(b"u", &["on", ">one", ">two", "<one"]).unwrap();
+        assert!(acl.authenticate(b"u", b"one").is_none());
+        assert!(acl.authenticate(b"u", b"two").is_some());
+        acl.set_user(b"u", &["off"]).unwrap();
+        assert!(acl.authenticate(b"u", b"two").is_none());
+        acl.set_requirepass(Some(b"secret"));
+        assert!(!acl.default_is_open());
+        assert!(acl.authenticate(b"default", b"secret").is_some());
+        acl.set_requirepass(None);
+        assert!(acl.default_is_open());
+    }
+
+    #[test]
+    fn a_file_is_loaded_as_a_whole_or_not_at_all() {
+        let table = table();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.acl");
+        let mut acl = Acl::new(table.catalog());
+        assert_eq!(acl.load_file(), Err(AclError::NoFile));
+        acl.set_file(Some(path.clone()));
+        acl.set_user(b"u", &["on", "+get", "~*"]).unwrap();
+        acl.save_file().unwrap();
+        let connected = Rc::clone(acl.user(b"u").unwrap());
+        acl.set_user(b"other", &["on"]).unwrap();
+        acl.load_file().unwrap();
+        assert!(
+            acl.is_current(&connected),
+            "an unchanged user keeps its connections"
+        );
+        assert!(acl.user(b"other").is_none());
+        std::fs::write(&path, "user u off\nuser v +nothing\n").unwrap();
+        let error = acl.load_file().unwrap_err().to_string();
+        assert!(error.contains("users.acl:2:"), "{error}");
+        assert!(acl.user(b"u").unwrap().borrow().is_enabled());
     }
 }

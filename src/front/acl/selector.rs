@@ -410,7 +410,7 @@ impl Selector {
 }
 
 /// The bit of a category by its name.
-pub(super) fn category_bit(name: &str) -> Option<u32> {
+pub(in crate::front) fn category_bit(name: &str) -> Option<u32> {
     category::NAMES
         .iter()
         .find(|(_, known)| known.eq_ignore_ascii_case(name))

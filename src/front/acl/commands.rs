@@ -1,0 +1,427 @@
+//! `ACL`: users and rights at run time.
+
+use bytes::Bytes;
+
+use super::log::LogEntry;
+use super::selector::{Denied, Selector, category_bit};
+use crate::front::table::{CommandSpec, Handler, category, flag};
+use crate::front::{Call, Closing, Front, Lookup, Program, Reply, dispatch::has_arity};
+use crate::ids::hex;
+
+/// The most bits of `ACL GENPASS`.
+const GENPASS_BITS_MAX: i64 = 4096;
+
+/// `ACL`.
+pub fn acl_commands<P: Program>() -> [CommandSpec<P>; 1] {
+    let users = "O(N). Where N is the number of configured users.";
+    let acl = CommandSpec::new("acl", -2, |_, _, _| {})
+        .doc(
+            "6.0.0",
+            "server",
+            "Depends on subcommand.",
+            "A container for Access List Control commands ",
+        )
+        .subcommands(vec![
+            open("cat", -2, cat).doc(
+                "6.0.0",
+                "server",
+                "O(1) since the categories and commands are a fixed set.",
+                "List the ACL categories or the commands inside a category",
+            ),
+            admin("deluser", -3, deluser).doc(
+                "6.0.0",
+                "server",
+                "O(1) amortized time considering the typical user.",
+                "Remove the specified ACL users and the associated rules",
+            ),
+            admin("dryrun", -4, dryrun).doc(
+                "7.0.0",
+                "server",
+                "O(1).",
+                "Returns whether the user can execute the given command without executing the \
+                 command.",
+            ),
+            open("genpass", -2, genpass).doc(
+                "6.0.0",
+                "server",
+                "O(1)",
+                "Generate a pseudorandom secure password to use for ACL users",
+            ),
+            admin("getuser", 3, getuser).doc(
+                "6.0.0",
+                "server",
+                "O(N). Where N is the number of password, command and pattern rules that the user \
+                 has.",
+                "Get the rules for a specific ACL user",
+            ),
+            CommandSpec::new("help", 2, help)
+                .flags(flag::LOADING | flag::STALE)
+                .doc(
+                    "6.0.0",
+                    "server",
+                    "O(1)",
+                    "Show helpful text about the different subcommands",
+                ),
+            admin("list", 2, list).doc(
+                "6.0.0",
+                "server",
+                users,
+                "List the current ACL rules in ACL config file format",
+            ),
+            admin("load", 2, load).doc(
+                "6.0.0",
+                "server",
+                users,
+                "Reload the ACLs from the configured ACL file",
+            ),
+            admin("log", -2, log).doc(
+                "6.0.0",
+                "server",
+                "O(N) with N being the number of entries shown.",
+                "List latest events denied because of ACLs in place",
+            ),
+            admin("save", 2, save).doc(
+                "6.0.0",
+                "server",
+                users,
+                "Save the current ACL rules in the configured ACL file",
+            ),
+            admin("setuser", -3, setuser).doc(
+                "6.0.0",
+                "server",
+                "O(N). Where N is the number of rules provided.",
+                "Modify or create the rules for a specific ACL user",
+            ),
+            admin("users", 2, usernames).doc(
+                "6.0.0",
+                "server",
+                users,
+                "List the username of all the configured ACL rules",
+            ),
+            open("whoami", 2, whoami).doc(
+                "6.0.0",
+                "server",
+                "O(1)",
+                "Return the name of the user associated to the current connection",
+            ),
+        ]);
+    [acl]
+}
+
+fn open<P: Program>(name: &'static str, arity: i32, handler: Handler<P>) -> CommandSpec<P> {
+    CommandSpec::new(name, arity, handler).flags(flag::NOSCRIPT | flag::LOADING | flag::STALE)
+}
+
+fn admin<P: Program>(name: &'static str, arity: i32, handler: Handler<P>) -> CommandSpec<P> {
+    CommandSpec::new(name, arity, handler)
+        .flags(flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE)
+}
+
+fn text(word: &[u8]) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(word)
+}
+
+/// A subcommand with more words than it takes; its arity is only a minimum.
+fn too_many(call: &Call<'_>, reply: &mut Reply) {
+    let sub = text(&call.words[1]);
+    reply.error(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{sub}'. Try ACL HELP."
+    ));
+}
+
+fn cat<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
+    match &call.words[2..] {
+        [] => {
+            reply.array(category::NAMES.len());
+            for (_, name) in category::NAMES {
+                reply.bulk(name);
+            }
+        }
+        [name] => {
+            let Some(bit) = category_bit(&text(name)) else {
+                return reply.error(format!("ERR Unknown category '{}'", text(name)));
+            };
+            let catalog = program.front().table.catalog();
+            let members: Vec<_> = catalog
+                .iter()
+                .filter(|(_, entry)| entry.info.categories & bit != 0)
+                .collect();
+            reply.array(members.len());
+            for (_, entry) in members {
+                reply.bulk(&*entry.full_name);
+            }
+        }
+        _ => too_many(call, reply),
+    }
+}
+
+fn whoami<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
+    let client = program.front().clients.current(call.client);
+    reply.bulk(&**client.user.borrow().name());
+}
+
+fn usernames<P: Program>(program: &mut P, _: &Call<'_>, reply: &mut Reply) {
+    let acl = &program.front().acl;
+    reply.array(acl.users().count());
+    for user in acl.users() {
+        reply.bulk(&**user.borrow().name());
+    }
+}
+
+fn list<P: Program>(program: &mut P, _: &Call<'_>, reply: &mut Reply) {
+    let lines = program.front().acl.user_lines();
+    reply.array(lines.len());
+    for line in lines {
+        reply.bulk(line);
+    }
+}
+
+fn getuser<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
+    let Some(user) = program.front().acl.user(&call.words[2]) else {
+        return reply.null();
+    };
+    let user = user.borrow();
+    reply.map(6);
+    reply.bulk("flags");
+    let flags = user.flag_names();
+    reply.set(flags.len());
+    for name in flags {
+        reply.bulk(name);
+    }
+    reply.bulk("passwords");
+    reply.array(user.passwords().len());
+    for hash in user.passwords() {
+        reply.bulk(hash);
+    }
+    let (root, others) = user.selectors().split_at(1);
+    for selector in root {
+        describe_selector(reply, selector);
+    }
+    reply.bulk("selectors");
+    reply.array(others.len());
+    for selector in others {
+        reply.map(3);
+        describe_selector(reply, selector);
+    }
+}
+
+fn describe_selector(reply: &mut Reply, selector: &Selector) {
+    reply.bulk("commands");
+    reply.bulk(selector.describe_commands());
+    reply.bulk("keys");
+    reply.bulk(selector.describe_keys());
+    reply.bulk("channels");
+    reply.bulk(selector.describe_channels());
+}
+
+fn setuser<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
+    let front = program.front();
+    match front.acl.set_user(&call.words[2], &call.words[3..]) {
+        Ok(()) => {
+            front.close_unsubscribed_rights();
+            reply.ok();
+        }
+        Err(error) => reply.error(format!("ERR {error}")),
+    }
+}
+
+fn deluser<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
+    let names = &call.words[2..];
+    if names.iter().any(|name| *name == "default") {
+        return reply.error("ERR The 'default' user cannot be removed");
+    }
+    let front = program.front();
+    let removed = names
+        .iter()
+        .filter(|name| front.acl.remove_user(name))
+        .count();
+    front.close_clients_of_removed_users(call);
+    reply.count(removed);
+}
+
+fn genpass<P: Program>(_: &mut P, call: &Call<'_>, reply: &mut Reply) {
+    let bits = match &call.words[2..] {
+        [] => 256,
+        [word] => match std::str::from_utf8(word).ok().and_then(|w| w.parse().ok()) {
+            Some(bits @ 1..=GENPASS_BITS_MAX) => bits,
+            Some(_) => {
+                return reply.error(
+                    "ERR ACL GENPASS argument must be the number of bits for the output password, a \
+                     positive number up to 4096",
+                );
+            }
+            None => return reply.error("ERR value is not an integer or out of range"),
+        },
+        _ => return too_many(call, reply),
+    };
+    let digits = usize::try_from(bits).unwrap_or(0).div_ceil(4);
+    let mut bytes = vec![0; digits.div_ceil(2)];
+    rand::Rng::fill_bytes(&mut rand::rng(), &mut bytes);
+    reply.bulk(&hex(&bytes)[..digits]);
+}
+
+fn dryrun<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
+    let (name, words): (&Bytes, &[Bytes]) = (&call.words[2], &call.words[3..]);
+    let front = program.front();
+    let Some(user) = front.acl.user(name) else {
+        return reply.error(format!("ERR User '{}' not found", text(name)));
+    };
+    let Lookup::Found(command) = front.table.lookup(words) else {
+        return reply.error(format!("ERR Command '{}' not found", text(&words[0])));
+    };
+    let entry = front.table.catalog().entry(command);
+    if !has_arity(entry.info.arity, words.len()) {
+        return reply.error(crate::front::arity_error(&entry.full_name));
+    }
+    match front.acl.check(user, command, words) {
+        Ok(()) => reply.ok(),
+        Err(denied) => reply.bulk(match denied {
+            Denied::Command => format!(
+                "This user has no permissions to run the '{}' command",
+                entry.full_name
+            ),
+            Denied::Key(at) => format!(
+                "This user has no permissions to access the '{}' key",
+                text(&words[at])
+            ),
+            Denied::Channel(at) => format!(
+                "This user has no permissions to access the '{}' channel",
+                text(&words[at])
+            ),
+        }),
+    }
+}
+
+fn log<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
+    let log = &mut program.front().acl.log;
+    let count = match &call.words[2..] {
+        [] => 10,
+        [word] if word.eq_ignore_ascii_case(b"RESET") => {
+            log.clear();
+            return reply.ok();
+        }
+        [word] => match std::str::from_utf8(word)
+            .ok()
+            .and_then(|w| w.parse::<i64>().ok())
+        {
+            Some(count) => usize::try_from(count).unwrap_or(0),
+            None => return reply.error("ERR value is not an integer or out of range"),
+        },
+        _ => return too_many(call, reply),
+    };
+    let shown: Vec<&LogEntry> = log.entries().take(count).collect();
+    reply.array(shown.len());
+    for entry in shown {
+        reply.map(7);
+        reply.bulk("count");
+        reply.integer(i64::try_from(entry.count).unwrap_or(i64::MAX));
+        reply.bulk("reason");
+        reply.bulk(entry.reason.as_str());
+        reply.bulk("context");
+        reply.bulk(entry.context);
+        reply.bulk("object");
+        reply.bulk(&entry.object);
+        reply.bulk("username");
+        reply.bulk(&entry.username);
+        reply.bulk("age-seconds");
+        reply.double(call.now.mono.since(entry.at).as_secs_f64());
+        reply.bulk("client-info");
+        reply.bulk(&entry.client);
+    }
+}
+
+fn load<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
+    let front = program.front();
+    match front.acl.load_file() {
+        Ok(()) => {
+            front.close_clients_of_removed_users(call);
+            reply.ok();
+        }
+        Err(error) => reply.error(format!("ERR {error}")),
+    }
+}
+
+fn save<P: Program>(program: &mut P, _: &Call<'_>, reply: &mut Reply) {
+    match program.front().acl.save_file() {
+        Ok(()) => reply.ok(),
+        Err(error) => {
+            tracing::warn!(%error, "the ACL file cannot be written");
+            reply.error(format!("ERR {error}"));
+        }
+    }
+}
+
+impl<P: Program> Front<P> {
+    /// Ends the connections of users that exist no longer; the caller's own after its reply.
+    fn close_clients_of_removed_users(&mut self, call: &Call<'_>) {
+        let acl = &self.acl;
+        for client in self.clients.iter_mut() {
+            let is_known = acl.is_current(&client.user);
+            if !is_known {
+                client.close(if client.id == call.client {
+                    Closing::AfterReplies
+                } else {
+                    Closing::Now
+                });
+            }
+        }
+    }
+
+    /// Ends the connections that listen to what their user may no longer hear.
+    fn close_unsubscribed_rights(&mut self) {
+        for client in self.clients.iter_mut() {
+            if client.subscription_count() == 0 {
+                continue;
+            }
+            let user = client.user.borrow();
+            let allows = |name: &Bytes, as_pattern| {
+                user.selectors()
+                    .iter()
+                    .any(|selector| selector.allows_channel(name, as_pattern))
+            };
+            let may_stay = client.channels.iter().all(|name| allows(name, false))
+                && client.patterns.iter().all(|name| allows(name, true));
+            drop(user);
+            if !may_stay {
+                client.close(Closing::Now);
+            }
+        }
+    }
+}
+
+fn help<P: Program>(_: &mut P, _: &Call<'_>, reply: &mut Reply) {
+    reply.array(HELP.len());
+    for line in HELP {
+        reply.simple(line);
+    }
+}
+
+const HELP: &[&str] = &[
+    "ACL <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CAT [<category>]",
+    "    Name the categories, or the commands of one.",
+    "DELUSER <username> [<username> ...]",
+    "    Remove users and close their connections.",
+    "DRYRUN <username> <command> [<arg> ...]",
+    "    Tell whether the user may run this, without running it.",
+    "GETUSER <username>",
+    "    Show a user.",
+    "GENPASS [<bits>]",
+    "    Make a random password, of 256 bits unless told otherwise.",
+    "LIST",
+    "    Show the users as in a configuration file.",
+    "LOAD",
+    "    Read the ACL file again.",
+    "LOG [<count> | RESET]",
+    "    Show what was denied, or forget it.",
+    "SAVE",
+    "    Write the ACL file.",
+    "SETUSER <username> <attribute> [<attribute> ...]",
+    "    Make or change a user.",
+    "USERS",
+    "    Name the users.",
+    "WHOAMI",
+    "    Name the user of this connection.",
+    "HELP",
+    "    Prints this help.",
+];

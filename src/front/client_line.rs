@@ -1,0 +1,81 @@
+//! A client as one line: `CLIENT LIST`, `CLIENT INFO`, the ACL log.
+
+use super::client::{Blocked, Client, ClientAddr, ClientKind, Closing};
+use super::table::Catalog;
+use crate::clock::Mono;
+use crate::resp::Protocol;
+
+/// The line without its line feed. Fields that only make sense for the original's memory management
+/// (`qbuf-free`, `rbs`, …) are 0.
+pub fn client_line<S>(client: &Client<S>, catalog: &Catalog, now: Mono) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let command = client
+        .last_command
+        .map_or("NULL", |id| &*catalog.entry(id).full_name);
+    let multi = client
+        .multi
+        .and_then(|queued| i64::try_from(queued).ok())
+        .unwrap_or(-1);
+    let redirect = match &client.tracking {
+        None => -1,
+        Some(tracking) => tracking
+            .redirect
+            .map_or(0, |id| i64::try_from(id.0).unwrap_or(i64::MAX)),
+    };
+    let queued = client.output.len();
+    format!(
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub=0 \
+         multi={multi} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={queued} oll={} \
+         omem={queued} tot-mem={} events={} cmd={command} user={} redir={redirect} resp={} \
+         lib-name={} lib-ver={}",
+        client.id,
+        client.addr,
+        client.laddr,
+        client.fd,
+        text(&client.name),
+        now.since(client.created).as_secs(),
+        now.since(client.last_interaction).as_secs(),
+        flags(client),
+        client.db,
+        client.channels.len(),
+        client.patterns.len(),
+        client.query_bytes,
+        client.output.chunk_count(),
+        client.query_bytes + queued,
+        if queued > 0 { "rw" } else { "r" },
+        client.user.borrow().name(),
+        match client.protocol {
+            Protocol::Resp2 => 2,
+            Protocol::Resp3 => 3,
+        },
+        text(&client.lib_name),
+        text(&client.lib_ver),
+    )
+}
+
+fn flags<S>(client: &Client<S>) -> String {
+    let tracking = client.tracking.as_ref();
+    let marks = [
+        ('S', client.kind == ClientKind::Replica),
+        ('M', client.kind == ClientKind::Master),
+        ('P', client.subscription_count() > 0),
+        ('x', client.multi.is_some()),
+        ('b', matches!(client.blocked, Some(Blocked::Waiting { .. }))),
+        ('t', tracking.is_some()),
+        ('B', tracking.is_some_and(|tracking| tracking.broadcast)),
+        ('c', client.closing == Closing::AfterReplies),
+        ('A', client.closing == Closing::Now),
+        ('U', matches!(client.addr, ClientAddr::Unix(_))),
+        ('e', client.no_evict),
+    ];
+    let text: String = marks
+        .iter()
+        .filter(|(_, is_set)| *is_set)
+        .map(|(mark, _)| mark)
+        .collect();
+    if text.is_empty() {
+        "N".to_owned()
+    } else {
+        text
+    }
+}

@@ -1,0 +1,270 @@
+//! `CLIENT TRACKING` and its companions: what a client wants to hear about keys that it has cached.
+
+use bytes::Bytes;
+
+use super::client::{ClientId, Tracking, TrackingChoice};
+use super::client_command::subcommand;
+use super::reply::Reply;
+use super::table::CommandSpec;
+use super::{Call, Program};
+
+/// The most prefixes of one client.
+const PREFIXES_MAX: usize = 1024;
+
+/// `CACHING`, `GETREDIR`, `TRACKING`, `TRACKINGINFO`: for [`super::client_commands`] of a program whose
+/// keys are tracked, or that has no keys.
+pub fn tracking_subcommands<P: Program>() -> Vec<CommandSpec<P>> {
+    vec![
+        subcommand(
+            "caching",
+            3,
+            "6.0.0",
+            "Instruct the server about tracking or not keys in the next request",
+            caching,
+        ),
+        subcommand(
+            "getredir",
+            2,
+            "6.0.0",
+            "Get tracking notifications redirection client ID if any",
+            getredir,
+        ),
+        subcommand(
+            "tracking",
+            -3,
+            "6.0.0",
+            "Enable or disable server assisted client side caching support",
+            tracking,
+        ),
+        subcommand(
+            "trackinginfo",
+            2,
+            "6.2.0",
+            "Return information about server assisted client side caching for the current connection",
+            trackinginfo,
+        ),
+    ]
+}
+
+fn tracking<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
+    match parse(program, call) {
+        Ok(wanted) => {
+            program.front().clients.current(call.client).tracking = wanted;
+            reply.ok();
+        }
+        Err(text) => reply.error(text),
+    }
+}
+
+fn parse<P: Program>(program: &mut P, call: &Call<'_>) -> Result<Option<Tracking>, String> {
+    let mut wanted = Tracking::default();
+    let (mut opt_in, mut opt_out) = (false, false);
+    let mut options = call.words[3..].iter();
+    while let Some(option) = options.next() {
+        match option.to_ascii_lowercase().as_slice() {
+            b"redirect" if !options.as_slice().is_empty() => {
+                if wanted.redirect.is_some() {
+                    return Err("ERR A client can only redirect to a single other client".into());
+                }
+                wanted.redirect = options
+                    .next()
+                    .map(|word| redirect(program, word))
+                    .transpose()?;
+            }
+            b"prefix" if !options.as_slice().is_empty() => {
+                if wanted.prefixes.len() >= PREFIXES_MAX {
+                    return Err("ERR too many prefixes".into());
+                }
+                wanted.prefixes.extend(options.next().cloned());
+            }
+            b"bcast" => wanted.broadcast = true,
+            b"optin" => opt_in = true,
+            b"optout" => opt_out = true,
+            b"noloop" => wanted.no_loop = true,
+            _ => return Err("ERR syntax error".into()),
+        }
+    }
+    match call.words[2].to_ascii_lowercase().as_slice() {
+        b"on" => {}
+        b"off" => return Ok(None),
+        _ => return Err("ERR syntax error".into()),
+    }
+    wanted.choice = match (opt_in, opt_out) {
+        (true, true) => {
+            return Err("ERR You can't specify both OPTIN mode and OPTOUT mode".into());
+        }
+        (true, false) => TrackingChoice::OptIn,
+        (false, true) => TrackingChoice::OptOut,
+        (false, false) => TrackingChoice::All,
+    };
+    let known = program
+        .front()
+        .clients
+        .current(call.client)
+        .tracking
+        .clone();
+    check(&wanted, known.as_ref())?;
+    if let Some(mut known) = known {
+        known.prefixes.append(&mut wanted.prefixes);
+        wanted.prefixes = known.prefixes;
+    }
+    Ok(Some(wanted))
+}
+
+fn redirect<P: Program>(program: &mut P, word: &[u8]) -> Result<ClientId, String> {
+    let id = std::str::from_utf8(word)
+        .ok()
+        .and_then(|word| word.parse::<i64>().ok())
+        .ok_or("ERR value is not an integer or out of range")?;
+    let id = ClientId(u64::try_from(id).unwrap_or(0));
+    match program.front().clients.get(id) {
+        Some(_) => Ok(id),
+        None => Err("ERR The client ID you want redirect to does not exist".into()),
+    }
+}
+
+/// Whether the wishes go together, and with what is in force.
+fn check(wanted: &Tracking, known: Option<&Tracking>) -> Result<(), String> {
+    if !wanted.broadcast && !wanted.prefixes.is_empty() {
+        return Err("ERR PREFIX option requires BCAST mode to be enabled".into());
+    }
+    if known.is_some_and(|known| known.broadcast != wanted.broadcast) {
+        return Err(
+            "ERR You can't switch BCAST mode on/off before disabling tracking for this client, and \
+             then re-enabling it with a different mode."
+                .into(),
+        );
+    }
+    if wanted.broadcast && wanted.choice != TrackingChoice::All {
+        return Err("ERR OPTIN and OPTOUT are not compatible with BCAST".into());
+    }
+    let switches = |known: &Tracking| {
+        known.choice != TrackingChoice::All
+            && wanted.choice != TrackingChoice::All
+            && known.choice != wanted.choice
+    };
+    if known.is_some_and(switches) {
+        return Err(
+            "ERR You can't switch OPTIN/OPTOUT mode before disabling tracking for this client, and \
+             then re-enabling it with a different mode."
+                .into(),
+        );
+    }
+    let old = known.map_or(&[][..], |known| &known.prefixes);
+    for (i, prefix) in wanted.prefixes.iter().enumerate() {
+        if let Some(other) = old.iter().find(|other| overlap(prefix, other)) {
+            return Err(format!(
+                "ERR Prefix '{}' overlaps with an existing prefix '{}'. Prefixes for a single client \
+                 must not overlap.",
+                String::from_utf8_lossy(prefix),
+                String::from_utf8_lossy(other),
+            ));
+        }
+        let later = &wanted.prefixes[i + 1..];
+        if let Some(other) = later.iter().find(|other| overlap(prefix, other)) {
+            return Err(format!(
+                "ERR Prefix '{}' overlaps with another provided prefix '{}'. Prefixes for a single \
+                 client must not overlap.",
+                String::from_utf8_lossy(prefix),
+                String::from_utf8_lossy(other),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn overlap(a: &Bytes, b: &Bytes) -> bool {
+    a.starts_with(b) || b.starts_with(a)
+}
+
+fn caching<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
+    let client = program.front().clients.current(call.client);
+    let choosable = client
+        .tracking
+        .as_mut()
+        .filter(|tracking| tracking.choice != TrackingChoice::All);
+    let Some(tracking) = choosable else {
+        return reply.error(
+            "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or \
+             OPTOUT mode enabled",
+        );
+    };
+    let (yes, allowed, text) = match call.words[2].to_ascii_lowercase().as_slice() {
+        b"yes" => (
+            true,
+            TrackingChoice::OptIn,
+            "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.",
+        ),
+        b"no" => (
+            false,
+            TrackingChoice::OptOut,
+            "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.",
+        ),
+        _ => return reply.error("ERR syntax error"),
+    };
+    if tracking.choice != allowed {
+        return reply.error(text);
+    }
+    tracking.caching = Some(yes);
+    reply.ok();
+}
+
+fn redirect_of(tracking: Option<&Tracking>) -> i64 {
+    tracking.map_or(-1, |tracking| {
+        tracking
+            .redirect
+            .map_or(0, |id| i64::try_from(id.0).unwrap_or(i64::MAX))
+    })
+}
+
+fn getredir<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
+    let client = program.front().clients.current(call.client);
+    reply.integer(redirect_of(client.tracking.as_ref()));
+}
+
+fn trackinginfo<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
+    let front = program.front();
+    let tracking = front.clients.current(call.client).tracking.clone();
+    let mut flags = vec![if tracking.is_some() { "on" } else { "off" }];
+    let prefixes = match &tracking {
+        None => Vec::new(),
+        Some(tracking) => {
+            if tracking.broadcast {
+                flags.push("bcast");
+            }
+            match tracking.choice {
+                TrackingChoice::All => {}
+                TrackingChoice::OptIn => flags.push("optin"),
+                TrackingChoice::OptOut => flags.push("optout"),
+            }
+            match tracking.caching {
+                None => {}
+                Some(true) => flags.push("caching-yes"),
+                Some(false) => flags.push("caching-no"),
+            }
+            if tracking.no_loop {
+                flags.push("noloop");
+            }
+            if tracking
+                .redirect
+                .is_some_and(|id| front.clients.get(id).is_none())
+            {
+                flags.push("broken_redirect");
+            }
+            tracking.prefixes.clone()
+        }
+    };
+    reply.map(3);
+    reply.bulk("flags");
+    reply.set(flags.len());
+    for name in flags {
+        reply.bulk(name);
+    }
+    reply.bulk("redirect");
+    reply.integer(redirect_of(tracking.as_ref()));
+    reply.bulk("prefixes");
+    reply.array(prefixes.len());
+    for prefix in prefixes {
+        reply.bulk(prefix);
+    }
+}
