@@ -7,7 +7,10 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 
 use super::args::DaemonArgs;
-use crate::config::{Source, load_sentinel};
+use crate::config::Source;
+use crate::net::close_inherited_descriptors;
+use crate::sentinel::run::run;
+use crate::sentinel::state;
 
 /// The largest configuration on standard input. Bytes.
 const STDIN_BYTES_MAX: u64 = 256 << 20;
@@ -16,11 +19,10 @@ pub(super) fn sentinel(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
     let Some(file) = &args.file else {
         bail!("Sentinel needs config file on disk to save state. Exiting...");
     };
-    let config = load_sentinel(&source(file)?, &args.arguments)?;
-    bail!(
-        "{}: the sentinel is not part of this build yet",
-        config.process.port
-    )
+    close_inherited_descriptors();
+    let (config, store) = state::open(&source(file)?, &args.arguments)?;
+    let status = run(config, store);
+    Ok(ExitCode::from(u8::try_from(status).unwrap_or(1)))
 }
 
 pub(super) fn server(args: &DaemonArgs) -> anyhow::Result<ExitCode> {

@@ -7,9 +7,7 @@ use anyhow::Context;
 
 use super::listen::ListenOptions;
 use super::log::{Log, LogFormat, LogLevel, LogOptions, Role};
-use super::supervise::{
-    FileLimit, PidFile, Supervised, close_inherited_descriptors, daemonize, raise_file_limit,
-};
+use super::supervise::{FileLimit, PidFile, Supervised, daemonize, raise_file_limit};
 use super::tls::{AuthClients, Tls, TlsOptions};
 use crate::config::{self, Process};
 
@@ -30,13 +28,12 @@ pub struct Started {
 }
 
 impl Started {
-    /// Enters `dir`, goes to the background and opens the log. Call it first thing: while the process
-    /// has one thread and no descriptors of its own. Paths that are still needed must be absolute.
+    /// Enters `dir`, goes to the background and opens the log. Call it while the process has one
+    /// thread. Paths that are still needed must be absolute.
     ///
     /// # Errors
     /// The folder cannot be entered, the process not forked, or the log not opened.
     pub fn enter(process: &Process, role: Role) -> anyhow::Result<Started> {
-        close_inherited_descriptors();
         let dir = &process.dir;
         std::env::set_current_dir(dir)
             .with_context(|| format!("cannot enter the folder {} (dir)", dir.display()))?;

@@ -27,6 +27,17 @@ impl Supervised {
         self.is_systemd() || self.is_upstart()
     }
 
+    /// Who it is: `systemd`, `upstart` or `no`.
+    pub fn as_str(self) -> &'static str {
+        if self.is_systemd() {
+            "systemd"
+        } else if self.is_upstart() {
+            "upstart"
+        } else {
+            "no"
+        }
+    }
+
     fn is_systemd(self) -> bool {
         matches!(self, Supervised::Systemd | Supervised::Auto)
             && std::env::var_os("NOTIFY_SOCKET").is_some()

@@ -10,17 +10,18 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc};
 
+use super::commands::{OnResolved, wait_of};
 use super::core::{Durable, Event, Input, Level, Output, Sentinel};
 use super::links::{EndedHandshake, LinkOptions, Links, link_of, wait_readable};
-use super::saver::{Save, Saved, Saver};
+use super::saver::{Save, Saved, Saver, Snapshot};
 use super::scripts::{Notice, Scripts};
 use crate::clock::{Clock, Mono, Now};
 use crate::config::Process;
-use crate::front::{Front, Program, WaitId};
-use crate::ids::RunId;
+use crate::front::{Front, ProcessInfo};
 use crate::net::{Log, Lookup, Resolver, Signal, Signals};
 
 /// The loop wakes at least this often, so that a stall is noticed and measured.
@@ -40,11 +41,13 @@ pub struct Daemon {
     pub scripts: Scripts,
     /// What the process was told at its start, as changed by `CONFIG SET`.
     pub process: Process,
-    /// What does not change while it runs.
-    pub identity: Identity,
-    clock: Clock,
+    /// What it is, for `INFO`.
+    pub info: ProcessInfo,
+    pub(super) clock: Clock,
     links: Links,
     resolver: Resolver,
+    /// What clients' commands wait for, by host name.
+    lookups: HashMap<Arc<str>, Vec<OnResolved<Daemon>>>,
     saver: Saver,
     /// Input that the core has not been given yet.
     queue: VecDeque<Input>,
@@ -56,17 +59,6 @@ pub struct Daemon {
     /// Wakes the loop when a client's command has changed the plan.
     changed: Rc<Notify>,
     stopping: bool,
-}
-
-/// What a process is, for `INFO`.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// `run_id`: new at every start.
-    pub run_id: RunId,
-    /// `config_file`; `None`: standard input.
-    pub config_file: Option<std::path::PathBuf>,
-    /// When it was started.
-    pub started: Now,
 }
 
 /// Where things come from while nobody holds the daemon.
@@ -96,8 +88,8 @@ pub struct Parts {
     pub front: Front<Daemon>,
     /// What the process was told.
     pub process: Process,
-    /// What the process is.
-    pub identity: Identity,
+    /// What the process is, for `INFO`.
+    pub info: ProcessInfo,
 }
 
 impl Daemon {
@@ -128,10 +120,11 @@ impl Daemon {
             front: parts.front,
             scripts,
             process: parts.process,
-            identity: parts.identity,
+            info: parts.info,
             clock: parts.clock,
             links,
             resolver,
+            lookups: HashMap::new(),
             saver,
             queue: VecDeque::new(),
             out,
@@ -156,6 +149,15 @@ impl Daemon {
         self.plan();
         if self.planned < sleeping_until {
             self.changed.notify_one();
+        }
+    }
+
+    /// Looks a host name up for a client's command.
+    pub fn look_up(&mut self, host: Arc<str>, then: OnResolved<Daemon>) {
+        if self.resolver.look_up(Arc::clone(&host)) {
+            self.lookups.entry(host).or_default().push(then);
+        } else {
+            then(self, None);
         }
     }
 
@@ -221,10 +223,16 @@ impl Daemon {
                 break;
             }
         }
-        let core = &self.core;
         let now = self.clock.mono();
-        self.saver
-            .write_if_due(now, || (core.seq(), core.durable()));
+        let (core, acl, process) = (&self.core, &self.front.acl, &self.process);
+        self.saver.write_if_due(now, || Snapshot {
+            seq: core.seq(),
+            durable: core.durable(),
+            users: match process.aclfile {
+                Some(_) => Vec::new(),
+                None => acl.user_lines(),
+            },
+        });
     }
 
     /// Does what the core asks for, in its order.
@@ -250,7 +258,7 @@ impl Daemon {
                 renamed,
             } => self.links.send(link, &request, &renamed),
             Output::Reply { to, reply } => {
-                self.front.clients.resolve(WaitId(to.0), &reply);
+                self.front.clients.resolve(wait_of(to), &reply);
             }
             Output::Event(event) => self.tell(now, &event),
             Output::Log(level, text) => log(level, &text),
@@ -290,20 +298,6 @@ impl Daemon {
         } else {
             next.max(now)
         };
-    }
-}
-
-impl Program for Daemon {
-    type Session = ();
-
-    const MODE: &'static str = "sentinel";
-
-    fn front(&mut self) -> &mut Front<Daemon> {
-        &mut self.front
-    }
-
-    fn now(&self) -> Now {
-        self.clock.now()
     }
 }
 
@@ -389,6 +383,9 @@ impl Daemon {
         match source {
             Source::Handshake(ended) => self.links.handshake_ended(*ended, &mut self.queue),
             Source::Lookup(Lookup { host, ip }) => {
+                for then in self.lookups.remove(&host).unwrap_or_default() {
+                    then(self, ip);
+                }
                 self.queue.push_back(Input::Resolved { host, ip });
             }
             Source::Script(notice) => {
@@ -417,6 +414,7 @@ impl Daemon {
                     Signal::Terminate | Signal::Hangup => "SIGTERM",
                 };
                 tracing::warn!("Received {name} scheduling shutdown...");
+                tracing::warn!("User requested shutdown...");
                 self.stopping = true;
             }
             Signal::Hangup => {

@@ -3,7 +3,9 @@
 pub mod commands;
 pub mod core;
 pub mod driver;
+mod host;
 pub mod links;
+pub mod run;
 pub mod saver;
 pub mod scripts;
 pub mod state;

@@ -12,7 +12,18 @@ use crate::clock::Mono;
 const LAZY_DELAY: Duration = Duration::from_millis(75);
 
 /// Puts a state on disk; the error is the operating system's text.
-pub type Save = Box<dyn FnMut(&Durable) -> Result<(), String> + Send>;
+pub type Save = Box<dyn FnMut(&Snapshot) -> Result<(), String> + Send>;
+
+/// What is written.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Which state this is.
+    pub seq: Seq,
+    /// What the core must not forget.
+    pub durable: Durable,
+    /// The users as `ACL LIST` shows them; empty where they are kept in a file of their own.
+    pub users: Vec<String>,
+}
 
 /// What became of a write.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,7 +54,7 @@ impl From<Saved> for Input {
 /// When to write, and the thread that does.
 #[derive(Debug)]
 pub struct Saver {
-    work: SyncSender<(Seq, Durable)>,
+    work: SyncSender<Snapshot>,
     /// When the present state is to be written; `None`: it is written, or being written.
     due: Option<Mono>,
     in_flight: bool,
@@ -83,7 +94,7 @@ impl Saver {
     }
 
     /// Starts a write if one is due and none is on its way.
-    pub fn write_if_due(&mut self, now: Mono, state: impl FnOnce() -> (Seq, Durable)) {
+    pub fn write_if_due(&mut self, now: Mono, state: impl FnOnce() -> Snapshot) {
         if self.next_deadline() > now {
             return;
         }
@@ -113,9 +124,10 @@ impl Saver {
     }
 }
 
-fn write_all(mut save: Save, queue: &Receiver<(Seq, Durable)>, results: &mpsc::Sender<Saved>) {
-    while let Ok((seq, durable)) = queue.recv() {
-        let result = save(&durable);
+fn write_all(mut save: Save, queue: &Receiver<Snapshot>, results: &mpsc::Sender<Saved>) {
+    while let Ok(snapshot) = queue.recv() {
+        let seq = snapshot.seq;
+        let result = save(&snapshot);
         if results.blocking_send(Saved { seq, result }).is_err() {
             return;
         }
@@ -125,22 +137,20 @@ fn write_all(mut save: Save, queue: &Receiver<(Seq, Durable)>, results: &mpsc::S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Epoch;
 
-    fn state(epoch: u64) -> (Seq, Durable) {
-        let durable = Durable {
-            current_epoch: Epoch(epoch),
-            ..Durable::default()
-        };
-        (Seq(epoch), durable)
+    fn state(seq: u64) -> Snapshot {
+        Snapshot {
+            seq: Seq(seq),
+            ..Snapshot::default()
+        }
     }
 
     #[tokio::test]
     async fn one_write_at_a_time_and_the_newest_next() {
         let (written, mut log) = mpsc::channel(8);
-        let save: Save = Box::new(move |durable| {
-            written.blocking_send(durable.current_epoch.0).unwrap();
-            match durable.current_epoch.0 {
+        let save: Save = Box::new(move |snapshot| {
+            written.blocking_send(snapshot.seq.0).unwrap();
+            match snapshot.seq.0 {
                 3 => Err("disk full".to_owned()),
                 _ => Ok(()),
             }

@@ -1,0 +1,183 @@
+//! The sentinel daemon from its start to its end.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use anyhow::Context;
+use tokio::task::LocalSet;
+
+use super::commands::commands;
+use super::driver::{self, Daemon, Parts};
+use super::links::LinkOptions;
+use super::state::Store;
+use crate::clock::Clock;
+use crate::config::forms::os_text;
+use crate::config::{Process, SentinelConfig};
+use crate::front::{self, ClientAddr, Front, FrontSettings, ProcessInfo};
+use crate::ids::{RunId, random_hex};
+use crate::net::{
+    self, Accepted, ListenOptions, Listeners, Role, Signals, Started, ensure_files, load_tls,
+};
+use crate::resp::split_words;
+
+/// Runs the daemon until it is told to end; the exit status. What keeps it from starting is logged, or
+/// printed where there is no log yet.
+pub fn run(config: SentinelConfig, store: Store) -> i32 {
+    let mut started = match Started::enter(&config.process, Role::Sentinel) {
+        Ok(started) => started,
+        Err(error) => {
+            eprintln!("{error:#}");
+            return 1;
+        }
+    };
+    match run_started(config, store, &mut started) {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!("{error:#}. Exiting...");
+            started.remove_pid_file();
+            1
+        }
+    }
+}
+
+fn run_started(config: SentinelConfig, store: Store, started: &mut Started) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the event loop")?;
+    let result = LocalSet::new().block_on(&runtime, serve(config, store, started));
+    // A look-up or a script's start may hang; nobody waits for it any more.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve(
+    config: SentinelConfig,
+    mut store: Store,
+    started: &mut Started,
+) -> anyhow::Result<()> {
+    let clock = Clock::start();
+    let SentinelConfig {
+        process,
+        durable,
+        path: config_file,
+        ..
+    } = config;
+    tracing::warn!(
+        "sentinel {} is starting, compatible with Redis {}, pid={}",
+        env!("CARGO_PKG_VERSION"),
+        front::REDIS_VERSION,
+        std::process::id()
+    );
+    let signals = Signals::new().context("cannot handle signals")?;
+    let links_wanted: u64 = (durable.masters.iter())
+        .map(|master| 2 * (1 + master.replicas.len() as u64) + master.peers.len() as u64)
+        .sum();
+    ensure_files(u64::from(process.maxclients), links_wanted);
+    let tls = load_tls(&process)?.map(Rc::new);
+    let listeners = Listeners::bind(&ListenOptions::from(&process))?;
+    started.write_pid_file();
+    tracing::info!("Running mode=sentinel, port={}.", process.port);
+    let links = LinkOptions {
+        bind_source: bind_source(&process)?,
+        tls: tls.clone().filter(|_| process.tls.replication),
+    };
+    let front = client_side(&process)?;
+    let tcp_port = process.port;
+    let parts = Parts {
+        clock,
+        seed: rand::random(),
+        durable,
+        save: Box::new(move |snapshot| {
+            let written = store.write(&snapshot.durable, &snapshot.users);
+            written.map_err(|error| os_text(&error))
+        }),
+        links,
+        front,
+        process,
+        info: ProcessInfo {
+            run_id: RunId::from(&*random_hex::<20>(&mut rand::rng())),
+            tcp_port,
+            config_file: config_file.map_or_else(String::new, |path| path.display().to_string()),
+            executable: std::env::current_exe()
+                .map_or_else(|_| String::new(), |path| path.display().to_string()),
+            started: clock.mono(),
+            supervised: started.supervised.as_str(),
+        },
+    };
+    let (daemon, sources) = Daemon::new(parts).context("cannot start")?;
+    let daemon = Rc::new(RefCell::new(daemon));
+    let clients = Rc::clone(&daemon);
+    let serving = listeners.serve(
+        tls,
+        Rc::new(move |accepted| accept(Rc::clone(&clients), accepted)),
+    );
+    started.supervised.ready();
+    driver::run(Rc::clone(&daemon), sources, signals).await;
+    started.supervised.stopping();
+    drop(serving);
+    started.remove_pid_file();
+    tracing::warn!("Sentinel is now ready to exit, bye bye...");
+    Ok(())
+}
+
+/// What clients meet, as the configuration wants it.
+fn client_side(process: &Process) -> anyhow::Result<Front<Daemon>> {
+    let mut front = Front::new(commands());
+    front.settings = FrontSettings {
+        maxclients: usize::try_from(process.maxclients)?,
+        idle_timeout: process.timeout,
+        protected_mode: process.protected_mode,
+        query_bytes_max: usize::try_from(process.query_buffer_limit)?,
+        bulk_bytes_max: usize::try_from(process.proto_max_bulk_len)?,
+    };
+    let password = process.requirepass.as_deref().map(str::as_bytes);
+    if password.is_some() {
+        front.acl.set_requirepass(password);
+    }
+    for line in &process.users {
+        let words = split_words(line.as_bytes()).unwrap_or_default();
+        let [_, name, rules @ ..] = words.as_slice() else {
+            anyhow::bail!("not a user: {line}");
+        };
+        let defined = front.acl.define_user(name, rules);
+        defined.with_context(|| format!("in the line '{line}'"))?;
+    }
+    if process.aclfile.is_some() {
+        front.acl.set_file(process.aclfile.clone());
+        front
+            .acl
+            .load_file()
+            .context("Aborting Redis startup because of ACL errors")?;
+    }
+    Ok(front)
+}
+
+/// Serves a client on a task of its own.
+fn accept(daemon: Rc<RefCell<Daemon>>, accepted: Accepted) {
+    use std::os::fd::AsRawFd;
+    let peer = front::Peer {
+        addr: client_addr(&accepted.peer),
+        laddr: client_addr(&accepted.local),
+        fd: accepted.stream.as_raw_fd(),
+    };
+    tokio::task::spawn_local(front::serve(daemon, accepted.stream, peer));
+}
+
+fn client_addr(peer: &net::Peer) -> ClientAddr {
+    match peer {
+        net::Peer::Tcp(addr) => ClientAddr::Tcp(*addr),
+        net::Peer::Unix(path) => ClientAddr::Unix(Rc::from(path.to_string_lossy())),
+    }
+}
+
+/// `bind-source-addr` as an address; a name is looked up once, here.
+fn bind_source(process: &Process) -> anyhow::Result<Option<IpAddr>> {
+    let Some(source) = &process.bind_source_addr else {
+        return Ok(None);
+    };
+    let ip = source.parse().ok().or_else(|| net::look_up_now(source));
+    let ip = ip.with_context(|| format!("bind-source-addr {source} is not an address"))?;
+    Ok(Some(ip))
+}

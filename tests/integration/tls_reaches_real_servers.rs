@@ -1,0 +1,94 @@
+//! TLS: our sentinel over real redis-servers that take replication and sentinels by TLS alone, and for
+//! our own clients.
+
+use std::path::Path;
+
+use crate::support::{
+    Kind, NAME, Port, expect_that, fields, redis_cli, secs, start_sentinel, start_server, text,
+    wait_for,
+};
+
+/// Writes an authority and one certificate for everybody, as `ca.crt`, `node.crt` and `node.key`;
+/// the directives that use them.
+fn certificates(folder: &Path) -> String {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+    let authority_key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // OpenSSL takes a certificate whose issuer has its own name for one that signed itself.
+    let name = &mut params.distinguished_name;
+    name.push(DnType::CommonName, "the authority");
+    let authority = params.self_signed(&authority_key).unwrap();
+    let issuer = Issuer::new(params, authority_key);
+    let key = KeyPair::generate().unwrap();
+    // As the certificates of most installations, it does not bear the servers' addresses.
+    let params = CertificateParams::new(vec!["redis.example".to_owned()]).unwrap();
+    let cert = params.signed_by(&key, &issuer).unwrap();
+    let write = |name: &str, text: String| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    format!(
+        "tls-cert-file {}\ntls-key-file {}\ntls-ca-cert-file {}\ntls-replication yes\n",
+        write("node.crt", cert.pem()),
+        write("node.key", key.serialize_pem()),
+        write("ca.crt", authority.pem()),
+    )
+}
+
+#[test]
+fn a_failover_with_every_link_in_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let tls = certificates(folder.path());
+    let (master_port, replica_port) = (Port::reserve(), Port::reserve());
+    let lines = |port: &Port| format!("{tls}tls-port {}\n", port.number());
+    let mut master = start_server(Kind::Real, &lines(&master_port));
+    let follow = format!("replicaof 127.0.0.1 {}\n", master_port.number());
+    let replica = start_server(Kind::Real, &(lines(&replica_port) + &follow));
+    wait_for("the replica is in sync", secs(20), || {
+        let status = replica.info("master_link_status");
+        expect_that(status.as_deref() == Some("up"), || format!("{status:?}"))
+    });
+
+    let client_port = Port::reserve();
+    let monitor = format!(
+        "sentinel monitor {NAME} 127.0.0.1 {} 1\nsentinel down-after-milliseconds {NAME} 1000\n",
+        master_port.number()
+    );
+    let node = start_sentinel(Kind::Ours, &monitor, &lines(&client_port));
+    let mut client = node.client();
+    wait_for("both servers are known over TLS", secs(20), || {
+        let master = fields(&client.call(&["SENTINEL", "MASTER", NAME]));
+        expect_that(
+            master["flags"] == "master" && !master["runid"].is_empty(),
+            || format!("{master:?}"),
+        )?;
+        expect_that(master["num-slaves"] == "1", || format!("{master:?}"))
+    });
+
+    master.kill();
+    wait_for("the replica's TLS port is the master", secs(20), || {
+        let addr = client.call(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]);
+        let text = text(&addr);
+        expect_that(text.contains(&replica_port.number().to_string()), || text)
+    });
+    wait_for("the replica is a master", secs(10), || {
+        let role = replica.info("role");
+        expect_that(role.as_deref() == Some("master"), || format!("{role:?}"))
+    });
+
+    let over_tls = |with_certificate: bool| {
+        let mut command = redis_cli();
+        command.args(["--tls", "-p", &client_port.number().to_string(), "--cacert"]);
+        command.arg(folder.path().join("ca.crt"));
+        if with_certificate {
+            command.arg("--cert").arg(folder.path().join("node.crt"));
+            command.arg("--key").arg(folder.path().join("node.key"));
+        }
+        let output = command.arg("PING").output().unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(over_tls(true), "PONG");
+    assert_ne!(over_tls(false), "PONG", "a client without a certificate");
+}
