@@ -82,7 +82,7 @@ impl World {
     fn drive_operator(&mut self, id: NodeId, request: Operator) {
         let shown = format!("{request:?}");
         let orders = match &request {
-            Operator::Failover(name) => self.group_named(name.as_str()),
+            Operator::Failover(name) => self.watched_group(name.as_str()),
             _ => None,
         };
         if let Operator::Reset(names) = &request {
@@ -196,7 +196,7 @@ impl World {
                 epoch,
                 candidate,
             } => {
-                let group = self.group_at(&host, port);
+                let group = self.watched_group_at(&host, port);
                 let Some(ours) = self.ours_mut(id) else {
                     return;
                 };

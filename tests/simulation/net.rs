@@ -87,6 +87,8 @@ pub(crate) struct Net {
     addrs: Vec<SocketAddr>,
     /// `blocked[from][to]`
     blocked: Vec<Vec<bool>>,
+    /// What packets from one node to another take beyond the latency. Milliseconds.
+    pub(crate) detours: Vec<(NodeId, NodeId, u64)>,
     /// Hosts that are off.
     dark: Vec<bool>,
     dice: Dice,
@@ -99,6 +101,7 @@ impl Net {
             weather,
             addrs: Vec::new(),
             blocked: Vec::new(),
+            detours: Vec::new(),
             dark: Vec::new(),
             dice: Dice::new(seed, "net"),
         }
@@ -149,6 +152,11 @@ impl Net {
         let mut delay = self.dice.between(weather.latency.0, weather.latency.1);
         if weather.delayed_per_mille > 0 && self.dice.chance(weather.delayed_per_mille) {
             delay += self.dice.between(weather.delay.0, weather.delay.1);
+        }
+        for (from, to, detour) in &self.detours {
+            if state.nodes[end] == Some(*from) && state.nodes[1 - end] == Some(*to) {
+                delay += detour;
+            }
         }
         let arrival = (agenda.now() + delay).max(state.lanes[end].last_arrival);
         state.lanes[end].last_arrival = arrival;

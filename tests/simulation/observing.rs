@@ -69,7 +69,7 @@ impl World {
                 epoch,
                 candidate,
             } => {
-                let group = self.group_at(host, *port)?;
+                let group = self.watched_group_at(host, *port)?;
                 if candidate.is_some() {
                     let target = self.name_of(to);
                     self.story(id, || {
@@ -95,7 +95,9 @@ impl World {
                     Some((host, port)) => format!("tells {target}: SLAVEOF {host} {port}"),
                 });
                 let server = to?;
-                if let (None, Body::Server(state)) = (master, &self.nodes[server].body) {
+                if let (None, Body::Server(state)) = (master, &self.nodes[server].body)
+                    && self.groups[state.group].names.len() == 1
+                {
                     let group = state.group;
                     self.observe(id, &Fact::Promotes { group, server });
                 }
@@ -128,6 +130,18 @@ impl World {
         }
     }
 
+    /// The group of a master, for the properties. They count per group; where one master has several
+    /// names, which a script may have, elections overlap and the script itself says what must hold.
+    pub(crate) fn watched_group(&self, name: &str) -> Option<usize> {
+        self.group_named(name)
+            .filter(|group| self.groups[*group].names.len() == 1)
+    }
+
+    pub(crate) fn watched_group_at(&self, host: &str, port: u16) -> Option<usize> {
+        self.group_at(host, port)
+            .filter(|group| self.groups[*group].names.len() == 1)
+    }
+
     fn name_of(&self, to: Option<NodeId>) -> String {
         to.map_or("nobody".to_owned(), |to| self.nodes[to].name.clone())
     }
@@ -151,7 +165,7 @@ impl World {
             self.violate("hello", format!("{name} says {payload:?}"));
             return;
         };
-        let Some(group) = self.group_named(master) else {
+        let Some(group) = self.watched_group(master) else {
             return;
         };
         observe_ours!(self, id, |ours| Some(Fact::Hello {
@@ -241,7 +255,7 @@ impl World {
     pub(crate) fn perform_event(&mut self, id: NodeId, event: &Event) {
         self.log(id, event.kind.level(), || event.to_string());
         let name = event.master.as_ref().map(|name| name.as_str().to_owned());
-        let group = name.as_deref().and_then(|name| self.group_named(name));
+        let group = name.as_deref().and_then(|name| self.watched_group(name));
         self.observe(id, &Fact::Event { event, group });
         let (Some(group), Some(name)) = (group, name) else {
             return;

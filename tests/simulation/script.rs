@@ -16,7 +16,8 @@
 //! | `advance 10s`, `advance 250ms` | time passes |
 //! | `crash X [host]`, `restart X` | the process ends, with its host or alone; it starts |
 //! | `hang X`, `resume X`, `stall X 3s` | SIGSTOP, SIGCONT |
-//! | `isolate X …`, `mute X …`, `deafen X …`, `heal`, `cut X` | the network |
+//! | `delay X Y 30ms` | from now on packets from X to Y take longer |
+//! | `isolate X …`, `mute X …`, `deafen X …`, `block X Y`, `heal`, `cut X` | the network |
 //! | `disk S fails`, `disk S works`, `disk S takes 500ms` | the disk of a sentinel |
 //! | `clock X 3600s` | its wall clock is ahead by so much |
 //! | `failover S NAME`, `reset S NAME`, `simulate S after-election` | operators' commands |
@@ -26,6 +27,8 @@
 //! | `expect [within 100ms] WHO TEXT` | since `mark`, a line of WHO (`any`, `all`) holds TEXT |
 //! | `forbid WHO TEXT`, `most N WHO TEXT` | no line, at most N lines of WHO hold TEXT |
 //! | `agree NAME R` | all sentinels name R as the master |
+//! | `waiting X N` | at most N messages wait for a process that hangs |
+//! | `knows S NAME N replicas N sentinels` | what a sentinel knows of a master |
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -151,7 +154,10 @@ impl Stage {
     }
 
     fn command(&mut self, words: &[&str]) -> Done {
-        if !matches!(words[0], "expect" | "forbid" | "most" | "agree" | "mark") {
+        if !matches!(
+            words[0],
+            "expect" | "forbid" | "most" | "agree" | "waiting" | "knows" | "mark"
+        ) {
             let now = self.world.now();
             self.world.trace.story(now, ">", || words.join(" "));
         }
@@ -184,11 +190,18 @@ impl Stage {
                 self.world.run_until(until);
                 Ok(())
             }
+            ["delay", from, to, time] => {
+                let (from, to, time) = (self.node(from)?, self.node(to)?, ms(time)?);
+                self.world.net.detours.push((from, to, time));
+                Ok(())
+            }
             [
                 "crash" | "restart" | "hang" | "resume" | "stall" | "clock" | "disk",
                 ..,
             ] => self.node_command(words),
-            ["isolate" | "mute" | "deafen" | "heal" | "cut", ..] => self.network_command(words),
+            ["isolate" | "mute" | "deafen" | "block" | "heal" | "cut", ..] => {
+                self.network_command(words)
+            }
             ["failover" | "reset" | "simulate" | "publish" | "ask", ..] => {
                 self.operator_command(words)
             }
@@ -196,7 +209,10 @@ impl Stage {
                 "slaveof" | "offset" | "priority" | "password" | "loading",
                 ..,
             ] => self.server_command(words),
-            ["expect" | "forbid" | "most" | "agree", ..] => self.judge(words),
+            [
+                "expect" | "forbid" | "most" | "agree" | "waiting" | "knows",
+                ..,
+            ] => self.judge(words),
             _ => Err("no such command".to_owned()),
         }
     }
@@ -295,6 +311,13 @@ impl Stage {
             "isolate" => self.world.partition(&nodes, true, true),
             "mute" => self.world.partition(&nodes, true, false),
             "deafen" => self.world.partition(&nodes, false, true),
+            "block" => {
+                let [a, b] = nodes[..] else {
+                    return Err("block two nodes".to_owned());
+                };
+                self.world.net.set_blocked(a, b, true);
+                self.world.net.set_blocked(b, a, true);
+            }
             "heal" => self.world.heal(),
             _ => {
                 for id in nodes {
@@ -396,6 +419,29 @@ impl Stage {
                     if said.is_some() && said != Some(addr) {
                         return Err(format!("{} names {said:?}", self.world.nodes[id].name));
                     }
+                }
+                Ok(())
+            }
+            ["waiting", server, most] => {
+                let id = self.node(server)?;
+                let waiting = self.world.nodes[id].inbox.len() as u64;
+                if waiting > number(most)? {
+                    return Err(format!("{waiting} messages wait for {server}"));
+                }
+                Ok(())
+            }
+            ["knows", who, name, replicas, "replicas", peers, "sentinels"] => {
+                let Body::Ours(ours) = &self.world.nodes[self.node(who)?].body else {
+                    return Err(format!("{who} is none of ours"));
+                };
+                let core = ours.core.as_ref().ok_or("it does not run")?;
+                let durable = core.durable();
+                let mut masters = durable.masters.iter();
+                let known = masters.find(|known| known.name.as_str() == *name);
+                let known = known.ok_or("no such master")?;
+                let found = (known.replicas.len() as u64, known.peers.len() as u64);
+                if found != (number(replicas)?, number(peers)?) {
+                    return Err(format!("it knows {found:?}"));
                 }
                 Ok(())
             }

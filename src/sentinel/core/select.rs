@@ -77,14 +77,17 @@ impl Sentinel {
             && !self.is_stranger(m, instance)
     }
 
-    /// It says that it follows another master, and its history is not this master's either.
+    /// It says that it follows somebody outside this group, and its history is not this master's
+    /// either. Who follows another instance of the group was only not told yet of the newest switch.
     fn is_stranger(&self, m: MasterId, instance: &Instance) -> bool {
-        let master = self.instance(self.master(m).instance);
         let Some((host, port)) = &instance.replica.master else {
             return false;
         };
         let told = super::Addr::new(host, *port);
-        let follows = master.addr.same_as(&told) || self.same_after_resolution(&master.addr, &told);
+        let follows = self.master(m).instances().any(|i| {
+            let known = &self.instance(i).addr;
+            known.same_as(&told) || self.same_after_resolution(known, &told)
+        });
         instance.reported == Role::Replica && !follows && !self.shares_history(m, instance)
     }
 
