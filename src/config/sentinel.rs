@@ -24,6 +24,8 @@ pub struct SentinelConfig {
     pub path: Option<PathBuf>,
     /// Where state is written, absolute; `None`: into the configuration.
     pub state_file: Option<PathBuf>,
+    /// The `user` and `rename-command` lines, for those who find out later that one is wrong.
+    pub access_lines: Vec<Line>,
 }
 
 /// The process directives as a sentinel reads them.
@@ -84,7 +86,7 @@ struct Loader {
     seen: Seen,
     statements: Vec<Line>,
     aclfile: Option<Line>,
-    first_user: Option<Line>,
+    access_lines: Vec<Line>,
 }
 
 impl Loader {
@@ -105,9 +107,7 @@ impl Loader {
                     continue;
                 }
                 "aclfile" => self.aclfile = Some(line.clone()),
-                "user" => {
-                    self.first_user.get_or_insert_with(|| line.clone());
-                }
+                "user" | "rename-command" => self.access_lines.push(line.clone()),
                 _ => {}
             }
             let process = self.process.get_or_insert_with(Process::of_sentinel);
@@ -124,7 +124,8 @@ impl Loader {
         let mut draft = Draft::default();
         apply_statements(&mut draft, &self.statements, &mut self.errors);
         if process.aclfile.is_some()
-            && let (Some(line), Some(_)) = (self.aclfile, self.first_user)
+            && !process.users.is_empty()
+            && let Some(line) = self.aclfile
         {
             let refusal = Refusal::new("Users are declared in lines and in an ACL file.")
                 .hint("either 'user' lines or 'aclfile', not both");
@@ -147,6 +148,7 @@ impl Loader {
             durable: draft.finish(),
             path,
             state_file,
+            access_lines: self.access_lines,
         })
     }
 }
