@@ -446,9 +446,20 @@ impl Form for UserLines {
     }
 
     fn parse(&self, words: &[&str], _: When, value: &mut Vec<String>) -> Result<(), Refusal> {
-        value.push(super::lex::join(
-            std::iter::once("user").chain(words.iter().copied()),
-        ));
+        let start = super::lex::join(["user", words[0]]);
+        let defines_it = |line: &String| {
+            let rest = line.strip_prefix(&start);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        };
+        if value.iter().any(defines_it) {
+            return Err(Refusal::new(format!(
+                "Error in user declaration '{}': Duplicate user found. A user can only be defined \
+                 once in config files",
+                words[0]
+            )));
+        }
+        let words = std::iter::once("user").chain(words.iter().copied());
+        value.push(super::lex::join(words));
         Ok(())
     }
 

@@ -335,6 +335,11 @@ mod tests {
                 "replicaof 127.0.0.1 6379",
                 "replicaof is not for a sentinel.",
             ),
+            (
+                "user bob on\nuser bobby on\nuser bob off",
+                "Error in user declaration 'bob': Duplicate user found. A user can only be defined \
+                 once in config files",
+            ),
             ("sentinel monitor a,b 127.0.0.1 1 1", "Invalid master name."),
             (
                 "sentinel monitor \"a b\" 127.0.0.1 1 1",

@@ -16,6 +16,7 @@ mod client_command;
 mod client_line;
 mod clients;
 mod command_info;
+mod configure;
 mod connection;
 mod dispatch;
 mod glob;

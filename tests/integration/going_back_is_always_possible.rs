@@ -16,12 +16,12 @@ use crate::support::{Client, Kind, Port, Process, fields, maps, secs, text, wait
 const PEER: &str = "00112233445566778899aabbccddeeff00112233";
 
 fn open(config: &Path) -> (SentinelConfig, Store) {
-    state::open(&Source::File(config.to_owned()), &[]).unwrap()
+    state::open(&Source::File(config.to_owned()), &[]).expect("it loads")
 }
 
 /// Runs redis-sentinel on `config` until it answers, asks it `ask`, and stops it.
 fn with_redis_sentinel<T>(config: &Path, port: &Port, ask: impl FnOnce(&mut Client) -> T) -> T {
-    let folder = config.parent().unwrap();
+    let folder = config.parent().expect("a file is in a folder");
     let mut process = Process::start("redis-sentinel", folder, Kind::Real.sentinel(config));
     let mut client = wait_for("redis-sentinel answers", secs(10), || {
         assert!(
@@ -175,6 +175,7 @@ fn both_refuse_the_same_lines_for_the_same_reasons() {
         "dir /nonexistent",
         "rename-command a",
         "user",
+        "user bob on\nuser bob off",
         "requirepass \"a",
         "timeout -1",
         "unixsocketperm 8",
