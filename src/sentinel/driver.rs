@@ -52,8 +52,11 @@ pub struct Daemon {
     /// Input that the core has not been given yet.
     queue: VecDeque<Input>,
     out: Vec<Output>,
-    /// When the loop means to wake.
+    /// Asleep: when the loop means to wake. Awake: the last reading of the clock. Whatever the next
+    /// reading is later than this, the process did not run for.
     planned: Mono,
+    /// How many stalls there have been.
+    stalls: u64,
     /// When the clients are looked after next.
     clients_at: Mono,
     /// Wakes the loop when a client's command has changed the plan.
@@ -129,6 +132,7 @@ impl Daemon {
             queue: VecDeque::new(),
             out,
             planned: now.mono,
+            stalls: 0,
             clients_at: now.mono,
             changed,
             stopping: false,
@@ -142,10 +146,9 @@ impl Daemon {
     /// Gives the core an input, at once. What the core answers to a client is in that client's queue
     /// when this returns, unless the answer has to wait for a write.
     pub fn give(&mut self, input: Input) {
-        self.note_stall();
+        let sleeping_until = self.planned;
         self.queue.push_back(input);
         self.settle();
-        let sleeping_until = self.planned;
         self.plan();
         if self.planned < sleeping_until {
             self.changed.notify_one();
@@ -169,12 +172,19 @@ impl Daemon {
 
     /// One turn of the loop: the gap, the sockets, the deadlines.
     fn turn(&mut self) {
-        self.note_stall();
-        self.settle();
-        self.hear_everything();
-        let now = self.clock.now();
+        let now = loop {
+            let stalls = self.stalls;
+            self.settle();
+            self.hear_everything();
+            let now = self.read_clock();
+            // What arrived while we stood still, even just now, comes before the deadlines.
+            if self.stalls == stalls {
+                break now;
+            }
+        };
         if self.core.next_deadline() <= now.mono {
-            self.queue.push_back(Input::Tick);
+            self.core.handle(now, Input::Tick, &mut self.out);
+            self.perform(now);
             self.settle();
         }
         self.scripts.start_due(now.mono, self.core.tuning());
@@ -185,16 +195,18 @@ impl Daemon {
         self.plan();
     }
 
-    /// Tells the core when the loop runs later than planned.
-    fn note_stall(&mut self) {
+    /// Both clocks, now. Tells the core when that is later than it should be.
+    fn read_clock(&mut self) -> Now {
         let now = self.clock.now();
         let late = now.mono.since(self.planned);
+        self.planned = now.mono;
         if late >= STALL_MIN {
-            self.planned = now.mono;
+            self.stalls += 1;
             self.core
                 .handle(now, Input::Stalled { late }, &mut self.out);
             self.perform(now);
         }
+        now
     }
 
     /// Everything that has arrived on the links. Bounded, so that a link that never falls silent does
@@ -212,10 +224,11 @@ impl Daemon {
     /// Gives the core what is queued and does what it asks for, until both are done.
     fn settle(&mut self) {
         loop {
+            let mut now = self.read_clock();
             while let Some(input) = self.queue.pop_front() {
-                let now = self.clock.now();
                 self.core.handle(now, input, &mut self.out);
                 self.perform(now);
+                now = self.read_clock();
             }
             self.links.flush();
             self.links.take_happened(&mut self.queue);
@@ -223,7 +236,7 @@ impl Daemon {
                 break;
             }
         }
-        let now = self.clock.mono();
+        let now = self.planned;
         let (core, acl, process) = (&self.core, &self.front.acl, &self.process);
         self.saver.write_if_due(now, || Snapshot {
             seq: core.seq(),
@@ -317,13 +330,14 @@ pub async fn run(daemon: Rc<RefCell<Daemon>>, mut sources: Sources, mut signals:
         tokio::select! {
             biased;
             signal = signals.next() => daemon.borrow_mut().handle_signal(signal),
+            // Before the links, which may have something at any time: every turn hears all of them.
+            source = sources.next() => daemon.borrow_mut().accept(source),
             ready = wait_readable(&epoll) => {
                 if let Err(error) = ready {
                     tracing::error!("the event queue of the links: {error}");
                     break;
                 }
             }
-            source = sources.next() => daemon.borrow_mut().accept(source),
             () = tokio::time::sleep_until(wake) => {}
         }
     }
@@ -379,7 +393,7 @@ impl Sources {
 
 impl Daemon {
     fn accept(&mut self, source: Source) {
-        self.note_stall();
+        self.read_clock();
         match source {
             Source::Handshake(ended) => self.links.handshake_ended(*ended, &mut self.queue),
             Source::Lookup(Lookup { host, ip }) => {
