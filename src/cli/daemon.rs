@@ -11,6 +11,7 @@ use crate::config::Source;
 use crate::net::close_inherited_descriptors;
 use crate::sentinel::run::run;
 use crate::sentinel::state;
+use crate::server;
 
 /// The largest configuration on standard input. Bytes.
 const STDIN_BYTES_MAX: u64 = 256 << 20;
@@ -26,7 +27,8 @@ pub(super) fn sentinel(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) fn server(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
-    bail!("{args:?}: the data server is not part of this build yet")
+    let source = args.file.as_deref().map(source).transpose()?;
+    server::run(server::load_server(source.as_ref(), &args.arguments)?)
 }
 
 fn source(file: &Path) -> anyhow::Result<Source> {

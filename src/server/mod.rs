@@ -1,5 +1,305 @@
 //! The bundled data server.
+//!
+//! One thread owns everything in [`Server`]: clients, keyspace, replication. A command's way: `front` reads
+//! and checks it, [`Program::refuse`] adds the checks of a data server, the handler in [`command`] changes
+//! the keyspace through `access`, which notes what replicas must repeat in [`effects`]. When the next
+//! command begins, or the turn ends, the unit is closed: its bytes are counted, kept in the backlog and,
+//! at the end of the turn, handed to the replicas; only after they had their chance to be written do the
+//! replies of that turn leave.
+//!
+//! Long work is cut into slices: snapshots (`BGSAVE`, full resyncs) walk the keyspace a little at a time,
+//! files are written and loaded on other threads.
 
+mod access;
+mod command;
+mod config;
+mod config_file;
+mod cron;
+mod effects;
+mod info;
 pub mod keyspace;
 pub mod persist;
 pub mod replication;
+mod run;
+mod shutdown;
+mod stats;
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::{Rc, Weak};
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+pub use config::{ServerConfig, ServerSetup, load_server, server_table};
+pub use run::run;
+
+use crate::clock::{Clock, Now};
+use crate::front::{Call, ClientId, ClientKind, Closing, Front, Program, WaitId, flag};
+use crate::ids::{ReplId, ReplOffset, RunId, random_hex};
+use crate::net::Log;
+use command::transactions::{Transaction, Watched, Watches};
+use effects::Effects;
+use keyspace::Keyspace;
+use persist::save::Saver;
+use replication::Replication;
+use replication::master::{Feed, Introduction};
+use shutdown::Shutdown;
+use stats::Stats;
+
+/// A data server.
+pub struct Server {
+    pub(crate) front: Front<Server>,
+    pub(crate) config: ServerConfig,
+    pub(crate) config_path: Option<PathBuf>,
+    pub(crate) keyspace: Keyspace,
+    pub(crate) replication: Replication,
+    pub(crate) saver: Saver,
+    pub(crate) stats: Stats,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) run_id: RunId,
+    pub(crate) started: Now,
+    pub(crate) rng: ChaCha8Rng,
+    effects: Effects,
+    watches: Watches,
+    current: Current,
+    /// The commands of a transaction are running.
+    pub(crate) in_exec: bool,
+    /// The data is being loaded at the start.
+    pub(crate) loading: Option<Now>,
+    clock: Clock,
+    log: Option<&'static Log>,
+    me: Weak<RefCell<Server>>,
+}
+
+/// The command that is running.
+#[derive(Clone, Copy, Debug, Default)]
+struct Current {
+    db: usize,
+    is_from_master: bool,
+    client: Option<ClientId>,
+}
+
+/// What a server keeps for each client.
+#[derive(Default)]
+pub struct Session {
+    transaction: Option<Transaction>,
+    watched: Vec<Watched>,
+    /// A watched key has changed.
+    is_dirty: bool,
+    /// What it said about itself before it became a replica.
+    introduction: Introduction,
+    /// It is a replica.
+    feed: Option<Feed>,
+    /// Where the stream was after its last write: what `WAIT` waits for.
+    written: ReplOffset,
+}
+
+impl Server {
+    /// A server without data, not yet listening.
+    pub fn new(setup: ServerSetup, clock: Clock, log: Option<&'static Log>) -> Rc<RefCell<Server>> {
+        let mut rng: ChaCha8Rng = rand::make_rng();
+        let now = clock.now();
+        let ServerSetup { config, path } = setup;
+        let databases = usize::try_from(config.databases).expect("at most 1024");
+        let repl_id = ReplId::from(random_hex::<20>(&mut rng).as_str());
+        let server = Rc::new_cyclic(|me| {
+            RefCell::new(Server {
+                front: Front::new(command::all()),
+                keyspace: Keyspace::new(databases),
+                replication: Replication::new(repl_id, now.mono),
+                saver: Saver::new(now),
+                stats: Stats::default(),
+                shutdown: Shutdown::default(),
+                run_id: RunId::from(random_hex::<20>(&mut rng).as_str()),
+                started: now,
+                effects: Effects::default(),
+                watches: Watches::default(),
+                current: Current::default(),
+                in_exec: false,
+                loading: None,
+                config_path: path,
+                rng: ChaCha8Rng::from_rng(&mut rng),
+                config,
+                clock,
+                log,
+                me: me.clone(),
+            })
+        });
+        server.borrow_mut().apply_settings();
+        server
+    }
+
+    /// This server, for a task that outlives the call.
+    pub(crate) fn handle(&self) -> Rc<RefCell<Server>> {
+        self.me
+            .upgrade()
+            .expect("the server is owned by who calls it")
+    }
+
+    /// A new replication id.
+    pub(crate) fn new_repl_id(&mut self) -> ReplId {
+        ReplId::from(random_hex::<20>(&mut self.rng).as_str())
+    }
+
+    /// Selects a database for a client and, as it is the one running, for what it runs next.
+    pub(crate) fn select(&mut self, client: ClientId, db: usize) {
+        self.front.clients.current(client).db = db;
+        self.current.db = db;
+    }
+
+    /// The command of `client` that runs next.
+    fn begin_command(&mut self, client: ClientId) {
+        self.end_unit();
+        let found = self.front.clients.current(client);
+        self.current = Current {
+            db: found.db,
+            is_from_master: found.kind == ClientKind::Master,
+            client: Some(client),
+        };
+    }
+
+    /// Closes the unit of the last command: what it propagated becomes part of the stream.
+    pub(crate) fn end_unit(&mut self) {
+        let Some(offset) = self.replication.append_unit(&mut self.effects) else {
+            return;
+        };
+        let writer = self
+            .current
+            .client
+            .and_then(|id| self.front.clients.get_mut(id));
+        if let Some(client) = writer {
+            client.session.written = offset;
+        }
+    }
+
+    /// Why a replica's connection is closed, if this call may not come from one.
+    fn refuse_from_replica(&mut self, call: &Call<'_>) -> Option<Cow<'static, str>> {
+        let client = self.front.clients.current(call.client);
+        let is_ack = call.info.name == "replconf"
+            && call.words.get(1).is_some_and(|word| {
+                word.eq_ignore_ascii_case(b"ack") || word.eq_ignore_ascii_case(b"getack")
+            });
+        let is_sync = matches!(call.info.name, "psync" | "sync");
+        if client.kind != ClientKind::Replica || is_ack || is_sync {
+            return None;
+        }
+        tracing::warn!(
+            replica = %client.addr, command = call.info.name,
+            "a replica sent a command that would be answered: closing its link"
+        );
+        client.close(Closing::Now);
+        Some("ERR Replica can't interact with the keyspace".into())
+    }
+
+    /// The checks of a data server, in Redis's order.
+    fn refuse_by_state(&mut self, call: &Call<'_>) -> Option<Cow<'static, str>> {
+        let flags = self.flags_of(call);
+        let is_write = flags & flag::WRITE != 0;
+        if (is_write || call.info.name == "ping") && self.is_misconfigured() {
+            return Some(MISCONF.into());
+        }
+        if is_write && self.lacks_good_replicas(call.now.mono) {
+            return Some("NOREPLICAS Not enough good replicas to write.".into());
+        }
+        if is_write && !self.replication.is_master() && self.config.read_only {
+            return Some("READONLY You can't write against a read only replica.".into());
+        }
+        let is_stale = self.replication.is_link_down() && !self.config.serve_stale_data;
+        if is_stale && call.info.flags & flag::STALE == 0 {
+            return Some(
+                "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+                    .into(),
+            );
+        }
+        if self.loading.is_some() && call.info.flags & flag::LOADING == 0 {
+            return Some("LOADING Redis is loading the dataset in memory".into());
+        }
+        None
+    }
+
+    fn is_misconfigured(&self) -> bool {
+        self.replication.is_master()
+            && self.config.stop_writes_on_bgsave_error
+            && !self.config.save.is_empty()
+            && !self.saver.last_save_ok
+    }
+}
+
+/// What writes get after a save has failed.
+const MISCONF: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
+
+impl Program for Server {
+    type Session = Session;
+
+    const MODE: &'static str = "standalone";
+
+    fn front(&mut self) -> &mut Front<Server> {
+        &mut self.front
+    }
+
+    fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    fn role(&self) -> Option<&'static str> {
+        Some(if self.replication.is_master() {
+            "master"
+        } else {
+            "replica"
+        })
+    }
+
+    fn refuse(&mut self, call: &Call<'_>) -> Option<Cow<'static, str>> {
+        if let Some(text) = self.refuse_from_replica(call) {
+            return Some(text);
+        }
+        let text = match self.refuse_in_transaction(call) {
+            Some(text) => Cow::Borrowed(text),
+            None => self.refuse_by_state(call)?,
+        };
+        if call.info.name == "exec" && self.end_transaction(call.client).is_some() {
+            self.unwatch(call.client);
+            return Some(format!("EXECABORT Transaction discarded because of: {text}").into());
+        }
+        Some(text)
+    }
+
+    fn refused(&mut self, client: ClientId) {
+        self.spoil_transaction(client);
+        // An error reply would become part of a replica's stream.
+        let client = self.front.clients.current(client);
+        if client.kind == ClientKind::Replica {
+            client.close(Closing::Now);
+        }
+    }
+
+    fn is_write(&mut self, call: &Call<'_>) -> bool {
+        self.flags_of(call) & (flag::WRITE | flag::MAY_REPLICATE) != 0
+    }
+
+    fn enqueue(&mut self, call: &Call<'_>) -> bool {
+        self.begin_command(call.client);
+        self.enqueue_call(call)
+    }
+
+    fn time_out(&mut self, _: ClientId, on: WaitId) {
+        self.end_wait(on);
+    }
+
+    fn end_turn(&mut self, client: ClientId) {
+        self.end_unit();
+        self.current = Current::default();
+        self.end_turn_of(client);
+    }
+
+    fn drained(&mut self, client: ClientId) {
+        self.replica_drained(client);
+    }
+
+    fn closed(&mut self, client: ClientId) {
+        self.unwatch(client);
+        self.replica_gone(client);
+    }
+}

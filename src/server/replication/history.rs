@@ -79,6 +79,12 @@ impl History {
         self.previous = None;
     }
 
+    /// Gives the history another id, without any link to the old one.
+    pub fn rename(&mut self, new_id: ReplId) {
+        self.repl_id = new_id;
+        self.previous = None;
+    }
+
     /// Changes the size of the backlog.
     pub fn resize_backlog(&mut self, bytes_max: usize) {
         if let Some(backlog) = &mut self.backlog {

@@ -1,0 +1,194 @@
+//! `INFO`, `TIME`, `ECHO`, `DEBUG`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use sha1::{Digest, Sha1};
+
+use super::args::{Failure, SYNTAX, option};
+use super::strings::finish;
+use crate::front::{Call, Closing, CommandSpec, Reply, ReplyMode, category, flag};
+use crate::resp::Protocol;
+use crate::server::Server;
+use crate::server::keyspace::{Entry, Keyspace, Value};
+
+type Spec = CommandSpec<Server>;
+
+/// The commands of this file.
+pub(super) fn commands() -> Vec<Spec> {
+    vec![
+        Spec::new("info", -1, |s, c, r| {
+            let sections: Vec<Vec<u8>> = c.args().iter().map(|word| option(word)).collect();
+            r.verbatim(s.info(&sections));
+        })
+        .flags(flag::LOADING | flag::STALE)
+        .acl(category::DANGEROUS)
+        .tips(&[
+            "nondeterministic_output",
+            "request_policy:all_shards",
+            "response_policy:special",
+        ])
+        .doc(
+            "1.0.0",
+            "server",
+            "O(1)",
+            "Get information and statistics about the server",
+        ),
+        Spec::new("time", 1, |_, c, r| {
+            let (seconds, millis) = (c.now.unix.0 / 1000, c.now.unix.0 % 1000);
+            r.array(2);
+            r.bulk(seconds.to_string());
+            r.bulk((millis * 1000).to_string());
+        })
+        .flags(flag::LOADING | flag::STALE | flag::FAST)
+        .tips(&["nondeterministic_output"])
+        .doc("2.6.0", "server", "O(1)", "Return the current server time"),
+        Spec::new("echo", 2, |_, c, r| r.bulk(&c.words[1]))
+            .flags(flag::LOADING | flag::STALE | flag::FAST)
+            .acl(category::CONNECTION)
+            .doc("1.0.0", "connection", "O(1)", "Echo the given string"),
+        Spec::new("quit", -1, |s, c, r| {
+            s.front
+                .clients
+                .current(c.client)
+                .close(Closing::AfterReplies);
+            r.ok();
+        })
+        .flags(
+            flag::NOSCRIPT
+                | flag::LOADING
+                | flag::STALE
+                | flag::FAST
+                | flag::NO_AUTH
+                | flag::ALLOW_BUSY,
+        )
+        .acl(category::CONNECTION)
+        .doc("1.0.0", "connection", "O(1)", "Close the connection"),
+        Spec::new("reset", 1, reset)
+            .flags(
+                flag::NOSCRIPT
+                    | flag::LOADING
+                    | flag::STALE
+                    | flag::FAST
+                    | flag::NO_AUTH
+                    | flag::ALLOW_BUSY,
+            )
+            .acl(category::CONNECTION)
+            .doc("6.2.0", "connection", "O(1)", "Reset the connection"),
+        Spec::new("debug", -2, |s, c, r| finish(debug(s, c, r), r))
+            .flags(flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE)
+            .doc(
+                "1.0.0",
+                "server",
+                "Depends on subcommand.",
+                "A container for debugging commands",
+            ),
+    ]
+}
+
+fn reset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
+    server.end_transaction(call.client);
+    server.unwatch(call.client);
+    let front = &mut server.front;
+    front.pubsub.forget(&mut front.clients, call.client);
+    let (user, is_open) = (front.acl.default_user(), front.acl.default_is_open());
+    let client = front.clients.current(call.client);
+    client.user = user;
+    client.authenticated = is_open;
+    client.name = Bytes::new();
+    client.protocol = Protocol::Resp2;
+    client.reply_mode = ReplyMode::On;
+    client.no_evict = false;
+    reply.set_protocol(Protocol::Resp2);
+    server.select(call.client, 0);
+    reply.simple("RESET");
+}
+
+fn debug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    if !server.may_debug(call) {
+        return Err("ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.".into());
+    }
+    match (option(&call.words[1]).as_slice(), &call.words[2..]) {
+        (b"sleep", [seconds]) => {
+            let seconds: f64 = std::str::from_utf8(seconds)
+                .ok()
+                .and_then(|text| text.parse().ok())
+                .ok_or(super::args::NOT_A_FLOAT)?;
+            let pause = Duration::try_from_secs_f64(seconds).map_err(|_| SYNTAX)?;
+            // To stop everything is what it is for.
+            std::thread::sleep(pause);
+            reply.ok();
+        }
+        (b"digest", []) => reply.simple(&digest(&server.keyspace)),
+        (b"change-repl-id", []) => {
+            let id = server.new_repl_id();
+            server.replication.history.rename(id);
+            reply.ok();
+        }
+        _ => {
+            return Err(
+                "ERR unknown subcommand or wrong number of arguments. Try DEBUG HELP.".into(),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A digest of all data, equal to what `DEBUG DIGEST` of redis-server gives for the same data: SHA-1 over
+/// database numbers in their order and, in any order, over keys, types, values and whether they expire.
+fn digest(keyspace: &Keyspace) -> String {
+    let mut total = [0_u8; 20];
+    for number in 0..keyspace.databases() {
+        let db = keyspace.db(number);
+        if db.is_empty() {
+            continue;
+        }
+        let number = u32::try_from(number).expect("at most 1024");
+        mix(&mut total, &number.to_be_bytes());
+        for entry in db.iter() {
+            xor(&mut total, &Sha1::digest(digest_of(entry)).into());
+        }
+    }
+    total.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn digest_of(entry: &Entry) -> [u8; 20] {
+    /// Redis's number of the string type.
+    const STRING: u32 = 0;
+    let mut digest = [0; 20];
+    mix(&mut digest, &entry.key);
+    let Value::String(text) = &entry.value;
+    mix(&mut digest, &STRING.to_be_bytes());
+    mix(&mut digest, text.bytes(&mut itoa::Buffer::new()));
+    if entry.expire_at().is_some() {
+        let mark: [u8; 20] = Sha1::digest(b"!!expire!!").into();
+        xor(&mut digest, &mark);
+    }
+    digest
+}
+
+/// Mixes in a part whose place among others matters.
+fn mix(digest: &mut [u8; 20], part: &[u8]) {
+    let hash: [u8; 20] = Sha1::digest(part).into();
+    xor(digest, &hash);
+    *digest = Sha1::digest(&digest[..]).into();
+}
+
+/// Mixes in a part whose place among others does not matter.
+fn xor(digest: &mut [u8; 20], part: &[u8; 20]) {
+    for (byte, other) in digest.iter_mut().zip(part) {
+        *byte ^= other;
+    }
+}
+
+impl Server {
+    /// Whether `enable-debug-command` lets this client debug.
+    fn may_debug(&mut self, call: &Call<'_>) -> bool {
+        use crate::config::process::Allow;
+        match self.config.process.enable_debug_command {
+            Allow::No => false,
+            Allow::Yes => true,
+            Allow::Local => self.front.clients.current(call.client).addr.is_local(),
+        }
+    }
+}

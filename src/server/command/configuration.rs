@@ -1,0 +1,120 @@
+//! `CONFIG`.
+
+use super::args::{Failure, option};
+use super::strings::finish;
+use crate::front::{Call, CommandSpec, Reply, arity_error, flag, glob_match_ignore_case};
+use crate::server::config::server_table;
+use crate::server::{Server, config_file};
+
+type Spec = CommandSpec<Server>;
+
+const FLAGS: u32 = flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE;
+
+/// The commands of this file.
+pub(super) fn commands() -> Vec<Spec> {
+    vec![
+        Spec::new("config", -2, |_, _, _| {})
+            .doc(
+                "2.0.0",
+                "server",
+                "Depends on subcommand.",
+                "A container for server configuration commands",
+            )
+            .subcommands(vec![
+                Spec::new("get", -3, get).flags(FLAGS).doc(
+                    "2.0.0",
+                    "server",
+                    "O(N) when N is the number of configuration parameters provided",
+                    "Get the values of configuration parameters",
+                ),
+                Spec::new("set", -4, |s, c, r| finish(set(s, c, r), r))
+                    .flags(FLAGS)
+                    .doc(
+                        "2.0.0",
+                        "server",
+                        "O(N) when N is the number of configuration parameters provided",
+                        "Set configuration parameters to the given values",
+                    ),
+                Spec::new("rewrite", 2, |s, c, r| finish(rewrite(s, c, r), r))
+                    .flags(FLAGS)
+                    .doc(
+                        "2.8.0",
+                        "server",
+                        "O(1)",
+                        "Rewrite the configuration file with the in memory configuration",
+                    ),
+                Spec::new("resetstat", 2, resetstat).flags(FLAGS).doc(
+                    "2.0.0",
+                    "server",
+                    "O(1)",
+                    "Reset the stats returned by INFO",
+                ),
+            ]),
+    ]
+}
+
+fn get(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
+    let patterns = &call.words[2..];
+    let found = server_table().get(&server.config, |name| {
+        patterns
+            .iter()
+            .any(|pattern| glob_match_ignore_case(pattern, name.as_bytes()))
+    });
+    reply.map(found.len());
+    for (name, value) in found {
+        reply.bulk(name);
+        reply.bulk(value);
+    }
+}
+
+fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    let words = &call.words[2..];
+    if !words.len().is_multiple_of(2) {
+        return Err(arity_error("config|set").into());
+    }
+    let text = |word: &[u8]| {
+        String::from_utf8(word.to_vec())
+            .map_err(|_| Failure::from("ERR CONFIG SET takes UTF-8 text"))
+    };
+    let mut pairs = Vec::new();
+    for pair in words.chunks_exact(2) {
+        pairs.push((text(&option(&pair[0]))?, text(&pair[1])?));
+    }
+    let pairs: Vec<(&str, &str)> = pairs
+        .iter()
+        .map(|(n, v)| (n.as_str(), v.as_str()))
+        .collect();
+    let before = server.config.clone();
+    let names = server_table()
+        .set(&mut server.config, &pairs, false)
+        .map_err(|error| format!("ERR {error}"))?;
+    if let Err((name, reason)) = server.settings_changed(&names) {
+        server.config = before;
+        return Err(format!(
+            "ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"
+        )
+        .into());
+    }
+    reply.ok();
+    Ok(())
+}
+
+fn rewrite(server: &mut Server, _: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    let Some(path) = &server.config_path else {
+        return Err("ERR The server is running without a config file".into());
+    };
+    if let Err(error) = config_file::rewrite(path, &server.config) {
+        tracing::warn!(%error, path = %path.display(), "CONFIG REWRITE failed");
+        let text = crate::config::forms::os_text(&error);
+        return Err(format!("ERR Rewriting config file: {text}").into());
+    }
+    tracing::info!("CONFIG REWRITE executed with success.");
+    reply.ok();
+    Ok(())
+}
+
+fn resetstat(server: &mut Server, _: &Call<'_>, reply: &mut Reply) {
+    server.stats = crate::server::stats::Stats::default();
+    server.front.stats = crate::front::FrontStats::default();
+    reply.ok();
+}

@@ -1,0 +1,318 @@
+//! Commands about keys, whatever they hold, and about databases.
+
+use bytes::Bytes;
+
+use super::args::{Failure, NO_SUCH_KEY, SYNTAX, integer, option};
+use super::strings::finish;
+use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, glob_match, key};
+use crate::server::Server;
+use crate::server::keyspace::Entry;
+
+type Spec = CommandSpec<Server>;
+
+const ALL_RO: &[KeySpec] = &[KeySpec::range(1, -1, 1, key::RO)];
+const ALL_RM: &[KeySpec] = &[KeySpec::range(1, -1, 1, key::RM | key::DELETE)];
+
+/// The commands of this file.
+pub(super) fn commands() -> Vec<Spec> {
+    vec![
+    Spec::new("del", -2, delete)
+        .flags(flag::WRITE)
+        .acl(category::KEYSPACE)
+        .keys(ALL_RM)
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+        .doc(
+            "1.0.0",
+            "generic",
+            "O(N) where N is the number of keys that will be removed. When a key to remove holds a value other than a string, the individual complexity for this key is O(M) where M is the number of elements in the list, set, sorted set or hash. Removing a single key that holds a string value is O(1).",
+            "Delete a key",
+        ),
+    Spec::new("unlink", -2, delete)
+        .flags(flag::WRITE | flag::FAST)
+        .acl(category::KEYSPACE)
+        .keys(ALL_RM)
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+        .doc(
+            "4.0.0",
+            "generic",
+            "O(1) for each key removed regardless of its size. Then the command does O(N) work in a different thread in order to reclaim memory, where N is the number of allocations the deleted objects where composed of.",
+            "Delete a key asynchronously in another thread. Otherwise it is just as DEL, but non blocking.",
+        ),
+    Spec::new("exists", -2, exists)
+        .flags(flag::READONLY | flag::FAST)
+        .acl(category::KEYSPACE)
+        .keys(ALL_RO)
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+        .doc(
+            "1.0.0",
+            "generic",
+            "O(N) where N is the number of keys to check.",
+            "Determine if a key exists",
+        ),
+    Spec::new("touch", -2, exists)
+        .flags(flag::READONLY | flag::FAST)
+        .acl(category::KEYSPACE)
+        .keys(ALL_RO)
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+        .doc(
+            "3.2.1",
+            "generic",
+            "O(N) where N is the number of keys that will be touched.",
+            "Alters the last access time of a key(s). Returns the number of existing keys specified.",
+        ),
+    Spec::new("type", 2, |s, c, r| {
+        r.simple(s.read(c, &c.words[1]).map_or("none", |value| value.type_name()));
+    })
+    .flags(flag::READONLY | flag::FAST)
+    .acl(category::KEYSPACE)
+    .keys([KeySpec::one(1, key::RO)])
+    .doc("1.0.0", "generic", "O(1)", "Determine the type stored at key"),
+    Spec::new("rename", 3, |s, c, r| finish(rename(s, c, r, true), r))
+        .flags(flag::WRITE)
+        .acl(category::KEYSPACE)
+        .keys([
+            KeySpec::one(1, key::RW | key::ACCESS | key::DELETE),
+            KeySpec::one(2, key::OW | key::UPDATE),
+        ])
+        .doc("1.0.0", "generic", "O(1)", "Rename a key"),
+    Spec::new("renamenx", 3, |s, c, r| finish(rename(s, c, r, false), r))
+        .flags(flag::WRITE | flag::FAST)
+        .acl(category::KEYSPACE)
+        .keys([
+            KeySpec::one(1, key::RW | key::ACCESS | key::DELETE),
+            KeySpec::one(2, key::OW | key::INSERT),
+        ])
+        .doc("1.0.0", "generic", "O(1)", "Rename a key, only if the new key does not exist"),
+    Spec::new("randomkey", 1, random_key)
+        .flags(flag::READONLY)
+        .acl(category::KEYSPACE)
+        .tips(&["request_policy:all_shards", "nondeterministic_output"])
+        .doc("1.0.0", "generic", "O(1)", "Return a random key from the keyspace"),
+    Spec::new("keys", 2, keys)
+        .flags(flag::READONLY)
+        .acl(category::KEYSPACE | category::DANGEROUS)
+        .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
+        .doc(
+            "1.0.0",
+            "generic",
+            "O(N) with N being the number of keys in the database, under the assumption that the key names in the database and the given pattern have limited length.",
+            "Find all keys matching the given pattern",
+        ),
+    Spec::new("scan", -2, |s, c, r| finish(scan(s, c, r), r))
+        .flags(flag::READONLY)
+        .acl(category::KEYSPACE)
+        .tips(&["nondeterministic_output", "request_policy:special"])
+        .doc(
+            "2.8.0",
+            "generic",
+            "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.",
+            "Incrementally iterate the keys space",
+        ),
+    Spec::new("dbsize", 1, |s, _, r| r.count(s.keyspace.db(s.db()).len()))
+        .flags(flag::READONLY | flag::FAST)
+        .acl(category::KEYSPACE)
+        .tips(&["request_policy:all_shards", "response_policy:agg_sum"])
+        .doc("1.0.0", "server", "O(1)", "Return the number of keys in the selected database"),
+    Spec::new("flushdb", -1, |s, c, r| finish(flush(s, c, r, false), r))
+        .flags(flag::WRITE)
+        .acl(category::KEYSPACE | category::DANGEROUS)
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .doc(
+            "1.0.0",
+            "server",
+            "O(N) where N is the number of keys in the selected database",
+            "Remove all keys from the current database",
+        ),
+    Spec::new("flushall", -1, |s, c, r| finish(flush(s, c, r, true), r))
+        .flags(flag::WRITE)
+        .acl(category::KEYSPACE | category::DANGEROUS)
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .doc(
+            "1.0.0",
+            "server",
+            "O(N) where N is the total number of keys in all databases",
+            "Remove all keys from all databases",
+        ),
+    Spec::new("select", 2, |s, c, r| finish(select(s, c, r), r))
+        .flags(flag::LOADING | flag::STALE | flag::FAST)
+        .acl(category::CONNECTION)
+        .doc(
+            "1.0.0",
+            "connection",
+            "O(1)",
+            "Change the selected database for the current connection",
+        ),
+]
+}
+
+fn delete(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
+    let mut count = 0;
+    for key in &call.words[1..] {
+        if server.exists_for_write(call, key) && server.delete(call, key) {
+            count += 1;
+        }
+    }
+    if count > 0 {
+        server.propagate(call, call.words);
+    }
+    reply.integer(count);
+}
+
+fn exists(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
+    let mut count = 0;
+    for key in &call.words[1..] {
+        count += i64::from(server.read(call, key).is_some());
+    }
+    reply.integer(count);
+}
+
+fn rename(
+    server: &mut Server,
+    call: &Call<'_>,
+    reply: &mut Reply,
+    may_replace: bool,
+) -> Result<(), Failure> {
+    let (from, to) = (&call.words[1], &call.words[2]);
+    if !server.exists_for_write(call, from) {
+        return Err(NO_SUCH_KEY.into());
+    }
+    let is_new = from == to || !server.exists_for_write(call, to);
+    if from != to && (may_replace || is_new) {
+        let entry = server
+            .take(call, from)
+            .expect("it exists, as was looked up");
+        let expire_at = entry.expire_at();
+        server.store(call, to, entry.value, expire_at);
+        server.propagate(call, call.words);
+    }
+    if may_replace {
+        reply.ok();
+    } else {
+        reply.integer(i64::from(from != to && is_new));
+    }
+    Ok(())
+}
+
+fn random_key(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
+    /// Tries, where keys have expired and may not be removed here.
+    const TRIES_MAX: usize = 100;
+    let mut name: Option<Box<[u8]>> = None;
+    for _ in 0..TRIES_MAX {
+        let db = server.db();
+        let (keyspace, rng) = (&server.keyspace, &mut server.rng);
+        let Some(entry) = keyspace.db(db).random(|| rand::RngExt::random(rng)) else {
+            name = None;
+            break;
+        };
+        let key = entry.key.clone();
+        let is_live = server.exists_for_write(call, &key);
+        name = Some(key);
+        if is_live {
+            break;
+        }
+    }
+    match name {
+        Some(key) => reply.bulk(key),
+        None => reply.null(),
+    }
+}
+
+fn keys(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
+    let pattern = &call.words[1];
+    let all = &pattern[..] == b"*";
+    let db = server.keyspace.db(server.db());
+    let found: Vec<&Entry> = db
+        .iter()
+        .filter(|e| all || glob_match(pattern, &e.key))
+        .filter(|e| !server.is_hidden(call, e))
+        .collect();
+    reply.array(found.len());
+    for entry in found {
+        reply.bulk(&entry.key);
+    }
+}
+
+fn scan(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    let cursor = std::str::from_utf8(&call.words[1])
+        .ok()
+        .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|text| text.parse::<u64>().ok())
+        .ok_or("ERR invalid cursor")?;
+    let (mut pattern, mut count, mut type_name): (Option<&Bytes>, usize, Option<Vec<u8>>) =
+        (None, 10, None);
+    for pair in call.words[2..].chunks(2) {
+        let [name, value] = pair else {
+            return Err(SYNTAX.into());
+        };
+        match option(name).as_slice() {
+            b"match" => pattern = Some(value),
+            b"count" => {
+                let wanted = integer(value)?;
+                count = usize::try_from(wanted)
+                    .ok()
+                    .filter(|n| *n > 0)
+                    .ok_or(SYNTAX)?;
+            }
+            b"type" => type_name = Some(option(value)),
+            _ => return Err(SYNTAX.into()),
+        }
+    }
+    let mut found: Vec<Box<[u8]>> = Vec::new();
+    let next = server
+        .keyspace
+        .db(server.db())
+        .scan(cursor, count, |entry| {
+            let is_wanted = pattern.is_none_or(|p| glob_match(p, &entry.key))
+                && type_name
+                    .as_ref()
+                    .is_none_or(|t| *t == entry.value.type_name().as_bytes());
+            if is_wanted {
+                found.push(entry.key.clone());
+            }
+        });
+    found.retain(|key| server.exists_for_write(call, key));
+    reply.array(2);
+    reply.bulk(next.to_string());
+    reply.array(found.len());
+    for key in found {
+        reply.bulk(key);
+    }
+    Ok(())
+}
+
+fn flush(
+    server: &mut Server,
+    call: &Call<'_>,
+    reply: &mut Reply,
+    all: bool,
+) -> Result<(), Failure> {
+    match &call.words[1..] {
+        [] => {}
+        [how] if matches!(option(how).as_slice(), b"async" | b"sync") => {}
+        _ => return Err(SYNTAX.into()),
+    }
+    if all {
+        for db in 0..server.keyspace.databases() {
+            server.flush(db);
+        }
+    } else {
+        server.flush(server.db());
+    }
+    server.propagate(call, call.words);
+    if all {
+        server.after_flushall();
+    }
+    reply.ok();
+    Ok(())
+}
+
+fn select(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    let db = integer(&call.words[1])?;
+    let db = usize::try_from(db)
+        .ok()
+        .filter(|db| *db < server.keyspace.databases())
+        .ok_or("ERR DB index is out of range")?;
+    server.select(call.client, db);
+    reply.ok();
+    Ok(())
+}

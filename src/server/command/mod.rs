@@ -1,0 +1,39 @@
+//! The commands of the data server, one file for each family.
+
+mod admin;
+mod args;
+mod configuration;
+mod counters;
+mod expiry;
+mod keys;
+mod messages;
+mod persistence;
+mod replicas;
+mod strings;
+pub(crate) mod transactions;
+
+use super::Server;
+use crate::front::{
+    CommandSpec, acl_commands, client_commands, command_commands, connection_commands,
+    subscription_commands,
+};
+
+/// Every command: those of the front and our own.
+pub(super) fn all() -> Vec<CommandSpec<Server>> {
+    let mut all = Vec::from(connection_commands());
+    all.extend(subscription_commands());
+    all.extend(client_commands(Vec::new()));
+    all.extend(command_commands());
+    all.extend(acl_commands());
+    all.extend(strings::commands());
+    all.extend(counters::commands());
+    all.extend(keys::commands());
+    all.extend(expiry::commands());
+    all.extend(transactions::commands());
+    all.extend(messages::commands());
+    all.extend(replicas::commands());
+    all.extend(persistence::commands());
+    all.extend(configuration::commands());
+    all.extend(admin::commands());
+    all
+}

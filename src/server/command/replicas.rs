@@ -1,0 +1,269 @@
+//! Replication as commands: `REPLICAOF`, `REPLCONF`, `PSYNC`, `ROLE`, `WAIT`.
+
+use std::sync::Arc;
+
+use super::args::{Failure, SYNTAX, integer, option};
+use super::strings::finish;
+use crate::clock::Mono;
+use crate::front::{Call, ClientKind, CommandSpec, Reply, category, flag};
+use crate::ids::ReplOffset;
+use crate::server::Server;
+
+type Spec = CommandSpec<Server>;
+
+/// The longest address that a replica may announce. Bytes.
+const ANNOUNCED_IP_BYTES_MAX: usize = 255;
+
+const ROLE_CHANGE: u32 = flag::ADMIN | flag::NOSCRIPT | flag::STALE | flag::NO_ASYNC_LOADING;
+const SYNC: u32 = flag::ADMIN | flag::NOSCRIPT | flag::NO_ASYNC_LOADING | flag::NO_MULTI;
+
+/// The commands of this file.
+pub(super) fn commands() -> Vec<Spec> {
+    vec![
+    Spec::new("replicaof", 3, |s, c, r| finish(replicaof(s, c, r), r))
+        .flags(ROLE_CHANGE)
+        .doc(
+            "5.0.0",
+            "server",
+            "O(1)",
+            "Make the server a replica of another instance, or promote it as master.",
+        ),
+    Spec::new("slaveof", 3, |s, c, r| finish(replicaof(s, c, r), r))
+        .flags(ROLE_CHANGE)
+        .doc(
+            "1.0.0",
+            "server",
+            "O(1)",
+            "Make the server a replica of another instance, or promote it as master.",
+        ),
+    Spec::new("replconf", -1, |s, c, r| finish(replconf(s, c, r), r))
+        .flags(flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::ALLOW_BUSY)
+        .doc(
+            "3.0.0",
+            "server",
+            "O(1)",
+            "An internal command for configuring the replication stream",
+        ),
+    Spec::new("psync", -3, |s, c, r| finish(psync(s, c, r), r))
+        .flags(SYNC)
+        .doc("2.8.0", "server", "", "Internal command used for replication"),
+    Spec::new("sync", 1, |s, c, r| finish(sync(s, c, r), r))
+        .flags(SYNC)
+        .doc("1.0.0", "server", "", "Internal command used for replication"),
+    Spec::new("role", 1, role)
+        .flags(flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST)
+        .acl(category::ADMIN | category::DANGEROUS)
+        .doc(
+            "2.8.12",
+            "server",
+            "O(1)",
+            "Return the role of the instance in the context of replication",
+        ),
+    Spec::new("wait", 3, |s, c, r| finish(wait(s, c, r), r))
+        .flags(flag::NOSCRIPT)
+        .acl(category::CONNECTION)
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
+        .doc(
+            "3.0.0",
+            "generic",
+            "O(1)",
+            "Wait for the synchronous replication of all the write commands sent in the context of the current connection",
+        ),
+]
+}
+
+fn replicaof(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    if server.front.clients.current(call.client).kind == ClientKind::Replica {
+        return Err("ERR Command is not valid when client is a replica.".into());
+    }
+    let (host, port) = (&call.words[1], &call.words[2]);
+    if option(host) == b"no" && option(port) == b"one" {
+        server.promote();
+        reply.ok();
+        return Ok(());
+    }
+    let port = integer(port)
+        .ok()
+        .and_then(|port| u16::try_from(port).ok())
+        .ok_or("ERR Invalid master port")?;
+    let host = std::str::from_utf8(host).map_err(|_| "ERR Invalid master host")?;
+    let is_same = server
+        .replication
+        .link()
+        .is_some_and(|link| link.host.eq_ignore_ascii_case(host) && link.port == port);
+    if is_same {
+        reply.simple("OK Already connected to specified master");
+        return Ok(());
+    }
+    server.replicate_from(Arc::from(host), port, true);
+    reply.ok();
+    Ok(())
+}
+
+fn replconf(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    let words = call.args();
+    if !words.len().is_multiple_of(2) {
+        return Err(SYNTAX.into());
+    }
+    for pair in words.chunks_exact(2) {
+        let (name, value) = (option(&pair[0]), &pair[1]);
+        match name.as_slice() {
+            b"ack" => {
+                let offset = integer(value).ok().and_then(|n| u64::try_from(n).ok());
+                server.acknowledge(call.client, ReplOffset(offset.unwrap_or(0)));
+                return Ok(());
+            }
+            b"getack" => return Ok(()),
+            b"fack" | b"version" => continue,
+            _ => {}
+        }
+        let introduction = &mut server
+            .front
+            .clients
+            .current(call.client)
+            .session
+            .introduction;
+        match name.as_slice() {
+            b"listening-port" => {
+                introduction.port = u16::try_from(integer(value)?).unwrap_or(0);
+            }
+            b"ip-address" if value.len() > ANNOUNCED_IP_BYTES_MAX => {
+                return Err(format!(
+                    "ERR REPLCONF ip-address provided by replica instance is too long: {} bytes",
+                    value.len()
+                )
+                .into());
+            }
+            b"ip-address" => introduction.ip = (!value.is_empty()).then(|| value.clone()),
+            b"capa" => match option(value).as_slice() {
+                b"eof" => introduction.capa_eof = true,
+                b"psync2" => introduction.capa_psync2 = true,
+                _ => {}
+            },
+            b"rdb-only" => match integer(value)? {
+                flag @ (0 | 1) => introduction.rdb_only = flag == 1,
+                _ => return Err("ERR value is out of range, value must between 0 and 1".into()),
+            },
+            _ => {
+                let name = String::from_utf8_lossy(&pair[0]);
+                return Err(format!("ERR Unrecognized REPLCONF option: {name}").into());
+            }
+        }
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// The checks that `PSYNC` and `SYNC` share. `Ok(false)`: the client is a replica already.
+fn may_sync(server: &mut Server, call: &Call<'_>, reply: &Reply) -> Result<bool, Failure> {
+    let client = server.front.clients.current(call.client);
+    if client.session.feed.is_some() {
+        return Ok(false);
+    }
+    let has_pending = !client.output.is_empty() || !reply.is_empty();
+    if server.replication.is_link_down() {
+        return Err("NOMASTERLINK Can't SYNC while not connected with my master".into());
+    }
+    if has_pending {
+        return Err("ERR SYNC and PSYNC are invalid with pending output".into());
+    }
+    Ok(true)
+}
+
+fn psync(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    let id = &call.words[1];
+    if call
+        .words
+        .get(3)
+        .is_some_and(|word| option(word) == b"failover")
+    {
+        if server.replication.is_master() {
+            return Err("ERR PSYNC FAILOVER can't be sent to a master.".into());
+        }
+        let ours = server.replication.history.repl_id().as_str();
+        if !ours.as_bytes().eq_ignore_ascii_case(id) {
+            return Err("ERR PSYNC FAILOVER replid must match my replid.".into());
+        }
+        server.promote();
+    }
+    if may_sync(server, call, reply)? {
+        let offset = integer(&call.words[2])?;
+        server.attach_replica(call, reply, Some((id, offset)));
+    }
+    Ok(())
+}
+
+fn sync(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    if may_sync(server, call, reply)? {
+        server.attach_replica(call, reply, None);
+    }
+    Ok(())
+}
+
+fn role(server: &mut Server, _: &Call<'_>, reply: &mut Reply) {
+    let offset = i64::try_from(server.replication.history.offset().0).unwrap_or(i64::MAX);
+    if let Some(link) = server.replication.link() {
+        reply.array(5);
+        reply.bulk("slave");
+        reply.bulk(link.host.as_bytes());
+        reply.integer(i64::from(link.port));
+        reply.bulk(link.state_name());
+        reply.integer(if link.is_up() { offset } else { -1 });
+        return;
+    }
+    reply.array(3);
+    reply.bulk("master");
+    reply.integer(offset);
+    let online: Vec<_> = server
+        .feeds()
+        .filter(|(_, feed)| feed.is_online())
+        .map(|(id, feed)| (server.replica_addr(id), feed.acked))
+        .collect();
+    reply.array(online.len());
+    for ((ip, port), acked) in online {
+        reply.array(3);
+        reply.bulk(ip);
+        reply.bulk(port.to_string());
+        reply.bulk(acked.to_string());
+    }
+}
+
+fn wait(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    if !server.replication.is_master() {
+        return Err("ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.".into());
+    }
+    let wanted = integer(&call.words[1])?;
+    let millis =
+        integer(&call.words[2]).map_err(|_| "ERR timeout is not an integer or out of range")?;
+    let millis = u64::try_from(millis).map_err(|_| "ERR timeout is negative")?;
+    let offset = server.front.clients.current(call.client).session.written;
+    let count = server.replicas_at(offset);
+    if count >= wanted || server.in_exec {
+        reply.integer(count);
+        return Ok(());
+    }
+    let until = match millis {
+        0 => Mono::NEVER,
+        millis => call.now.mono + std::time::Duration::from_millis(millis),
+    };
+    server.wait_for_replicas(call.client, offset, wanted, until);
+    Ok(())
+}
+
+impl Server {
+    /// The address under which a replica is shown: what it announced, else where it came from.
+    pub(crate) fn replica_addr(&self, id: crate::front::ClientId) -> (String, u16) {
+        let Some(client) = self.front.clients.get(id) else {
+            return (String::new(), 0);
+        };
+        let introduction = &client.session.introduction;
+        let ip = match &introduction.ip {
+            Some(ip) => String::from_utf8_lossy(ip).into_owned(),
+            None => match &client.addr {
+                crate::front::ClientAddr::Tcp(addr) => addr.ip().to_canonical().to_string(),
+                crate::front::ClientAddr::Unix(path) => path.to_string(),
+            },
+        };
+        (ip, introduction.port)
+    }
+}

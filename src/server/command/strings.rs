@@ -1,0 +1,493 @@
+//! `SET`, `GET` and what else reads and writes strings.
+
+use bytes::Bytes;
+
+use super::args::{
+    ExpiryUnit, Failure, NOT_AN_INTEGER, SYNTAX, integer, number, option, positive_expiry, word,
+};
+use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
+use crate::server::Server;
+use crate::server::keyspace::{Text, Value};
+
+const READ: u32 = flag::READONLY | flag::FAST;
+const WRITE: u32 = flag::WRITE | flag::DENYOOM;
+const KEY_RO: &[KeySpec] = &[KeySpec::one(1, key::RO | key::ACCESS)];
+const KEY_OW: &[KeySpec] = &[KeySpec::one(1, key::OW | key::UPDATE)];
+const KEY_RW: &[KeySpec] = &[KeySpec::one(1, key::RW | key::ACCESS | key::UPDATE)];
+
+type Spec = CommandSpec<Server>;
+
+/// The commands of this file.
+pub(super) fn commands() -> Vec<Spec> {
+    vec![
+    Spec::new("set", -3, |s, c, r| finish(set(s, c, r), r))
+        .flags(WRITE)
+        .acl(category::STRING)
+        .keys([KeySpec::one(
+            1,
+            key::RW | key::ACCESS | key::UPDATE | key::VARIABLE_FLAGS,
+        )])
+        .doc("1.0.0", "string", "O(1)", "Set the string value of a key"),
+    Spec::new("setnx", 3, |s, c, r| finish(setnx(s, c, r), r))
+        .flags(WRITE | flag::FAST)
+        .acl(category::STRING)
+        .keys([KeySpec::one(1, key::OW | key::INSERT)])
+        .doc("1.0.0", "string", "O(1)", "Set the value of a key, only if the key does not exist"),
+    Spec::new("setex", 4, |s, c, r| finish(setex(s, c, r, ExpiryUnit::Seconds, "setex"), r))
+        .flags(WRITE)
+        .acl(category::STRING)
+        .keys(KEY_OW)
+        .doc("2.0.0", "string", "O(1)", "Set the value and expiration of a key"),
+    Spec::new("psetex", 4, |s, c, r| finish(setex(s, c, r, ExpiryUnit::Millis, "psetex"), r))
+        .flags(WRITE)
+        .acl(category::STRING)
+        .keys(KEY_OW)
+        .doc(
+            "2.6.0",
+            "string",
+            "O(1)",
+            "Set the value and expiration in milliseconds of a key",
+        ),
+    Spec::new("get", 2, |s, c, r| reply_text(s.read(c, &c.words[1]), r))
+        .flags(READ)
+        .acl(category::STRING)
+        .keys(KEY_RO)
+        .doc("1.0.0", "string", "O(1)", "Get the value of a key"),
+    Spec::new("getset", 3, getset)
+        .flags(WRITE | flag::FAST)
+        .acl(category::STRING)
+        .keys(KEY_RW)
+        .doc("1.0.0", "string", "O(1)", "Set the string value of a key and return its old value"),
+    Spec::new("getdel", 2, getdel)
+        .flags(flag::WRITE | flag::FAST)
+        .acl(category::STRING)
+        .keys([KeySpec::one(1, key::RW | key::ACCESS | key::DELETE)])
+        .doc("6.2.0", "string", "O(1)", "Get the value of a key and delete the key"),
+    Spec::new("getex", -2, |s, c, r| finish(getex(s, c, r), r))
+        .flags(flag::WRITE | flag::FAST)
+        .acl(category::STRING)
+        .keys(KEY_RW)
+        .doc(
+            "6.2.0",
+            "string",
+            "O(1)",
+            "Get the value of a key and optionally set its expiration",
+        ),
+    Spec::new("mget", -2, mget)
+        .flags(READ)
+        .acl(category::STRING)
+        .keys([KeySpec::range(1, -1, 1, key::RO | key::ACCESS)])
+        .tips(&["request_policy:multi_shard"])
+        .doc(
+            "1.0.0",
+            "string",
+            "O(N) where N is the number of keys to retrieve.",
+            "Get the values of all the given keys",
+        ),
+    Spec::new("mset", -3, |s, c, r| finish(mset(s, c, r), r))
+        .flags(WRITE)
+        .acl(category::STRING)
+        .keys([KeySpec::range(1, -1, 2, key::OW | key::UPDATE)])
+        .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
+        .doc(
+            "1.0.1",
+            "string",
+            "O(N) where N is the number of keys to set.",
+            "Set multiple keys to multiple values",
+        ),
+    Spec::new("msetnx", -3, |s, c, r| finish(msetnx(s, c, r), r))
+        .flags(WRITE)
+        .acl(category::STRING)
+        .keys([KeySpec::range(1, -1, 2, key::OW | key::INSERT)])
+        .tips(&["request_policy:multi_shard", "response_policy:agg_min"])
+        .doc(
+            "1.0.1",
+            "string",
+            "O(N) where N is the number of keys to set.",
+            "Set multiple keys to multiple values, only if none of the keys exist",
+        ),
+    Spec::new("append", 3, |s, c, r| finish(append(s, c, r), r))
+        .flags(WRITE | flag::FAST)
+        .acl(category::STRING)
+        .keys([KeySpec::one(1, key::RW | key::INSERT)])
+        .doc(
+            "2.0.0",
+            "string",
+            "O(1). The amortized time complexity is O(1) assuming the appended value is small and the already present value is of any size, since the dynamic string library used by Redis will double the free space available on every reallocation.",
+            "Append a value to a key",
+        ),
+    Spec::new("strlen", 2, |s, c, r| {
+        r.count(s.read(c, &c.words[1]).map_or(0, |Value::String(text)| text.len()));
+    })
+    .flags(READ)
+    .acl(category::STRING)
+    .keys([KeySpec::one(1, key::RO)])
+    .doc("2.2.0", "string", "O(1)", "Get the length of the value stored in a key"),
+    Spec::new("getrange", 4, |s, c, r| finish(getrange(s, c, r), r))
+        .flags(flag::READONLY)
+        .acl(category::STRING)
+        .keys(KEY_RO)
+        .doc(
+            "2.4.0",
+            "string",
+            "O(N) where N is the length of the returned string. The complexity is ultimately determined by the returned length, but because creating a substring from an existing string is very cheap, it can be considered O(1) for small strings.",
+            "Get a substring of the string stored at a key",
+        ),
+    Spec::new("substr", 4, |s, c, r| finish(getrange(s, c, r), r))
+        .flags(flag::READONLY)
+        .acl(category::STRING)
+        .keys(KEY_RO)
+        .doc(
+            "1.0.0",
+            "string",
+            "O(N) where N is the length of the returned string. The complexity is ultimately determined by the returned length, but because creating a substring from an existing string is very cheap, it can be considered O(1) for small strings.",
+            "Get a substring of the string stored at a key",
+        ),
+    Spec::new("setrange", 4, |s, c, r| finish(setrange(s, c, r), r))
+        .flags(WRITE)
+        .acl(category::STRING)
+        .keys([KeySpec::one(1, key::RW | key::UPDATE)])
+        .doc(
+            "2.2.0",
+            "string",
+            "O(1), not counting the time taken to copy the new string in place. Usually, this string is very small so the amortized complexity is O(1). Otherwise, complexity is O(M) with M being the length of the value argument.",
+            "Overwrite part of a string at key starting at the specified offset",
+        ),
+]
+}
+
+/// Writes the error of a command that failed.
+pub(super) fn finish(result: Result<(), Failure>, reply: &mut Reply) {
+    if let Err(text) = result {
+        reply.error(text.as_bytes());
+    }
+}
+
+/// A string value, or null.
+fn reply_text(value: Option<&Value>, reply: &mut Reply) {
+    match value {
+        Some(Value::String(text)) => reply.bulk(text.bytes(&mut itoa::Buffer::new())),
+        None => reply.null(),
+    }
+}
+
+/// The options of `SET`.
+#[derive(Default)]
+struct SetOptions<'a> {
+    if_exists: Option<bool>,
+    get: bool,
+    keep_ttl: bool,
+    expiry: Option<(ExpiryUnit, &'a Bytes)>,
+}
+
+fn set_options(words: &[Bytes]) -> Result<SetOptions<'_>, Failure> {
+    let mut options = SetOptions::default();
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        match option(word).as_slice() {
+            b"nx" if options.if_exists != Some(true) => options.if_exists = Some(false),
+            b"xx" if options.if_exists != Some(false) => options.if_exists = Some(true),
+            b"get" => options.get = true,
+            b"keepttl" if options.expiry.is_none() => options.keep_ttl = true,
+            lower => {
+                let unit = ExpiryUnit::from_option(lower);
+                match (unit, rest.next()) {
+                    (Some(unit), Some(at)) if !options.keep_ttl && options.expiry.is_none() => {
+                        options.expiry = Some((unit, at));
+                    }
+                    _ => return Err(SYNTAX.into()),
+                }
+            }
+        }
+    }
+    Ok(options)
+}
+
+fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    let (key, value) = (&call.words[1], &call.words[2]);
+    let options = set_options(&call.words[3..])?;
+    let expire_at = match options.expiry {
+        Some((unit, at)) => Some(positive_expiry(unit, at, call.now.unix, "set")?),
+        None => None,
+    };
+    let exists = server.exists_for_write(call, key);
+    if options.get {
+        reply_text(server.stored(call, key), reply);
+    }
+    if options.if_exists.is_some_and(|wanted| wanted != exists) {
+        if !options.get {
+            reply.null();
+        }
+        return Ok(());
+    }
+    let kept = if options.keep_ttl {
+        server.expiry(call, key)
+    } else {
+        None
+    };
+    server.store(call, key, Value::string(value), expire_at.or(kept));
+    let is_plain_pxat = call.words.len() == 5
+        && options
+            .expiry
+            .is_some_and(|(unit, _)| unit == ExpiryUnit::UnixMillis);
+    match expire_at {
+        Some(at) if !is_plain_pxat => {
+            let words = [
+                word("SET"),
+                key.clone(),
+                value.clone(),
+                word("PXAT"),
+                number(at),
+            ];
+            server.propagate(call, &words);
+        }
+        None if options.get => {
+            let words: Vec<&Bytes> = call
+                .words
+                .iter()
+                .enumerate()
+                .filter(|(at, word)| *at < 3 || !word.eq_ignore_ascii_case(b"get"))
+                .map(|(_, word)| word)
+                .collect();
+            server.propagate(call, &words);
+        }
+        Some(_) | None => server.propagate(call, call.words),
+    }
+    if !options.get {
+        reply.ok();
+    }
+    Ok(())
+}
+
+fn setnx(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    let (key, value) = (&call.words[1], &call.words[2]);
+    let is_new = !server.exists_for_write(call, key);
+    if is_new {
+        server.store(call, key, Value::string(value), None);
+        server.propagate(call, call.words);
+    }
+    reply.integer(i64::from(is_new));
+    Ok(())
+}
+
+fn setex(
+    server: &mut Server,
+    call: &Call<'_>,
+    reply: &mut Reply,
+    unit: ExpiryUnit,
+    name: &str,
+) -> Result<(), Failure> {
+    let (key, value) = (&call.words[1], &call.words[3]);
+    let at = positive_expiry(unit, &call.words[2], call.now.unix, name)?;
+    server.exists_for_write(call, key);
+    server.store(call, key, Value::string(value), Some(at));
+    let words = [
+        word("SET"),
+        key.clone(),
+        value.clone(),
+        word("PXAT"),
+        number(at),
+    ];
+    server.propagate(call, &words);
+    reply.ok();
+    Ok(())
+}
+
+fn getset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
+    let (key, value) = (&call.words[1], &call.words[2]);
+    reply_text(server.read(call, key), reply);
+    server.store(call, key, Value::string(value), None);
+    server.propagate(call, &[word("SET"), key.clone(), value.clone()]);
+}
+
+fn getdel(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
+    let key = &call.words[1];
+    let value = server.read(call, key);
+    let exists = value.is_some();
+    reply_text(value, reply);
+    if exists {
+        server.delete(call, key);
+        server.propagate(call, &[word("DEL"), key.clone()]);
+    }
+}
+
+fn getex(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    let key = &call.words[1];
+    let mut expiry = None;
+    let mut persist = false;
+    let mut rest = call.words[2..].iter();
+    while let Some(word) = rest.next() {
+        let lower = option(word);
+        let unit = ExpiryUnit::from_option(&lower);
+        if lower == b"persist" && expiry.is_none() && !persist {
+            persist = true;
+        } else if let (Some(unit), Some(at)) = (unit, rest.next())
+            && expiry.is_none()
+            && !persist
+        {
+            expiry = Some((unit, at));
+        } else {
+            return Err(SYNTAX.into());
+        }
+    }
+    if server.read(call, key).is_none() {
+        reply.null();
+        return Ok(());
+    }
+    let at = match expiry {
+        Some((unit, at)) => Some((unit, positive_expiry(unit, at, call.now.unix, "getex")?)),
+        None => None,
+    };
+    reply_text(server.stored(call, key), reply);
+    match at {
+        Some((unit, at)) if unit.is_absolute() && server.is_past(call, at) => {
+            server.delete(call, key);
+            server.propagate(call, &[word("DEL"), key.clone()]);
+        }
+        Some((_, at)) => {
+            server.expire(call, key, Some(at));
+            server.propagate(call, &[word("PEXPIREAT"), key.clone(), number(at)]);
+        }
+        None if persist && server.expiry(call, key).is_some() => {
+            server.expire(call, key, None);
+            server.propagate(call, &[word("PERSIST"), key.clone()]);
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+fn mget(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
+    reply.array(call.words.len() - 1);
+    for key in &call.words[1..] {
+        reply_text(server.read(call, key), reply);
+    }
+}
+
+/// The pairs of `MSET`; an odd number of words is Redis's arity error.
+fn pairs<'a>(call: &Call<'a>) -> Result<std::slice::ChunksExact<'a, Bytes>, Failure> {
+    if call.words.len().is_multiple_of(2) {
+        return Err(crate::front::arity_error(call.info.name).into());
+    }
+    Ok(call.words[1..].chunks_exact(2))
+}
+
+fn mset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    for pair in pairs(call)? {
+        server.store(call, &pair[0], Value::string(&pair[1]), None);
+    }
+    server.propagate(call, call.words);
+    reply.ok();
+    Ok(())
+}
+
+fn msetnx(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    for pair in pairs(call)? {
+        if server.exists_for_write(call, &pair[0]) {
+            reply.integer(0);
+            return Ok(());
+        }
+    }
+    for pair in pairs(call)? {
+        server.store(call, &pair[0], Value::string(&pair[1]), None);
+    }
+    server.propagate(call, call.words);
+    reply.integer(1);
+    Ok(())
+}
+
+/// Refuses a string that would become longer than `proto-max-bulk-len`.
+fn check_length(server: &Server, call: &Call<'_>, len: usize) -> Result<(), Failure> {
+    if len as u64 > server.config.process.proto_max_bulk_len && !server.is_from_master(call) {
+        return Err("ERR string exceeds maximum allowed size (proto-max-bulk-len)".into());
+    }
+    Ok(())
+}
+
+fn append(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    let (key, tail) = (&call.words[1], &call.words[2]);
+    let len = if server.exists_for_write(call, key) {
+        let len = server.text_len(call, key) + tail.len();
+        check_length(server, call, len)?;
+        server.edit(call, key, |bytes| bytes.extend_from_slice(tail));
+        len
+    } else {
+        server.store(call, key, Value::string(tail), None);
+        tail.len()
+    };
+    server.propagate(call, call.words);
+    reply.count(len);
+    Ok(())
+}
+
+fn getrange(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    let (start, end) = (integer(&call.words[2])?, integer(&call.words[3])?);
+    let Some(Value::String(text)) = server.read(call, &call.words[1]) else {
+        reply.bulk("");
+        return Ok(());
+    };
+    let mut digits = itoa::Buffer::new();
+    let bytes = text.bytes(&mut digits);
+    let len = i64::try_from(bytes.len()).expect("a length fits 63 bits");
+    let place = |n: i64| if n < 0 { n.saturating_add(len) } else { n };
+    let is_backwards = start < 0 && end < 0 && start > end;
+    let (start, end) = (place(start).max(0), place(end).max(0).min(len - 1));
+    if is_backwards || len == 0 || start > end {
+        reply.bulk("");
+    } else {
+        let place = |n: i64| usize::try_from(n).expect("between 0 and the length");
+        reply.bulk(&bytes[place(start)..=place(end)]);
+    }
+    Ok(())
+}
+
+fn setrange(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    let (key, patch) = (&call.words[1], &call.words[3]);
+    let offset = integer(&call.words[2])?;
+    let offset = usize::try_from(offset).map_err(|_| "ERR offset is out of range")?;
+    let exists = server.exists_for_write(call, key);
+    let len = if exists {
+        server.text_len(call, key)
+    } else {
+        0
+    };
+    if patch.is_empty() {
+        reply.count(len);
+        return Ok(());
+    }
+    let end = offset
+        .checked_add(patch.len())
+        .ok_or("ERR offset is out of range")?;
+    check_length(server, call, end)?;
+    if !exists {
+        server.store(call, key, Value::string(b""), None);
+    }
+    server.edit(call, key, |bytes| {
+        bytes.resize(bytes.len().max(end), 0);
+        bytes[offset..end].copy_from_slice(patch);
+    });
+    server.propagate(call, call.words);
+    reply.count(len.max(end));
+    Ok(())
+}
+
+/// The number that a key holds, for the `INCR` family: 0 without the key.
+pub(super) fn stored_integer(
+    server: &mut Server,
+    call: &Call<'_>,
+    key: &[u8],
+) -> Result<i64, Failure> {
+    if !server.exists_for_write(call, key) {
+        return Ok(0);
+    }
+    match server.stored(call, key) {
+        Some(Value::String(text)) => text.as_integer().ok_or(NOT_AN_INTEGER.into()),
+        None => Ok(0),
+    }
+}
+
+/// Replaces a value by a number and keeps the expiry.
+pub(super) fn store_integer(server: &mut Server, call: &Call<'_>, key: &[u8], n: i64) {
+    let expire_at = server.expiry(call, key);
+    server.store(call, key, Value::String(Text::Integer(n)), expire_at);
+}

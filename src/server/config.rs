@@ -1,0 +1,654 @@
+//! What a data server is told before it starts and by `CONFIG SET`.
+
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use crate::config::errors::ConfigErrors;
+use crate::config::load::{self, Line, LoadError, Source};
+use crate::config::{
+    Directive, Form, Memory, Number, OptionalText, Process, Refusal, Seconds, Seen, Table, Text,
+    When, YesNo, at, process_directives,
+};
+
+/// The settings of a data server. `Default` is redis-server 7.0's, but for what the fields say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a directive of its own, and independent of the others"
+)]
+pub struct ServerConfig {
+    /// Where it listens, logs and lives, and who may come in.
+    pub process: Process,
+    /// `databases`. Default 16.
+    pub databases: u32,
+    /// `save`: seconds and changes of each save point.
+    pub save: Vec<(u64, u64)>,
+    /// `dbfilename`, in `dir`. Default dump.rdb.
+    pub dbfilename: String,
+    /// `rdbcompression`. Default yes.
+    pub rdbcompression: bool,
+    /// `rdbchecksum`. Default yes.
+    pub rdbchecksum: bool,
+    /// `stop-writes-on-bgsave-error`. Default yes.
+    pub stop_writes_on_bgsave_error: bool,
+    /// `replicaof`: the master's host and port.
+    pub replicaof: Option<(Arc<str>, u16)>,
+    /// `masterauth`.
+    pub masterauth: Option<Arc<str>>,
+    /// `masteruser`.
+    pub masteruser: Option<Arc<str>>,
+    /// `replica-serve-stale-data`. Default yes.
+    pub serve_stale_data: bool,
+    /// `replica-read-only`. Default yes.
+    pub read_only: bool,
+    /// `repl-diskless-sync`. Default yes.
+    pub diskless_sync: bool,
+    /// `repl-diskless-sync-delay`: how long a transfer waits for more replicas. Default 0: at once.
+    pub diskless_sync_delay: Duration,
+    /// `repl-diskless-sync-max-replicas`. Default 0: no such limit.
+    pub diskless_sync_max_replicas: u32,
+    /// `repl-ping-replica-period`. Default 10 s.
+    pub ping_period: Duration,
+    /// `repl-timeout`. Default 60 s.
+    pub repl_timeout: Duration,
+    /// `repl-backlog-size`, bytes. Default 1 MiB.
+    pub backlog_bytes: u64,
+    /// `repl-backlog-ttl`; zero: forever. Default 1 h.
+    pub backlog_ttl: Duration,
+    /// `replica-priority`. Default 100; 0: never promoted.
+    pub replica_priority: u32,
+    /// `replica-announced`. Default yes.
+    pub replica_announced: bool,
+    /// `replica-announce-ip`.
+    pub announce_ip: Option<Arc<str>>,
+    /// `replica-announce-port`; 0: the port listened on.
+    pub announce_port: u16,
+    /// `min-replicas-to-write`. Default 0: off.
+    pub min_replicas_to_write: u32,
+    /// `min-replicas-max-lag`. Default 10 s.
+    pub min_replicas_max_lag: Duration,
+    /// `shutdown-timeout`: how long a shutdown waits for replicas. Default 10 s.
+    pub shutdown_timeout: Duration,
+    /// `appendonly`: only `no` is possible.
+    pub appendonly: bool,
+    /// `maxmemory`: only 0, no limit, is possible.
+    pub maxmemory: u64,
+}
+
+impl Default for ServerConfig {
+    fn default() -> ServerConfig {
+        ServerConfig {
+            process: Process::default(),
+            databases: 16,
+            save: vec![(3600, 1), (300, 100), (60, 10_000)],
+            dbfilename: "dump.rdb".to_owned(),
+            rdbcompression: true,
+            rdbchecksum: true,
+            stop_writes_on_bgsave_error: true,
+            replicaof: None,
+            masterauth: None,
+            masteruser: None,
+            serve_stale_data: true,
+            read_only: true,
+            diskless_sync: true,
+            diskless_sync_delay: Duration::ZERO,
+            diskless_sync_max_replicas: 0,
+            ping_period: Duration::from_secs(10),
+            repl_timeout: Duration::from_secs(60),
+            backlog_bytes: 1 << 20,
+            backlog_ttl: Duration::from_secs(3600),
+            replica_priority: 100,
+            replica_announced: true,
+            announce_ip: None,
+            announce_port: 0,
+            min_replicas_to_write: 0,
+            min_replicas_max_lag: Duration::from_secs(10),
+            shutdown_timeout: Duration::from_secs(10),
+            appendonly: false,
+            maxmemory: 0,
+        }
+    }
+}
+
+impl ServerConfig {
+    /// The port that this server gives to its master and its replicas' clients.
+    pub fn announced_port(&self) -> u16 {
+        if self.announce_port != 0 {
+            self.announce_port
+        } else {
+            self.process.announced_port()
+        }
+    }
+
+    /// The backlog size as the backlog takes it.
+    pub fn backlog_size(&self) -> usize {
+        usize::try_from(self.backlog_bytes).unwrap_or(usize::MAX)
+    }
+}
+
+/// A server's configuration and where it came from.
+#[derive(Clone, Debug)]
+pub struct ServerSetup {
+    /// The settings.
+    pub config: ServerConfig,
+    /// The configuration file, absolute; `CONFIG REWRITE` writes it.
+    pub path: Option<PathBuf>,
+}
+
+/// Reads the configuration of a data server. `arguments` are the `--directive value…` words of the command
+/// line, which apply last.
+///
+/// # Errors
+/// The source cannot be read, or has mistakes: all of them are listed.
+pub fn load_server(
+    source: Option<&Source>,
+    arguments: &[String],
+) -> Result<ServerSetup, LoadError> {
+    let mut errors = ConfigErrors::default();
+    let mut config = ServerConfig::default();
+    let mut seen = Seen::default();
+    let mut apply = |lines: Vec<Line>, errors: &mut ConfigErrors| {
+        for line in lines {
+            let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
+            if let Err(refusal) = server_table().apply(&mut config, &words, &mut seen) {
+                errors.push(line.place, refusal, "");
+            }
+        }
+    };
+    if let Some(source) = source {
+        let reading = load::read(source, |_| false, &mut errors)?;
+        apply(reading.lines, &mut errors);
+    }
+    let lines = load::command_line(arguments, &mut errors);
+    apply(lines, &mut errors);
+    let path = match source {
+        Some(Source::File(path)) => Some(std::path::absolute(path).unwrap_or(path.clone())),
+        Some(Source::Stdin(_)) | None => None,
+    };
+    Ok(errors.into_result(ServerSetup { config, path })?)
+}
+
+/// The directives of a data server.
+pub fn server_table() -> &'static Table<ServerConfig> {
+    static TABLE: LazyLock<Table<ServerConfig>> = LazyLock::new(|| {
+        let mut all: Vec<Directive<ServerConfig>> = process_directives()
+            .into_iter()
+            .map(|directive| directive.within::<ServerConfig>(at!(process)))
+            .collect();
+        all.extend(persistence());
+        all.extend(replication());
+        Table::new(all).tolerating(WITHOUT_EFFECT)
+    });
+    &TABLE
+}
+
+fn persistence() -> Vec<Directive<ServerConfig>> {
+    type D = Directive<ServerConfig>;
+    vec![
+        D::at_start(
+            "databases",
+            Number::between(1, 1024),
+            at!(databases),
+            "number of databases",
+        ),
+        D::at_run_time(
+            "save",
+            SavePoints,
+            at!(save),
+            "when the data is saved by itself",
+        ),
+        D::at_run_time(
+            "dbfilename",
+            FileName,
+            at!(dbfilename),
+            "file of the data, in dir",
+        ),
+        D::at_run_time(
+            "rdbcompression",
+            YesNo,
+            at!(rdbcompression),
+            "compress strings in that file",
+        ),
+        D::at_start("rdbchecksum", YesNo, at!(rdbchecksum), "checksum that file"),
+        D::at_run_time(
+            "stop-writes-on-bgsave-error",
+            YesNo,
+            at!(stop_writes_on_bgsave_error),
+            "refuse writes after a save has failed",
+        ),
+        D::at_run_time(
+            "appendonly",
+            Only {
+                value: false,
+                shown: "no",
+                feature: "append-only files",
+            },
+            at!(appendonly),
+            "append-only files are not there yet",
+        ),
+        D::at_run_time(
+            "maxmemory",
+            Only {
+                value: 0,
+                shown: "0",
+                feature: "a memory limit",
+            },
+            at!(maxmemory),
+            "a memory limit is not there yet",
+        ),
+        D::at_run_time(
+            "shutdown-timeout",
+            Seconds::between(0, i32::MAX),
+            at!(shutdown_timeout),
+            "how long a shutdown waits for replicas",
+        ),
+    ]
+}
+
+fn replication() -> Vec<Directive<ServerConfig>> {
+    type D = Directive<ServerConfig>;
+    let seconds = |least| Seconds::between(least, i32::MAX);
+    vec![
+        D::at_start(
+            "replicaof",
+            MasterAddress,
+            at!(replicaof),
+            "the master to follow",
+        )
+        .alias("slaveof"),
+        D::at_run_time(
+            "masterauth",
+            OptionalText,
+            at!(masterauth),
+            "the master's password",
+        ),
+        D::at_run_time(
+            "masteruser",
+            OptionalText,
+            at!(masteruser),
+            "our user there",
+        ),
+        D::at_run_time(
+            "replica-serve-stale-data",
+            YesNo,
+            at!(serve_stale_data),
+            "answer while the master is away",
+        )
+        .alias("slave-serve-stale-data"),
+        D::at_run_time(
+            "replica-read-only",
+            YesNo,
+            at!(read_only),
+            "a replica refuses writes",
+        )
+        .alias("slave-read-only"),
+        D::at_run_time(
+            "repl-diskless-sync",
+            YesNo,
+            at!(diskless_sync),
+            "full resyncs go straight to the socket",
+        ),
+        D::at_run_time(
+            "repl-diskless-sync-delay",
+            seconds(0),
+            at!(diskless_sync_delay),
+            "how long a full resync waits for more replicas",
+        ),
+        D::at_run_time(
+            "repl-diskless-sync-max-replicas",
+            Number::between(0, i32::MAX),
+            at!(diskless_sync_max_replicas),
+            "so many waiting replicas end that delay, 0 for none",
+        ),
+        D::at_run_time(
+            "repl-ping-replica-period",
+            seconds(1),
+            at!(ping_period),
+            "time between PINGs to replicas",
+        )
+        .alias("repl-ping-slave-period"),
+        D::at_run_time(
+            "repl-timeout",
+            seconds(1),
+            at!(repl_timeout),
+            "silence after which a replication link is given up",
+        ),
+        D::at_run_time(
+            "repl-backlog-size",
+            Memory::at_most(1 << 40),
+            at!(backlog_bytes),
+            "how much of the stream is kept for replicas that come back",
+        ),
+        D::at_run_time(
+            "repl-backlog-ttl",
+            seconds(0),
+            at!(backlog_ttl),
+            "how long it is kept without any replica, 0 for ever",
+        ),
+        D::at_run_time(
+            "replica-priority",
+            Number::between(0, i32::MAX),
+            at!(replica_priority),
+            "lower is promoted first, 0 never",
+        )
+        .alias("slave-priority"),
+        D::at_run_time(
+            "replica-announced",
+            YesNo,
+            at!(replica_announced),
+            "sentinels list this replica",
+        ),
+        D::at_run_time(
+            "replica-announce-ip",
+            OptionalText,
+            at!(announce_ip),
+            "address that the master shows for us",
+        )
+        .alias("slave-announce-ip"),
+        D::at_run_time(
+            "replica-announce-port",
+            Number::between(0, u16::MAX),
+            at!(announce_port),
+            "port that the master shows for us, 0 for our own",
+        )
+        .alias("slave-announce-port"),
+        D::at_run_time(
+            "min-replicas-to-write",
+            Number::between(0, i32::MAX),
+            at!(min_replicas_to_write),
+            "fewer good replicas than this: no writes; 0 for off",
+        )
+        .alias("min-slaves-to-write"),
+        D::at_run_time(
+            "min-replicas-max-lag",
+            seconds(0),
+            at!(min_replicas_max_lag),
+            "a replica silent for longer is not good",
+        )
+        .alias("min-slaves-max-lag"),
+    ]
+}
+
+/// `save SECONDS CHANGES …`; `save ""` for none. The first line replaces the default, later ones add.
+struct SavePoints;
+
+impl Form for SavePoints {
+    type Value = Vec<(u64, u64)>;
+
+    fn arity(&self) -> (usize, usize) {
+        (0, 128)
+    }
+
+    fn parse(&self, words: &[&str], when: When, value: &mut Self::Value) -> Result<(), Refusal> {
+        let words: Vec<&str> = words
+            .iter()
+            .flat_map(|w| w.split_ascii_whitespace())
+            .collect();
+        if words.is_empty() || when != When::LaterLine {
+            value.clear();
+        }
+        for pair in words.chunks(2) {
+            let point = match pair {
+                [seconds, changes] => seconds.parse().ok().zip(changes.parse().ok()),
+                _ => None,
+            };
+            let point = point
+                .filter(|(seconds, _)| *seconds >= 1)
+                .ok_or_else(|| Refusal::new("Invalid save parameters"))?;
+            value.push(point);
+        }
+        Ok(())
+    }
+
+    fn show(&self, value: &Self::Value) -> String {
+        let points: Vec<String> = value.iter().map(|(s, c)| format!("{s} {c}")).collect();
+        points.join(" ")
+    }
+
+    fn lines(&self, value: &Self::Value) -> Vec<Vec<String>> {
+        if value.is_empty() {
+            return vec![vec![String::new()]];
+        }
+        let line = |(s, c): &(u64, u64)| vec![s.to_string(), c.to_string()];
+        value.iter().map(line).collect()
+    }
+
+    fn expected(&self) -> String {
+        "pairs of seconds and changes, or \"\" for never".to_owned()
+    }
+}
+
+/// `replicaof HOST PORT`, or `replicaof no one`.
+struct MasterAddress;
+
+impl Form for MasterAddress {
+    type Value = Option<(Arc<str>, u16)>;
+
+    fn arity(&self) -> (usize, usize) {
+        (2, 2)
+    }
+
+    fn parse(&self, words: &[&str], _: When, value: &mut Self::Value) -> Result<(), Refusal> {
+        *value = if words[0].eq_ignore_ascii_case("no") && words[1].eq_ignore_ascii_case("one") {
+            None
+        } else {
+            let port = words[1].parse().ok().filter(|port| *port != 0);
+            let port = port.ok_or_else(|| Refusal::new("Invalid master port"))?;
+            Some((Arc::from(words[0]), port))
+        };
+        Ok(())
+    }
+
+    fn show(&self, value: &Self::Value) -> String {
+        value
+            .as_ref()
+            .map_or_else(String::new, |(host, port)| format!("{host} {port}"))
+    }
+
+    fn lines(&self, value: &Self::Value) -> Vec<Vec<String>> {
+        let line = |(host, port): &(Arc<str>, u16)| vec![host.to_string(), port.to_string()];
+        value.iter().map(line).collect()
+    }
+
+    fn expected(&self) -> String {
+        "a host and a port".to_owned()
+    }
+}
+
+/// The name of a file without any folder.
+struct FileName;
+
+impl Form for FileName {
+    type Value = String;
+
+    fn parse(&self, words: &[&str], when: When, value: &mut String) -> Result<(), Refusal> {
+        if words[0].is_empty() || words[0].contains('/') || matches!(words[0], "." | "..") {
+            return Err(Refusal::new("dbfilename can't be a path, just a filename"));
+        }
+        Text.parse(words, when, value)
+    }
+
+    fn show(&self, value: &String) -> String {
+        value.clone()
+    }
+
+    fn expected(&self) -> String {
+        "a file name without a folder".to_owned()
+    }
+}
+
+/// The one value that is possible while a feature is not there.
+struct Only<T> {
+    value: T,
+    shown: &'static str,
+    feature: &'static str,
+}
+
+impl<T: Clone + PartialEq + Send + Sync + 'static> Form for Only<T> {
+    type Value = T;
+
+    fn parse(&self, words: &[&str], _: When, value: &mut T) -> Result<(), Refusal> {
+        if !words[0].eq_ignore_ascii_case(self.shown) {
+            let reason = format!("this server does not have {}", self.feature);
+            return Err(Refusal::new(reason));
+        }
+        *value = self.value.clone();
+        Ok(())
+    }
+
+    fn show(&self, _: &T) -> String {
+        self.shown.to_owned()
+    }
+
+    fn expected(&self) -> String {
+        self.shown.to_owned()
+    }
+}
+
+/// Directives of redis.conf that tune what is done differently here, or not at all: accepted and kept, so
+/// that an ordinary redis.conf loads.
+const WITHOUT_EFFECT: &[&str] = &[
+    "active-defrag-cycle-max",
+    "active-defrag-cycle-min",
+    "active-defrag-ignore-bytes",
+    "active-defrag-max-scan-fields",
+    "active-defrag-threshold-lower",
+    "active-defrag-threshold-upper",
+    "active-expire-effort",
+    "activedefrag",
+    "activerehashing",
+    "always-show-logo",
+    "aof-load-truncated",
+    "aof-rewrite-incremental-fsync",
+    "aof-timestamp-enabled",
+    "aof-use-rdb-preamble",
+    "appenddirname",
+    "appendfilename",
+    "appendfsync",
+    "auto-aof-rewrite-min-size",
+    "auto-aof-rewrite-percentage",
+    "busy-reply-threshold",
+    "crash-log-enabled",
+    "crash-memcheck-enabled",
+    "disable-thp",
+    "dynamic-hz",
+    "enable-module-command",
+    "hash-max-listpack-entries",
+    "hash-max-listpack-value",
+    "hash-max-ziplist-entries",
+    "hash-max-ziplist-value",
+    "hll-sparse-max-bytes",
+    "hz",
+    "io-threads",
+    "io-threads-do-reads",
+    "jemalloc-bg-thread",
+    "latency-monitor-threshold",
+    "latency-tracking",
+    "latency-tracking-info-percentiles",
+    "lazyfree-lazy-eviction",
+    "lazyfree-lazy-expire",
+    "lazyfree-lazy-server-del",
+    "lazyfree-lazy-user-del",
+    "lazyfree-lazy-user-flush",
+    "lfu-decay-time",
+    "lfu-log-factor",
+    "list-compress-depth",
+    "list-max-listpack-size",
+    "list-max-ziplist-size",
+    "locale-collate",
+    "lua-time-limit",
+    "maxmemory-clients",
+    "maxmemory-eviction-tenacity",
+    "maxmemory-policy",
+    "maxmemory-samples",
+    "no-appendfsync-on-rewrite",
+    "oom-score-adj",
+    "oom-score-adj-values",
+    "proc-title-template",
+    "rdb-del-sync-files",
+    "rdb-save-incremental-fsync",
+    "repl-disable-tcp-nodelay",
+    "repl-diskless-load",
+    "replica-ignore-maxmemory",
+    "replica-lazy-flush",
+    "sanitize-dump-payload",
+    "set-max-intset-entries",
+    "set-proc-title",
+    "slave-ignore-maxmemory",
+    "slave-lazy-flush",
+    "slowlog-log-slower-than",
+    "slowlog-max-len",
+    "socket-mark-id",
+    "stream-node-max-bytes",
+    "stream-node-max-entries",
+    "tracking-table-max-keys",
+    "zset-max-listpack-entries",
+    "zset-max-listpack-value",
+    "zset-max-ziplist-entries",
+    "zset-max-ziplist-value",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(arguments: &[&str]) -> Result<ServerConfig, String> {
+        let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
+        load_server(None, &arguments)
+            .map(|setup| setup.config)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_command_line_is_enough() {
+        let config = load(&["--port", "7000", "--save", "", "--slaveof", "h", "1"]).unwrap();
+        assert_eq!(config.process.port, 7000);
+        assert_eq!(config.save, []);
+        assert_eq!(config.replicaof, Some(("h".into(), 1)));
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused() {
+        let error = load(&["--appendonly", "yes"]).unwrap_err();
+        assert!(error.contains("does not have append-only files"), "{error}");
+        assert!(load(&["--appendonly", "no", "--maxmemory", "0"]).is_ok());
+        assert!(load(&["--maxmemory", "1gb"]).is_err());
+        assert!(load(&["--cluster-enabled-typo", "1"]).is_err());
+    }
+
+    #[test]
+    fn a_rewrite_names_the_master_and_forgets_it() {
+        let table = server_table();
+        let mut config = ServerConfig {
+            replicaof: Some(("10.0.0.1".into(), 7)),
+            ..ServerConfig::default()
+        };
+        let text = table.rewrite(&config, b"# mine\nport 6379\n");
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.contains("# mine\n"), "{text}");
+        assert!(text.contains("replicaof 10.0.0.1 7"), "{text}");
+        config.replicaof = None;
+        let text = String::from_utf8(table.rewrite(&config, text.as_bytes())).unwrap();
+        assert!(!text.contains("10.0.0.1"), "{text}");
+    }
+
+    #[test]
+    fn save_points_are_set_and_shown() {
+        let mut config = ServerConfig::default();
+        assert_eq!(SavePoints.show(&config.save), "3600 1 300 100 60 10000");
+        server_table()
+            .set(&mut config, &[("save", "10 1 20 2")], false)
+            .unwrap();
+        assert_eq!(config.save, [(10, 1), (20, 2)]);
+        server_table()
+            .set(&mut config, &[("save", "")], false)
+            .unwrap();
+        assert_eq!(config.save, []);
+        assert!(
+            server_table()
+                .set(&mut config, &[("save", "1")], false)
+                .is_err()
+        );
+    }
+}

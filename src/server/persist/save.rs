@@ -1,0 +1,349 @@
+//! Saving to the RDB file: `SAVE` in one go, everything else in slices while clients are served, with the
+//! file written by another thread.
+//!
+//! The file is made under another name, synced, and renamed; so there is always a complete one.
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+
+use super::rdb::CRC64;
+use super::rdb_encode;
+use crate::clock::{Mono, Now};
+use crate::server::Server;
+use crate::server::keyspace::{Chunk, SnapshotEpoch, Walk};
+
+/// How much is encoded before others get their turn.
+const SLICE_BYTES: usize = 64 * 1024;
+/// Chunks that wait to be written; when they are full the walk waits.
+const CHUNKS_QUEUED: usize = 16;
+/// After a failed save, this many seconds until the save points count again.
+pub(crate) const RETRY_SECONDS: u64 = 5;
+
+/// What is known of saving.
+#[derive(Debug)]
+pub(crate) struct Saver {
+    /// Changes since the last save began.
+    pub(crate) dirty: u64,
+    /// When the last successful save ended, or the server started. Unix seconds.
+    pub(crate) last_save: u64,
+    /// `rdb_last_bgsave_status`
+    pub(crate) last_save_ok: bool,
+    /// When one was last begun. Unix seconds.
+    pub(crate) last_try: u64,
+    /// How long the last one took, in seconds.
+    pub(crate) last_seconds: Option<u64>,
+    /// `rdb_saves`
+    pub(crate) saves: u64,
+    /// `rdb_last_load_keys_expired`, `rdb_last_load_keys_loaded`
+    pub(crate) last_load: (u64, u64),
+    running: Option<Running>,
+    next_file: u64,
+}
+
+#[derive(Debug)]
+struct Running {
+    snapshot: SnapshotEpoch,
+    since: Mono,
+    /// Changes before it began; they are in it.
+    dirty_before: u64,
+    task: Option<AbortHandle>,
+    temp: PathBuf,
+}
+
+impl Saver {
+    pub(crate) fn new(now: Now) -> Saver {
+        Saver {
+            dirty: 0,
+            last_save: now.unix.0 / 1000,
+            last_save_ok: true,
+            last_try: 0,
+            last_seconds: None,
+            saves: 0,
+            last_load: (0, 0),
+            running: None,
+            next_file: 0,
+        }
+    }
+
+    /// Whether a save is in progress.
+    pub(crate) fn is_saving(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Since when a save is in progress, and which snapshot it writes.
+    pub(crate) fn running(&self) -> Option<(Mono, SnapshotEpoch)> {
+        self.running
+            .as_ref()
+            .map(|running| (running.since, running.snapshot))
+    }
+}
+
+/// What a file is written with.
+#[derive(Clone, Copy, Debug)]
+struct FileOptions {
+    compress: bool,
+    checksum: bool,
+}
+
+/// An RDB file in the making.
+struct RdbFile {
+    out: BufWriter<File>,
+    digest: crc::Digest<'static, u64, crc::Table<16>>,
+    options: FileOptions,
+}
+
+impl RdbFile {
+    fn create(path: &Path, options: FileOptions) -> io::Result<RdbFile> {
+        Ok(RdbFile {
+            out: BufWriter::with_capacity(1 << 18, File::create(path)?),
+            digest: CRC64.digest(),
+            options,
+        })
+    }
+
+    fn write(&mut self, chunk: Chunk) -> io::Result<()> {
+        let bytes = match chunk {
+            Chunk::Encoded(bytes) => bytes,
+            Chunk::Long(text) => {
+                let mut bytes = Vec::new();
+                rdb_encode::string(&text, self.options.compress, &mut bytes);
+                bytes
+            }
+        };
+        self.digest.update(&bytes);
+        self.out.write_all(&bytes)
+    }
+
+    /// Adds the checksum, makes everything durable, and gives the file its name.
+    fn finish(mut self, temp: &Path, path: &Path) -> io::Result<()> {
+        let checksum = if self.options.checksum {
+            self.digest.finalize()
+        } else {
+            0
+        };
+        self.out.write_all(&checksum.to_le_bytes())?;
+        let file = self
+            .out
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        fs::rename(temp, path)?;
+        File::open(".")?.sync_all()
+    }
+}
+
+impl Server {
+    fn file_options(&self) -> FileOptions {
+        FileOptions {
+            compress: self.config.rdbcompression,
+            checksum: self.config.rdbchecksum,
+        }
+    }
+
+    fn temp_name(&mut self) -> PathBuf {
+        self.saver.next_file += 1;
+        PathBuf::from(format!(
+            "temp-{}-{}.rdb",
+            std::process::id(),
+            self.saver.next_file
+        ))
+    }
+
+    /// Saves everything before it returns.
+    ///
+    /// # Errors
+    /// The file cannot be written; the old one is untouched.
+    pub(crate) fn save_now(&mut self) -> io::Result<()> {
+        let (temp, path) = (self.temp_name(), PathBuf::from(&self.config.dbfilename));
+        let head = self.rdb_head();
+        let snapshot = self
+            .keyspace
+            .begin_snapshot(&head, self.config.rdbcompression);
+        let options = self.file_options();
+        let mut write = || -> io::Result<()> {
+            let mut file = RdbFile::create(&temp, options)?;
+            loop {
+                let walk = self.keyspace.advance_snapshot(snapshot, SLICE_BYTES);
+                if let Some(output) = self.keyspace.snapshot_output(snapshot) {
+                    while let Some(chunk) = output.pop() {
+                        file.write(chunk)?;
+                    }
+                }
+                if walk == Walk::Complete {
+                    return file.finish(&temp, &path);
+                }
+            }
+        };
+        let written = write();
+        self.keyspace.end_snapshot(snapshot);
+        let now = self.clock.now();
+        match &written {
+            Ok(()) => {
+                self.saver.dirty = 0;
+                self.saver.last_save = now.unix.0 / 1000;
+                self.saver.last_save_ok = true;
+                self.saver.saves += 1;
+                tracing::info!("DB saved on disk");
+            }
+            Err(_) => drop(fs::remove_file(&temp)),
+        }
+        written
+    }
+
+    /// Begins to save while clients are served. The receiver gets the file when it is complete, and
+    /// nothing when it failed or was cancelled. There must be no other save.
+    pub(crate) fn start_save(&mut self) -> oneshot::Receiver<Option<File>> {
+        assert!(!self.saver.is_saving(), "one save at a time");
+        let head = self.rdb_head();
+        let now = self.clock.now();
+        let temp = self.temp_name();
+        let job = SaveJob {
+            snapshot: self
+                .keyspace
+                .begin_snapshot(&head, self.config.rdbcompression),
+            temp: temp.clone(),
+            path: PathBuf::from(&self.config.dbfilename),
+            options: self.file_options(),
+        };
+        tracing::info!("Background saving started");
+        self.saver.last_try = now.unix.0 / 1000;
+        self.saver.running = Some(Running {
+            snapshot: job.snapshot,
+            since: now.mono,
+            dirty_before: self.saver.dirty,
+            task: None,
+            temp,
+        });
+        let (done, result) = oneshot::channel();
+        let server = self.handle();
+        let task = tokio::task::spawn_local(async move {
+            let written = job.run(&server).await;
+            // Whoever asked for the file may have gone.
+            drop(done.send(server.borrow_mut().save_ended(&written, &job)));
+        });
+        if let Some(running) = &mut self.saver.running {
+            running.task = Some(task.abort_handle());
+        }
+        result
+    }
+
+    fn save_ended(&mut self, written: &io::Result<()>, job: &SaveJob) -> Option<File> {
+        self.keyspace.end_snapshot(job.snapshot);
+        let now = self.clock.now();
+        if let Some(running) = self.saver.running.take() {
+            self.saver.last_seconds = Some(now.mono.since(running.since).as_secs());
+            if written.is_ok() {
+                self.saver.dirty = self.saver.dirty.saturating_sub(running.dirty_before);
+            }
+        }
+        self.saver.last_save_ok = written.is_ok();
+        match written {
+            Ok(()) => {
+                self.saver.saves += 1;
+                self.saver.last_save = now.unix.0 / 1000;
+                tracing::info!("Background saving terminated with success");
+                File::open(&job.path).ok()
+            }
+            Err(error) => {
+                tracing::error!(%error, file = %job.path.display(), "Background saving failed");
+                drop(fs::remove_file(&job.temp));
+                None
+            }
+        }
+    }
+
+    /// Gives up a save in progress.
+    pub(crate) fn cancel_save(&mut self) {
+        if let Some(running) = self.saver.running.take() {
+            if let Some(task) = running.task {
+                task.abort();
+            }
+            self.keyspace.end_snapshot(running.snapshot);
+            drop(fs::remove_file(running.temp));
+            tracing::info!("Background saving cancelled");
+        }
+    }
+
+    /// After all data was removed: a save in progress has become pointless, and where data is saved at
+    /// all, the file must not bring it back.
+    pub(crate) fn after_flushall(&mut self) {
+        self.cancel_save();
+        if !self.config.save.is_empty() {
+            let dirty = self.saver.dirty;
+            if let Err(error) = self.save_now() {
+                tracing::error!(%error, "saving after FLUSHALL failed");
+            }
+            self.saver.dirty = dirty;
+        }
+    }
+
+    /// Begins a save when a save point is reached.
+    pub(crate) fn check_save_points(&mut self) {
+        let now = self.clock.now().unix.0 / 1000;
+        let saver = &self.saver;
+        let may_try = saver.last_save_ok || now.saturating_sub(saver.last_try) > RETRY_SECONDS;
+        let elapsed = now.saturating_sub(saver.last_save);
+        let is_reached =
+            |(seconds, changes): &(u64, u64)| saver.dirty >= *changes && elapsed > *seconds;
+        if !saver.is_saving() && may_try && self.config.save.iter().any(is_reached) {
+            drop(self.start_save());
+        }
+    }
+}
+
+/// One save in the background.
+struct SaveJob {
+    snapshot: SnapshotEpoch,
+    temp: PathBuf,
+    path: PathBuf,
+    options: FileOptions,
+}
+
+impl SaveJob {
+    async fn run(&self, server: &Rc<RefCell<Server>>) -> io::Result<()> {
+        let (chunks, mut queue) = mpsc::channel::<Chunk>(CHUNKS_QUEUED);
+        let (temp, path, options) = (self.temp.clone(), self.path.clone(), self.options);
+        let (complete, is_complete) = oneshot::channel::<()>();
+        let writer = tokio::task::spawn_blocking(move || {
+            let mut file = RdbFile::create(&temp, options)?;
+            while let Some(chunk) = queue.blocking_recv() {
+                file.write(chunk)?;
+            }
+            // A queue that ends early was cancelled.
+            is_complete
+                .blocking_recv()
+                .map_err(|_| io::Error::other("cancelled"))?;
+            file.finish(&temp, &path)
+        });
+        while let Some((batch, walk)) = self.slice(server) {
+            let is_end = walk == Walk::Complete && batch.is_empty();
+            for chunk in batch {
+                if chunks.send(chunk).await.is_err() {
+                    return writer.await.map_err(io::Error::other)?;
+                }
+            }
+            if is_end {
+                // The writer may have failed already; its result says so.
+                let _ = complete.send(());
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        drop(chunks);
+        writer.await.map_err(io::Error::other)?
+    }
+
+    /// The next chunks; `None` when the snapshot is no more.
+    fn slice(&self, server: &Rc<RefCell<Server>>) -> Option<(Vec<Chunk>, Walk)> {
+        let server = &mut *server.borrow_mut();
+        let walk = server.keyspace.advance_snapshot(self.snapshot, SLICE_BYTES);
+        let output = server.keyspace.snapshot_output(self.snapshot)?;
+        Some((std::iter::from_fn(|| output.pop()).collect(), walk))
+    }
+}

@@ -1,0 +1,241 @@
+//! What a replica knows of the link to its master, and the changes of role.
+
+use std::sync::Arc;
+
+use tokio::task::AbortHandle;
+
+use super::{Role, replica};
+use crate::clock::Mono;
+use crate::front::{ClientId, Closing};
+use crate::ids::{ReplId, ReplOffset};
+use crate::server::Server;
+use crate::server::access::drop_elsewhere;
+use crate::server::persist::rdb_decode::Loaded;
+
+/// The link to our master. Dropping it ends the task that keeps it up.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) host: Arc<str>,
+    pub(crate) port: u16,
+    pub(crate) state: LinkState,
+    /// Whether `PSYNC` asks to go on from our own history. Not after a start without data, and not after
+    /// the stream could not be applied.
+    pub(crate) offers_history: bool,
+    /// When the master was last heard of.
+    pub(crate) last_io: Mono,
+    /// Since when the link is down; `None` while it has never been up.
+    pub(crate) down_since: Option<Mono>,
+    /// What the master sends cannot be held here. A replica in this state must not be promoted.
+    pub(crate) refusal: Option<String>,
+    /// Bytes received of a command that is not complete yet.
+    pub(crate) unapplied: u64,
+    /// The link as a client.
+    pub(crate) client: Option<ClientId>,
+    task: Option<AbortHandle>,
+}
+
+/// How far the link is.
+///
+/// ```text
+/// Connect ─▶ Connecting ─▶ Handshake ─▶ Syncing ─▶ Connected
+///    ▲                         └───── +CONTINUE ──────▲ │
+///    └────────────────── any failure ───────────────────┘
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkState {
+    /// An attempt is due.
+    Connect,
+    /// Waiting for the socket.
+    Connecting,
+    /// Talking.
+    Handshake,
+    /// Receiving all data.
+    Syncing {
+        /// Bytes to come in all; `None`: up to a mark.
+        total: Option<u64>,
+        /// Bytes received.
+        received: u64,
+    },
+    /// In step.
+    Connected,
+}
+
+impl Link {
+    /// Whether the stream is being applied.
+    pub(crate) fn is_up(&self) -> bool {
+        self.state == LinkState::Connected
+    }
+
+    /// The word of `ROLE`.
+    pub(crate) fn state_name(&self) -> &'static str {
+        match self.state {
+            LinkState::Connect => "connect",
+            LinkState::Connecting => "connecting",
+            LinkState::Handshake => "handshake",
+            LinkState::Syncing { .. } => "sync",
+            LinkState::Connected => "connected",
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl Server {
+    /// Makes this server a replica of `host:port`, connecting at once. What it holds stays readable until
+    /// the master's data replaces it.
+    pub(crate) fn replicate_from(&mut self, host: Arc<str>, port: u16, offers_history: bool) {
+        self.end_unit();
+        self.flush_stream();
+        self.release_waiters();
+        self.leave_master();
+        tracing::info!("Connecting to MASTER {host}:{port}");
+        self.config.replicaof = Some((Arc::clone(&host), port));
+        self.replication.role = Role::Replica(Box::new(Link {
+            host: Arc::clone(&host),
+            port,
+            state: LinkState::Connect,
+            offers_history,
+            last_io: self.clock.mono(),
+            down_since: None,
+            refusal: None,
+            unapplied: 0,
+            client: None,
+            task: None,
+        }));
+        let task = tokio::task::spawn_local(replica::follow(self.handle(), host, port));
+        if let Some(link) = self.replication.link_mut() {
+            link.task = Some(task.abort_handle());
+        }
+        self.note_role();
+    }
+
+    /// Makes a replica a master. Its history branches off here, so that its siblings go on from it.
+    pub(crate) fn promote(&mut self) {
+        if self.replication.is_master() {
+            return;
+        }
+        self.flush_stream();
+        self.leave_master();
+        let id = self.new_repl_id();
+        self.replication.history.branch(id);
+        self.replication.role = Role::Master;
+        self.replication.stream_db = None;
+        self.replication.without_replicas_since = self.clock.mono();
+        self.config.replicaof = None;
+        self.disconnect_replicas();
+        let (history, offset) = (&self.replication.history, self.replication.history.offset());
+        tracing::info!(repl_id = %history.repl_id(), %offset, "MASTER MODE enabled");
+        self.note_role();
+    }
+
+    /// Ends the link to the present master, if there is one.
+    fn leave_master(&mut self) {
+        if let Some(client) = self
+            .replication
+            .link_mut()
+            .and_then(|link| link.client.take())
+        {
+            self.front.clients.remove(client);
+        }
+        // Dropping the link ends its task.
+        self.replication.role = Role::Master;
+    }
+
+    /// The link has ended; it will be tried again.
+    pub(super) fn link_lost(&mut self, reason: &replica::LinkError) {
+        let now = self.clock.mono();
+        let Some(link) = self.replication.link_mut() else {
+            return;
+        };
+        let was_up = link.is_up();
+        link.state = LinkState::Connect;
+        link.unapplied = 0;
+        if was_up {
+            link.down_since = Some(now);
+        }
+        link.offers_history &= !reason.needs_all_data();
+        let is_new = link.refusal.is_none();
+        link.refusal = reason.is_refusal().then(|| reason.to_string());
+        let (host, port) = (&link.host, link.port);
+        if reason.is_refusal() {
+            tracing::error!("Cannot follow MASTER {host}:{port}: {reason}");
+        } else if was_up || is_new {
+            tracing::warn!("Connection with MASTER {host}:{port} lost: {reason}");
+        }
+        if let Some(client) = link.client.take() {
+            self.front.clients.remove(client);
+        }
+    }
+
+    /// The stream begins, or goes on, in database `db`.
+    pub(super) fn link_up(
+        &mut self,
+        addr: std::net::SocketAddr,
+        local: std::net::SocketAddr,
+    ) -> ClientId {
+        let now = self.clock.mono();
+        let user = self.front.acl.default_user();
+        let peer = crate::front::Peer {
+            addr: crate::front::ClientAddr::Tcp(addr),
+            laddr: crate::front::ClientAddr::Tcp(local),
+            fd: -1,
+        };
+        let id = self.front.clients.add(peer, user, now);
+        let client = self.front.clients.current(id);
+        client.kind = crate::front::ClientKind::Master;
+        client.authenticated = true;
+        client.db = self.replication.stream_db.unwrap_or(0);
+        self.replication
+            .history
+            .start_recording(self.config.backlog_size());
+        if let Some(link) = self.replication.link_mut() {
+            link.state = LinkState::Connected;
+            link.last_io = now;
+            link.refusal = None;
+            link.client = Some(id);
+            link.offers_history = true;
+        }
+        id
+    }
+
+    /// Whether an operator has closed the link (`CLIENT KILL`).
+    pub(super) fn is_link_killed(&self, id: ClientId) -> bool {
+        let client = self.front.clients.get(id);
+        client.is_none_or(|client| client.closing != Closing::No)
+    }
+
+    /// Replaces all data by the master's.
+    pub(super) fn install(&mut self, loaded: Loaded, repl_id: ReplId, offset: ReplOffset) {
+        self.disconnect_replicas();
+        self.cancel_save();
+        self.touch_all(None);
+        let stream_db = loaded
+            .replication
+            .as_ref()
+            .map_or(0, |position| position.stream_db);
+        let old = self.keyspace.replace_with(loaded.keyspace);
+        drop_elsewhere(old);
+        self.replication.turn.clear();
+        self.replication
+            .history
+            .adopt(repl_id, offset, self.config.backlog_size());
+        self.replication.stream_db = usize::try_from(stream_db).ok();
+        tracing::info!(
+            keys = loaded.keys_loaded, %offset,
+            "MASTER <-> REPLICA sync: Finished with success"
+        );
+    }
+
+    /// The master has branched off: so do we, and our own replicas must ask again.
+    pub(super) fn follow_branch(&mut self, id: ReplId) {
+        if self.replication.history.follow_branch(id) {
+            self.disconnect_replicas();
+        }
+    }
+}

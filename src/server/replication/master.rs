@@ -1,0 +1,435 @@
+//! The side that feeds replicas.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::history::Resume;
+use crate::clock::Mono;
+use crate::front::{Call, ClientId, ClientKind, Closing, Reply};
+use crate::ids::ReplOffset;
+use crate::server::Server;
+use crate::server::keyspace::SnapshotEpoch;
+
+/// The keepalive of the stream. Lower case, as Redis sends it.
+const PING: &[u8] = b"*1\r\n$4\r\nping\r\n";
+/// Asks every replica for an acknowledgement.
+const GETACK: &[u8] = b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n";
+
+/// What a client says about itself by `REPLCONF` before it becomes a replica.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Introduction {
+    /// `listening-port`; 0: not said.
+    pub(crate) port: u16,
+    /// `ip-address`
+    pub(crate) ip: Option<Bytes>,
+    /// `capa eof`: a transfer may end with a mark.
+    pub(crate) capa_eof: bool,
+    /// `capa psync2`: `+CONTINUE` may name an id.
+    pub(crate) capa_psync2: bool,
+    /// `rdb-only`: it wants the data and no stream.
+    pub(crate) rdb_only: bool,
+}
+
+/// One replica that is fed.
+///
+/// ```text
+/// Waiting ─▶ Transferring ─length known─▶ Online
+///                 └─────ends with a mark─▶ Unacknowledged ─ACK─▶ Online
+/// ```
+/// A partial resync begins in `Online`.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    pub(crate) state: FeedState,
+    /// What it has acknowledged, and when it last did.
+    pub(crate) acked: ReplOffset,
+    pub(crate) acked_at: Mono,
+    /// When bytes last left for it.
+    pub(crate) progress_at: Mono,
+    /// It came by `SYNC`: no `+FULLRESYNC`, no acknowledgements.
+    pub(crate) is_old: bool,
+    /// All that was queued for it has been written.
+    pub(crate) drained: Rc<Notify>,
+}
+
+/// How far a replica is.
+#[derive(Debug)]
+pub(crate) enum FeedState {
+    /// It needs all data, and its snapshot has not begun.
+    Waiting {
+        /// Since when.
+        since: Mono,
+    },
+    /// Its snapshot has begun; the stream since then is kept for it.
+    Transferring {
+        /// What it is read from, unless that is a file.
+        snapshot: Option<SnapshotEpoch>,
+        /// The file is complete and being sent.
+        is_sending_file: bool,
+        retained: Retained,
+    },
+    /// It has been sent all data and a mark; it finds the mark only if nothing follows.
+    Unacknowledged {
+        /// The stream since the snapshot.
+        retained: Retained,
+    },
+    /// It gets the stream.
+    Online,
+}
+
+/// Bytes of the stream that a replica may not get yet.
+#[derive(Debug, Default)]
+pub(crate) struct Retained {
+    chunks: Vec<Bytes>,
+    bytes: u64,
+}
+
+impl Retained {
+    fn push(&mut self, chunk: &Bytes) {
+        self.bytes += chunk.len() as u64;
+        self.chunks.push(chunk.clone());
+    }
+}
+
+impl Feed {
+    pub(crate) fn new(state: FeedState, now: Mono) -> Feed {
+        Feed {
+            state,
+            acked: ReplOffset(0),
+            acked_at: now,
+            progress_at: now,
+            is_old: false,
+            drained: Rc::new(Notify::new()),
+        }
+    }
+
+    /// Whether it has all data.
+    pub(crate) fn is_online(&self) -> bool {
+        matches!(
+            self.state,
+            FeedState::Online | FeedState::Unacknowledged { .. }
+        )
+    }
+
+    /// `state=` of INFO.
+    pub(crate) fn state_name(&self) -> &'static str {
+        match &self.state {
+            FeedState::Waiting { .. } => "wait_bgsave",
+            FeedState::Transferring {
+                is_sending_file: true,
+                ..
+            } => "send_bulk",
+            FeedState::Transferring { .. } => "wait_bgsave",
+            FeedState::Online | FeedState::Unacknowledged { .. } => "online",
+        }
+    }
+}
+
+impl Server {
+    /// The replicas that are fed, in the order in which they came.
+    pub(crate) fn feeds(&self) -> impl Iterator<Item = (ClientId, &Feed)> {
+        self.replication.replicas.iter().filter_map(|id| {
+            let client = self.front.clients.get(*id)?;
+            Some((*id, client.session.feed.as_ref()?))
+        })
+    }
+
+    /// What we know of one replica, to be changed.
+    pub(crate) fn feed_mut(&mut self, id: ClientId) -> Option<&mut Feed> {
+        let client = self
+            .front
+            .clients
+            .get_mut(id)
+            .filter(|client| client.is_open())?;
+        client.session.feed.as_mut()
+    }
+
+    /// Hands what the turn has appended to the stream to the replicas. False if nobody got anything.
+    pub(crate) fn flush_stream(&mut self) -> bool {
+        if self.replication.turn.is_empty() {
+            return false;
+        }
+        let bytes = Bytes::from(std::mem::take(&mut self.replication.turn));
+        let now = self.clock.mono();
+        let limit = self.front.clients.limits.replica.hard_bytes;
+        let mut sent = false;
+        for at in 0..self.replication.replicas.len() {
+            let id = self.replication.replicas[at];
+            let Some(client) = self.front.clients.get_mut(id).filter(|c| c.is_open()) else {
+                continue;
+            };
+            if client.session.introduction.rdb_only {
+                continue;
+            }
+            let Some(feed) = &mut client.session.feed else {
+                continue;
+            };
+            match &mut feed.state {
+                FeedState::Waiting { .. } => {}
+                FeedState::Transferring { retained, .. }
+                | FeedState::Unacknowledged { retained } => {
+                    retained.push(&bytes);
+                    if limit > 0 && retained.bytes > limit {
+                        tracing::warn!(
+                            replica = %client.addr, bytes = retained.bytes,
+                            "replica closed: more of the stream waits for the end of its full resync \
+                             than client-output-buffer-limit allows"
+                        );
+                        client.close(Closing::Now);
+                    }
+                }
+                FeedState::Online => {
+                    self.stats.repl_output_bytes += bytes.len() as u64;
+                    sent |= self.front.clients.send(id, bytes.clone(), now);
+                }
+            }
+        }
+        sent
+    }
+
+    /// Appends bytes of our own to the stream, between units, and sends them.
+    pub(crate) fn send_on_stream(&mut self, bytes: &[u8]) {
+        self.end_unit();
+        self.replication.append(bytes);
+        self.flush_stream();
+    }
+
+    /// Asks the replicas what they have.
+    pub(crate) fn ask_for_acks(&mut self) {
+        if self.replication.is_producing() && !self.replication.replicas.is_empty() {
+            self.send_on_stream(GETACK);
+        }
+    }
+
+    /// `PSYNC` and `SYNC`: the client becomes a replica, or is told why not.
+    pub(crate) fn attach_replica(
+        &mut self,
+        call: &Call<'_>,
+        reply: &mut Reply,
+        wanted: Option<(&[u8], i64)>,
+    ) {
+        self.flush_stream();
+        let now = call.now.mono;
+        let resume = wanted.map_or(Resume::Full, |(id, offset)| {
+            self.replication.history.resume(id, offset)
+        });
+        let asked_for_all = wanted.is_none_or(|(id, _)| id.starts_with(b"?"));
+        let client = self.front.clients.current(call.client);
+        client.kind = ClientKind::Replica;
+        client.notify_drained = true;
+        let addr = client.addr.to_string();
+        self.replication.replicas.push(call.client);
+        if let Resume::From(first) = resume {
+            let psync2 = client.session.introduction.capa_psync2;
+            client.session.feed = Some(Feed::new(FeedState::Online, now));
+            self.stats.sync_partial_ok += 1;
+            let history = &self.replication.history;
+            let id = if psync2 {
+                format!(" {}", history.repl_id())
+            } else {
+                String::new()
+            };
+            reply.raw(format!("+CONTINUE{id}\r\n").as_bytes());
+            let missing = history.backlog().and_then(|backlog| backlog.from(first));
+            let (early, late) = missing.expect("the history has just said so");
+            reply.raw(early);
+            reply.raw(late);
+            tracing::info!(
+                replica = addr,
+                bytes = early.len() + late.len(),
+                "Partial resynchronization request accepted"
+            );
+            return;
+        }
+        self.stats.sync_full += 1;
+        self.stats.sync_partial_err += u64::from(!asked_for_all);
+        let mut feed = Feed::new(FeedState::Waiting { since: now }, now);
+        feed.is_old = wanted.is_none();
+        client.session.feed = Some(feed);
+        tracing::info!(replica = addr, "Full resync requested by replica");
+        if !self.replication.history.is_recording() {
+            let id = self.new_repl_id();
+            self.replication.history.stop_recording(id);
+            self.replication
+                .history
+                .start_recording(self.config.backlog_size());
+            self.replication.stream_db = None;
+        }
+        // The reply of this call must be queued before what a transfer queues.
+        let server = self.handle();
+        tokio::task::spawn_local(async move { server.borrow_mut().start_transfers() });
+    }
+
+    /// `REPLCONF ACK`
+    pub(crate) fn acknowledge(&mut self, id: ClientId, offset: ReplOffset) {
+        let now = self.clock.mono();
+        let Some(feed) = self.feed_mut(id) else {
+            return;
+        };
+        feed.acked = feed.acked.max(offset);
+        feed.acked_at = now;
+        if let FeedState::Unacknowledged { .. } = feed.state {
+            self.put_online(id);
+        }
+        self.serve_waiters();
+        self.shutdown.acked.notify_one();
+    }
+
+    /// A replica gets what was retained for it, and from now on the stream.
+    pub(crate) fn put_online(&mut self, id: ClientId) {
+        let now = self.clock.mono();
+        let Some(client) = self.front.clients.get_mut(id) else {
+            return;
+        };
+        let Some(feed) = &mut client.session.feed else {
+            return;
+        };
+        let state = std::mem::replace(&mut feed.state, FeedState::Online);
+        feed.acked_at = now;
+        let retained = match state {
+            FeedState::Transferring { retained, .. } | FeedState::Unacknowledged { retained } => {
+                retained
+            }
+            FeedState::Waiting { .. } | FeedState::Online => Retained::default(),
+        };
+        tracing::info!(replica = %client.addr, "Synchronization with replica succeeded");
+        self.stats.repl_output_bytes += retained.bytes;
+        for chunk in retained.chunks {
+            self.front.clients.send(id, chunk, now);
+        }
+    }
+
+    /// All data has been sent to a replica, and a mark after it: the stream waits for its word.
+    pub(crate) fn await_acknowledgement(&mut self, id: ClientId) {
+        let now = self.clock.mono();
+        let Some(feed) = self.feed_mut(id) else {
+            return;
+        };
+        if let FeedState::Transferring { retained, .. } = &mut feed.state {
+            let retained = std::mem::take(retained);
+            feed.state = FeedState::Unacknowledged { retained };
+            feed.acked_at = now;
+        }
+    }
+
+    /// Everything that was queued for a replica is on its way.
+    pub(crate) fn replica_drained(&mut self, id: ClientId) {
+        let now = self.clock.mono();
+        if let Some(feed) = self.feed_mut(id) {
+            feed.progress_at = now;
+            feed.drained.notify_one();
+        }
+    }
+
+    /// A client has gone; if it was a replica, what was done for it ends.
+    pub(crate) fn replica_gone(&mut self, id: ClientId) {
+        let Some(client) = self.front.clients.get_mut(id) else {
+            return;
+        };
+        let Some(feed) = client.session.feed.take() else {
+            return;
+        };
+        tracing::info!(replica = %client.addr, "Connection with replica lost");
+        feed.drained.notify_one();
+        if let FeedState::Transferring {
+            snapshot: Some(snapshot),
+            ..
+        } = feed.state
+        {
+            self.keyspace.end_snapshot(snapshot);
+        }
+        self.replication.replicas.retain(|replica| *replica != id);
+        if self.replication.replicas.is_empty() {
+            self.replication.without_replicas_since = self.clock.mono();
+        }
+        self.shutdown.acked.notify_one();
+    }
+
+    /// Closes the links of all replicas; they will be back and ask where they stand.
+    pub(crate) fn disconnect_replicas(&mut self) {
+        for id in self.replication.replicas.clone() {
+            if let Some(client) = self.front.clients.get_mut(id) {
+                client.close(Closing::Now);
+            }
+        }
+    }
+
+    /// Whether `min-replicas-to-write` forbids writing.
+    pub(crate) fn lacks_good_replicas(&self, now: Mono) -> bool {
+        let (wanted, lag) = (
+            self.config.min_replicas_to_write,
+            self.config.min_replicas_max_lag,
+        );
+        if wanted == 0 || lag.is_zero() || !self.replication.is_master() {
+            return false;
+        }
+        self.good_replicas(now) < wanted as usize
+    }
+
+    /// Replicas that are online and have been heard of within `min-replicas-max-lag`.
+    pub(crate) fn good_replicas(&self, now: Mono) -> usize {
+        let lag = self.config.min_replicas_max_lag + Duration::from_secs(1);
+        let is_good = |feed: &Feed| feed.is_online() && now.since(feed.acked_at) < lag;
+        self.feeds().filter(|(_, feed)| is_good(feed)).count()
+    }
+
+    /// What comes with time, for the side that feeds: `PING`s, keepalives, timeouts, the backlog's end.
+    pub(crate) fn replication_tick(&mut self, now: Mono) {
+        self.start_transfers();
+        if self.replication.is_master() {
+            self.ping_replicas(now);
+            self.drop_backlog(now);
+        }
+        self.drop_silent_replicas(now);
+    }
+
+    fn ping_replicas(&mut self, now: Mono) {
+        let is_due = now.since(self.replication.last_ping) >= self.config.ping_period;
+        if is_due && !self.replication.replicas.is_empty() && self.front.paused(now).is_none() {
+            self.replication.last_ping = now;
+            self.send_on_stream(PING);
+        }
+    }
+
+    fn drop_backlog(&mut self, now: Mono) {
+        let ttl = self.config.backlog_ttl;
+        let replication = &self.replication;
+        let is_over = !ttl.is_zero()
+            && replication.history.is_recording()
+            && replication.replicas.is_empty()
+            && now.since(replication.without_replicas_since) > ttl;
+        if is_over {
+            let id = self.new_repl_id();
+            self.replication.history.stop_recording(id);
+            tracing::info!(
+                "Replication backlog freed after {} s without replicas",
+                ttl.as_secs()
+            );
+        }
+    }
+
+    fn drop_silent_replicas(&mut self, now: Mono) {
+        let timeout = self.config.repl_timeout;
+        for id in self.replication.replicas.clone() {
+            let Some(client) = self.front.clients.get_mut(id).filter(|c| c.is_open()) else {
+                continue;
+            };
+            let Some(feed) = &client.session.feed else {
+                continue;
+            };
+            let silent_since = match &feed.state {
+                FeedState::Waiting { .. } => continue,
+                FeedState::Transferring { .. } if client.output.is_empty() => continue,
+                FeedState::Transferring { .. } => feed.progress_at,
+                FeedState::Unacknowledged { .. } | FeedState::Online if feed.is_old => continue,
+                FeedState::Unacknowledged { .. } | FeedState::Online => feed.acked_at,
+            };
+            if now.since(silent_since) > timeout {
+                tracing::warn!(replica = %client.addr, "Disconnecting timedout replica");
+                client.close(Closing::Now);
+            }
+        }
+    }
+}

@@ -1,0 +1,512 @@
+//! The side that follows a master: connect, shake hands, take all data if need be, apply the stream.
+
+use std::cell::RefCell;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::apply::{Applier, ApplyError};
+use super::handshake::{
+    LINE_BYTES_MAX, MarkFinder, PsyncReply, TransferHeader, is_ping_accepted, parse_psync_reply,
+    parse_transfer_header,
+};
+use super::link::LinkState;
+use crate::front::Program;
+use crate::ids::{ReplId, ReplOffset};
+use crate::net::{Stream, load_tls};
+use crate::resp::encode_request;
+use crate::server::Server;
+use crate::server::persist::rdb_decode::{LoadError, LoadOptions, Loaded, load};
+
+/// The longest single step of a handshake.
+const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between acknowledgements.
+const ACK_PERIOD: Duration = Duration::from_secs(1);
+/// After a lost link or a failed attempt; doubled with each failure.
+const RETRY_MIN: Duration = Duration::from_millis(20);
+/// The longest time between attempts.
+const RETRY_MAX: Duration = Duration::from_secs(1);
+/// Between attempts when the master's data cannot be held here: each costs the master a full resync.
+const RETRY_REFUSED: Duration = Duration::from_secs(10);
+/// How much is read at a time.
+const READ_BYTES: usize = 64 * 1024;
+/// Pieces of a transfer that wait to be loaded.
+const LOAD_QUEUE: usize = 16;
+
+/// Why a link ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("the master did not answer in time")]
+    Timeout,
+    #[error("the master closed the connection")]
+    Closed,
+    #[error("the master answered {command} with {reply:?}")]
+    Refused {
+        command: &'static str,
+        reply: String,
+    },
+    #[error("{0}")]
+    Load(#[from] LoadError),
+    #[error("{0}")]
+    Apply(#[from] ApplyError),
+    #[error("the link was closed by CLIENT KILL")]
+    Killed,
+    #[error("{0:#}")]
+    Tls(anyhow::Error),
+}
+
+impl LinkError {
+    /// The master's data cannot be held here; trying again is of no use until the data changes.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            LinkError::Load(
+                LoadError::Type { .. }
+                    | LoadError::Feature(_)
+                    | LoadError::Version(_)
+                    | LoadError::Database(_)
+            ) | LinkError::Apply(_)
+        )
+    }
+
+    /// Our data may differ from what our offset says.
+    pub(crate) fn needs_all_data(&self) -> bool {
+        matches!(self, LinkError::Apply(_))
+    }
+}
+
+/// Keeps up the link to a master until it is aborted.
+pub(crate) async fn follow(server: Rc<RefCell<Server>>, host: Arc<str>, port: u16) {
+    let mut pause = RETRY_MIN;
+    loop {
+        let (was_up, error) = follow_once(&server, &host, port).await;
+        server.borrow_mut().link_lost(&error);
+        pause = if was_up {
+            RETRY_MIN
+        } else {
+            (pause * 2).min(RETRY_MAX)
+        };
+        let refused = error.is_refusal().then_some(RETRY_REFUSED);
+        tokio::time::sleep(refused.unwrap_or(pause)).await;
+    }
+}
+
+/// One connection, from its beginning to its end; whether the stream was reached.
+async fn follow_once(server: &Rc<RefCell<Server>>, host: &str, port: u16) -> (bool, LinkError) {
+    let mut wire = match connect(server, host, port).await {
+        Ok(wire) => wire,
+        Err(error) => return (false, error),
+    };
+    if let Err(error) = introduce(server, &mut wire).await {
+        return (false, error);
+    }
+    match synchronize(server, &mut wire).await {
+        Err(error) => (false, error),
+        Ok(()) => match apply_stream(server, &mut wire).await {
+            Ok(never) => match never {},
+            Err(error) => (true, error),
+        },
+    }
+}
+
+/// A connection and what has been read from it.
+struct Wire {
+    stream: Stream,
+    addr: SocketAddr,
+    local: SocketAddr,
+    input: Vec<u8>,
+    patience: Duration,
+}
+
+impl Wire {
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
+        let write = async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        };
+        Ok(timeout(self.patience, write)
+            .await
+            .map_err(|_| LinkError::Timeout)??)
+    }
+
+    /// Reads once and appends to the input.
+    async fn fill(&mut self, server: &Rc<RefCell<Server>>) -> Result<(), LinkError> {
+        self.input.reserve(READ_BYTES);
+        let read = self.stream.read_buf(&mut self.input);
+        let count = timeout(self.patience, read)
+            .await
+            .map_err(|_| LinkError::Timeout)??;
+        let server = &mut *server.borrow_mut();
+        let now = server.clock.mono();
+        server.stats.repl_input_bytes += count as u64;
+        if let Some(link) = server.replication.link_mut() {
+            link.last_io = now;
+        }
+        if count == 0 {
+            Err(LinkError::Closed)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The next line, without its line break.
+    async fn line(&mut self, server: &Rc<RefCell<Server>>) -> Result<Vec<u8>, LinkError> {
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.input) {
+                let mut line: Vec<u8> = self.input.drain(..=end).collect();
+                line.pop();
+                if line.last() == Some(&b'\r') {
+                    line.pop();
+                }
+                return Ok(line);
+            }
+            if self.input.len() > LINE_BYTES_MAX {
+                let reply = String::from_utf8_lossy(&self.input[..80]).into_owned();
+                return Err(LinkError::Refused {
+                    command: "the handshake",
+                    reply,
+                });
+            }
+            self.fill(server).await?;
+        }
+    }
+}
+
+fn set_state(server: &Rc<RefCell<Server>>, state: LinkState) {
+    if let Some(link) = server.borrow_mut().replication.link_mut() {
+        link.state = state;
+    }
+}
+
+async fn connect(server: &Rc<RefCell<Server>>, host: &str, port: u16) -> Result<Wire, LinkError> {
+    set_state(server, LinkState::Connecting);
+    let (process, patience) = {
+        let server = server.borrow();
+        (server.config.process.clone(), server.config.repl_timeout)
+    };
+    let dial = async {
+        let addr = tokio::net::lookup_host((host, port)).await?.next();
+        let addr = addr.ok_or_else(|| io::Error::other(format!("{host} has no address")))?;
+        let tcp = match &process.bind_source_addr {
+            Some(source) => {
+                let source = source.parse().map_err(io::Error::other)?;
+                let socket = if addr.is_ipv4() {
+                    TcpSocket::new_v4()
+                } else {
+                    TcpSocket::new_v6()
+                }?;
+                socket.bind(SocketAddr::new(source, 0))?;
+                socket.connect(addr).await?
+            }
+            None => TcpStream::connect(addr).await?,
+        };
+        tcp.set_nodelay(true)?;
+        Ok::<TcpStream, io::Error>(tcp)
+    };
+    let tcp = timeout(patience, dial)
+        .await
+        .map_err(|_| LinkError::Timeout)??;
+    let (addr, local) = (tcp.peer_addr()?, tcp.local_addr()?);
+    let stream = if process.tls.replication {
+        let tls = load_tls(&process).map_err(LinkError::Tls)?;
+        let tls = tls.ok_or_else(|| LinkError::Tls(anyhow::anyhow!("TLS is not configured")))?;
+        let handshake = tls.connect(tcp.into_std()?, host).await?;
+        let secure = timeout(patience, handshake.finish())
+            .await
+            .map_err(|_| LinkError::Timeout)??;
+        Stream::Tls(Box::new(secure))
+    } else {
+        Stream::Tcp(tcp)
+    };
+    set_state(server, LinkState::Handshake);
+    Ok(Wire {
+        stream,
+        addr,
+        local,
+        input: Vec::new(),
+        patience: patience.min(STEP_TIMEOUT),
+    })
+}
+
+/// Says who we are. All in one write; the replies are read in order.
+async fn introduce(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<(), LinkError> {
+    let mut out = Vec::new();
+    let mut expected: Vec<&'static str> = vec!["PING"];
+    encode_request(&["PING"], &mut out);
+    {
+        let config = &server.borrow().config;
+        if let Some(password) = &config.masterauth {
+            let mut words = vec!["AUTH"];
+            words.extend(config.masteruser.as_deref());
+            words.push(password);
+            encode_request(&words, &mut out);
+            expected.push("AUTH");
+        }
+        let port = config.announced_port().to_string();
+        encode_request(&["REPLCONF", "listening-port", &port], &mut out);
+        expected.push("REPLCONF");
+        if let Some(ip) = &config.announce_ip {
+            encode_request(&["REPLCONF", "ip-address", ip], &mut out);
+            expected.push("REPLCONF");
+        }
+        encode_request(&["REPLCONF", "capa", "eof", "capa", "psync2"], &mut out);
+        expected.push("REPLCONF");
+    }
+    wire.send(&out).await?;
+    for command in expected {
+        let line = wire.line(server).await?;
+        let is_accepted = match command {
+            "PING" => is_ping_accepted(&line),
+            "AUTH" => !line.starts_with(b"-"),
+            // A master that does not know an option can still be followed.
+            _ => true,
+        };
+        if !is_accepted {
+            let reply = String::from_utf8_lossy(&line).into_owned();
+            return Err(LinkError::Refused { command, reply });
+        }
+    }
+    Ok(())
+}
+
+/// Asks to go on from our history, or for all data. When it returns, the stream begins.
+async fn synchronize(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<(), LinkError> {
+    let request = {
+        let server = server.borrow();
+        let offers = server
+            .replication
+            .link()
+            .is_some_and(|link| link.offers_history);
+        let history = &server.replication.history;
+        let mut out = Vec::new();
+        if offers {
+            let next = (history.offset().0 + 1).to_string();
+            encode_request(&["PSYNC", history.repl_id().as_str(), &next], &mut out);
+        } else {
+            encode_request(&["PSYNC", "?", "-1"], &mut out);
+        }
+        out
+    };
+    wire.send(&request).await?;
+    // The master may wait for its configured delay before it answers; it sends empty lines meanwhile.
+    wire.patience = server.borrow().config.repl_timeout;
+    loop {
+        match parse_psync_reply(&wire.line(server).await?) {
+            PsyncReply::KeepAlive => {}
+            PsyncReply::Continue(id) => {
+                let server = &mut *server.borrow_mut();
+                if let Some(id) = id {
+                    server.follow_branch(id);
+                }
+                tracing::info!(
+                    "MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization."
+                );
+                return Ok(());
+            }
+            PsyncReply::FullResync(id, offset) => {
+                return full_resync(server, wire, id, offset).await;
+            }
+            PsyncReply::TryLater(reply) | PsyncReply::Refused(reply) => {
+                return Err(LinkError::Refused {
+                    command: "PSYNC",
+                    reply,
+                });
+            }
+        }
+    }
+}
+
+async fn full_resync(
+    server: &Rc<RefCell<Server>>,
+    wire: &mut Wire,
+    id: ReplId,
+    offset: ReplOffset,
+) -> Result<(), LinkError> {
+    tracing::info!("Full resync from master: {id}:{offset}");
+    set_state(
+        server,
+        LinkState::Syncing {
+            total: None,
+            received: 0,
+        },
+    );
+    let header = loop {
+        match parse_transfer_header(&wire.line(server).await?) {
+            TransferHeader::KeepAlive => {}
+            TransferHeader::Refused(reply) => {
+                return Err(LinkError::Refused {
+                    command: "PSYNC",
+                    reply,
+                });
+            }
+            header @ (TransferHeader::Length(_) | TransferHeader::Mark(_)) => break header,
+        }
+    };
+    let loaded = receive(server, wire, &header).await?;
+    let acknowledge_now = matches!(header, TransferHeader::Mark(_));
+    server.borrow_mut().install(loaded, id, offset);
+    if acknowledge_now {
+        wire.send(&ack(offset)).await?;
+    }
+    Ok(())
+}
+
+/// Receives all data and builds a keyspace of it on another thread, beside the one that is being served.
+async fn receive(
+    server: &Rc<RefCell<Server>>,
+    wire: &mut Wire,
+    header: &TransferHeader,
+) -> Result<Loaded, LinkError> {
+    let options = {
+        let server = server.borrow();
+        LoadOptions {
+            databases: server.keyspace.databases(),
+            drop_expired_at: None,
+            verify_checksum: server.config.rdbchecksum,
+        }
+    };
+    let (pieces, queue) = mpsc::channel::<Vec<u8>>(LOAD_QUEUE);
+    let mut loader = tokio::task::spawn_blocking(move || load(PieceReader::new(queue), options));
+    let mut finder = match header {
+        TransferHeader::Mark(mark) => Some(MarkFinder::new(*mark)),
+        TransferHeader::Length(_) | TransferHeader::KeepAlive | TransferHeader::Refused(_) => None,
+    };
+    let total = match header {
+        TransferHeader::Length(length) => Some(*length),
+        TransferHeader::Mark(_) | TransferHeader::KeepAlive | TransferHeader::Refused(_) => None,
+    };
+    let mut received = 0_u64;
+    loop {
+        let mut piece = Vec::new();
+        let is_end = match &mut finder {
+            Some(finder) => {
+                let input = std::mem::take(&mut wire.input);
+                received += input.len() as u64;
+                finder.feed(&input, &mut piece)
+            }
+            None => {
+                let left = total.unwrap_or(0) - received;
+                let take = usize::try_from(left)
+                    .unwrap_or(usize::MAX)
+                    .min(wire.input.len());
+                piece = wire.input.drain(..take).collect();
+                received += take as u64;
+                Some(received) == total
+            }
+        };
+        set_state(server, LinkState::Syncing { total, received });
+        // A loader that has ended has something to say.
+        let is_gone = !piece.is_empty() && pieces.send(piece).await.is_err();
+        if is_end || is_gone {
+            break;
+        }
+        wire.fill(server).await?;
+    }
+    drop(pieces);
+    // The master must hear of us while a long load ends.
+    let mut second = tokio::time::interval(ACK_PERIOD);
+    second.tick().await;
+    loop {
+        tokio::select! {
+            loaded = &mut loader => return Ok(loaded.map_err(io::Error::other)??),
+            _ = second.tick() => wire.send(b"\n").await?,
+        }
+    }
+}
+
+/// The pieces of a transfer as one stream of bytes. Blocks.
+struct PieceReader {
+    queue: mpsc::Receiver<Vec<u8>>,
+    piece: Vec<u8>,
+    at: usize,
+}
+
+impl PieceReader {
+    fn new(queue: mpsc::Receiver<Vec<u8>>) -> PieceReader {
+        PieceReader {
+            queue,
+            piece: Vec::new(),
+            at: 0,
+        }
+    }
+}
+
+impl Read for PieceReader {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.at == self.piece.len() {
+            match self.queue.blocking_recv() {
+                Some(piece) => (self.piece, self.at) = (piece, 0),
+                None => return Ok(0),
+            }
+        }
+        let count = into.len().min(self.piece.len() - self.at);
+        into[..count].copy_from_slice(&self.piece[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+fn ack(offset: ReplOffset) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode_request(&["REPLCONF", "ACK", &offset.to_string()], &mut out);
+    out
+}
+
+impl Server {
+    /// What we have applied, and for how long the master has said nothing.
+    fn stream_position(&self) -> (ReplOffset, Duration) {
+        let now = self.clock.mono();
+        let silence = self
+            .replication
+            .link()
+            .map_or(Duration::ZERO, |link| now.since(link.last_io));
+        (self.replication.history.offset(), silence)
+    }
+}
+
+/// A type without values: the stream has no end but an error.
+enum Never {}
+
+async fn apply_stream(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<Never, LinkError> {
+    let client = server.borrow_mut().link_up(wire.addr, wire.local);
+    let mut applier = Applier::default();
+    let mut second = tokio::time::interval(ACK_PERIOD);
+    second.tick().await;
+    loop {
+        if !wire.input.is_empty() {
+            let server = &mut *server.borrow_mut();
+            let now = server.now();
+            let applied = server.apply(client, &mut applier, &wire.input, now)?;
+            wire.input.drain(..applied);
+            if let Some(link) = server.replication.link_mut() {
+                link.unapplied = wire.input.len() as u64;
+            }
+        }
+        if server.borrow().is_link_killed(client) {
+            return Err(LinkError::Killed);
+        }
+        if let Some(offset) = applier.ack_wanted.take() {
+            wire.send(&ack(offset)).await?;
+        }
+        tokio::select! {
+            biased;
+            filled = wire.fill(server) => filled?,
+            _ = second.tick() => {
+                let (offset, silence) = server.borrow().stream_position();
+                if silence > wire.patience {
+                    return Err(LinkError::Timeout);
+                }
+                wire.send(&ack(offset)).await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Replies that wait: behind the propagation of their turn, and for `WAIT`.
+//!
+//! No reply overtakes its propagation. The replies of a turn that wrote are held; the replicas' connections,
+//! woken in the same turn, write first; then the gate lets the replies go. A replica whose socket is full
+//! delays nobody: it had its chance.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use crate::clock::Mono;
+use crate::front::{ClientId, WaitId};
+use crate::ids::ReplOffset;
+use crate::server::Server;
+
+/// Holds replies until the connections of the replicas have run.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    /// Held since the gate last looked: the replicas may not have run yet.
+    fresh: Vec<WaitId>,
+    /// Held for a whole round.
+    ripe: Vec<WaitId>,
+    waker: Option<Waker>,
+    /// Clients that wait for acknowledgements.
+    pub(crate) waiters: Vec<Waiter>,
+}
+
+/// A client in `WAIT`.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    on: WaitId,
+    offset: ReplOffset,
+    replicas: i64,
+}
+
+impl Gate {
+    /// Holds one client's replies for a round. Call it after the replicas were woken.
+    fn hold(&mut self, on: WaitId) {
+        self.fresh.push(on);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Opens the gate, round after round. Tasks run in the order in which they were woken, and whoever holds
+/// something wakes the replicas before the gate; what was held in a round is released in the next one.
+pub(crate) async fn open_gate(server: Rc<RefCell<Server>>) {
+    poll_fn(|cx| {
+        let mut server = server.borrow_mut();
+        let server = &mut *server;
+        for on in std::mem::take(&mut server.replication.gate.ripe) {
+            server.front.clients.release(on);
+        }
+        let gate = &mut server.replication.gate;
+        gate.ripe = std::mem::take(&mut gate.fresh);
+        if gate.ripe.is_empty() {
+            gate.waker = Some(cx.waker().clone());
+        } else {
+            cx.waker().wake_by_ref();
+        }
+        Poll::<()>::Pending
+    })
+    .await;
+}
+
+impl Server {
+    /// The end of a client's turn: its writes go to the replicas, and its replies wait until they went.
+    pub(crate) fn end_turn_of(&mut self, client: ClientId) {
+        if self.replication.turn.is_empty() {
+            return;
+        }
+        if self.flush_stream() && self.front.clients.get(client).is_some_and(|c| c.is_open()) {
+            let on = self.front.clients.hold(client);
+            self.replication.gate.hold(on);
+        }
+    }
+
+    /// Replicas that have acknowledged everything up to `offset`.
+    pub(crate) fn replicas_at(&self, offset: ReplOffset) -> i64 {
+        let feeds = self.feeds();
+        let count = feeds
+            .filter(|(_, feed)| feed.is_online() && feed.acked >= offset)
+            .count();
+        i64::try_from(count).expect("few replicas")
+    }
+
+    /// Lets a client wait until `replicas` have acknowledged `offset`, or until `until`.
+    pub(crate) fn wait_for_replicas(
+        &mut self,
+        client: ClientId,
+        offset: ReplOffset,
+        replicas: i64,
+        until: Mono,
+    ) {
+        let on = self.front.clients.wait(client, until, true);
+        self.replication.gate.waiters.push(Waiter {
+            on,
+            offset,
+            replicas,
+        });
+        self.ask_for_acks();
+        if until != Mono::NEVER {
+            let server = self.handle();
+            let wake = tokio::time::Instant::from_std(self.clock.instant(until));
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep_until(wake).await;
+                server.borrow_mut().end_wait(on);
+            });
+        }
+    }
+
+    /// Ends one `WAIT` with what there is: its time is over.
+    pub(crate) fn end_wait(&mut self, on: WaitId) {
+        let waiters = &mut self.replication.gate.waiters;
+        if let Some(at) = waiters.iter().position(|waiter| waiter.on == on) {
+            let waiter = waiters.swap_remove(at);
+            let count = self.replicas_at(waiter.offset);
+            let clients = &mut self.front.clients;
+            clients.resolve_with(on, |reply| reply.integer(count));
+        }
+    }
+
+    /// Answers those in `WAIT` that have what they wait for.
+    pub(crate) fn serve_waiters(&mut self) {
+        if self.replication.gate.waiters.is_empty() {
+            return;
+        }
+        let waiters = std::mem::take(&mut self.replication.gate.waiters);
+        for waiter in waiters {
+            let count = self.replicas_at(waiter.offset);
+            if self.front.clients.waiting_for(waiter.on).is_none() {
+                continue;
+            }
+            if count >= waiter.replicas {
+                self.front
+                    .clients
+                    .resolve_with(waiter.on, |reply| reply.integer(count));
+            } else {
+                self.replication.gate.waiters.push(waiter);
+            }
+        }
+    }
+
+    /// Ends every `WAIT` with an error: this server is no longer what they wait on.
+    pub(crate) fn release_waiters(&mut self) {
+        for waiter in std::mem::take(&mut self.replication.gate.waiters) {
+            self.front.clients.resolve_with(waiter.on, |reply| {
+                reply.error(
+                    "UNBLOCKED force unblock from blocking operation, instance state changed \
+                     (master -> replica?)",
+                );
+            });
+        }
+    }
+}

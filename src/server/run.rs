@@ -1,0 +1,236 @@
+//! The process: from a configuration to a running server, and to its end.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use anyhow::Context;
+use tokio::task::LocalSet;
+
+use super::persist::rdb_decode::{LoadOptions, Loaded, load};
+use super::shutdown::ShutdownOptions;
+use super::{Server, ServerSetup, cron, replication};
+use crate::clock::Clock;
+use crate::front::{ClientAddr, FrontSettings, OutputLimit, OutputLimits, Peer, serve};
+use crate::net::{
+    self, Accepted, ListenOptions, Listeners, Role, Signal, Signals, Started, ensure_files,
+    load_tls,
+};
+
+/// Links of a data server beside its clients: the one to its master.
+const LINKS: u64 = 2;
+
+/// Runs a data server until it is told to stop.
+///
+/// # Errors
+/// It cannot start: the folder, the log, the port, TLS, or the data.
+pub fn run(setup: ServerSetup) -> anyhow::Result<ExitCode> {
+    let role = if setup.config.replicaof.is_some() {
+        Role::Replica
+    } else {
+        Role::Master
+    };
+    let mut started = Started::enter(&setup.config.process, role)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let local = LocalSet::new();
+    let result = local.block_on(&runtime, serve_until_told(setup, &mut started));
+    started.remove_pid_file();
+    started.supervised.stopping();
+    // Files that are still being written belong to saves that were given up.
+    runtime.shutdown_background();
+    result
+}
+
+async fn serve_until_told(setup: ServerSetup, started: &mut Started) -> anyhow::Result<ExitCode> {
+    let process = setup.config.process.clone();
+    let replicaof = setup.config.replicaof.clone();
+    ensure_files(u64::from(process.maxclients), LINKS);
+    let listeners = Listeners::bind(&ListenOptions::from(&process))?;
+    let tls = load_tls(&process)?.map(Rc::new);
+    let mut signals = Signals::new().context("cannot handle signals")?;
+    let server = Server::new(setup, Clock::start(), Some(started.log));
+    {
+        let server = &mut *server.borrow_mut();
+        server.loading = Some(server.clock.now());
+    }
+    let accepting = Rc::clone(&server);
+    let on_accept = Rc::new(move |accepted: Accepted| {
+        let Accepted {
+            stream,
+            peer,
+            local,
+        } = accepted;
+        let peer = Peer {
+            addr: client_addr(peer),
+            laddr: client_addr(local),
+            fd: -1,
+        };
+        tokio::task::spawn_local(serve(Rc::clone(&accepting), stream, peer));
+    });
+    let _serving = listeners.serve(tls, on_accept);
+    started.write_pid_file();
+    tracing::info!(port = process.port, "Server initialized");
+    load_data(&server).await?;
+    tracing::info!("Ready to accept connections");
+    started.supervised.ready();
+    if let Some((host, port)) = replicaof {
+        let server = &mut *server.borrow_mut();
+        let has_position = server.replication.history.is_recording();
+        server.replicate_from(host, port, has_position);
+    }
+    tokio::task::spawn_local(cron::run(Rc::clone(&server)));
+    tokio::task::spawn_local(replication::wait::open_gate(Rc::clone(&server)));
+    let finished = Rc::clone(&server.borrow().shutdown.finished);
+    let mut told = false;
+    loop {
+        tokio::select! {
+            () = finished.notified() => break,
+            signal = signals.next() => match signal {
+                Signal::Terminate | Signal::Interrupt if told => break,
+                Signal::Terminate | Signal::Interrupt => {
+                    told = true;
+                    server.borrow_mut().begin_shutdown(ShutdownOptions::default(), None);
+                }
+                Signal::Hangup => started.log.reopen(),
+            },
+        }
+    }
+    tracing::warn!("Redis is now ready to exit, bye bye...");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Loads the RDB file, if there is one, on another thread; clients hear `LOADING` meanwhile.
+async fn load_data(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
+    let (path, options, is_replica) = {
+        let server = server.borrow();
+        let is_replica = server.config.replicaof.is_some();
+        let options = LoadOptions {
+            databases: server.keyspace.databases(),
+            drop_expired_at: (!is_replica).then(|| server.clock.now().unix.0),
+            verify_checksum: server.config.rdbchecksum,
+        };
+        (server.config.dbfilename.clone(), options, is_replica)
+    };
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            server.borrow_mut().loading = None;
+            return Ok(());
+        }
+        file => file.with_context(|| format!("cannot open {path}"))?,
+    };
+    let loaded =
+        tokio::task::spawn_blocking(move || load(BufReader::with_capacity(1 << 18, file), options));
+    let loaded = loaded.await?.with_context(|| {
+        format!(
+            "Fatal error loading the DB from {path}; move the file away to start without its data"
+        )
+    })?;
+    server.borrow_mut().adopt_loaded(loaded, is_replica);
+    Ok(())
+}
+
+impl Server {
+    /// Takes over the data of the file, and its place in a replication history.
+    fn adopt_loaded(&mut self, loaded: Loaded, is_replica: bool) {
+        self.saver.last_load = (loaded.keys_expired, loaded.keys_loaded);
+        tracing::info!(keys = loaded.keys_loaded, "DB loaded from disk");
+        drop(self.keyspace.replace_with(loaded.keyspace));
+        self.loading = None;
+        let Some(position) = loaded.replication else {
+            return;
+        };
+        let (id, offset) = (
+            position.repl_id.as_str().into(),
+            crate::ids::ReplOffset(position.offset),
+        );
+        let size = self.config.backlog_size();
+        if is_replica {
+            self.replication.history.adopt(id, offset, size);
+            self.replication.stream_db = usize::try_from(position.stream_db).ok();
+        } else {
+            self.replication.history.resume_as_master(id, offset, size);
+        }
+    }
+
+    /// Hands the settings to those who act on them.
+    pub(crate) fn apply_settings(&mut self) {
+        let process = &self.config.process;
+        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        self.front.settings = FrontSettings {
+            maxclients: process.maxclients as usize,
+            idle_timeout: process.timeout,
+            protected_mode: process.protected_mode,
+            query_bytes_max: size(process.query_buffer_limit),
+            bulk_bytes_max: size(process.proto_max_bulk_len),
+        };
+        let limit = |limit: crate::config::process::OutputLimit| OutputLimit {
+            hard_bytes: limit.hard,
+            soft_bytes: limit.soft,
+            soft_for: limit.soft_for,
+        };
+        self.front.clients.limits = OutputLimits {
+            normal: limit(process.output_limits.normal),
+            replica: limit(process.output_limits.replica),
+            pubsub: limit(process.output_limits.pubsub),
+        };
+        let password = process.requirepass.as_deref().map(str::as_bytes);
+        self.front.acl.set_requirepass(password);
+        self.replication
+            .history
+            .resize_backlog(self.config.backlog_size());
+        self.note_role();
+    }
+
+    /// Acts on settings that `CONFIG SET` has changed.
+    ///
+    /// # Errors
+    /// A setting and why it cannot be acted on.
+    pub(crate) fn settings_changed(
+        &mut self,
+        names: &[&'static str],
+    ) -> Result<(), (&'static str, String)> {
+        /// What would need new sockets or certificates.
+        const AT_START_HERE: [&str; 4] = ["port", "bind", "tls-port", "tls-cert-file"];
+        if let Some(name) = names.iter().find(|name| AT_START_HERE.contains(name)) {
+            return Err((
+                name,
+                "this server can change it only at its start".to_owned(),
+            ));
+        }
+        if names.contains(&"dir") {
+            std::env::set_current_dir(&self.config.process.dir)
+                .map_err(|error| ("dir", crate::config::forms::os_text(&error)))?;
+        }
+        if names.contains(&"loglevel")
+            && let Some(log) = self.log
+        {
+            log.set_level(self.config.process.loglevel.into());
+        }
+        self.apply_settings();
+        Ok(())
+    }
+
+    /// The log's lines begin with our role.
+    pub(crate) fn note_role(&self) {
+        if let Some(log) = self.log {
+            let is_master = self.replication.is_master();
+            log.set_role(if is_master {
+                Role::Master
+            } else {
+                Role::Replica
+            });
+        }
+    }
+}
+
+fn client_addr(peer: net::Peer) -> ClientAddr {
+    match peer {
+        net::Peer::Tcp(addr) => ClientAddr::Tcp(addr),
+        net::Peer::Unix(path) => ClientAddr::Unix(path.to_string_lossy().into()),
+    }
+}

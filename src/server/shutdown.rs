@@ -1,0 +1,150 @@
+//! `SHUTDOWN` and SIGTERM: say goodbye to the sentinels, let replicas catch up, save, end.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::Server;
+use crate::clock::Mono;
+use crate::front::{ClientId, PauseMode, WaitId};
+
+/// Where sentinels listen on every server.
+const HELLO_CHANNEL: &[u8] = b"__sentinel__:hello";
+/// What tells our own sentinels that the closing connections are meant. A redis-sentinel drops it, because it
+/// is no hello.
+const GOODBYE: &[u8] = b"shutdown";
+/// How long connections have to write what they have when the server ends.
+const LAST_WRITES: Duration = Duration::from_millis(50);
+
+/// What a shutdown does.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ShutdownOptions {
+    pub(crate) save: SaveChoice,
+    /// Do not wait for replicas.
+    pub(crate) now: bool,
+    /// End even if the data cannot be saved.
+    pub(crate) force: bool,
+}
+
+/// Whether to save.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum SaveChoice {
+    /// If there are save points.
+    #[default]
+    AsConfigured,
+    Always,
+    Never,
+}
+
+/// A shutdown in progress.
+#[derive(Debug, Default)]
+pub(crate) struct Shutdown {
+    task: Option<AbortHandle>,
+    /// Clients that asked for it.
+    waiting: Vec<WaitId>,
+    /// A replica has acknowledged something, or gone.
+    pub(crate) acked: Rc<Notify>,
+    /// Everything is done.
+    pub(crate) finished: Rc<Notify>,
+}
+
+impl Server {
+    /// Begins to shut down, if that is not happening already. `client` gets an answer only if it fails.
+    pub(crate) fn begin_shutdown(&mut self, options: ShutdownOptions, client: Option<ClientId>) {
+        if let Some(client) = client {
+            let on = self.front.clients.wait(client, Mono::NEVER, false);
+            self.shutdown.waiting.push(on);
+        }
+        if self.shutdown.task.is_none() {
+            tracing::warn!("User requested shutdown...");
+            let task = tokio::task::spawn_local(shut_down(self.handle(), options));
+            self.shutdown.task = Some(task.abort_handle());
+        }
+    }
+
+    /// Gives up a shutdown that waits for replicas; false when there is none.
+    pub(crate) fn abort_shutdown(&mut self) -> bool {
+        let Some(task) = self.shutdown.task.take() else {
+            return false;
+        };
+        task.abort();
+        self.shutdown_failed();
+        true
+    }
+
+    fn shutdown_failed(&mut self) {
+        self.shutdown.task = None;
+        self.front.unpause();
+        for on in std::mem::take(&mut self.shutdown.waiting) {
+            self.front.clients.resolve_with(on, |reply| {
+                reply.error("ERR Errors trying to SHUTDOWN. Check logs.");
+            });
+        }
+    }
+
+    fn has_lagging_replica(&self) -> bool {
+        let offset = self.replication.history.offset();
+        self.feeds()
+            .any(|(_, feed)| feed.is_online() && feed.acked < offset)
+    }
+}
+
+async fn shut_down(server: Rc<RefCell<Server>>, options: ShutdownOptions) {
+    if !options.now {
+        wait_for_replicas(&server).await;
+    }
+    {
+        let server = &mut *server.borrow_mut();
+        let save = match options.save {
+            SaveChoice::Always => true,
+            SaveChoice::Never => false,
+            SaveChoice::AsConfigured => !server.config.save.is_empty(),
+        };
+        server.cancel_save();
+        if save && server.loading.is_none() {
+            tracing::info!("Saving the final RDB snapshot before exiting.");
+            if let Err(error) = server.save_now() {
+                tracing::error!(%error, "Error trying to save the DB");
+                if !options.force {
+                    server.shutdown_failed();
+                    return;
+                }
+            }
+        }
+        let now = server.clock.mono();
+        server.end_unit();
+        server.flush_stream();
+        server.front.publish(HELLO_CHANNEL, GOODBYE, now);
+    }
+    tokio::time::sleep(LAST_WRITES).await;
+    server.borrow().shutdown.finished.notify_one();
+}
+
+/// Stops writes and waits until every replica has everything, for `shutdown-timeout`.
+async fn wait_for_replicas(server: &Rc<RefCell<Server>>) {
+    let (acked, limit) = {
+        let server = &mut *server.borrow_mut();
+        if !server.replication.is_master() || !server.has_lagging_replica() {
+            return;
+        }
+        server.front.pause(PauseMode::Write, Mono::NEVER);
+        server.ask_for_acks();
+        (
+            Rc::clone(&server.shutdown.acked),
+            server.config.shutdown_timeout,
+        )
+    };
+    // An acknowledgement leaves out the bytes of the question itself, and the regular one comes with the
+    // next second.
+    let all = async {
+        while server.borrow().has_lagging_replica() {
+            acked.notified().await;
+        }
+    };
+    if tokio::time::timeout(limit, all).await.is_err() {
+        tracing::warn!("Lagging replicas at shutdown: they miss the newest writes");
+    }
+}
