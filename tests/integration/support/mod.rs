@@ -19,22 +19,26 @@
 )]
 
 mod client;
+mod fake;
 mod peers;
 mod ports;
 mod process;
 mod topology;
+mod watch;
 
 use std::time::Duration;
 
 use sentinel::clock::Clock;
 
 pub(crate) use client::{Client, fields, maps, text, texts};
+pub(crate) use fake::{Answer, Fake, honest_master};
 pub(crate) use peers::{Kind, ioredis_script, redis_cli, redis_py};
 pub(crate) use ports::Port;
 pub(crate) use process::Process;
 pub(crate) use topology::{
     NAME, SentinelNode, ServerNode, Topology, TopologyBuilder, start_sentinel, start_server,
 };
+pub(crate) use watch::{Event, Watch};
 
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(10);

@@ -47,6 +47,21 @@ impl Process {
         self.child.id()
     }
 
+    /// Its resident memory.
+    pub(crate) fn rss_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.unwrap_or_else(|error| panic!("{} has no status: {error}", self.name));
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kib.expect("VmRSS has a number") / 1024
+    }
+
+    /// How many descriptors it holds.
+    pub(crate) fn open_files(&self) -> usize {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", self.pid()));
+        folder.map_or(0, Iterator::count)
+    }
+
     /// Everything it has said so far, over all its starts.
     pub(crate) fn log(&self) -> String {
         let bytes = std::fs::read(log_path(&self.name, &self.dir)).unwrap_or_default();
