@@ -9,8 +9,8 @@ use crate::config::{ConfigErrors, Place, Process, Refusal, lex, process};
 
 impl<P: Program> Front<P> {
     /// Applies what `process` says about clients. `lines` are the lines that `user` and
-    /// `rename-command` came from, to show where a mistake is. Call it before the first client comes,
-    /// and in `dir`, from which a relative `aclfile` starts.
+    /// `rename-command` came from, to show where a mistake is. Call it before the first client comes
+    /// and before `dir` is entered, from which a relative `aclfile` starts.
     ///
     /// # Errors
     /// A command that is renamed does not exist, a user's rules are wrong, or the ACL file cannot be
@@ -39,6 +39,8 @@ impl<P: Program> Front<P> {
             self.configure_user(user, process.acl_pubsub_default, lines, &mut errors);
         }
         if let Some(path) = &process.aclfile {
+            let dir = std::path::absolute(&process.dir).unwrap_or_default();
+            let path = dir.join(path);
             self.acl.set_file(Some(path.clone()));
             if let Err(error) = self.acl.load_file() {
                 let place = Place::new(&Arc::from(path.display().to_string()), 0, "aclfile");

@@ -14,16 +14,20 @@ use super::state::Store;
 use crate::clock::Clock;
 use crate::config::forms::os_text;
 use crate::config::{Process, SentinelConfig};
-use crate::front::{self, ClientAddr, Front, FrontSettings, ProcessInfo};
+use crate::front::{self, ClientAddr, Front, ProcessInfo};
 use crate::ids::{RunId, random_hex};
 use crate::net::{
     self, Accepted, ListenOptions, Listeners, Role, Signals, Started, ensure_files, load_tls,
 };
-use crate::resp::split_words;
 
 /// Runs the daemon until it is told to end; the exit status. What keeps it from starting is logged, or
 /// printed where there is no log yet.
 pub fn run(config: SentinelConfig, store: Store) -> i32 {
+    let mut front = Front::new(commands());
+    if let Err(errors) = front.configure(&config.process, &config.access_lines) {
+        eprint!("{errors}");
+        return 1;
+    }
     let mut started = match Started::enter(&config.process, Role::Sentinel) {
         Ok(started) => started,
         Err(error) => {
@@ -31,7 +35,7 @@ pub fn run(config: SentinelConfig, store: Store) -> i32 {
             return 1;
         }
     };
-    match run_started(config, store, &mut started) {
+    match run_started(config, store, front, &mut started) {
         Ok(()) => 0,
         Err(error) => {
             tracing::error!("{error:#}. Exiting...");
@@ -41,12 +45,17 @@ pub fn run(config: SentinelConfig, store: Store) -> i32 {
     }
 }
 
-fn run_started(config: SentinelConfig, store: Store, started: &mut Started) -> anyhow::Result<()> {
+fn run_started(
+    config: SentinelConfig,
+    store: Store,
+    front: Front<Daemon>,
+    started: &mut Started,
+) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
-    let result = LocalSet::new().block_on(&runtime, serve(config, store, started));
+    let result = LocalSet::new().block_on(&runtime, serve(config, store, front, started));
     // A look-up or a script's start may hang; nobody waits for it any more.
     runtime.shutdown_background();
     result
@@ -55,6 +64,7 @@ fn run_started(config: SentinelConfig, store: Store, started: &mut Started) -> a
 async fn serve(
     config: SentinelConfig,
     mut store: Store,
+    front: Front<Daemon>,
     started: &mut Started,
 ) -> anyhow::Result<()> {
     let clock = Clock::start();
@@ -83,7 +93,6 @@ async fn serve(
         bind_source: bind_source(&process)?,
         tls: tls.clone().filter(|_| process.tls.replication),
     };
-    let front = client_side(&process)?;
     let tcp_port = process.port;
     let parts = Parts {
         clock,
@@ -120,38 +129,6 @@ async fn serve(
     started.remove_pid_file();
     tracing::warn!("Sentinel is now ready to exit, bye bye...");
     Ok(())
-}
-
-/// What clients meet, as the configuration wants it.
-fn client_side(process: &Process) -> anyhow::Result<Front<Daemon>> {
-    let mut front = Front::new(commands());
-    front.settings = FrontSettings {
-        maxclients: usize::try_from(process.maxclients)?,
-        idle_timeout: process.timeout,
-        protected_mode: process.protected_mode,
-        query_bytes_max: usize::try_from(process.query_buffer_limit)?,
-        bulk_bytes_max: usize::try_from(process.proto_max_bulk_len)?,
-    };
-    let password = process.requirepass.as_deref().map(str::as_bytes);
-    if password.is_some() {
-        front.acl.set_requirepass(password);
-    }
-    for line in &process.users {
-        let words = split_words(line.as_bytes()).unwrap_or_default();
-        let [_, name, rules @ ..] = words.as_slice() else {
-            anyhow::bail!("not a user: {line}");
-        };
-        let defined = front.acl.define_user(name, rules);
-        defined.with_context(|| format!("in the line '{line}'"))?;
-    }
-    if process.aclfile.is_some() {
-        front.acl.set_file(process.aclfile.clone());
-        front
-            .acl
-            .load_file()
-            .context("Aborting Redis startup because of ACL errors")?;
-    }
-    Ok(front)
 }
 
 /// Serves a client on a task of its own.
