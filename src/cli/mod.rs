@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use crate::config::{LoadError, REDIS_VERSION};
+use crate::sentinel::state::OpenError;
 use crate::topology;
 use args::{Call, Program};
 
@@ -72,10 +73,11 @@ fn print(text: &str) -> anyhow::Result<()> {
 /// Says on standard error why not, with all causes. What is wrong with a configuration is said exactly as
 /// redis-server says it, for those who search for the text.
 fn refuse(error: &anyhow::Error) -> ExitCode {
-    let text = match error.downcast_ref::<LoadError>() {
-        Some(error) => error.to_string(),
-        None => format!("sentinel: {error:#}"),
-    };
+    let load = error.downcast_ref::<LoadError>().map(ToString::to_string);
+    let open = || error.downcast_ref::<OpenError>().map(ToString::to_string);
+    let text = load
+        .or_else(open)
+        .unwrap_or_else(|| format!("sentinel: {error:#}"));
     // There is nobody to tell if this fails too.
     let _ = writeln!(io::stderr(), "{}", text.trim_end());
     ExitCode::FAILURE
