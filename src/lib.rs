@@ -2,16 +2,25 @@
 //!
 //! See ARCHITECTURE.md for the map. The modules below are in reading order.
 
-pub mod cli;
+// What everything speaks of.
 pub mod clock;
-pub mod config;
-pub mod front;
 pub mod ids;
-pub mod net;
 pub mod resp;
+
+// What both programs stand on.
+pub mod config;
+pub mod net;
+
+pub mod front;
+
+// The programs.
 pub mod sentinel;
 pub mod server;
+
+// The operator.
 pub mod topology;
+
+pub mod cli;
 
 #[cfg(test)]
 mod tidy;
