@@ -725,7 +725,12 @@ pub fn entries_of_master(master: &DurableMaster) -> Vec<Entry> {
     }
     entries.push(line("config-epoch", &[&master.config_epoch.to_string()]));
     entries.push(line("leader-epoch", &[&master.leader_epoch.to_string()]));
+    // Two names of one instance may have become one address, which a file must not hold twice.
+    let mut replicas = HashSet::new();
     for (host, port) in &master.replicas {
+        if !replicas.insert((host, port)) {
+            continue;
+        }
         entries.push(line("known-replica", &[host, &port.to_string()]));
     }
     for DurablePeer { host, port, id } in &master.peers {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{Host, integer, operate, subcommand, text};
 use crate::clock::millis;
+use crate::config::statements::is_plain;
 use crate::front::{Call, CommandSpec, Reply, glob_match_ignore_case};
 use crate::net::LogLevel;
 use crate::sentinel::core::{Globals, Operator, Tuning};
@@ -131,6 +132,8 @@ fn change_parameter(
     match name {
         "resolve-hostnames" => globals.resolve_hostnames = yes_no()?,
         "announce-hostnames" => globals.announce_hostnames = yes_no()?,
+        // What a file would refuse at the next start is refused now.
+        "announce-ip" if !word.is_empty() && !is_plain(word) => return None,
         "announce-ip" => globals.announce_ip = set(),
         "announce-port" => {
             globals.announce_port = u16::try_from(integer(value)?).ok()?;
@@ -243,6 +246,7 @@ mod tests {
         assert!(!set("announce-hostnames", "perhaps"));
         assert!(!set("announce-port", "65536"));
         assert!(set("announce-port", "65535"));
+        assert!(!set("announce-ip", "a,b"), "no hello could hold it");
         assert!(set("announce-ip", ""), "empty is unset");
         assert!(!set("loglevel", "loud"));
         assert!(set("loglevel", "Debug"));

@@ -116,11 +116,7 @@ fn parse_replica(value: &str) -> Option<(String, u16)> {
 /// Text that can stand in a configuration line, an event or a hello: visible, no comma, no quote.
 pub(super) fn is_token(text: &str) -> bool {
     const TOKEN_BYTES_MAX: usize = 255;
-    !text.is_empty()
-        && text.len() <= TOKEN_BYTES_MAX
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !matches!(b, b',' | b'"' | b'\'' | b'\\'))
+    text.len() <= TOKEN_BYTES_MAX && crate::config::statements::is_plain(text)
 }
 
 #[cfg(test)]

@@ -90,7 +90,9 @@ impl Sentinel {
     pub(super) fn refresh_durable(&mut self, m: MasterId) {
         let master = self.master(m);
         let addr = &self.instance(master.instance).addr;
-        let place = |addr: &super::Addr| (self.shown(addr), addr.port());
+        // A name that may not be resolved would keep the next start from loading the file.
+        let names = self.globals.announce_hostnames && self.globals.resolve_hostnames;
+        let place = |addr: &super::Addr| (addr.shown(names), addr.port());
         let (host, port) = place(addr);
         let durable = DurableMaster {
             name: master.name.clone(),
