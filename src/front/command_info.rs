@@ -105,7 +105,7 @@ fn info<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     for name in names {
         match catalog.find(&String::from_utf8_lossy(name)) {
             Some(id) => describe(reply, catalog, id),
-            None => reply.null_array(),
+            None => reply.null(),
         }
     }
 }

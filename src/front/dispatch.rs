@@ -79,6 +79,7 @@ fn checked<P: Program>(
         info: front.table.catalog().entry(command).info,
         now,
     };
+    program.front().clients.current(id).last_command = Some(command);
     if let Some(text) = check_front(program, &call) {
         return refuse(program, id, &text, reply);
     }
@@ -89,7 +90,6 @@ fn checked<P: Program>(
         program.front().clients.current(id).blocked = Some(Blocked::Paused);
         return Outcome::Paused;
     }
-    program.front().clients.current(id).last_command = Some(command);
     if program.enqueue(&call) {
         reply.simple("QUEUED");
         return Outcome::Done;

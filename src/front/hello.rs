@@ -90,7 +90,7 @@ fn authenticate<P: Program>(
 ) -> bool {
     let front = program.front();
     let Some(user) = front.acl.authenticate(name, password) else {
-        let object = call.words[0].to_ascii_lowercase();
+        let object = call.words[0].to_vec();
         front.log_refused(call, Reason::Auth, object, name.to_vec());
         reply.error("WRONGPASS invalid username-password pair or user is disabled.");
         return false;
@@ -136,7 +136,7 @@ fn hello<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     if program.front().needs_auth(call.client) {
         return reply.error(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO \
-             <proto> AUTH <user> <pass> option can be used to authenticate the client and select the \
+             AUTH <user> <pass> option can be used to authenticate the client and select the \
              RESP protocol version at the same time",
         );
     }

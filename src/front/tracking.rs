@@ -35,6 +35,12 @@ pub fn tracking_subcommands<P: Program>() -> Vec<CommandSpec<P>> {
             "6.0.0",
             "Enable or disable server assisted client side caching support",
             tracking,
+        )
+        .doc(
+            "6.0.0",
+            "connection",
+            "O(1). Some options may introduce additional complexity.",
+            "Enable or disable server assisted client side caching support",
         ),
         subcommand(
             "trackinginfo",

@@ -9,6 +9,7 @@ mod command_line;
 mod debian_unit_starts_us;
 mod going_back_is_always_possible;
 mod harness;
+mod replies_equal_redis_sentinel;
 mod scripts_inherit_nothing;
 mod status;
 mod the_log_is_reopened;

@@ -133,6 +133,9 @@ fn refuse<H: Host>(host: &mut H, to: ReplyTo, text: &str) {
     let _ = host.front().clients.resolve(wait, &Value::error(text));
 }
 
+/// No wait has this number.
+const NOBODY: ReplyTo = ReplyTo(0);
+
 fn simulate_failure<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
     let (mut after_election, mut after_promotion) = (false, false);
     let mut answer = None;
@@ -147,20 +150,27 @@ fn simulate_failure<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
             break;
         }
     }
-    match answer {
-        None => {
-            let request = Operator::SimulateFailure {
-                after_election,
-                after_promotion,
-            };
-            operate(host, call, request);
-        }
-        Some(true) => {
-            reply.array(2);
-            reply.bulk("crash-after-election");
-            reply.bulk("crash-after-promotion");
-        }
-        Some(false) => reply.error("ERR Unknown failure simulation specified"),
+    let Some(wants_help) = answer else {
+        let request = Operator::SimulateFailure {
+            after_election,
+            after_promotion,
+        };
+        return operate(host, call, request);
+    };
+    // As in the original, the flags are cleared all the same. Nobody waits for the core's answer.
+    host.feed(Input::Operator {
+        to: NOBODY,
+        request: Operator::SimulateFailure {
+            after_election: false,
+            after_promotion: false,
+        },
+    });
+    if wants_help {
+        reply.array(2);
+        reply.bulk("crash-after-election");
+        reply.bulk("crash-after-promotion");
+    } else {
+        reply.error("ERR Unknown failure simulation specified");
     }
 }
 

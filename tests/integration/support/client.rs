@@ -15,6 +15,7 @@ const LIMITS: Limits = Limits {
     elements_max: 1 << 20,
     elements_total_max: 1 << 22,
     bulk_bytes_max: 1 << 28,
+    depth_max: 16,
     ..Limits::INSTANCE
 };
 
