@@ -1,6 +1,7 @@
 //! A master has another address: the group is rebuilt around it, and everyone is told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Sentinel;
 use super::addr::Addr;
@@ -11,6 +12,10 @@ use super::journal::AfterWrite;
 use super::link::Link;
 use super::master::{Announcement, Hold, MasterId};
 use super::timers::Timer;
+
+/// After a RESET the master is left alone for this long, as the original's tick does: whoever resets and
+/// then looks finds empty lists, not what the first INFO has brought back already.
+const RESET_PAUSE: Duration = Duration::from_millis(100);
 
 impl Sentinel {
     /// From here on, what is said about this master waits for [`Sentinel::close_announcement`]'s write.
@@ -182,8 +187,8 @@ impl Sentinel {
         master.attempts = 0;
         let instance = self.instance_mut(i);
         instance.become_role(Role::Master, String::new(), now);
-        instance.cmd = Link::new(now);
-        instance.pubsub = Link::new(now);
+        instance.cmd = Link::new(now + RESET_PAUSE);
+        instance.pubsub = Link::new(now + RESET_PAUSE);
         instance.run_id = None;
         self.timers.arm(Timer::Instance(i), now);
         self.event_instance(EventKind::ResetMaster, i);
