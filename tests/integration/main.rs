@@ -5,10 +5,22 @@
 mod support;
 
 mod a_signal_ends_it_in_good_order;
+mod bad_input_from_clients;
+mod bad_input_from_instances;
+mod clients_follow_a_switch;
 mod command_line;
 mod debian_unit_starts_us;
+mod failover_after_hang;
+mod failover_after_kill;
+mod failover_after_shutdown;
+mod full_disk;
 mod going_back_is_always_possible;
 mod harness;
+mod minority_never_fails_over;
+mod mixed_quorum;
+mod parallel_syncs;
+mod peers_test_suites;
+mod replica_priorities;
 mod replies_equal_redis_sentinel;
 mod scripts_inherit_nothing;
 mod status;

@@ -1,0 +1,212 @@
+//! Clients that send what no client should. Both daemons answer with Redis's words, close what cannot go on, keep
+//! serving the others, and keep neither memory nor descriptors of those that went.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::support::{
+    Client, Kind, NAME, Port, Process, expect_that, secs, start_sentinel, start_server, text,
+    wait_for,
+};
+
+/// Runs a check against a sentinel and against a data server of ours.
+fn both(check: impl Fn(&mut Process, u16)) {
+    let nowhere = Port::reserve();
+    let monitor = format!("sentinel monitor {NAME} 127.0.0.1 {} 1\n", nowhere.number());
+    let mut sentinel = start_sentinel(Kind::Ours, &monitor, "");
+    let port = sentinel.port();
+    check(&mut sentinel.process, port);
+    let mut server = start_server(Kind::Ours, "");
+    let port = server.port();
+    check(&mut server.process, port);
+}
+
+fn answers(port: u16) {
+    assert_eq!(text(&Client::to(port).call(&["PING"])), "PONG");
+}
+
+#[test]
+fn malformed_requests_get_an_error_and_the_end() {
+    let cases: &[(&[u8], &str)] = &[
+        (b"*abc\r\n", "ERR Protocol error: invalid multibulk length"),
+        (
+            b"*2147483648\r\n",
+            "ERR Protocol error: invalid multibulk length",
+        ),
+        (
+            b"*9223372036854775807\r\n",
+            "ERR Protocol error: invalid multibulk length",
+        ),
+        (
+            b"*1\r\n+PING\r\n",
+            "ERR Protocol error: expected '$', got '+'",
+        ),
+        (b"*1\r\n$-1\r\n", "ERR Protocol error: invalid bulk length"),
+        (b"*1\r\n$abc\r\n", "ERR Protocol error: invalid bulk length"),
+        (
+            b"*1\r\n$99999999999\r\n",
+            "ERR Protocol error: invalid bulk length",
+        ),
+        (
+            b"SET \"unclosed\r\n",
+            "ERR Protocol error: unbalanced quotes in request",
+        ),
+    ];
+    both(|_, port| {
+        for (bytes, error) in cases {
+            let mut client = Client::to(port);
+            client.send_raw(bytes).expect("an open connection");
+            let reply = client.receive().expect("an error reply");
+            assert_eq!(text(&reply), *error, "{}", bytes.escape_ascii());
+            client
+                .wait_for_close(secs(5))
+                .expect("the connection is closed");
+        }
+        answers(port);
+    });
+}
+
+#[test]
+fn an_endless_line_is_refused() {
+    both(|_, port| {
+        let mut client = Client::to(port);
+        // The other side may close while we write.
+        let _ = client.send_raw(&vec![b'x'; 200 * 1024]);
+        let reply = client.receive();
+        if let Ok(reply) = reply {
+            assert_eq!(text(&reply), "ERR Protocol error: too big inline request");
+        }
+        client
+            .wait_for_close(secs(5))
+            .expect("the connection is closed");
+        answers(port);
+    });
+}
+
+#[test]
+fn garbage_of_every_kind_harms_nobody() {
+    both(|process, port| {
+        for seed in 0..300_u32 {
+            let garbage: Vec<u8> = (0..2000_u32)
+                .map(|i| {
+                    seed.wrapping_add(i)
+                        .wrapping_mul(2_654_435_761)
+                        .to_be_bytes()[1]
+                })
+                .collect();
+            let mut client = Client::to(port);
+            let _ = client.send_raw(&garbage);
+        }
+        assert!(process.is_running(), "{}", process.log());
+        answers(port);
+        returns_to(process, 30);
+    });
+}
+
+#[test]
+fn half_a_request_waits_and_costs_nothing_when_it_goes() {
+    both(|process, port| {
+        let half: Vec<Client> = (0..100)
+            .map(|_| {
+                let mut client = Client::to(port);
+                client
+                    .send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$10\r\nhal")
+                    .expect("an open connection");
+                client
+            })
+            .collect();
+        answers(port);
+        drop(half);
+        returns_to(process, 30);
+    });
+}
+
+/// Before the password only small requests are read, so that strangers cannot make the daemon keep data.
+#[test]
+fn strangers_may_send_little() {
+    let server = start_server(Kind::Ours, "requirepass secret\n");
+    for (bytes, error) in [
+        (
+            &b"*11\r\n"[..],
+            "ERR Protocol error: unauthenticated multibulk length",
+        ),
+        (
+            b"*1\r\n$20000\r\n",
+            "ERR Protocol error: unauthenticated bulk length",
+        ),
+    ] {
+        let mut client = Client::to(server.port());
+        client.send_raw(bytes).expect("an open connection");
+        assert_eq!(text(&client.receive().expect("an error reply")), error);
+        client
+            .wait_for_close(secs(5))
+            .expect("the connection is closed");
+    }
+}
+
+/// A client that asks and asks and never reads: its output has a bound, or its input is not read any more.
+#[test]
+fn a_client_that_never_reads_does_not_fill_the_memory() {
+    both(|process, port| {
+        let before = process.rss_mib();
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a listener");
+        stream
+            .set_write_timeout(Some(Duration::from_millis(500)))
+            .expect("a socket option");
+        let requests = b"COMMAND\r\n".repeat(1000);
+        for _ in 0..200 {
+            // Not taken any more, or closed: both are fine.
+            if stream.write_all(&requests).is_err() {
+                break;
+            }
+        }
+        let after = process.rss_mib();
+        assert!(after < before + 256, "{before} MiB became {after}");
+        answers(port);
+    });
+}
+
+#[test]
+fn ten_thousand_idle_clients() {
+    const CLIENTS: usize = 9_900;
+    let needed = u64::try_from(CLIENTS + 500).expect("few clients");
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < needed) {
+        let raised = Rlimit {
+            current: Some(needed),
+            maximum: limit.maximum,
+        };
+        setrlimit(Resource::Nofile, raised)
+            .expect("10 500 open files: raise the hard limit (ulimit -Hn)");
+    }
+    both(|process, port| {
+        let (files, memory) = (process.open_files(), process.rss_mib());
+        let idle: Vec<TcpStream> = (0..CLIENTS)
+            .map(|i| {
+                TcpStream::connect(("127.0.0.1", port))
+                    .unwrap_or_else(|error| panic!("client {i}: {error}"))
+            })
+            .collect();
+        wait_for("all clients are taken in", secs(20), || {
+            let open = process.open_files();
+            expect_that(open >= CLIENTS, || format!("{open} descriptors"))
+        });
+        answers(port);
+        let each = (process.rss_mib() - memory) * 1024 / CLIENTS as u64;
+        assert!(each <= 16, "{each} KiB for each idle client");
+        drop(idle);
+        returns_to(process, files + 5);
+        answers(port);
+    });
+}
+
+/// The number of open files falls to `files` at most.
+fn returns_to(process: &Process, files: usize) {
+    wait_for("the connections are forgotten", secs(20), || {
+        let open = process.open_files();
+        expect_that(open <= files, || format!("{open} descriptors"))
+    });
+}
