@@ -78,9 +78,12 @@ impl Sentinel {
             }
         }
         if let Some(up) = instance.cmd.up() {
-            if !up.awaited.contains(&Awaited::Ping) {
+            let awaits_pong = up.awaited.contains(&Awaited::Ping);
+            // A PONG does not arm anything: the next PING is reckoned with while the last is out.
+            if !awaits_pong || instance.ping.next_at > self.now {
                 sooner(Some(instance.ping.next_at));
-            } else {
+            }
+            if awaits_pong {
                 let age = self.tuning.min_link_reconnect_period;
                 let half = self.master(instance.master).settings.down_after / 2;
                 sooner(Some((up.since + age).max(instance.ping.any_at + half) + MS));
@@ -680,6 +683,10 @@ impl Sentinel {
                 let age = up.since + self.tuning.min_link_reconnect_period;
                 let silent = peer.ping.any_at + (interval * 5 / 2).max(CONNECT_TIMEOUT);
                 next = next.min(age.max(silent) + MS);
+                // As above: the PONG will not arm the next PING.
+                if peer.ping.next_at > self.now {
+                    next = next.min(peer.ping.next_at);
+                }
             }
             Link::Up(_) => next = next.min(peer.ping.next_at),
         }
