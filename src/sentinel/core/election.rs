@@ -424,11 +424,9 @@ impl Sentinel {
         };
         let epoch = failover.epoch;
         let majority = master.majority();
-        let needed = match failover.kind {
-            // An operator overrides the quorum, never the majority: it alone keeps epochs unique.
-            FailoverKind::Manual => majority,
-            FailoverKind::Automatic => majority.max(master.quorum()),
-        };
+        // An operator's order overrides neither: right after a RESET the majority of the sentinels that
+        // are still known may be ourselves alone, and the quorum is what keeps epochs unique then.
+        let needed = majority.max(master.quorum());
         let votes: Vec<PeerVote<'_>> = master
             .peers
             .iter()
