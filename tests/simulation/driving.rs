@@ -61,6 +61,7 @@ impl World {
                     ours.disk.confirmed = *durable;
                 }
                 self.feed(id, Input::Persisted(seq));
+                self.note_written(id);
             }
             Arrival::PersistFailed(seq, durable) => {
                 if let Some(ours) = self.ours_mut(id) {
@@ -68,6 +69,7 @@ impl World {
                 }
                 let error = "No space left on device".to_owned();
                 self.feed(id, Input::PersistFailed { seq, error });
+                self.note_written(id);
             }
             Arrival::Resolved(host, ip) => self.feed(id, Input::Resolved { host, ip }),
             Arrival::Operator(request) => self.drive_operator(id, request),
@@ -429,7 +431,18 @@ impl World {
         self.arrive(id, arrival);
     }
 
+    /// A write is over; perhaps everything is written now.
+    fn note_written(&mut self, id: NodeId) {
+        if let Some(ours) = self.ours_mut(id)
+            && !ours.disk.is_wanted
+            && ours.disk.in_flight.is_none()
+        {
+            ours.disk.unwritten_since = None;
+        }
+    }
+
     fn persist(&mut self, id: NodeId, seq: Seq, urgent: bool) {
+        let now = self.agenda.now();
         self.story(id, || {
             let Seq(number) = seq;
             format!(
@@ -442,6 +455,7 @@ impl World {
             return;
         };
         ours.disk.is_wanted = true;
+        ours.disk.unwritten_since.get_or_insert(now);
         if ours.disk.in_flight.is_some() {
             return;
         }

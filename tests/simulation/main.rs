@@ -121,6 +121,22 @@ fn fresh_seeds() {
     }
 }
 
+/// One fault in fair weather is dealt with at once: nothing waits for a period or a timeout.
+#[test]
+fn a_failover_takes_no_more_than_a_moment_beyond_down_after() {
+    /// Ten round trips and as many writes, a millisecond each, and the stagger of the candidates.
+    const LATE_MS_MAX: u64 = 60;
+    for seed in 1..=60 {
+        let (late, lines) = plan::prompt_run(seed, Detail::Story);
+        if late.is_none_or(|late| late > LATE_MS_MAX) {
+            panic!(
+                "seed {seed}: {late:?} ms beyond down-after\n{}",
+                lines.join("\n")
+            );
+        }
+    }
+}
+
 /// Tells the story of one seed.
 #[test]
 fn replay() {

@@ -99,7 +99,15 @@ impl World {
                     && self.groups[state.group].names.len() == 1
                 {
                     let group = state.group;
-                    self.observe(id, &Fact::Promotes { group, server });
+                    let is_silent = self.held_ms(id) > 0;
+                    self.observe(
+                        id,
+                        &Fact::Promotes {
+                            group,
+                            server,
+                            is_silent,
+                        },
+                    );
                 }
                 None
             }
@@ -117,6 +125,18 @@ impl World {
                 self.full(id, to, request);
                 None
             }
+        }
+    }
+
+    /// For how long this sentinel may have held back what it says now: since it has had something to
+    /// write. Milliseconds.
+    fn held_ms(&self, id: NodeId) -> u64 {
+        match &self.nodes[id].body {
+            Body::Ours(ours) => {
+                let since = ours.disk.unwritten_since;
+                since.map_or(0, |since| self.agenda.now() - since)
+            }
+            Body::Real(_) | Body::Server(_) => 0,
         }
     }
 
@@ -262,9 +282,14 @@ impl World {
         };
         match event.kind {
             EventKind::Odown => {
+                let held_ms = self.held_ms(id);
                 observe_ours!(self, id, |ours| ours.core.as_ref().and_then(|core| {
                     let quorum = core.settings(&name)?.quorum;
-                    Some(Fact::Odown { group, quorum })
+                    Some(Fact::Odown {
+                        group,
+                        quorum,
+                        held_ms,
+                    })
                 }));
             }
             EventKind::TryFailover => self.observe(id, &Fact::Try { group }),

@@ -28,6 +28,8 @@ pub(crate) struct Disk {
     pub(crate) in_flight: Option<(Seq, Durable)>,
     /// A newer state waits to be written.
     pub(crate) is_wanted: bool,
+    /// Since when not everything has been written.
+    pub(crate) unwritten_since: Option<u64>,
     /// A write that may wait has been planned.
     pub(crate) is_start_planned: bool,
 }
@@ -41,6 +43,7 @@ impl Disk {
             tried: durable,
             in_flight: None,
             is_wanted: false,
+            unwritten_since: None,
             is_start_planned: false,
         }
     }
@@ -164,6 +167,7 @@ impl Ours {
         }
         self.core = None;
         self.disk.is_wanted = false;
+        self.disk.unwritten_since = None;
         self.disk.is_start_planned = false;
         self.links = Links::default();
         self.clients.clear();

@@ -28,9 +28,6 @@ pub(crate) struct Outcome {
 pub(crate) fn run(seed: u64, detail: Detail) -> Outcome {
     let mut dice = Dice::new(seed, "plan");
     let mut world = build(seed, &mut dice, detail);
-    for id in 0..world.nodes.len() {
-        world.boot(id);
-    }
     warm_up(&mut world, &mut dice);
     world.start_faults();
     let safety_ms = match dice.below(3) {
@@ -50,11 +47,59 @@ pub(crate) fn run(seed: u64, detail: Detail) -> Outcome {
     }
 }
 
+/// One fault in fair weather: the master of the only group dies or hangs. How long after down-after the
+/// last sentinel has switched; `None`: not all have. Milliseconds.
+pub(crate) fn prompt_run(seed: u64, detail: Detail) -> (Option<u64>, Vec<String>) {
+    let mut dice = Dice::new(seed, "prompt");
+    let sentinels = dice.pick(&[3, 3, 5, 7]);
+    let mut world = World::new(seed, Weather::FAIR, detail);
+    let down_after = dice.pick(&[200, 500, 1_000, 3_000]);
+    world.groups.push(Group {
+        names: vec![MasterName::from("m1")],
+        servers: Vec::new(),
+        settings: MasterSettings {
+            down_after: Duration::from_millis(down_after),
+            ..MasterSettings::new(u32::try_from(sentinels / 2 + 1).expect("up to 4"))
+        },
+        was_reset: false,
+    });
+    for n in 1..=3 {
+        world.add_server(&format!("r{n}"), server_addr(n), 0);
+    }
+    for n in 1..=sentinels {
+        let durable = world.configured(&[0], Some(&readable_id(n, &mut dice)));
+        world.add_ours(&format!("s{n}"), sentinel_addr(n), durable);
+    }
+    for id in 0..world.nodes.len() {
+        world.boot(id);
+    }
+    world.run_until(dice.between(5_000, 25_000));
+    let fault_at = world.now();
+    if dice.chance(500) {
+        world.crash(0, dice.chance(300));
+    } else {
+        world.stop(0, None);
+    }
+    let end = fault_at + down_after + 20_000;
+    while world.now() < end && world.violation.is_none() && !world.is_spoiled {
+        world.run_until(world.now() + 1);
+        let new = world
+            .sentinels()
+            .into_iter()
+            .map(|id| world.master_addr(id, 0));
+        if new.into_iter().all(|addr| addr != Some(server_addr(1))) {
+            let late = world.now().saturating_sub(fault_at + down_after);
+            return (Some(late), world.trace.lines().to_vec());
+        }
+    }
+    (None, world.trace.lines().to_vec())
+}
+
 /// The liveness phase: faults have stopped, and everyone must agree in time, and stay so.
 pub(crate) fn converge(world: &mut World) {
     const LOOK_MS: u64 = 500;
     const STABLE_MS: u64 = 4_000;
-    if world.violation.is_some() {
+    if world.violation.is_some() || world.is_spoiled {
         return;
     }
     world.stop_faults();
@@ -65,7 +110,7 @@ pub(crate) fn converge(world: &mut World) {
     let timeout = timeouts.max().unwrap_or_default();
     let bound = world.now() + sentinel::clock::millis(4 * timeout) + 30_000;
     let mut settled_at = None;
-    while world.violation.is_none() {
+    while world.violation.is_none() && !world.is_spoiled {
         world.run_until(world.now() + LOOK_MS);
         match disagreement(world) {
             None => {
@@ -111,6 +156,8 @@ fn build(seed: u64, dice: &mut Dice, detail: Detail) -> World {
         4 | 5 => 5,
         _ => 3,
     };
+    // A share of the runs has redis-sentinels among the sentinels.
+    let real_per_mille = dice.pick(&[0, 0, 0, 500]);
     let groups = if dice.chance(800) {
         1
     } else {
@@ -121,7 +168,7 @@ fn build(seed: u64, dice: &mut Dice, detail: Detail) -> World {
         world.groups.push(Group {
             names: vec![MasterName::from(&*format!("m{}", g + 1))],
             servers: Vec::new(),
-            settings: settings(sentinels, dice),
+            settings: settings(sentinels, real_per_mille > 0, dice),
             was_reset: false,
         });
         let replicas = dice.pick(&[1, 2, 2, 2, 3]);
@@ -134,10 +181,8 @@ fn build(seed: u64, dice: &mut Dice, detail: Detail) -> World {
         }
     }
     let all: Vec<usize> = (0..groups).collect();
-    // A share of the runs has redis-sentinels among the sentinels.
-    let real_per_mille = dice.pick(&[0, 0, 0, 500]);
     for n in 1..=sentinels {
-        if std::env::var("SIM_REAL").is_ok() || dice.chance(real_per_mille) {
+        if dice.chance(real_per_mille) {
             let real = Real::new(&readable_id(n, dice), all.clone());
             world.add_real(&format!("s{n}"), sentinel_addr(n), real);
             continue;
@@ -146,7 +191,9 @@ fn build(seed: u64, dice: &mut Dice, detail: Detail) -> World {
         let durable = world.configured(&all, id.as_deref());
         world.add_ours(&format!("s{n}"), sentinel_addr(n), durable);
     }
-    world.faults.kinds = faults(&world, dice);
+    if !dice.chance(40) {
+        world.faults.kinds = faults(&world, dice);
+    }
     world.faults.pause_ms_max = dice.pick(&[1_500, 4_000, 8_000, 15_000]);
     world
 }
@@ -170,7 +217,7 @@ fn weather(dice: &mut Dice) -> Weather {
     }
 }
 
-fn settings(sentinels: usize, dice: &mut Dice) -> MasterSettings {
+fn settings(sentinels: usize, has_real: bool, dice: &mut Dice) -> MasterSettings {
     let majority = sentinels / 2 + 1;
     let quorum = if dice.chance(700) {
         majority
@@ -178,8 +225,15 @@ fn settings(sentinels: usize, dice: &mut Dice) -> MasterSettings {
         dice.index(sentinels) + 1
     };
     let ms = Duration::from_millis;
+    // With less a redis-sentinel may call every new master down (W3) and never settle.
+    let least = if has_real { 2_000 } else { 0 };
+    let down_after = dice
+        .pick(&[300, 500, 1_000, 1_000, 2_000, 4_000])
+        .max(least);
     MasterSettings {
-        down_after: ms(dice.pick(&[300, 500, 1_000, 1_000, 2_000, 4_000])),
+        refused_after: ms(dice.pick(&[0, 0, 0, 0, 200, 1_000])),
+        reboot_down_after: ms(dice.pick(&[0, 0, 0, 0, 0, 3_000])),
+        down_after: ms(down_after),
         failover_timeout: ms(dice.pick(&[3_000, 6_000, 10_000, 20_000])),
         parallel_syncs: u32::try_from(dice.between(1, 3)).expect("up to 3"),
         ..MasterSettings::new(u32::try_from(quorum).expect("up to 7"))
@@ -232,12 +286,19 @@ impl World {
 
 fn warm_up(world: &mut World, dice: &mut Dice) {
     const DISCOVERY_MS_MAX: u64 = 90_000;
+    let boot_all = |world: &mut World| {
+        for id in 0..world.nodes.len() {
+            world.boot(id);
+        }
+    };
     if !world.needs_discovery() {
+        boot_all(world);
         world.run_until(dice.between(0, 8_000));
         return;
     }
     let weather = std::mem::replace(&mut world.net.weather, Weather::FAIR);
-    while world.violation.is_none() && !world.all_are_known() {
+    boot_all(world);
+    while world.violation.is_none() && !world.is_spoiled && !world.all_are_known() {
         if world.now() > DISCOVERY_MS_MAX {
             world.violate("discovery", "not all sentinels know each other".to_owned());
         }

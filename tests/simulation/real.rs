@@ -723,7 +723,14 @@ impl Live {
         let server = world.net.conns[conn].nodes[SERVER];
         if let (None, Some(server)) = (to, server) {
             let group = self.watches[w].group;
-            world.observe(self.me, &Fact::Promotes { group, server });
+            world.observe(
+                self.me,
+                &Fact::Promotes {
+                    group,
+                    server,
+                    is_silent: true,
+                },
+            );
         }
         let master = to.map(|addr| (addr.ip().to_string().into(), addr.port()));
         let request = Request::SlaveOf(master);

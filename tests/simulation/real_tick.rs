@@ -229,7 +229,14 @@ impl Live {
         if is_odown {
             // Right after TILT it may count opinions that are older than 5 s: they expire only when it
             // asks again, later in the same timer. Nothing is asked of it here.
-            world.observe(self.me, &Fact::Odown { group, quorum: 0 });
+            world.observe(
+                self.me,
+                &Fact::Odown {
+                    group,
+                    quorum: 0,
+                    held_ms: 0,
+                },
+            );
             self.story(world, format!("+odown #quorum {agree}/{quorum}"));
         } else {
             self.story(world, "-odown".to_owned());
@@ -349,13 +356,10 @@ impl Live {
             .filter(|(_, count)| *count > voters / 2 && *count >= watch.quorum)
             .map(|(leader, _)| leader);
         if winner.as_ref() == Some(&self.id) {
-            let mut quorum = u32::try_from(watch.quorum).unwrap_or(u32::MAX);
-            let mut voters = voters;
-            if self.epoch != failover_epoch {
-                // It counts votes of the current epoch for a failover of an earlier one, and always
-                // did: nothing that ours could prevent, so nothing is asked of it.
-                (voters, quorum) = (0, 0);
-            }
+            let quorum = u32::try_from(watch.quorum).unwrap_or(u32::MAX);
+            // It counts votes of the current epoch for a failover of an earlier one, in which another
+            // may have won. Ours cannot prevent that, so the run is of no more use.
+            world.is_spoiled |= self.epoch != failover_epoch;
             let id = self.id.clone();
             let fact = Fact::Elected {
                 group,

@@ -106,6 +106,8 @@ pub(crate) struct World {
     pub(crate) outputs: Vec<Output>,
     /// Things done, to compare the cost of runs.
     pub(crate) steps: u64,
+    /// A modelled redis-sentinel has used a flaw of the original against which ours can do nothing.
+    pub(crate) is_spoiled: bool,
     /// Failovers that were completed, for the figures.
     pub(crate) switches: u64,
 }
@@ -126,6 +128,7 @@ impl World {
             hosts: Vec::new(),
             outputs: Vec::new(),
             steps: 0,
+            is_spoiled: false,
             switches: 0,
         }
     }
@@ -336,7 +339,7 @@ impl World {
             name: &self.nodes[who].name,
         };
         let violation = self.properties.observe(seen, fact);
-        if self.violation.is_none() {
+        if self.violation.is_none() && !self.is_spoiled {
             self.violation = violation;
         }
     }
@@ -353,7 +356,7 @@ impl World {
 
     /// Lets time pass up to `end`, or to the first violation.
     pub(crate) fn run_until(&mut self, end: u64) {
-        while self.violation.is_none() {
+        while self.violation.is_none() && !self.is_spoiled {
             let Some(due) = self.agenda.next(end) else {
                 return;
             };

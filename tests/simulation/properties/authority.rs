@@ -2,7 +2,8 @@
 //!
 //! Source: redis-sentinel starts a failover on ODOWN, which `quorum` sentinels must agree on within the
 //! last 5 s, and leads it with the votes of `quorum` sentinels and of more than half of all that it
-//! knows, those that are down included. A failover that an operator orders needs the majority alone.
+//! knows, those that are down included. An operator's order
+//! takes the place of ODOWN, not of the votes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,8 +24,6 @@ pub(super) struct Authority {
     odown: BTreeSet<(NodeId, usize)>,
     /// Failovers that were ordered and have not started.
     ordered: BTreeSet<(NodeId, usize)>,
-    /// Ordered ones that have.
-    running: BTreeSet<(NodeId, usize)>,
     elected: BTreeSet<(NodeId, usize)>,
 }
 
@@ -35,7 +34,6 @@ impl Authority {
             Fact::Crashed => {
                 self.odown.retain(|(node, _)| *node != who);
                 self.ordered.retain(|(node, _)| *node != who);
-                self.running.retain(|(node, _)| *node != who);
                 self.elected.retain(|(node, _)| *node != who);
             }
             Fact::Vote {
@@ -51,18 +49,20 @@ impl Authority {
                 self.opinions
                     .insert((who, *group, *from), (*down, seen.now));
             }
-            Fact::Odown { group, quorum } => {
+            Fact::Odown {
+                group,
+                quorum,
+                held_ms,
+            } => {
                 self.odown.insert((who, *group));
-                return self.check_quorum(seen, *group, *quorum);
+                return self.check_quorum(seen, *group, *quorum, *held_ms);
             }
             Fact::Ordered { group } => {
                 self.ordered.insert((who, *group));
             }
             Fact::Try { group } => {
                 let key = (who, *group);
-                if self.ordered.remove(&key) {
-                    self.running.insert(key);
-                } else if !self.odown.contains(&key) {
+                if !self.ordered.remove(&key) && !self.odown.contains(&key) {
                     return Err(format!(
                         "{} starts a failover of group {group} without quorum or order",
                         seen.name
@@ -70,7 +70,6 @@ impl Authority {
                 }
             }
             Fact::Ended { group } => {
-                self.running.remove(&(who, *group));
                 self.elected.remove(&(who, *group));
             }
             Fact::Event { event, group } => {
@@ -94,10 +93,7 @@ impl Authority {
                 self.elected.insert((who, *group));
                 let key = (*group, *epoch, (*id).clone());
                 let given = self.votes.get(&key).map_or(0, BTreeSet::len);
-                // Quorum is about the master being down: an operator's order needs none.
-                let is_ordered = self.running.contains(&(who, *group));
-                let quorum = if is_ordered { 0 } else { *quorum as usize };
-                let needed = (voters / 2 + 1).max(quorum);
+                let needed = (voters / 2 + 1).max(*quorum as usize);
                 if given < needed {
                     return Err(format!(
                         "{} leads group {group} in epoch {epoch} with {given} votes of {voters}, \
@@ -117,11 +113,17 @@ impl Authority {
         Ok(())
     }
 
-    fn check_quorum(&self, seen: Seen<'_>, group: usize, quorum: u32) -> Result<(), String> {
+    fn check_quorum(
+        &self,
+        seen: Seen<'_>,
+        group: usize,
+        quorum: u32,
+        held_ms: u64,
+    ) -> Result<(), String> {
         let agree = self
             .opinions
             .range((seen.who, group, 0)..=(seen.who, group, NodeId::MAX))
-            .filter(|(_, (down, at))| *down && at + OPINION_MS >= seen.now)
+            .filter(|(_, (down, at))| *down && at + OPINION_MS + held_ms >= seen.now)
             .count();
         if agree + 1 >= quorum as usize {
             return Ok(());

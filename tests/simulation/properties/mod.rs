@@ -5,6 +5,7 @@ mod authority;
 mod convergence;
 mod durable_first;
 mod epochs;
+mod needless;
 mod one_configuration;
 mod one_leader;
 mod one_vote;
@@ -39,8 +40,13 @@ pub(crate) enum Fact<'a> {
         event: &'a Event,
         group: Option<usize>,
     },
-    /// The first of ODOWN: `quorum` is that of its master.
-    Odown { group: usize, quorum: u32 },
+    /// ODOWN begins: `quorum` is that of its master. The event may have been held back for so long, with
+    /// others, until an earlier configuration was on disk.
+    Odown {
+        group: usize,
+        quorum: u32,
+        held_ms: u64,
+    },
     /// An operator ordered a failover here.
     Ordered { group: usize },
     /// A failover started here.
@@ -72,7 +78,12 @@ pub(crate) enum Fact<'a> {
     /// `+switch-master` was published.
     Switched { payload: &'a str, disk: Disk<'a> },
     /// `SLAVEOF NO ONE` was written to a connection to this server.
-    Promotes { group: usize, server: NodeId },
+    Promotes {
+        group: usize,
+        server: NodeId,
+        /// Events of this sentinel are being held back, so its own view is not known.
+        is_silent: bool,
+    },
     /// A hello was sent.
     Hello {
         group: usize,
@@ -153,6 +164,7 @@ pub(crate) struct Properties {
     epochs: epochs::Epochs,
     authority: authority::Authority,
     promotion: promotion::Promotion,
+    needless: needless::Needless,
     durable_first: durable_first::DurableFirst,
     remembers: remembers::Remembers,
     stall: stall::Stall,
@@ -176,6 +188,7 @@ impl Properties {
             ("epochs", self.epochs.observe(seen, fact)),
             ("authority", self.authority.observe(seen, fact)),
             ("promotion", self.promotion.observe(seen, fact)),
+            ("needless", self.needless.observe(seen, fact)),
             ("durable_first", self.durable_first.observe(seen, fact)),
             ("remembers", self.remembers.observe(seen, fact)),
             ("stall", self.stall.observe(seen, fact)),

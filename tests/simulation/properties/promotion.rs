@@ -27,7 +27,7 @@ impl Promotion {
                 self.leads.remove(&(seen.who, *group));
             }
             Fact::Crashed => self.leads.retain(|(node, _), _| *node != seen.who),
-            Fact::Promotes { group, server } => {
+            Fact::Promotes { group, server, .. } => {
                 let Some(epoch) = self.leads.get(&(seen.who, *group)) else {
                     return Err(format!(
                         "{} promotes node {server} in group {group} and does not lead",
