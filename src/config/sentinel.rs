@@ -86,6 +86,7 @@ struct Loader {
     seen: Seen,
     statements: Vec<Line>,
     aclfile: Option<Line>,
+    state_file: Option<Line>,
     access_lines: Vec<Line>,
 }
 
@@ -107,6 +108,7 @@ impl Loader {
                     continue;
                 }
                 "aclfile" => self.aclfile = Some(line.clone()),
+                "state-file" => self.state_file = Some(line.clone()),
                 "user" | "rename-command" => self.access_lines.push(line.clone()),
                 _ => {}
             }
@@ -143,6 +145,14 @@ impl Loader {
             }
             (None, _) => None,
         };
+        let real = |path: &PathBuf| path.canonicalize().ok();
+        if let (Some(line), Some(path), Some(file)) = (self.state_file, &path, &state_file)
+            && (path == file || (real(path).is_some() && real(path) == real(file)))
+        {
+            let refusal = Refusal::new("The state file is the configuration itself.")
+                .hint("another file, or no such line: then the state is written into this one");
+            self.errors.push(line.place, refusal, "");
+        }
         self.errors.into_result(SentinelConfig {
             process,
             durable: draft.finish(),

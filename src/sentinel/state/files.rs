@@ -93,9 +93,14 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// `path` may not exist yet. `dir` is a folder that we may write.
+    /// `path` may not exist yet. `dir` is the folder for the copy; where we may not write it, the copy
+    /// goes beside the file.
     pub(super) fn new(disk: Box<dyn Disk>, path: &Path, dir: &Path) -> Target {
         let path = real_path(path);
+        let dir = match is_writable(dir) {
+            true => dir,
+            false => folder_of(&path),
+        };
         let copy = copy_path(&path, dir);
         Target {
             disk,
@@ -190,7 +195,10 @@ pub(super) fn restore(disk: &mut dyn Disk, path: &Path, dirs: &[PathBuf]) -> io:
         found => found?,
     };
     let named = named_copy(&found).into_iter();
-    let guessed = dirs.iter().map(|dir| copy_path(&path, dir));
+    let dirs = dirs.iter().map(PathBuf::as_path);
+    let guessed = dirs
+        .chain([folder_of(&path)])
+        .map(|dir| copy_path(&path, dir));
     for copy in named.chain(guessed) {
         let whole = match std::fs::read(&copy) {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
@@ -242,6 +250,11 @@ fn real_path(path: &Path) -> PathBuf {
         (Ok(folder), Some(name)) => folder.join(name),
         (_, _) => path.to_owned(),
     }
+}
+
+fn is_writable(folder: &Path) -> bool {
+    use rustix::fs::{Access, access};
+    access(folder, Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 
 fn folder_of(path: &Path) -> &Path {

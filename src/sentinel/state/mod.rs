@@ -290,8 +290,8 @@ impl Store {
                 let users = text::user_entries(users, requirepass, Some(&current));
                 let with_users = !users.is_empty();
                 let entries = entries(masters, durable, users);
-                let next = current.rewritten(|key| text::is_state(key, with_users), &entries);
-                drop((current, entries));
+                let next = current.updated(|key| text::is_state(key, with_users), &entries);
+                drop(entries);
                 self.target.replace(&next.to_bytes())?;
                 *document = Stamp::of(self.target.path()).map(|stamp| (next, stamp));
                 Ok(())

@@ -264,6 +264,13 @@ fn what_cannot_work_is_said_at_start() {
          Exiting..."
     );
 
+    let fixture = Fixture::new("s.conf", "state-file s.conf\n").with_dir();
+    let error = fixture.open().err().unwrap().to_string();
+    assert!(
+        error.contains("The state file is the configuration itself."),
+        "{error}"
+    );
+
     let fixture = state_form();
     std::fs::write(fixture.at("state"), "sentinel myid x\nport 7\n").unwrap();
     let error = fixture.open().err().unwrap().to_string();
@@ -635,4 +642,93 @@ fn a_file_that_cannot_be_renamed_over_is_written_in_place() {
     let (_, mut store) = fixture.open().unwrap();
     store.write(&learned(9), &[]).unwrap();
     assert!(!fixture.read("s.conf").contains("# Written in place"));
+}
+
+/// A disk that only notes what it is asked to do, and on request cannot rename.
+#[derive(Clone, Default)]
+struct Noting {
+    asked: Arc<Mutex<Vec<String>>>,
+    mounted: bool,
+}
+
+impl Noting {
+    fn note(&self, what: &str, path: &Path) {
+        let name = path.file_name().unwrap().to_string_lossy();
+        // The folders and the digest in a copy's name differ from run to run.
+        let name = match name.split_once(".conf.") {
+            Some((stem, rest)) if rest.contains(".copy") => {
+                format!("{stem}.conf.copy{}", rest.split_once(".copy").unwrap().1)
+            }
+            Some(_) | None => name.into_owned(),
+        };
+        self.asked.lock().unwrap().push(format!("{what} {name}"));
+    }
+}
+
+impl Disk for Noting {
+    fn create(&mut self, path: &Path, _: &[u8], _: Option<&Path>) -> io::Result<()> {
+        self.note("create and sync", path);
+        Ok(())
+    }
+    fn rename(&mut self, _: &Path, to: &Path) -> io::Result<()> {
+        self.note("rename to", to);
+        if self.mounted && to.ends_with("s.conf") {
+            return Err(ErrorKind::ResourceBusy.into());
+        }
+        Ok(())
+    }
+    fn sync_folder(&mut self, folder: &Path) -> io::Result<()> {
+        assert!(folder.is_dir());
+        self.asked.lock().unwrap().push("sync folder".to_owned());
+        Ok(())
+    }
+    fn overwrite(&mut self, path: &Path, _: &[u8]) -> io::Result<()> {
+        self.note("overwrite and sync", path);
+        Ok(())
+    }
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        self.note("remove", path);
+        Ok(())
+    }
+}
+
+fn asked_by_a_write(disk: Noting) -> Vec<String> {
+    let fixture = redis_form();
+    let source = Source::File(fixture.at("s.conf"));
+    let (_, mut store) = open_on(&source, &[], || Box::new(disk.clone())).unwrap();
+    store.write(&learned(1), &[]).unwrap();
+    disk.asked.lock().unwrap().split_off(0)
+}
+
+#[test]
+fn a_name_is_durable_before_a_write_is_done() {
+    assert_eq!(
+        asked_by_a_write(Noting::default()),
+        [
+            "remove s.conf.sentinel-tmp",
+            "create and sync s.conf.sentinel-tmp",
+            "rename to s.conf",
+            "sync folder",
+        ]
+    );
+}
+
+#[test]
+fn a_copy_is_durable_before_a_file_is_written_in_place() {
+    let disk = Noting {
+        mounted: true,
+        ..Noting::default()
+    };
+    assert_eq!(
+        asked_by_a_write(disk)[3..],
+        [
+            "remove s.conf.sentinel-tmp",
+            "remove s.conf.copy.sentinel-tmp",
+            "create and sync s.conf.copy.sentinel-tmp",
+            "rename to s.conf.copy",
+            "sync folder",
+            "overwrite and sync s.conf",
+            "remove s.conf.copy",
+        ]
+    );
 }
