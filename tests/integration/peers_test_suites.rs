@@ -533,6 +533,56 @@ fn a_changed_password_is_followed_once_told() {
 }
 
 #[test]
+fn a_new_acl_user_is_followed_once_told() {
+    let set = small().start();
+    for server in &set.servers {
+        let mut client = server.client();
+        for words in [
+            &["CONFIG", "SET", "masteruser", "watcher"][..],
+            &["CONFIG", "SET", "masterauth", "secret"],
+            &[
+                "ACL",
+                "SETUSER",
+                "watcher",
+                "on",
+                ">secret",
+                "allchannels",
+                "+@all",
+            ],
+            &["ACL", "SETUSER", "default", "off"],
+        ] {
+            is_ok(&mut client, words);
+        }
+        // Closes the sentinels' connections and this one.
+        let _ = client.try_call(&["CLIENT", "KILL", "USER", "default", "SKIPME", "no"]);
+    }
+    let sentinel = &set.sentinels[0];
+    let is_connected = || {
+        let flags = sentinel.master()["flags"].clone();
+        format!("{}: {flags}", !flags.contains("disconnected"))
+    };
+    eventually("the default user is refused", is_connected, "false");
+    let set_user = [
+        "SENTINEL",
+        "SET",
+        NAME,
+        "auth-user",
+        "watcher",
+        "auth-pass",
+        "secret",
+    ];
+    for sentinel in &set.sentinels {
+        is_ok(&mut sentinel.client(), &set_user);
+    }
+    eventually("the new user is accepted", is_connected, "true");
+    assert_eq!(
+        set.master_port(),
+        set.servers[0].port(),
+        "nothing failed over"
+    );
+}
+
+#[test]
 fn unannounced_replicas_are_left_out_of_the_list() {
     let set = small().start();
     let sentinel = &set.sentinels[0];
