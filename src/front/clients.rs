@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 
 use super::acl::UserRef;
-use super::client::{Blocked, Client, ClientId, Closing, Peer, WaitId};
+use super::client::{Blocked, Client, ClientId, Closing, Peer, ReplyMode, WaitId};
 use super::output::OutputLimits;
 use super::reply::Reply;
 use crate::clock::Mono;
@@ -169,8 +169,10 @@ impl<S: Default> Clients<S> {
         client.blocked = None;
         let mut reply = Reply::new(client.protocol);
         write(&mut reply);
-        if client.reply_mode == super::ReplyMode::On {
-            client.output.push(Bytes::from(reply.into_bytes()));
+        match client.reply_mode {
+            ReplyMode::On => client.output.push(Bytes::from(reply.into_bytes())),
+            ReplyMode::Skip => client.reply_mode = ReplyMode::On,
+            ReplyMode::SkipNext | ReplyMode::Off => {}
         }
         client.wake();
         true

@@ -337,71 +337,11 @@ const PROTECTED_MODE: &str = "-DENIED Redis is running in protected mode because
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
-    use crate::clock::Mono;
-    use crate::front::{
-        Call, ClientAddr, CommandSpec, Front, Reply, WaitId, connection_commands, flag,
-        subscription_commands,
-    };
+    use crate::front::ClientAddr;
+    use crate::front::toy::Toy;
     use crate::resp::Value;
     use tokio::io::{AsyncReadExt, DuplexStream};
     use tokio::task::LocalSet;
-
-    struct Toy {
-        front: Front<Toy>,
-        clock: Clock,
-        wait: Option<WaitId>,
-        turns: usize,
-    }
-
-    impl Program for Toy {
-        type Session = ();
-        const MODE: &'static str = "toy";
-        fn front(&mut self) -> &mut Front<Toy> {
-            &mut self.front
-        }
-        fn now(&self) -> Now {
-            self.clock.now()
-        }
-        fn end_turn(&mut self, _: ClientId) {
-            self.turns += 1;
-        }
-    }
-
-    fn wait(toy: &mut Toy, call: &Call<'_>, _: &mut Reply) {
-        toy.wait = Some(toy.front.clients.wait(call.client, Mono::NEVER, true));
-    }
-
-    fn hold(toy: &mut Toy, call: &Call<'_>, reply: &mut Reply) {
-        reply.simple("HELD");
-        toy.wait = Some(toy.front.clients.hold(call.client));
-    }
-
-    fn publish(toy: &mut Toy, call: &Call<'_>, reply: &mut Reply) {
-        let [channel, message] = call.args() else {
-            return;
-        };
-        let sent = toy.front.publish(channel, message, call.now.mono);
-        reply.count(sent);
-    }
-
-    fn toy() -> Rc<RefCell<Toy>> {
-        let own = [
-            CommandSpec::new("wait", 1, wait),
-            CommandSpec::new("hold", 1, hold),
-            CommandSpec::new("publish", 3, publish).flags(flag::PUBSUB),
-        ];
-        let commands = connection_commands()
-            .into_iter()
-            .chain(subscription_commands())
-            .chain(own);
-        Rc::new(RefCell::new(Toy {
-            front: Front::new(commands),
-            clock: Clock::start(),
-            wait: None,
-            turns: 0,
-        }))
-    }
 
     fn connect(toy: &Rc<RefCell<Toy>>) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
@@ -436,7 +376,7 @@ mod tests {
     #[test]
     fn a_batch_is_one_turn_and_errors_keep_the_connection() {
         run(async {
-            let toy = toy();
+            let toy = Toy::shared();
             let mut client = connect(&toy);
             ask(
                 &mut client,
@@ -461,7 +401,7 @@ mod tests {
     #[test]
     fn a_waiting_client_keeps_its_later_commands_back() {
         run(async {
-            let toy = toy();
+            let toy = Toy::shared();
             let mut client = connect(&toy);
             ask(&mut client, "PING\r\nwait\r\nPING 2\r\n", "+PONG\r\n").await;
             let on = toy.borrow().wait.unwrap();
@@ -474,7 +414,7 @@ mod tests {
     #[test]
     fn held_replies_leave_when_they_are_released() {
         run(async {
-            let toy = toy();
+            let toy = Toy::shared();
             let mut client = connect(&toy);
             client.write_all(b"hold\r\nPING\r\n").await.unwrap();
             while toy.borrow().wait.is_none() {
@@ -496,7 +436,7 @@ mod tests {
     #[test]
     fn messages_reach_subscribers_of_both_protocols() {
         run(async {
-            let toy = toy();
+            let toy = Toy::shared();
             let (mut old, mut new) = (connect(&toy), connect(&toy));
             ask(
                 &mut old,

@@ -49,7 +49,10 @@ pub(super) fn dispatch<P: Program>(
             }
             ReplyMode::Skip => {
                 reply.truncate(start);
-                client.reply_mode = ReplyMode::On;
+                // A reply that comes later ends the skipping when it comes.
+                if !matches!(client.blocked, Some(Blocked::Waiting { .. })) {
+                    client.reply_mode = ReplyMode::On;
+                }
             }
         }
     }

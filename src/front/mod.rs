@@ -28,6 +28,10 @@ mod pubsub;
 mod rates;
 mod reply;
 mod table;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod toy;
 mod tracking;
 
 use std::borrow::Cow;
@@ -215,6 +219,9 @@ pub enum PauseMode {
     All,
 }
 
+/// How long a client that is to go may take to read what is still queued for it.
+const LINGER_MAX: Duration = Duration::from_secs(10);
+
 /// The part of a program that its clients meet.
 pub struct Front<P: Program> {
     /// The commands.
@@ -298,8 +305,10 @@ impl<P: Program> Front<P> {
                 && client.subscription_count() == 0
                 && client.blocked.is_none()
                 && now.since(client.last_interaction) > idle_timeout;
+            let silent_for = now.since(client.last_interaction);
+            let does_not_read = client.closing == Closing::AfterReplies && silent_for > LINGER_MAX;
             let limit = limits.of(client.output_class());
-            if is_idle || client.output.is_over(limit, now) {
+            if is_idle || does_not_read || client.output.is_over(limit, now) {
                 client.close(Closing::Now);
             }
         }

@@ -1,0 +1,130 @@
+//! A small program for the tests of this module: all shared commands, and some that wait.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::dispatch::dispatch;
+use super::{
+    Call, ClientAddr, ClientId, CommandSpec, Front, KeySpec, Peer, Program, Reply, WaitId,
+    acl_commands, category, client_commands, command_commands, connection_commands, flag, key,
+    subscription_commands, tracking_subcommands,
+};
+use crate::clock::{Mono, Now, UnixMillis};
+use crate::resp::split_words;
+
+pub(super) struct Toy {
+    pub(super) front: Front<Toy>,
+    pub(super) now: Now,
+    /// What the last `WAIT` or `HOLD` waits for.
+    pub(super) wait: Option<WaitId>,
+    pub(super) turns: usize,
+}
+
+impl Program for Toy {
+    type Session = ();
+    const MODE: &'static str = "toy";
+
+    fn front(&mut self) -> &mut Front<Toy> {
+        &mut self.front
+    }
+
+    fn now(&self) -> Now {
+        self.now
+    }
+
+    fn end_turn(&mut self, _: ClientId) {
+        self.turns += 1;
+    }
+}
+
+impl Toy {
+    pub(super) fn new() -> Toy {
+        let own = [
+            CommandSpec::new("wait", 1, wait),
+            CommandSpec::new("hold", 1, hold),
+            CommandSpec::new("publish", 3, publish).flags(flag::PUBSUB),
+            CommandSpec::new("get", 2, |_, _, reply| reply.null())
+                .flags(flag::READONLY | flag::FAST)
+                .acl(category::STRING)
+                .keys([KeySpec::one(1, key::RO | key::ACCESS)]),
+            CommandSpec::new("set", -3, |_, _, reply| reply.ok())
+                .flags(flag::WRITE)
+                .acl(category::STRING)
+                .keys([KeySpec::one(1, key::OW | key::UPDATE)]),
+        ];
+        let commands = connection_commands()
+            .into_iter()
+            .chain(subscription_commands())
+            .chain(client_commands(tracking_subcommands()))
+            .chain(acl_commands())
+            .chain(command_commands())
+            .chain(own);
+        Toy {
+            front: Front::new(commands),
+            now: Now {
+                mono: Mono(1000),
+                unix: UnixMillis(1000),
+            },
+            wait: None,
+            turns: 0,
+        }
+    }
+
+    pub(super) fn shared() -> Rc<RefCell<Toy>> {
+        Rc::new(RefCell::new(Toy::new()))
+    }
+
+    /// A client from `127.0.0.1:<port>`, without a connection.
+    pub(super) fn connect(&mut self, port: u16) -> ClientId {
+        let addr = |port| ClientAddr::Tcp(([127, 0, 0, 1], port).into());
+        let peer = Peer {
+            addr: addr(port),
+            laddr: addr(1),
+            fd: -1,
+        };
+        self.front.accept(peer, self.now).expect("there is room")
+    }
+
+    /// Runs a request and returns all that is queued for the client then, line ends shown as `|`.
+    pub(super) fn ask(&mut self, id: ClientId, request: &str) -> String {
+        let words: Vec<Bytes> = split_words(request.as_bytes())
+            .expect("the quotes match")
+            .into_iter()
+            .map(Bytes::from)
+            .collect();
+        let now = self.now;
+        dispatch(self, id, &words, now);
+        self.queued(id)
+    }
+
+    /// What is queued for a client, which is then taken as written.
+    pub(super) fn queued(&mut self, id: ClientId) -> String {
+        let output = &mut self.front.clients.current(id).output;
+        let mut all = Vec::new();
+        while !output.is_empty() {
+            let n = output.front().len();
+            all.extend_from_slice(output.front());
+            output.advance(n);
+        }
+        String::from_utf8_lossy(&all).replace("\r\n", "|")
+    }
+}
+
+fn wait(toy: &mut Toy, call: &Call<'_>, _: &mut Reply) {
+    toy.wait = Some(toy.front.clients.wait(call.client, Mono::NEVER, true));
+}
+
+fn hold(toy: &mut Toy, call: &Call<'_>, reply: &mut Reply) {
+    reply.simple("HELD");
+    toy.wait = Some(toy.front.clients.hold(call.client));
+}
+
+fn publish(toy: &mut Toy, call: &Call<'_>, reply: &mut Reply) {
+    let [channel, message] = call.args() else {
+        return;
+    };
+    let sent = toy.front.publish(channel, message, call.now.mono);
+    reply.count(sent);
+}
