@@ -26,10 +26,6 @@ const TURN_COMMANDS_MAX: usize = 1024;
 /// client has gone, not more.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 
-/// While more than this waits to be written to a client, none of its requests run: one who never reads
-/// must not fill the memory. Bytes.
-const OUTPUT_STALL_BYTES: usize = 256 * 1024 * 1024;
-
 thread_local! {
     /// The shared read buffer. Taken for the length of one `poll_read`.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
@@ -152,7 +148,7 @@ impl<P: Program> Connection<P> {
             }
         }
         let client = program.front().clients.current(self.id);
-        let may_run = client.is_ready() && client.output.len() < OUTPUT_STALL_BYTES;
+        let may_run = client.is_ready() && client.output.len() < P::OUTPUT_STALL_BYTES;
         if may_run && (self.has_more || self.postponed.is_some()) {
             return Poll::Ready(Event::Input);
         }
@@ -206,7 +202,7 @@ impl<P: Program> Connection<P> {
         self.has_more = true;
         for _ in 0..TURN_COMMANDS_MAX {
             let client = program.front().clients.current(self.id);
-            if !client.is_ready() || client.output.len() >= OUTPUT_STALL_BYTES {
+            if !client.is_ready() || client.output.len() >= P::OUTPUT_STALL_BYTES {
                 break;
             }
             let words = match self.postponed.take() {
@@ -239,7 +235,7 @@ impl<P: Program> Connection<P> {
             Limits::UNAUTHENTICATED
         } else {
             Limits {
-                bulk_bytes_max: front.settings.bulk_bytes_max,
+                bulk_bytes_max: front.settings.bulk_bytes_max.min(P::REQUEST_BYTES_MAX),
                 ..Limits::CLIENT
             }
         };
@@ -264,7 +260,10 @@ impl<P: Program> Connection<P> {
     fn check_limits(&self, program: &mut P, now: Now) {
         let front = program.front();
         let query_bytes = self.input.len() + self.decoder.held_bytes();
-        let query_bytes_max = front.settings.query_bytes_max;
+        let query_bytes_max = front
+            .settings
+            .query_bytes_max
+            .min(P::REQUEST_BYTES_MAX.saturating_add(READ_AHEAD_BYTES));
         let limits = front.clients.limits;
         let client = front.clients.current(self.id);
         client.query_bytes = query_bytes;
@@ -395,6 +394,34 @@ mod tests {
             while !toy.borrow().front.clients.is_empty() {
                 tokio::task::yield_now().await;
             }
+        });
+    }
+
+    #[test]
+    fn a_request_larger_than_the_query_buffer_ends_the_connection() {
+        run(async {
+            let toy = Toy::shared();
+            toy.borrow_mut().front.settings.query_bytes_max = 1000;
+            let mut client = connect(&toy);
+            let mut request = b"PING\r\n*2\r\n$3\r\nGET\r\n$5000\r\n".to_vec();
+            request.resize(2000, b'x');
+            client.write_all(&request).await.unwrap();
+            let mut heard = Vec::new();
+            client.read_to_end(&mut heard).await.unwrap();
+            assert_eq!(heard, b"", "what was queued goes with the connection");
+            assert!(toy.borrow().front.clients.is_empty());
+        });
+    }
+
+    #[test]
+    fn a_long_pipeline_takes_more_than_one_turn() {
+        run(async {
+            let toy = Toy::shared();
+            let mut client = connect(&toy);
+            let count = TURN_COMMANDS_MAX + 10;
+            let request = "PING\r\n".repeat(count);
+            ask(&mut client, &request, &"+PONG\r\n".repeat(count)).await;
+            assert!(toy.borrow().turns >= 2, "others get their turn in between");
         });
     }
 

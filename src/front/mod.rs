@@ -83,6 +83,14 @@ pub trait Program: Sized + 'static {
     /// `mode` of `HELLO`: `sentinel`, `standalone`.
     const MODE: &'static str;
 
+    /// The most bytes of one request, whatever the configuration allows: for a program that never gets
+    /// large ones.
+    const REQUEST_BYTES_MAX: usize = usize::MAX;
+
+    /// While more than this waits to be written to a client, none of its requests run: one who never
+    /// reads must not fill the memory. Bytes.
+    const OUTPUT_STALL_BYTES: usize = 256 * 1024 * 1024;
+
     /// Its clients, users and commands.
     fn front(&mut self) -> &mut Front<Self>;
 

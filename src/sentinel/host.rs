@@ -15,6 +15,12 @@ impl Program for Daemon {
 
     const MODE: &'static str = "sentinel";
 
+    /// Names, addresses, passwords and hellos are short.
+    const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+    /// More than `SENTINEL MASTERS` of ten thousand masters.
+    const OUTPUT_STALL_BYTES: usize = 16 * 1024 * 1024;
+
     fn front(&mut self) -> &mut Front<Daemon> {
         &mut self.front
     }
