@@ -4,6 +4,7 @@
 
 mod support;
 
+mod a_restart_knows_everything_again;
 mod a_signal_ends_it_in_good_order;
 mod bad_input_from_clients;
 mod bad_input_from_instances;
