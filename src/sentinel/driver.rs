@@ -449,3 +449,6 @@ fn log(level: Level, text: &str) {
         Level::Warning => tracing::warn!("{text}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

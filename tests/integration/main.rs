@@ -6,6 +6,8 @@ mod support;
 
 mod a_restart_knows_everything_again;
 mod a_signal_ends_it_in_good_order;
+mod a_simulated_crash_exits_99;
+mod a_stopped_sentinel_blames_nobody;
 mod bad_input_from_clients;
 mod bad_input_from_instances;
 mod clients_follow_a_switch;
@@ -17,6 +19,8 @@ mod failover_after_shutdown;
 mod full_disk;
 mod going_back_is_always_possible;
 mod harness;
+mod host_names_are_followed;
+mod it_listens_where_it_is_told;
 mod minority_never_fails_over;
 mod mixed_quorum;
 mod parallel_syncs;
