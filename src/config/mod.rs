@@ -2,16 +2,18 @@
 //!
 //! * [`directive`]: how directives are defined; start there.
 //! * [`forms`]: how values of the common types are written.
-//! * [`process`]: the directives that both programs share.
+//! * [`process`]: the settings that both programs share.
 //! * [`lex`], [`load`], [`rewrite`]: the text level.
-//! * [`statements`], [`sentinel`], [`yaml`]: what is a sentinel's own.
+//! * [`statements`], [`draft`], [`sentinel`], [`yaml`]: what is a sentinel's own.
 
 pub mod directive;
+pub mod draft;
 pub mod errors;
 pub mod forms;
 pub mod lex;
 pub mod load;
 pub mod process;
+mod process_table;
 pub mod rewrite;
 pub mod sentinel;
 pub mod statements;
@@ -25,7 +27,8 @@ pub use forms::{
     Text, Words, YesNo,
 };
 pub use load::{LoadError, Source};
-pub use process::{Process, process_directives};
+pub use process::Process;
+pub use process_table::{OutputLimitsForm, process_directives};
 pub use sentinel::{SentinelConfig, load_sentinel};
 pub use statements::check_master_name;
 

@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use super::directive::{Seen, Table};
+use super::draft::{Draft, Pass};
 use super::errors::{ConfigErrors, Refusal};
 use super::load::{self, Line, LoadError, Source};
-use super::process::{Process, process_directives};
-use super::statements::{self, Draft, Pass};
+use super::process::Process;
+use super::process_table::process_directives;
+use super::statements;
 use super::yaml;
 use crate::sentinel::core::Durable;
 

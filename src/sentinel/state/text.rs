@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::config::draft::Draft;
 use crate::config::errors::{ConfigErrors, Place, Refusal};
 use crate::config::lex;
 use crate::config::load::Line;
 use crate::config::rewrite::{Document, Entry, Key, LineKey};
 use crate::config::sentinel::apply_statements;
-use crate::config::statements::{self, Draft};
+use crate::config::statements;
 use crate::sentinel::core::{Durable, DurableMaster};
 
 /// What was made of each master at the last write, so that only those that have changed are made again.
