@@ -28,6 +28,9 @@ use crate::net::{Log, Lookup, Resolver, Signal, Signals};
 const HEARTBEAT: Duration = Duration::from_millis(100);
 /// Lateness below this is the ordinary noise of timers. The core has a threshold of its own.
 const STALL_MIN: Duration = Duration::from_millis(10);
+/// How often one turn listens again because it stood still meanwhile: on a machine that gives us no time,
+/// the deadlines must come all the same.
+const ROUNDS_MAX: u32 = 3;
 /// How long the state may take to be written at the end.
 const LAST_WRITE_MAX: Duration = Duration::from_secs(10);
 
@@ -139,6 +142,8 @@ impl Daemon {
         };
         tracing::warn!("Sentinel ID is {}", daemon.core.id());
         daemon.perform(now);
+        // Saying `+monitor` for thousands of masters is no stall.
+        daemon.planned = daemon.clock.mono();
         daemon.settle();
         Ok((daemon, sources))
     }
@@ -172,16 +177,17 @@ impl Daemon {
 
     /// One turn of the loop: the gap, the sockets, the deadlines.
     fn turn(&mut self) {
-        let now = loop {
+        let mut now = self.read_clock();
+        for _ in 0..ROUNDS_MAX {
             let stalls = self.stalls;
             self.settle();
             self.hear_everything();
-            let now = self.read_clock();
+            now = self.read_clock();
             // What arrived while we stood still, even just now, comes before the deadlines.
             if self.stalls == stalls {
-                break now;
+                break;
             }
-        };
+        }
         if self.core.next_deadline() <= now.mono {
             self.core.handle(now, Input::Tick, &mut self.out);
             self.perform(now);

@@ -5,8 +5,10 @@
 //! part, or while the other side does not take what we send. What is due together on one link leaves in
 //! one write. An idle link costs one table entry.
 
+mod wire;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -16,7 +18,7 @@ use hashbrown::HashMap;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fs::Timespec;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::RecvFlags;
 use rustls::Connection;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::unix::AsyncFd;
@@ -24,12 +26,10 @@ use tokio::sync::mpsc;
 
 use super::core::{DownReason, Input, LinkId, Request};
 use crate::net::{Established, Tls};
-use crate::resp::{Limits, decode_value};
+use wire::{broken, decode, decrypt, encrypt, send_some};
 
 /// The shared read buffer, in bytes: several INFO replies, or hundreds of hellos.
 const READ_BYTES: usize = 64 * 1024;
-/// The most that may have arrived of one incomplete message: the largest bulk string and its frame.
-const PARTIAL_BYTES_MAX: usize = Limits::INSTANCE.bulk_bytes_max + READ_BYTES;
 /// What may wait for an instance that does not read. The core stops long before; this is for one that
 /// has stopped in the middle. Bytes.
 const BACKLOG_BYTES_MAX: usize = 1024 * 1024;
@@ -511,104 +511,12 @@ enum Rest {
     Maybe,
 }
 
-/// Appends every complete message of `partial` and `bytes`; keeps the rest in `partial`.
-fn decode(
-    link: LinkId,
-    bytes: &[u8],
-    partial: &mut Vec<u8>,
-    inputs: &mut VecDeque<Input>,
-) -> Result<(), DownReason> {
-    let is_joined = !partial.is_empty();
-    let mut joined = std::mem::take(partial);
-    let mut rest = if is_joined {
-        joined.extend_from_slice(bytes);
-        &*joined
-    } else {
-        bytes
-    };
-    while !rest.is_empty() {
-        match decode_value(rest, &Limits::INSTANCE) {
-            Ok(Some((reply, used))) => {
-                rest = &rest[used..];
-                inputs.push_back(Input::Reply { link, reply });
-            }
-            Ok(None) if rest.len() > PARTIAL_BYTES_MAX => {
-                return Err(DownReason::Failed("a reply is too large".to_owned()));
-            }
-            Ok(None) => break,
-            Err(error) => {
-                return Err(DownReason::Failed(format!(
-                    "it does not speak RESP: {error}"
-                )));
-            }
-        }
-    }
-    if is_joined {
-        let used = joined.len() - rest.len();
-        if used < joined.len() {
-            joined.drain(..used);
-            *partial = joined;
-        }
-    } else {
-        *partial = rest.to_vec();
-    }
-    Ok(())
-}
-
-fn encrypt(session: &mut Connection, bytes: &[u8]) -> io::Result<Vec<u8>> {
-    session.writer().write_all(bytes)?;
-    let mut out = Vec::with_capacity(bytes.len() + 64);
-    while session.wants_write() {
-        session.write_tls(&mut out)?;
-    }
-    Ok(out)
-}
-
-fn decrypt(session: &mut Connection, mut raw: &[u8]) -> io::Result<Vec<u8>> {
-    let mut plain = Vec::new();
-    loop {
-        if !raw.is_empty() {
-            session.read_tls(&mut raw)?;
-            let processed = session.process_new_packets();
-            processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        }
-        match session.reader().read_to_end(&mut plain) {
-            // A farewell: the end of the connection follows it.
-            Ok(_) => return Ok(plain),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-        if raw.is_empty() {
-            return Ok(plain);
-        }
-    }
-}
-
-/// Writes as much as the socket takes.
-fn send_some(tcp: &TcpStream, bytes: &[u8]) -> Result<usize, DownReason> {
-    let mut sent = 0;
-    while sent < bytes.len() {
-        match rustix::net::send(tcp, &bytes[sent..], SendFlags::NOSIGNAL) {
-            Ok(count) => sent += count,
-            Err(Errno::AGAIN) => break,
-            Err(Errno::INTR) => {}
-            Err(Errno::PIPE) => return Err(DownReason::Closed),
-            Err(error) => return Err(broken(&error.into())),
-        }
-    }
-    Ok(sent)
-}
-
 fn connect_failure(error: &io::Error) -> DownReason {
     if error.kind() == io::ErrorKind::ConnectionRefused {
         DownReason::Refused
     } else {
         broken(error)
     }
-}
-
-fn broken(error: &io::Error) -> DownReason {
-    DownReason::Failed(error.to_string())
 }
 
 /// The link that an input is about.
