@@ -421,7 +421,7 @@ fn pause<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
         [word] if word.eq_ignore_ascii_case(b"WRITE") => PauseMode::Write,
         [word] if word.eq_ignore_ascii_case(b"ALL") => PauseMode::All,
         [_] => return reply.error("ERR CLIENT PAUSE mode must be WRITE or ALL"),
-        _ => return reply.error("ERR syntax error"),
+        _ => return too_many(call, reply),
     };
     let ms = match integer(&call.words[2]).map(u64::try_from) {
         Some(Ok(ms)) => ms,
@@ -431,6 +431,14 @@ fn pause<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     let until = call.now.mono + std::time::Duration::from_millis(ms);
     program.front().pause(mode, until);
     reply.ok();
+}
+
+/// A subcommand with more words than it takes; its arity is only a minimum.
+fn too_many(call: &Call<'_>, reply: &mut Reply) {
+    let sub = String::from_utf8_lossy(&call.words[1]);
+    reply.error(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{sub}'. Try CLIENT HELP."
+    ));
 }
 
 fn unpause<P: Program>(program: &mut P, _: &Call<'_>, reply: &mut Reply) {
@@ -444,7 +452,7 @@ fn unblock<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
         [word] if word.eq_ignore_ascii_case(b"TIMEOUT") => false,
         [word] if word.eq_ignore_ascii_case(b"ERROR") => true,
         [_] => return reply.error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
-        _ => return reply.error("ERR syntax error"),
+        _ => return too_many(call, reply),
     };
     let Some(id) = integer(&call.words[2]) else {
         return reply.error("ERR value is not an integer or out of range");

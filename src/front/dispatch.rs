@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::acl::{Denied, LogEntry, Reason};
-use super::client::{Blocked, ClientId, ClientKind, ReplyMode};
+use super::client::{Blocked, ClientId, ClientKind, Closing, ReplyMode};
 use super::client_line::client_line;
 use super::table::{CommandId, Lookup, flag};
 use super::{Call, Front, PauseMode, Program, Reply};
@@ -71,8 +71,17 @@ fn checked<P: Program>(
     let command = match front.table.lookup(words) {
         Lookup::Found(command) => command,
         missing @ (Lookup::UnknownCommand | Lookup::UnknownSubcommand(_)) => {
+            if missing == Lookup::UnknownCommand && is_http(&words[0]) {
+                let client = front.clients.current(id);
+                tracing::warn!(
+                    addr = %client.addr,
+                    "client closed: it speaks HTTP, perhaps a browser that was tricked into it"
+                );
+                client.close(Closing::Now);
+                return Outcome::Done;
+            }
             let text = unknown(&front.table, missing, words);
-            return refuse(program, id, &text, reply);
+            return refuse(program, id, text, reply);
         }
     };
     let call = Call {
@@ -84,10 +93,10 @@ fn checked<P: Program>(
     };
     program.front().clients.current(id).last_command = Some(command);
     if let Some(text) = check_front(program, &call) {
-        return refuse(program, id, &text, reply);
+        return refuse(program, id, text.as_bytes(), reply);
     }
     if let Some(text) = program.refuse(&call) {
-        return refuse(program, id, &text, reply);
+        return refuse(program, id, text.as_bytes(), reply);
     }
     if is_paused(program, &call) {
         program.front().clients.current(id).blocked = Some(Blocked::Paused);
@@ -107,38 +116,54 @@ pub fn run<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     handler(program, call, reply);
 }
 
-fn refuse<P: Program>(program: &mut P, id: ClientId, text: &str, reply: &mut Reply) -> Outcome {
+fn refuse<P: Program>(
+    program: &mut P,
+    id: ClientId,
+    text: impl AsRef<[u8]>,
+    reply: &mut Reply,
+) -> Outcome {
     reply.error(text);
     program.refused(id);
     Outcome::Done
 }
 
-fn unknown<P: Program>(table: &super::Table<P>, lookup: Lookup, words: &[Bytes]) -> String {
-    let shown = |word: &[u8]| {
-        let cut = &word[..word.len().min(ECHO_BYTES_MAX)];
-        String::from_utf8_lossy(cut).into_owned()
-    };
-    match lookup {
-        Lookup::UnknownSubcommand(parent) => format!(
-            "ERR unknown subcommand '{}'. Try {} HELP.",
-            shown(&words[1]),
-            table.catalog().entry(parent).info.name.to_ascii_uppercase()
-        ),
-        Lookup::UnknownCommand | Lookup::Found(_) => {
-            let mut args = String::new();
-            for word in &words[1..] {
-                if args.len() >= ECHO_BYTES_MAX {
-                    break;
-                }
-                let cut = &word[..word.len().min(ECHO_BYTES_MAX - args.len())];
-                args.push_str(&format!("'{}' ", String::from_utf8_lossy(cut)));
-            }
-            format!(
-                "ERR unknown command '{}', with args beginning with: {args}",
-                shown(&words[0])
-            )
-        }
+/// The first words of an HTTP request or its headers. A web page can make a browser send them here with
+/// commands behind them, so nothing that follows is run.
+fn is_http(word: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(b"POST") || word.eq_ignore_ascii_case(b"Host:")
+}
+
+/// The error of a command or subcommand that does not exist. Repeats the client's bytes as they are.
+fn unknown<P: Program>(table: &super::Table<P>, lookup: Lookup, words: &[Bytes]) -> Vec<u8> {
+    let cut = |word: &Bytes, max: usize| word.slice(..word.len().min(max));
+    let first = cut(&words[0], ECHO_BYTES_MAX);
+    if let (Lookup::UnknownSubcommand(parent), Some(sub)) = (lookup, words.get(1)) {
+        let name = table.catalog().entry(parent).info.name.to_ascii_uppercase();
+        let sub = cut(sub, ECHO_BYTES_MAX);
+        let parts: [&[u8]; 5] = [
+            b"ERR unknown subcommand '",
+            &sub,
+            b"'. Try ",
+            name.as_bytes(),
+            b" HELP.",
+        ];
+        return parts.concat();
     }
+    let mut args = Vec::new();
+    for word in &words[1..] {
+        if args.len() >= ECHO_BYTES_MAX {
+            break;
+        }
+        let shown = cut(word, ECHO_BYTES_MAX - args.len());
+        args.extend_from_slice(&[b"'", &*shown, b"' "].concat());
+    }
+    let parts: [&[u8]; 4] = [
+        b"ERR unknown command '",
+        &first,
+        b"', with args beginning with: ",
+        &args,
+    ];
+    parts.concat()
 }
 
 /// The checks that both programs share.

@@ -28,8 +28,8 @@ impl Limits {
     pub const CLIENT: Limits = Limits {
         line_bytes_max: 64 * 1024,
         bulk_bytes_max: 512 * 1024 * 1024,
-        elements_max: 1024 * 1024,
-        elements_total_max: 1024 * 1024,
+        elements_max: i32::MAX as usize,
+        elements_total_max: i32::MAX as usize,
         depth_max: 1,
     };
 
@@ -492,7 +492,7 @@ mod tests {
     fn claims_are_held_against_the_limits() {
         let bad = |input: &[u8], limits| decode_request(input, &limits).unwrap_err();
         assert_eq!(
-            bad(b"*99999999\r\n", Limits::CLIENT),
+            bad(b"*2147483648\r\n", Limits::CLIENT),
             ProtocolError::MultibulkLength
         );
         assert_eq!(

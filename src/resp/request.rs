@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use memchr::memchr;
 
-use super::decode::{Limits, ProtocolError, decode_inline, parse_integer};
+use super::decode::{Limits, ProtocolError, decode_inline};
 
 /// Decodes the requests of one client.
 ///
@@ -17,7 +17,7 @@ pub struct RequestDecoder {
     missing: usize,
     /// The length of the next word, once that is known.
     word_len: Option<usize>,
-    /// Bytes in `words`.
+    /// Bytes in `words`, and of `words`.
     held_bytes: usize,
 }
 
@@ -56,7 +56,7 @@ impl RequestDecoder {
             let Some((line, used)) = line(&input[*at + 1..], limits, too_big)? else {
                 return Ok(None);
             };
-            let count = parse_integer(line).ok_or(ProtocolError::MultibulkLength)?;
+            let count = strict_integer(line).ok_or(ProtocolError::MultibulkLength)?;
             *at += 1 + used;
             if count <= 0 {
                 return Ok(Some(Vec::new()));
@@ -92,7 +92,7 @@ impl RequestDecoder {
             let Some((line, used)) = line(&input[*at + 1..], limits, too_big)? else {
                 return Ok(false);
             };
-            let len = limits.check_word_len(parse_integer(line))?;
+            let len = limits.check_word_len(strict_integer(line))?;
             *at += 1 + used;
             self.word_len = Some(len);
             len
@@ -103,12 +103,18 @@ impl RequestDecoder {
             return Ok(false);
         }
         self.words.push(Bytes::copy_from_slice(&rest[..len]));
-        self.held_bytes += len;
+        self.held_bytes += len + size_of::<Bytes>();
         *at += len + 2;
         self.word_len = None;
         self.missing -= 1;
         Ok(true)
     }
+}
+
+/// An integer in the only form in which clients may write lengths: no `+`, no leading zeros.
+fn strict_integer(text: &[u8]) -> Option<i64> {
+    let number = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (itoa::Buffer::new().format(number).as_bytes() == text).then_some(number)
 }
 
 /// The bytes up to CRLF, and how many bytes that is with it. `None` when it has not arrived.
@@ -139,7 +145,8 @@ mod tests {
         let first = b"*2\r\n$3\r\nGET\r\n$5\r\nab";
         assert_eq!(decoder.decode(first, &mut at, &Limits::CLIENT), Ok(None));
         assert_eq!(&first[at..], b"ab", "only the unfinished word is left");
-        assert_eq!(decoder.held_bytes(), 3);
+        assert_eq!(decoder.held_bytes(), 3 + size_of::<Bytes>());
+
         let mut at = 0;
         let words = decoder
             .decode(b"abcde\r\nPING\r\n", &mut at, &Limits::CLIENT)
@@ -147,6 +154,21 @@ mod tests {
             .unwrap();
         assert_eq!(words, ["GET", "abcde"]);
         assert_eq!(at, 7);
+    }
+
+    #[test]
+    fn lengths_have_one_form() {
+        let decode =
+            |input: &[u8]| RequestDecoder::default().decode(input, &mut 0, &Limits::CLIENT);
+        for bad in [
+            &b"*01\r\n"[..],
+            b"*+1\r\n",
+            b"*1 \r\n",
+            b"*1\r\n$04\r\nPING\r\n",
+        ] {
+            assert!(decode(bad).is_err(), "{}", bad.escape_ascii());
+        }
+        assert_eq!(decode(b"*-1\r\n"), Ok(Some(Vec::new())));
     }
 
     proptest! {

@@ -10,6 +10,7 @@ mod a_simulated_crash_exits_99;
 mod a_stopped_sentinel_blames_nobody;
 mod bad_input_from_clients;
 mod bad_input_from_instances;
+mod bytes_equal_redis_sentinel;
 mod clients_follow_a_switch;
 mod command_line;
 mod debian_unit_starts_us;
