@@ -31,9 +31,9 @@ pub(crate) fn run(seed: u64, detail: Detail) -> Outcome {
     warm_up(&mut world, &mut dice);
     world.start_faults();
     let safety_ms = match dice.below(3) {
-        0 => dice.between(3_000, 15_000),
-        1 => dice.between(10_000, 30_000),
-        _ => dice.between(20_000, 60_000),
+        0 => dice.between(2_000, 8_000),
+        1 => dice.between(6_000, 18_000),
+        _ => dice.between(15_000, 35_000),
     };
     let end = world.now() + safety_ms;
     world.run_until(end);
@@ -98,7 +98,7 @@ pub(crate) fn prompt_run(seed: u64, detail: Detail) -> (Option<u64>, Vec<String>
 /// The liveness phase: faults have stopped, and everyone must agree in time, and stay so.
 pub(crate) fn converge(world: &mut World) {
     const LOOK_MS: u64 = 500;
-    const STABLE_MS: u64 = 4_000;
+    const STABLE_MS: u64 = 3_000;
     if world.violation.is_some() || world.is_spoiled {
         return;
     }
@@ -151,9 +151,8 @@ fn build(seed: u64, dice: &mut Dice, detail: Detail) -> World {
     let sentinels = match dice.below(10) {
         0 => 1,
         1 => 2,
-        2 => 4,
-        3 => dice.pick(&[6, 7]),
-        4 | 5 => 5,
+        2 => dice.pick(&[4, 4, 6, 7]),
+        3 | 4 => 5,
         _ => 3,
     };
     // A share of the runs has redis-sentinels among the sentinels.
