@@ -22,6 +22,7 @@ mod plan;
 mod properties;
 mod real;
 mod real_tick;
+mod scenarios;
 mod script;
 mod scripts;
 mod server;

@@ -21,6 +21,8 @@ macro_rules! scripts {
 
 scripts! {
     a_minority_never_fails_over,
+    a_raised_config_epoch_waits_for_the_disk,
+    an_order_after_a_reset_does_not_lead_alone,
     convert_to_slave,
     crash_failover,
     fix_slave_config,

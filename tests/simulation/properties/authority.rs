@@ -21,6 +21,8 @@ pub(super) struct Authority {
     votes: BTreeMap<(usize, Epoch, SentinelId), BTreeSet<NodeId>>,
     /// The newest opinion that each sentinel has heard from each other, and when.
     opinions: BTreeMap<(NodeId, usize, NodeId), (bool, u64)>,
+    /// When it last heard "down".
+    downs: BTreeMap<(NodeId, usize, NodeId), u64>,
     odown: BTreeSet<(NodeId, usize)>,
     /// Failovers that were ordered and have not started.
     ordered: BTreeSet<(NodeId, usize)>,
@@ -46,6 +48,9 @@ impl Authority {
                 self.votes.entry(key).or_default().insert(who);
             }
             Fact::Opinion { group, from, down } => {
+                if *down {
+                    self.downs.insert((who, *group, *from), seen.now);
+                }
                 self.opinions
                     .insert((who, *group, *from), (*down, seen.now));
             }
@@ -120,11 +125,18 @@ impl Authority {
         quorum: u32,
         held_ms: u64,
     ) -> Result<(), String> {
-        let agree = self
-            .opinions
-            .range((seen.who, group, 0)..=(seen.who, group, NodeId::MAX))
-            .filter(|(_, (down, at))| *down && at + OPINION_MS + held_ms >= seen.now)
-            .count();
+        let peers = (seen.who, group, 0)..=(seen.who, group, NodeId::MAX);
+        let is_fresh = |at: u64| at + OPINION_MS + held_ms >= seen.now;
+        // An event that was held back speaks of an earlier moment: any "down" since then may be meant.
+        let agree = if held_ms > 0 {
+            let downs = self.downs.range(peers);
+            downs.filter(|(_, at)| is_fresh(**at)).count()
+        } else {
+            let opinions = self.opinions.range(peers);
+            opinions
+                .filter(|(_, (down, at))| *down && is_fresh(*at))
+                .count()
+        };
         if agree + 1 >= quorum as usize {
             return Ok(());
         }

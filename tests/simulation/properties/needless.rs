@@ -17,7 +17,9 @@ const FRESH_MS: u64 = 1_000 + 100;
 #[derive(Default)]
 pub(super) struct Needless {
     sdown: BTreeSet<(NodeId, usize)>,
+    /// Failovers that were ordered and have not started, and those that have.
     ordered: BTreeSet<(NodeId, usize)>,
+    running: BTreeSet<(NodeId, usize)>,
     quorum: BTreeMap<(NodeId, usize), usize>,
     opinions: BTreeMap<(NodeId, usize, NodeId), (bool, u64)>,
 }
@@ -29,10 +31,16 @@ impl Needless {
             Fact::Crashed => {
                 self.sdown.retain(|(node, _)| *node != who);
                 self.ordered.retain(|(node, _)| *node != who);
+                self.running.retain(|(node, _)| *node != who);
                 self.quorum.retain(|(node, _), _| *node != who);
             }
             Fact::Ordered { group } => {
                 self.ordered.insert((who, *group));
+            }
+            Fact::Try { group } => {
+                if self.ordered.remove(&(who, *group)) {
+                    self.running.insert((who, *group));
+                }
             }
             Fact::Odown { group, quorum, .. } => {
                 self.quorum.insert((who, *group), *quorum as usize);
@@ -61,7 +69,7 @@ impl Needless {
                 }
             }
             Fact::Ended { group } => {
-                self.ordered.remove(&(who, *group));
+                self.running.remove(&(who, *group));
             }
             Fact::Promotes {
                 group,
@@ -70,7 +78,7 @@ impl Needless {
             } => {
                 // A redis-sentinel tells no quorum here.
                 let key = (who, *group);
-                let is_down = self.sdown.contains(&key) || self.ordered.contains(&key);
+                let is_down = self.sdown.contains(&key) || self.running.contains(&key);
                 let Some(quorum) = self.quorum.get(&key).filter(|_| !is_down) else {
                     return Ok(());
                 };
