@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as the tests do")]
 
+mod data;
+mod stream;
 mod support;
 
 mod a_restart_knows_everything_again;
@@ -25,8 +27,11 @@ mod it_listens_where_it_is_told;
 mod minority_never_fails_over;
 mod mixed_quorum;
 mod parallel_syncs;
+mod partial_resync_after_reconnect;
 mod peers_test_suites;
 mod replica_priorities;
+mod replicates_with_real_redis;
+mod replies_equal_redis;
 mod replies_equal_redis_sentinel;
 mod scripts_inherit_nothing;
 mod status;

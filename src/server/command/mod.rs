@@ -6,6 +6,7 @@ mod configuration;
 mod counters;
 mod expiry;
 mod keys;
+mod long_double;
 mod messages;
 mod persistence;
 mod replicas;

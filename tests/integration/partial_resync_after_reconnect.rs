@@ -1,0 +1,130 @@
+//! A replica whose link was cut goes on where it was; one whose siblings were promoted goes on from them;
+//! one that was restarted goes on from its file. No full resync where none is needed, and one where it is.
+
+use crate::data::{
+    Commands, follow, full_resyncs, partial_resyncs, promote, replica_of, wait_until_equal, write,
+};
+use crate::support::{Client, Kind, secs, start_server, text};
+
+const PAIRS: [(Kind, Kind); 3] = [
+    (Kind::Ours, Kind::Real),
+    (Kind::Real, Kind::Ours),
+    (Kind::Ours, Kind::Ours),
+];
+
+fn cut_links(master: &mut Client) {
+    master.call(&["CLIENT", "KILL", "TYPE", "replica"]);
+}
+
+#[test]
+fn cut_links_are_mended_without_a_full_resync() {
+    for (seed, (master, replica)) in (20..).zip(PAIRS) {
+        let mut commands = Commands::of(seed);
+        // The values are long: the backlog must hold what is written during a cut.
+        let master = start_server(master, "repl-backlog-size 64mb\n");
+        let replica = start_server(replica, &replica_of(&master));
+        wait_until_equal(&master, &replica);
+        let mut client = master.client();
+        for _ in 0..12 {
+            write(&mut client, &mut commands, 60);
+            cut_links(&mut client);
+            write(&mut client, &mut commands, 60);
+        }
+        wait_until_equal(&master, &replica);
+        assert_eq!(full_resyncs(&master), 1, "of {:?}", master.kind);
+        assert!(partial_resyncs(&master) > 0);
+    }
+}
+
+#[test]
+fn a_backlog_that_is_too_small_means_a_full_resync() {
+    for (master, replica) in PAIRS {
+        let master = start_server(master, "repl-backlog-size 16kb\n");
+        let mut replica = start_server(replica, &replica_of(&master));
+        wait_until_equal(&master, &replica);
+        replica.process.stop();
+        let mut client = master.client();
+        cut_links(&mut client);
+        for n in 0..40 {
+            client.call(&["SET", &format!("k{n}"), &"x".repeat(4096)]);
+        }
+        replica.process.resume();
+        wait_until_equal(&master, &replica);
+        assert_eq!(full_resyncs(&master), 2, "of {:?}", master.kind);
+    }
+}
+
+#[test]
+fn siblings_follow_a_promoted_replica_without_a_full_resync() {
+    for (seed, kinds) in (30..).zip([
+        [Kind::Real, Kind::Ours, Kind::Real],
+        [Kind::Ours, Kind::Real, Kind::Ours],
+        [Kind::Ours, Kind::Ours, Kind::Ours],
+    ]) {
+        let mut commands = Commands::of(seed);
+        let old = start_server(kinds[0], "");
+        let heir = start_server(kinds[1], &replica_of(&old));
+        let sibling = start_server(kinds[2], &replica_of(&old));
+        write(&mut old.client(), &mut commands, 200);
+        wait_until_equal(&old, &heir);
+        wait_until_equal(&old, &sibling);
+        promote(&heir);
+        follow(&sibling, &heir);
+        follow(&old, &heir);
+        write(&mut heir.client(), &mut commands, 200);
+        wait_until_equal(&heir, &sibling);
+        wait_until_equal(&heir, &old);
+        assert_eq!(full_resyncs(&heir), 0, "of {:?}", heir.kind);
+        assert_eq!(partial_resyncs(&heir), 2);
+        assert_eq!(heir.info("master_replid2"), sibling.info("master_replid2"));
+    }
+}
+
+#[test]
+fn what_only_the_old_master_had_is_given_up() {
+    for (old, heir) in [
+        (Kind::Real, Kind::Ours),
+        (Kind::Ours, Kind::Real),
+        (Kind::Ours, Kind::Ours),
+    ] {
+        let old = start_server(old, "");
+        let heir = start_server(heir, &replica_of(&old));
+        old.client().call(&["SET", "both", "1"]);
+        wait_until_equal(&old, &heir);
+        promote(&heir);
+        old.client().call(&["SET", "nobody saw", "1"]);
+        heir.client().call(&["SET", "new", "1"]);
+        follow(&old, &heir);
+        wait_until_equal(&heir, &old);
+        assert_eq!(text(&old.client().call(&["EXISTS", "nobody saw"])), "0");
+    }
+}
+
+#[test]
+fn a_restarted_replica_and_a_restarted_master_go_on() {
+    for (seed, (master, replica)) in (40..).zip(PAIRS) {
+        let mut commands = Commands::of(seed);
+        let lines = "save 900 1\n";
+        let mut master = start_server(master, lines);
+        let mut replica = start_server(replica, &format!("{lines}{}", replica_of(&master)));
+        write(&mut master.client(), &mut commands, 100);
+        wait_until_equal(&master, &replica);
+        replica.process.terminate(secs(10));
+        write(&mut master.client(), &mut commands, 100);
+        replica.start_again();
+        wait_until_equal(&master, &replica);
+        assert_eq!(
+            full_resyncs(&master),
+            1,
+            "the replica, of {:?}",
+            replica.kind
+        );
+        // A master that ends in good order waits until its replicas have everything.
+        master.process.terminate(secs(15));
+        master.start_again();
+        wait_until_equal(&master, &replica);
+        assert_eq!(full_resyncs(&master), 0, "the master, {:?}", master.kind);
+        write(&mut master.client(), &mut commands, 100);
+        wait_until_equal(&master, &replica);
+    }
+}

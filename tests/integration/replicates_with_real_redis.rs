@@ -1,0 +1,132 @@
+//! Any mixture of our data server and redis-server 7.0 as master and replica, with every way to transfer the
+//! data: same data, same offset, down a chain too.
+
+use crate::data::{Commands, digest, replica_of, wait_until_equal, write};
+use crate::support::{Kind, start_server, text};
+
+fn check(master: Kind, replica: Kind, lines: &str, seed: u64) {
+    let master = start_server(master, lines);
+    let mut commands = Commands::of(seed);
+    write(&mut master.client(), &mut commands, 300);
+    let replica = start_server(replica, &replica_of(&master));
+    // Some of these fall into the transfer, the others into the stream.
+    write(&mut master.client(), &mut commands, 700);
+    wait_until_equal(&master, &replica);
+    write(&mut master.client(), &mut commands, 300);
+    wait_until_equal(&master, &replica);
+}
+
+#[test]
+fn diskless() {
+    check(Kind::Ours, Kind::Real, "", 1);
+    check(Kind::Real, Kind::Ours, "", 2);
+    check(Kind::Ours, Kind::Ours, "", 3);
+}
+
+#[test]
+fn from_a_file() {
+    let lines = "repl-diskless-sync no\n";
+    check(Kind::Ours, Kind::Real, lines, 4);
+    check(Kind::Real, Kind::Ours, lines, 5);
+    check(Kind::Ours, Kind::Ours, lines, 6);
+}
+
+#[test]
+fn down_a_chain() {
+    for (seed, kinds) in [
+        (7, [Kind::Real, Kind::Ours, Kind::Real]),
+        (8, [Kind::Ours, Kind::Real, Kind::Ours]),
+        (9, [Kind::Ours, Kind::Ours, Kind::Ours]),
+    ] {
+        let mut commands = Commands::of(seed);
+        let top = start_server(kinds[0], "");
+        write(&mut top.client(), &mut commands, 200);
+        let middle = start_server(kinds[1], &replica_of(&top));
+        wait_until_equal(&top, &middle);
+        let last = start_server(kinds[2], &replica_of(&middle));
+        write(&mut top.client(), &mut commands, 500);
+        wait_until_equal(&top, &middle);
+        wait_until_equal(&middle, &last);
+        assert_eq!(top.info("master_replid"), last.info("master_replid"));
+    }
+}
+
+#[test]
+fn transactions_and_expiry_arrive_as_they_were() {
+    for (master, replica) in [(Kind::Ours, Kind::Real), (Kind::Real, Kind::Ours)] {
+        let master = start_server(master, "");
+        let replica = start_server(replica, &replica_of(&master));
+        wait_until_equal(&master, &replica);
+        let mut client = master.client();
+        for line in [
+            "SET gone x PX 40",
+            "MULTI",
+            "SET a 1",
+            "SELECT 2",
+            "SET b 2",
+            "INCR b",
+            "EXEC",
+            "SELECT 0",
+            "MULTI",
+            "GET a",
+            "EXEC",
+            "MULTI",
+            "SET c 3",
+            "EXEC",
+            "GETEX a EX 1000",
+            "SET d 1 EX 1000",
+            "INCRBYFLOAT d 0.5",
+            "SELECT 3",
+            "SET e 1",
+            "FLUSHDB",
+        ] {
+            let words: Vec<&str> = line.split(' ').collect();
+            client.call(&words);
+        }
+        wait_until_equal(&master, &replica);
+        // The master removes it by itself, and the replica because the master says so.
+        crate::support::wait_for("the expired key is gone", crate::support::secs(10), || {
+            let left = text(&replica.client().call(&["DBSIZE"]));
+            crate::support::expect_that(left == "3", || format!("{left} keys"))
+        });
+        wait_until_equal(&master, &replica);
+    }
+}
+
+#[test]
+fn wait_is_answered_by_getack_not_by_the_clock() {
+    for (master, replica) in [(Kind::Ours, Kind::Real), (Kind::Real, Kind::Ours)] {
+        let master = start_server(master, "");
+        let replica = start_server(replica, &replica_of(&master));
+        wait_until_equal(&master, &replica);
+        let clock = sentinel::clock::Clock::start();
+        let mut client = master.client();
+        let begin = clock.mono();
+        for n in 0..20 {
+            client.call(&["SET", "k", &n.to_string()]);
+            assert_eq!(text(&client.call(&["WAIT", "1", "4000"])), "1");
+        }
+        // The regular acknowledgements come once a second.
+        let took = clock.mono().since(begin);
+        assert!(took < crate::support::secs(5), "20 WAITs took {took:?}");
+        assert_eq!(digest(&master), digest(&replica));
+    }
+}
+
+#[test]
+fn a_replica_refuses_writes_and_says_who_it_follows() {
+    let master = start_server(Kind::Ours, "");
+    let replica = start_server(Kind::Ours, &replica_of(&master));
+    wait_until_equal(&master, &replica);
+    let mut client = replica.client();
+    let refused = "READONLY You can't write against a read only replica.";
+    assert_eq!(text(&client.call(&["SET", "a", "1"])), refused);
+    let port = master.port().to_string();
+    let again = client.call(&["SLAVEOF", "127.0.0.1", &port]);
+    assert_eq!(text(&again), "OK Already connected to specified master");
+    let role = text(&client.call(&["ROLE"]));
+    assert!(
+        role.starts_with(&format!("slave 127.0.0.1 {port} connected ")),
+        "{role}"
+    );
+}

@@ -1,0 +1,326 @@
+//! The same commands to redis-server 7.0 and to ours: the same replies, errors included, and the same data in
+//! the end.
+
+use sentinel::resp::Value;
+
+use crate::data::{Commands, digest, send};
+use crate::support::{Client, Kind, start_server, text};
+
+/// Replies are equal, but for what counts the time: a difference of a few milliseconds.
+fn is_same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Integer(a), Value::Integer(b)) => {
+            a == b || (*a > 1_000_000 && (a - b).abs() < 5000)
+        }
+        _ => a == b,
+    }
+}
+
+fn check(real: &mut Client, ours: &mut Client, words: &[String]) {
+    let (theirs, mine) = (send(real, words), send(ours, words));
+    assert!(
+        is_same(&theirs, &mine),
+        "{words:?}: redis-server answers {:?}, ours {:?}",
+        text(&theirs),
+        text(&mine)
+    );
+}
+
+#[test]
+fn random_commands() {
+    for seed in [50, 51, 52, 53] {
+        let (real, ours) = (start_server(Kind::Real, ""), start_server(Kind::Ours, ""));
+        let (mut to_real, mut to_ours) = (real.client(), ours.client());
+        let mut commands = Commands::of(seed);
+        for _ in 0..4000 {
+            check(&mut to_real, &mut to_ours, &commands.next());
+        }
+        assert_eq!(digest(&real), digest(&ours), "seed {seed}");
+    }
+}
+
+#[test]
+fn chosen_lines() {
+    let (real, ours) = (start_server(Kind::Real, ""), start_server(Kind::Ours, ""));
+    let (mut to_real, mut to_ours) = (real.client(), ours.client());
+    for line in LINES.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let words: Vec<String> = line
+            .split(' ')
+            .map(|word| word.trim_matches('"').to_owned())
+            .collect();
+        check(&mut to_real, &mut to_ours, &words);
+    }
+    assert_eq!(digest(&real), digest(&ours));
+}
+
+/// One command a line; words are separated by single blanks, `""` is an empty word.
+const LINES: &str = r#"
+    PING
+    PING hello
+    PING a b
+    ECHO hi
+    ECHO
+    NOSUCH a b c
+    GET
+    GET a b
+    SET a
+    SET a 1 EX
+    SET a 1 EX 0
+    SET a 1 EX -1
+    SET a 1 EX x
+    SET a 1 PX 9223372036854775807
+    SET a 1 EX 9223372036854775
+    SET a 1 NX XX
+    SET a 1 EX 10 PX 10
+    SET a 1 EX 10 KEEPTTL
+    SET a 1 NX GET
+    SET a 2 XX GET
+    SETEX a 0 1
+    PSETEX a x 1
+    GETEX a EX 0
+    GETEX missing EX 0
+    GETEX a PERSIST EX 1
+    INCR a
+    SET a abc
+    INCR a
+    INCRBYFLOAT a 1
+    INCRBYFLOAT n 3.0e3
+    INCRBYFLOAT n 1.23456789
+    INCRBYFLOAT n nan
+    INCRBYFLOAT n inf
+    SET big 9223372036854775807
+    INCR big
+    DECRBY big -1
+    DECRBY big -9223372036854775808
+    MSET a
+    MSET a 1 b
+    MSETNX a 1 b
+    MSET a 1 b 2
+    APPEND c ""
+    STRLEN c
+    EXISTS c
+    SETRANGE d -1 x
+    SETRANGE d 5 ""
+    EXISTS d
+    SETRANGE d 5 xyz
+    GET d
+    SETRANGE d 536870912 x
+    GETRANGE d 0 -1
+    GETRANGE d -3 -1
+    GETRANGE d -1 -3
+    GETRANGE d 100 200
+    GETRANGE d x 1
+    RENAME missing x
+    RENAME a a
+    RENAMENX a a
+    RENAMENX a b
+    EXPIRE a x
+    EXPIRE a 10 NX XX
+    EXPIRE a 10 GT LT
+    EXPIRE a 10 FOO
+    EXPIRE a 9223372036854775807
+    EXPIRE a 100 GT
+    EXPIRE a 100 LT
+    EXPIRE a 100 NX
+    TTL a
+    PERSIST a
+    PERSIST a
+    TTL missing
+    EXPIREAT a 0
+    EXISTS a
+    SELECT 16
+    SELECT -1
+    SELECT x
+    SELECT 1
+    DBSIZE
+    SET z 1
+    KEYS *
+    KEYS [
+    KEYS z
+    SCAN 0
+    SCAN x
+    SCAN 0 COUNT 0
+    SCAN 0 COUNT x
+    SCAN 0 MATCH q* COUNT 100
+    SCAN 0 TYPE string
+    SCAN 0 TYPE list
+    SCAN 0 BOGUS 1
+    TYPE z
+    TYPE missing
+    RANDOMKEY
+    FLUSHDB BOGUS
+    FLUSHDB ASYNC
+    RANDOMKEY
+    SELECT 0
+    EXEC
+    DISCARD
+    MULTI
+    MULTI
+    SET t 1
+    GET
+    EXEC
+    MULTI
+    SET t 1
+    WATCH t
+    INCR t
+    EXEC
+    MULTI
+    SET t 1
+    INCR t
+    PING
+    EXEC
+    WATCH t
+    SET t 5
+    MULTI
+    GET t
+    EXEC
+    WATCH t
+    UNWATCH
+    SET t 6
+    MULTI
+    GET t
+    EXEC
+    MULTI
+    SAVE
+    EXEC
+    MULTI
+    SET t 7
+    DISCARD
+    GET t
+    REPLCONF
+    REPLCONF foo bar
+    REPLCONF listening-port
+    REPLCONF listening-port x
+    REPLCONF capa eof capa psync2
+    PSYNC ? x
+    WAIT x 0
+    WAIT 0 x
+    WAIT 0 -1
+    WAIT 0 0
+    REPLICAOF localhost x
+    REPLICAOF no one
+    ROLE
+    LASTSAVE x
+    BGSAVE x
+    CONFIG GET maxmemory
+    CONFIG GET
+    CONFIG SET nosuch 1
+    CONFIG SET port
+    CONFIG SET repl-timeout 0
+    CONFIG SET repl-timeout x
+    CONFIG SET databases 5
+    CONFIG SET replica-priority 7
+    CONFIG GET replica-priority
+    CONFIG GET slave-priority
+    CONFIG NOSUCH
+    CLIENT GETNAME
+    CLIENT SETNAME x
+    CLIENT GETNAME
+    CLIENT KILL 1.2.3.4:5
+    CLIENT KILL TYPE bogus
+    CLIENT PAUSE x
+    PUBSUB CHANNELS
+    PUBSUB NUMSUB a
+    PUBSUB NUMPAT
+    PUBLISH ch m
+    SHUTDOWN BOGUS
+    SHUTDOWN SAVE NOSAVE
+    SHUTDOWN ABORT
+    DEBUG DIGEST
+    AUTH x
+    AUTH a b
+    HELLO 4
+    SELECT 0
+    RESET
+    QUIT
+"#;
+
+#[test]
+fn the_stream_to_replicas_is_the_same() {
+    // What a replica is sent for each of these, seen by a client that poses as one.
+    let (real, ours) = (start_server(Kind::Real, ""), start_server(Kind::Ours, ""));
+    let streams = [real, ours].map(|server| {
+        let mut replica = server.client();
+        replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
+        replica.send(&["PSYNC", "?", "-1"]).unwrap();
+        let mut commands = STREAM
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty());
+        let offset = crate::stream::begin(&mut replica);
+        let mut client = server.client();
+        commands.by_ref().for_each(|line| {
+            client.call(&line.split(' ').collect::<Vec<_>>());
+        });
+        client.call(&["SET", "the-end", "1"]);
+        crate::stream::until(&mut replica, offset, "the-end")
+    });
+    let [real, ours] = streams;
+    for (at, (theirs, mine)) in real.iter().zip(&ours).enumerate() {
+        assert_eq!(
+            theirs,
+            mine,
+            "command {at} of the stream; before it: {:?}",
+            &ours[..at]
+        );
+    }
+    assert_eq!(real.len(), ours.len());
+}
+
+const STREAM: &str = "
+    SET a 1
+    set a 1 xx
+    SET a 1 NX
+    SET a 2 GET
+    SET a 1 PXAT 99999999999999
+    SET a 1 KEEPTTL
+    SETNX b 1
+    SETNX b 1
+    GETSET b 3
+    GETDEL b
+    GETDEL b
+    GETEX a PXAT 99999999999998
+    GETEX a PERSIST
+    GETEX a PERSIST
+    MSET a 1 b 2
+    MSETNX a 1
+    APPEND a x
+    SETRANGE a 1 y
+    INCR b
+    INCRBY b 5
+    DECR b
+    INCRBYFLOAT b 1.5
+    EXPIREAT a 99999999999
+    PEXPIREAT a 99999999999997 XX
+    PEXPIREAT a 99999999999997 NX
+    PERSIST a
+    PERSIST a
+    EXPIRE a -1
+    DEL a missing
+    DEL b missing
+    RENAME missing x
+    MSET a 1 b 2
+    RENAME a c
+    RENAMENX b c
+    RENAMENX b d
+    UNLINK c d
+    SELECT 3
+    SET s 1
+    MULTI
+    SET t 1
+    EXEC
+    MULTI
+    SET t 1
+    SELECT 5
+    SET t 2
+    SELECT 3
+    INCR t
+    EXEC
+    MULTI
+    GET t
+    EXEC
+    PUBLISH ch hello
+    FLUSHDB
+    SELECT 0
+    FLUSHALL
+";
