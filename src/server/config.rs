@@ -134,6 +134,8 @@ pub struct ServerSetup {
     pub config: ServerConfig,
     /// The configuration file, absolute; `CONFIG REWRITE` writes it.
     pub path: Option<PathBuf>,
+    /// The `user` and `rename-command` lines, for those who find out later that one is wrong.
+    pub access_lines: Vec<Line>,
 }
 
 /// Reads the configuration of a data server. `arguments` are the `--directive value…` words of the command
@@ -148,8 +150,15 @@ pub fn load_server(
     let mut errors = ConfigErrors::default();
     let mut config = ServerConfig::default();
     let mut seen = Seen::default();
+    let mut access_lines = Vec::new();
     let mut apply = |lines: Vec<Line>, errors: &mut ConfigErrors| {
         for line in lines {
+            if matches!(
+                line.words[0].to_ascii_lowercase().as_str(),
+                "user" | "rename-command"
+            ) {
+                access_lines.push(line.clone());
+            }
             let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
             if let Err(refusal) = server_table().apply(&mut config, &words, &mut seen) {
                 errors.push(line.place, refusal, "");
@@ -166,7 +175,11 @@ pub fn load_server(
         Some(Source::File(path)) => Some(std::path::absolute(path).unwrap_or(path.clone())),
         Some(Source::Stdin(_)) | None => None,
     };
-    Ok(errors.into_result(ServerSetup { config, path })?)
+    Ok(errors.into_result(ServerSetup {
+        config,
+        path,
+        access_lines,
+    })?)
 }
 
 /// The directives of a data server.
@@ -606,6 +619,35 @@ mod tests {
         assert_eq!(config.process.port, 7000);
         assert_eq!(config.save, []);
         assert_eq!(config.replicaof, Some(("h".into(), 1)));
+    }
+
+    #[test]
+    fn the_example_loads_and_shows_the_defaults() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/server.conf");
+        let source = Source::File(path.into());
+        let bound = vec!["127.0.0.1".to_owned(), "-::1".to_owned()];
+        let mut wanted = ServerConfig::default();
+        wanted.process.bind = bound;
+        assert_eq!(load_server(Some(&source), &[]).unwrap().config, wanted);
+        // What is commented out is a directive, and where it is called a default, it is one.
+        let text = std::fs::read_to_string(path).unwrap();
+        let shown = text.lines().filter_map(|line| line.strip_prefix("# "));
+        let mut checked = 0;
+        for line in shown {
+            let words = crate::config::lex::words(line.as_bytes()).ok().flatten();
+            let words = words.unwrap_or_default();
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            if words
+                .first()
+                .is_some_and(|name| server_table().find(name).is_some())
+            {
+                let mut config = wanted.clone();
+                let applied = server_table().apply(&mut config, &words, &mut Seen::default());
+                assert!(applied.is_ok(), "{line}: {applied:?}");
+                checked += 1;
+            }
+        }
+        assert!(checked > 40, "{checked} lines");
     }
 
     #[test]

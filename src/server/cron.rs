@@ -28,9 +28,6 @@ pub(super) async fn run(server: Rc<RefCell<Server>>) {
         server.check_save_points();
         if round % ROUNDS_PER_SECOND == 0 {
             server.replication_tick(now);
-            let commands = server.front.stats.commands;
-            server.stats.ops_per_second = commands.saturating_sub(server.stats.commands_before);
-            server.stats.commands_before = commands;
         }
         server.flush_stream();
     }

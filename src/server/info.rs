@@ -5,10 +5,12 @@ use std::fmt::Write;
 use super::Server;
 use super::replication::history::NO_REPL_ID;
 use super::replication::link::{Link, LinkState};
-use crate::front::{Blocked, ClientKind, REDIS_VERSION};
+use crate::front::{
+    InfoSections, Program, clients_section, cpu_section, server_section, stats_section,
+};
 
-/// The sections that are shown without being named.
-const DEFAULT: [&str; 9] = [
+/// The sections, in their order.
+const SECTIONS: [&str; 11] = [
     "server",
     "clients",
     "memory",
@@ -16,6 +18,8 @@ const DEFAULT: [&str; 9] = [
     "stats",
     "replication",
     "cpu",
+    "modules",
+    "errorstats",
     "cluster",
     "keyspace",
 ];
@@ -30,94 +34,33 @@ macro_rules! line {
 }
 
 impl Server {
-    /// The text of `INFO` for these sections (lower case); none: the default ones.
-    pub(crate) fn info(&self, wanted: &[Vec<u8>]) -> String {
-        let everything = wanted
-            .iter()
-            .any(|w| matches!(w.as_slice(), b"all" | b"everything"));
-        let default = wanted.is_empty() || wanted.iter().any(|word| word == b"default");
-        let mut out = String::with_capacity(4096);
-        for name in DEFAULT {
-            let is_named = wanted.iter().any(|word| word == name.as_bytes());
-            if !(everything || default || is_named) {
+    /// The text of `INFO` for these sections; none: the default ones.
+    pub(crate) fn info(&self, wanted: &InfoSections) -> String {
+        let mut sections: Vec<String> = Vec::new();
+        for name in SECTIONS {
+            if !wanted.wants(name, true) {
                 continue;
             }
-            if !out.is_empty() {
-                out.push_str("\r\n");
-            }
+            let mut out = String::new();
             match name {
-                "server" => self.info_server(&mut out),
-                "clients" => self.info_clients(&mut out),
+                "server" => {
+                    let now = self.clock.now();
+                    out = server_section(&self.process, Server::MODE, now);
+                }
+                "clients" => out = clients_section(&self.front),
                 "memory" => self.info_memory(&mut out),
                 "persistence" => self.info_persistence(&mut out),
-                "stats" => self.info_stats(&mut out),
+                "stats" => out = stats_section(&self.front, &self.stats),
                 "replication" => self.info_replication(&mut out),
-                "cpu" => info_cpu(&mut out),
+                "cpu" => out = cpu_section(),
+                "modules" => out.push_str("# Modules\r\n"),
+                "errorstats" => out.push_str("# Errorstats\r\n"),
                 "cluster" => out.push_str("# Cluster\r\ncluster_enabled:0\r\n"),
                 _ => self.info_keyspace(&mut out),
             }
+            sections.push(out);
         }
-        out
-    }
-
-    fn info_server(&self, out: &mut String) {
-        let now = self.clock.now();
-        let uname = rustix::system::uname();
-        let uptime = now.mono.since(self.started.mono).as_secs();
-        let executable = std::env::current_exe().unwrap_or_default();
-        let config_file = self.config_path.as_deref().unwrap_or("".as_ref());
-        line!(out, "# Server");
-        line!(out, "redis_version:{REDIS_VERSION}");
-        line!(out, "redis_git_sha1:00000000");
-        line!(out, "redis_git_dirty:0");
-        line!(out, "redis_build_id:0");
-        line!(out, "redis_mode:standalone");
-        line!(
-            out,
-            "os:{} {} {}",
-            uname.sysname().to_string_lossy(),
-            uname.release().to_string_lossy(),
-            uname.machine().to_string_lossy()
-        );
-        line!(out, "arch_bits:{}", usize::BITS);
-        line!(out, "monotonic_clock:POSIX clock_gettime");
-        line!(out, "multiplexing_api:epoll");
-        line!(out, "process_id:{}", std::process::id());
-        line!(out, "process_supervised:no");
-        line!(out, "run_id:{}", self.run_id);
-        line!(out, "tcp_port:{}", self.config.process.port);
-        line!(out, "server_time_usec:{}", now.unix.0 * 1000);
-        line!(out, "uptime_in_seconds:{uptime}");
-        line!(out, "uptime_in_days:{}", uptime / 86_400);
-        line!(out, "hz:10");
-        line!(out, "configured_hz:10");
-        line!(out, "executable:{}", executable.display());
-        line!(out, "config_file:{}", config_file.display());
-        line!(out, "io_threads_active:0");
-        line!(out, "sentinel_version:{}", env!("CARGO_PKG_VERSION"));
-    }
-
-    fn info_clients(&self, out: &mut String) {
-        let normal = self
-            .front
-            .clients
-            .iter()
-            .filter(|c| c.kind == ClientKind::Normal)
-            .count();
-        let is_blocked = |b: &Option<Blocked>| matches!(b, Some(Blocked::Waiting { .. }));
-        let blocked = self
-            .front
-            .clients
-            .iter()
-            .filter(|c| is_blocked(&c.blocked))
-            .count();
-        line!(out, "# Clients");
-        line!(out, "connected_clients:{normal}");
-        line!(out, "cluster_connections:0");
-        line!(out, "maxclients:{}", self.config.process.maxclients);
-        line!(out, "blocked_clients:{blocked}");
-        line!(out, "tracking_clients:0");
-        line!(out, "clients_in_timeout_table:0");
+        sections.join("\r\n")
     }
 
     fn info_memory(&self, out: &mut String) {
@@ -187,38 +130,6 @@ impl Server {
         line!(out, "aof_last_cow_size:0");
         line!(out, "module_fork_in_progress:0");
         line!(out, "module_fork_last_cow_size:0");
-    }
-
-    fn info_stats(&self, out: &mut String) {
-        let (front, stats) = (&self.front.stats, &self.stats);
-        line!(out, "# Stats");
-        line!(out, "total_connections_received:{}", front.connections);
-        line!(out, "total_commands_processed:{}", front.commands);
-        line!(out, "instantaneous_ops_per_sec:{}", stats.ops_per_second);
-        line!(out, "total_net_input_bytes:{}", front.net_input_bytes);
-        line!(out, "total_net_output_bytes:{}", front.net_output_bytes);
-        line!(out, "total_net_repl_input_bytes:{}", stats.repl_input_bytes);
-        line!(
-            out,
-            "total_net_repl_output_bytes:{}",
-            stats.repl_output_bytes
-        );
-        line!(out, "rejected_connections:{}", front.rejected_connections);
-        line!(out, "sync_full:{}", stats.sync_full);
-        line!(out, "sync_partial_ok:{}", stats.sync_partial_ok);
-        line!(out, "sync_partial_err:{}", stats.sync_partial_err);
-        line!(out, "expired_keys:{}", stats.expired_keys);
-        line!(out, "evicted_keys:0");
-        line!(out, "keyspace_hits:{}", stats.keyspace_hits);
-        line!(out, "keyspace_misses:{}", stats.keyspace_misses);
-        line!(out, "pubsub_channels:{}", self.front.pubsub.channel_count());
-        line!(out, "pubsub_patterns:{}", self.front.pubsub.pattern_count());
-        line!(out, "pubsubshard_channels:0");
-        line!(out, "latest_fork_usec:0");
-        line!(out, "total_forks:0");
-        line!(out, "migrate_cached_sockets:0");
-        line!(out, "slave_expires_tracked_keys:0");
-        line!(out, "total_error_replies:{}", front.error_replies);
     }
 
     fn info_replication(&self, out: &mut String) {
@@ -364,32 +275,6 @@ impl Server {
             .nth(1)
             .and_then(|pages| pages.parse::<u64>().ok());
         resident.unwrap_or(0) * rustix::param::page_size() as u64
-    }
-}
-
-fn info_cpu(out: &mut String) {
-    use nix::sys::resource::{UsageWho, getrusage};
-    line!(out, "# CPU");
-    for (who, suffix) in [
-        (UsageWho::RUSAGE_SELF, ""),
-        (UsageWho::RUSAGE_CHILDREN, "_children"),
-    ] {
-        let Ok(usage) = getrusage(who) else {
-            continue;
-        };
-        let (sys, user) = (usage.system_time(), usage.user_time());
-        line!(
-            out,
-            "used_cpu_sys{suffix}:{}.{:06}",
-            sys.tv_sec(),
-            sys.tv_usec()
-        );
-        line!(
-            out,
-            "used_cpu_user{suffix}:{}.{:06}",
-            user.tv_sec(),
-            user.tv_usec()
-        );
     }
 }
 

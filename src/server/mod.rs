@@ -22,7 +22,6 @@ pub mod persist;
 pub mod replication;
 mod run;
 mod shutdown;
-mod stats;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -36,7 +35,9 @@ pub use config::{ServerConfig, ServerSetup, load_server, server_table};
 pub use run::run;
 
 use crate::clock::{Clock, Now};
-use crate::front::{Call, ClientId, ClientKind, Closing, Front, Program, WaitId, flag};
+use crate::front::{
+    Call, ClientId, ClientKind, Closing, DataStats, Front, ProcessInfo, Program, WaitId, flag,
+};
 use crate::ids::{ReplId, ReplOffset, RunId, random_hex};
 use crate::net::Log;
 use command::transactions::{Transaction, Watched, Watches};
@@ -46,7 +47,6 @@ use persist::save::Saver;
 use replication::Replication;
 use replication::master::{Feed, Introduction};
 use shutdown::Shutdown;
-use stats::Stats;
 
 /// A data server.
 pub struct Server {
@@ -56,10 +56,9 @@ pub struct Server {
     pub(crate) keyspace: Keyspace,
     pub(crate) replication: Replication,
     pub(crate) saver: Saver,
-    pub(crate) stats: Stats,
+    pub(crate) stats: DataStats,
     pub(crate) shutdown: Shutdown,
-    pub(crate) run_id: RunId,
-    pub(crate) started: Now,
+    pub(crate) process: ProcessInfo,
     pub(crate) rng: ChaCha8Rng,
     effects: Effects,
     watches: Watches,
@@ -97,23 +96,39 @@ pub struct Session {
 }
 
 impl Server {
-    /// A server without data, not yet listening.
-    pub fn new(setup: ServerSetup, clock: Clock, log: Option<&'static Log>) -> Rc<RefCell<Server>> {
+    /// A server without data, not yet listening. `front` is configured; `supervised` is for `INFO`.
+    pub fn new(
+        setup: ServerSetup,
+        front: Front<Server>,
+        clock: Clock,
+        log: Option<&'static Log>,
+        supervised: &'static str,
+    ) -> Rc<RefCell<Server>> {
+        let shown = |path: &std::path::Path| path.display().to_string();
         let mut rng: ChaCha8Rng = rand::make_rng();
         let now = clock.now();
-        let ServerSetup { config, path } = setup;
+        let ServerSetup { config, path, .. } = setup;
         let databases = usize::try_from(config.databases).expect("at most 1024");
         let repl_id = ReplId::from(random_hex::<20>(&mut rng).as_str());
         let server = Rc::new_cyclic(|me| {
             RefCell::new(Server {
-                front: Front::new(command::all()),
+                front,
                 keyspace: Keyspace::new(databases),
                 replication: Replication::new(repl_id, now.mono),
                 saver: Saver::new(now),
-                stats: Stats::default(),
+                stats: DataStats::default(),
                 shutdown: Shutdown::default(),
-                run_id: RunId::from(random_hex::<20>(&mut rng).as_str()),
-                started: now,
+                process: ProcessInfo {
+                    run_id: RunId::from(random_hex::<20>(&mut rng).as_str()),
+                    tcp_port: config.process.port,
+                    config_file: path.as_deref().map(shown).unwrap_or_default(),
+                    executable: std::env::current_exe()
+                        .as_deref()
+                        .map(shown)
+                        .unwrap_or_default(),
+                    started: now.mono,
+                    supervised,
+                },
                 effects: Effects::default(),
                 watches: Watches::default(),
                 current: Current::default(),
@@ -127,7 +142,7 @@ impl Server {
                 me: me.clone(),
             })
         });
-        server.borrow_mut().apply_settings();
+        server.borrow().note_role();
         server
     }
 

@@ -11,9 +11,9 @@ use tokio::task::LocalSet;
 
 use super::persist::rdb_decode::{LoadOptions, Loaded, load};
 use super::shutdown::ShutdownOptions;
-use super::{Server, ServerSetup, cron, replication};
+use super::{Server, ServerSetup, command, cron, replication};
 use crate::clock::Clock;
-use crate::front::{ClientAddr, FrontSettings, OutputLimit, OutputLimits, Peer, serve};
+use crate::front::{ClientAddr, Front, FrontSettings, OutputLimits, Peer, serve};
 use crate::net::{
     self, Accepted, ListenOptions, Listeners, Role, Signal, Signals, Started, ensure_files,
     load_tls,
@@ -32,13 +32,15 @@ pub fn run(setup: ServerSetup) -> anyhow::Result<ExitCode> {
     } else {
         Role::Master
     };
+    let mut front = Front::new(command::all());
+    front.configure(&setup.config.process, &setup.access_lines)?;
     let mut started = Started::enter(&setup.config.process, role)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     let local = LocalSet::new();
-    let result = local.block_on(&runtime, serve_until_told(setup, &mut started));
+    let result = local.block_on(&runtime, serve_until_told(setup, front, &mut started));
     started.remove_pid_file();
     started.supervised.stopping();
     // Files that are still being written belong to saves that were given up.
@@ -46,20 +48,31 @@ pub fn run(setup: ServerSetup) -> anyhow::Result<ExitCode> {
     result
 }
 
-async fn serve_until_told(setup: ServerSetup, started: &mut Started) -> anyhow::Result<ExitCode> {
+async fn serve_until_told(
+    setup: ServerSetup,
+    front: Front<Server>,
+    started: &mut Started,
+) -> anyhow::Result<ExitCode> {
     let process = setup.config.process.clone();
     let replicaof = setup.config.replicaof.clone();
     ensure_files(u64::from(process.maxclients), LINKS);
     let listeners = Listeners::bind(&ListenOptions::from(&process))?;
     let tls = load_tls(&process)?.map(Rc::new);
     let mut signals = Signals::new().context("cannot handle signals")?;
-    let server = Server::new(setup, Clock::start(), Some(started.log));
+    let server = Server::new(
+        setup,
+        front,
+        Clock::start(),
+        Some(started.log),
+        started.supervised.as_str(),
+    );
     {
         let server = &mut *server.borrow_mut();
         server.loading = Some(server.clock.now());
     }
     let accepting = Rc::clone(&server);
     let on_accept = Rc::new(move |accepted: Accepted| {
+        use std::os::fd::AsRawFd;
         let Accepted {
             stream,
             peer,
@@ -68,7 +81,7 @@ async fn serve_until_told(setup: ServerSetup, started: &mut Started) -> anyhow::
         let peer = Peer {
             addr: client_addr(peer),
             laddr: client_addr(local),
-            fd: -1,
+            fd: stream.as_raw_fd(),
         };
         tokio::task::spawn_local(serve(Rc::clone(&accepting), stream, peer));
     });
@@ -168,22 +181,10 @@ impl Server {
             query_bytes_max: size(process.query_buffer_limit),
             bulk_bytes_max: size(process.proto_max_bulk_len),
         };
-        let limit = |limit: crate::config::process::OutputLimit| OutputLimit {
-            hard_bytes: limit.hard,
-            soft_bytes: limit.soft,
-            soft_for: limit.soft_for,
-        };
-        self.front.clients.limits = OutputLimits {
-            normal: limit(process.output_limits.normal),
-            replica: limit(process.output_limits.replica),
-            pubsub: limit(process.output_limits.pubsub),
-        };
-        let password = process.requirepass.as_deref().map(str::as_bytes);
-        self.front.acl.set_requirepass(password);
-        self.replication
-            .history
-            .resize_backlog(self.config.backlog_size());
-        self.note_role();
+        self.front.clients.limits = OutputLimits::from(&process.output_limits);
+        self.front.acl.log.entries_max = size(process.acllog_max_len);
+        let size = self.config.backlog_size();
+        self.replication.history.resize_backlog(size);
     }
 
     /// Acts on settings that `CONFIG SET` has changed.
@@ -210,6 +211,10 @@ impl Server {
             && let Some(log) = self.log
         {
             log.set_level(self.config.process.loglevel.into());
+        }
+        if names.contains(&"requirepass") {
+            let password = self.config.process.requirepass.as_deref();
+            self.front.acl.set_requirepass(password.map(str::as_bytes));
         }
         self.apply_settings();
         Ok(())

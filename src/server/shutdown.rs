@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 use super::Server;
 use crate::clock::Mono;
 use crate::front::{ClientId, PauseMode, WaitId};
+use crate::ids::ReplOffset;
 
 /// Where sentinels listen on every server.
 const HELLO_CHANNEL: &[u8] = b"__sentinel__:hello";
@@ -85,8 +86,7 @@ impl Server {
         }
     }
 
-    fn has_lagging_replica(&self) -> bool {
-        let offset = self.replication.history.offset();
+    fn has_replica_behind(&self, offset: ReplOffset) -> bool {
         self.feeds()
             .any(|(_, feed)| feed.is_online() && feed.acked < offset)
     }
@@ -125,22 +125,23 @@ async fn shut_down(server: Rc<RefCell<Server>>, options: ShutdownOptions) {
 
 /// Stops writes and waits until every replica has everything, for `shutdown-timeout`.
 async fn wait_for_replicas(server: &Rc<RefCell<Server>>) {
-    let (acked, limit) = {
+    let (acked, offset, limit) = {
         let server = &mut *server.borrow_mut();
-        if !server.replication.is_master() || !server.has_lagging_replica() {
+        let offset = server.replication.history.offset();
+        if !server.replication.is_master() || !server.has_replica_behind(offset) {
             return;
         }
         server.front.pause(PauseMode::Write, Mono::NEVER);
         server.ask_for_acks();
         (
             Rc::clone(&server.shutdown.acked),
+            offset,
             server.config.shutdown_timeout,
         )
     };
-    // An acknowledgement leaves out the bytes of the question itself, and the regular one comes with the
-    // next second.
+    // The answer leaves out the bytes of the question itself: the offset before it counts.
     let all = async {
-        while server.borrow().has_lagging_replica() {
+        while server.borrow().has_replica_behind(offset) {
             acked.notified().await;
         }
     };

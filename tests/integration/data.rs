@@ -16,7 +16,7 @@ pub(crate) struct Commands {
 impl Commands {
     /// Commands of this seed, which is printed for a replay.
     pub(crate) fn of(seed: u64) -> Commands {
-        println!("commands of seed {seed}");
+        eprintln!("commands of seed {seed}");
         Commands {
             dice: ChaCha8Rng::seed_from_u64(seed),
         }

@@ -35,6 +35,7 @@ mod replies_equal_redis;
 mod replies_equal_redis_sentinel;
 mod scripts_inherit_nothing;
 mod status;
+mod the_data_file_is_exchanged;
 mod the_log_is_reopened;
 mod tls_reaches_real_servers;
 mod up;

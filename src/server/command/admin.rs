@@ -7,7 +7,7 @@ use sha1::{Digest, Sha1};
 
 use super::args::{Failure, SYNTAX, option};
 use super::strings::finish;
-use crate::front::{Call, Closing, CommandSpec, Reply, ReplyMode, category, flag};
+use crate::front::{Call, Closing, CommandSpec, InfoSections, Reply, ReplyMode, category, flag};
 use crate::resp::Protocol;
 use crate::server::Server;
 use crate::server::keyspace::{Entry, Keyspace, Value};
@@ -18,8 +18,8 @@ type Spec = CommandSpec<Server>;
 pub(super) fn commands() -> Vec<Spec> {
     vec![
         Spec::new("info", -1, |s, c, r| {
-            let sections: Vec<Vec<u8>> = c.args().iter().map(|word| option(word)).collect();
-            r.verbatim(s.info(&sections));
+            let words = c.args().iter().map(|word| String::from_utf8_lossy(word));
+            r.verbatim(s.info(&InfoSections::parse(words)));
         })
         .flags(flag::LOADING | flag::STALE)
         .acl(category::DANGEROUS)

@@ -148,6 +148,12 @@ fn exec(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
 }
 
 fn watch(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
+    let client = server.front.clients.current(call.client);
+    if client.session.transaction.is_some() {
+        // As in redis-server, this does not spoil the transaction.
+        reply.error("ERR WATCH inside MULTI is not allowed");
+        return;
+    }
     let db = server.db();
     for key in &call.words[1..] {
         let clients = server.watches.0.entry((db, key.clone())).or_default();
@@ -198,9 +204,6 @@ impl Server {
     pub(crate) fn refuse_in_transaction(&self, call: &Call<'_>) -> Option<&'static str> {
         let client = self.front.clients.get(call.client)?;
         let transaction = client.session.transaction.as_ref()?;
-        if call.info.name == "watch" {
-            return Some("ERR WATCH inside MULTI is not allowed");
-        }
         if call.info.flags & flag::NO_MULTI != 0 {
             return Some(super::args::NOT_IN_MULTI);
         }

@@ -29,6 +29,11 @@ use crate::server::persist::rdb_decode::{LoadError, LoadOptions, Loaded, load};
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between acknowledgements.
 const ACK_PERIOD: Duration = Duration::from_secs(1);
+/// Between the first acknowledgements of a link: a redis-server whose child has not quite ended does not hear
+/// the one that follows a full resync, and keeps the stream back until the next.
+const FIRST_ACK_PERIOD: Duration = Duration::from_millis(100);
+/// How many of those there are.
+const FIRST_ACKS: u32 = 10;
 /// After a lost link or a failed attempt; doubled with each failure.
 const RETRY_MIN: Duration = Duration::from_millis(20);
 /// The longest time between attempts.
@@ -479,8 +484,9 @@ enum Never {}
 async fn apply_stream(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<Never, LinkError> {
     let client = server.borrow_mut().link_up(wire.addr, wire.local);
     let mut applier = Applier::default();
-    let mut second = tokio::time::interval(ACK_PERIOD);
-    second.tick().await;
+    let mut acks = tokio::time::interval(FIRST_ACK_PERIOD);
+    acks.tick().await;
+    let mut first_acks = FIRST_ACKS;
     loop {
         if !wire.input.is_empty() {
             let server = &mut *server.borrow_mut();
@@ -500,7 +506,12 @@ async fn apply_stream(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<N
         tokio::select! {
             biased;
             filled = wire.fill(server) => filled?,
-            _ = second.tick() => {
+            _ = acks.tick() => {
+                first_acks = first_acks.saturating_sub(1);
+                if first_acks == 0 && acks.period() != ACK_PERIOD {
+                    acks = tokio::time::interval(ACK_PERIOD);
+                    acks.reset();
+                }
                 let (offset, silence) = server.borrow().stream_position();
                 if silence > wire.patience {
                     return Err(LinkError::Timeout);

@@ -1,0 +1,126 @@
+//! A file that one of ours and redis-server 7.0 saves, the other loads; what ours cannot hold is refused with
+//! its name, from a file and from a master.
+
+use std::fs;
+
+use crate::data::{Commands, digest, replica_of, wait_until_equal, write};
+use crate::support::{Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
+
+/// Starts a server on the data file of another that has ended.
+fn start_on(kind: Kind, other: &ServerNode) -> ServerNode {
+    let mut server = start_server(kind, "save 900 1\n");
+    server.kill();
+    fs::copy(other.dir().join("dump.rdb"), server.dir().join("dump.rdb")).unwrap();
+    server.start_again();
+    server
+}
+
+#[test]
+fn in_both_directions() {
+    for (seed, from, to) in [(60, Kind::Ours, Kind::Real), (61, Kind::Real, Kind::Ours)] {
+        let mut saver = start_server(from, "");
+        write(&mut saver.client(), &mut Commands::of(seed), 2000);
+        let before = digest(&saver);
+        assert_eq!(text(&saver.client().call(&["SAVE"])), "OK");
+        saver.kill();
+        let loader = start_on(to, &saver);
+        assert_eq!(digest(&loader), before, "saved by {from:?}");
+    }
+}
+
+#[test]
+fn a_background_save_holds_the_moment_it_began() {
+    let mut saver = start_server(Kind::Ours, "");
+    let mut client = saver.client();
+    for n in 0..3000 {
+        client.call(&["SET", &format!("k{n}"), &"x".repeat(300)]);
+    }
+    // Two keys that only ever change together, in one transaction with the save between them.
+    for line in [
+        "MULTI",
+        "SET left 1",
+        "BGSAVE",
+        "SET right 1",
+        "EXEC",
+        "SET left 2",
+        "SET k5 y",
+    ] {
+        client.call(&line.split(' ').collect::<Vec<_>>());
+    }
+    wait_for("the save has ended", secs(20), || {
+        let running = saver.info("rdb_bgsave_in_progress");
+        expect_that(running.as_deref() == Some("0"), || format!("{running:?}"))
+    });
+    assert_eq!(saver.info("rdb_last_bgsave_status").as_deref(), Some("ok"));
+    saver.kill();
+    let loader = start_on(Kind::Real, &saver);
+    let mut client = loader.client();
+    assert_eq!(text(&client.call(&["GET", "left"])), "1");
+    assert_eq!(text(&client.call(&["GET", "right"])), "(nil)");
+    assert_eq!(text(&client.call(&["GET", "k5"])), "x".repeat(300));
+    assert_eq!(text(&client.call(&["DBSIZE"])), "3001");
+}
+
+#[test]
+fn a_file_with_a_list_is_refused() {
+    let mut real = start_server(Kind::Real, "");
+    let mut client = real.client();
+    client.call(&["SELECT", "4"]);
+    client.call(&["RPUSH", "my list", "a"]);
+    client.call(&["SAVE"]);
+    real.kill();
+    let mut ours = start_server(Kind::Ours, "");
+    ours.kill();
+    fs::copy(real.dir().join("dump.rdb"), ours.dir().join("dump.rdb")).unwrap();
+    ours.process.start_again();
+    let status = ours.process.wait(secs(10));
+    assert!(!status.success());
+    let log = ours.process.log();
+    assert!(
+        log.contains("key \"my list\" in database 4 holds a list"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_master_with_a_list_is_not_followed() {
+    let master = start_server(Kind::Real, "");
+    let mut to_master = master.client();
+    to_master.call(&["SET", "a", "1"]);
+    let replica = start_server(Kind::Ours, &replica_of(&master));
+    wait_until_equal(&master, &replica);
+    // In the stream.
+    to_master.call(&["RPUSH", "a list", "x"]);
+    let refused = |what: &str| {
+        wait_for("the replica says that it cannot follow", secs(20), || {
+            let found = (
+                replica.info("master_link_status"),
+                replica.info("slave_priority"),
+            );
+            let wanted = (Some("down".to_owned()), Some("0".to_owned()));
+            expect_that(found == wanted, || format!("{found:?}"))?;
+            expect_that(replica.process.log().contains(what), || {
+                replica.process.log()
+            })
+        });
+    };
+    refused("command \"RPUSH\" for key \"a list\" in database 0");
+    // In the data of the full resync that follows.
+    refused("key \"a list\" in database 0 holds a list");
+    // What it had is still there, and when the list is gone it follows again.
+    assert_eq!(text(&replica.client().call(&["GET", "a"])), "1");
+    to_master.call(&["DEL", "a list"]);
+    wait_until_equal(&master, &replica);
+    assert_eq!(replica.info("slave_priority").as_deref(), Some("100"));
+}
+
+#[test]
+fn a_shutdown_is_announced_to_sentinels() {
+    let mut server = start_server(Kind::Ours, "");
+    let mut listener = server.client();
+    listener.call(&["SUBSCRIBE", "__sentinel__:hello"]);
+    server.client().send(&["SHUTDOWN", "NOSAVE"]).unwrap();
+    let message = listener.receive().unwrap();
+    assert_eq!(text(&message), "message __sentinel__:hello shutdown");
+    assert!(server.process.wait(secs(10)).success());
+}
