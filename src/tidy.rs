@@ -1,5 +1,6 @@
 //! Reads the sources and keeps true what nobody can see in a single file: which parts never touch a
-//! socket, a disk or a clock, and in which direction they know each other.
+//! socket, a disk or a clock, in which direction they know each other, and that the tests which
+//! ARCHITECTURE.md names exist.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -125,4 +126,63 @@ fn only_the_edge_knows_json() {
     ] {
         check_absent(part, &["serde_json"]);
     }
+}
+
+/// The rows of ARCHITECTURE.md that begin with a number like W4, and the test names in their last cell:
+/// those in backquotes.
+fn weaknesses(text: &str) -> Vec<(String, Vec<String>)> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| W"));
+    let row = |row: &str| {
+        let number = row.split([' ', '|']).next().unwrap_or_default();
+        let last_cell = row
+            .trim_end_matches('|')
+            .rsplit('|')
+            .next()
+            .unwrap_or_default();
+        let tests = last_cell.split('`').skip(1).step_by(2);
+        (format!("W{number}"), tests.map(str::to_owned).collect())
+    };
+    rows.map(row).collect()
+}
+
+#[test]
+fn the_tests_that_architecture_md_names_exist() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let rows = weaknesses(&text);
+    let sources: String = ["src", "tests"]
+        .iter()
+        .flat_map(|below| rust_files(below))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    for number in (1..=30).map(|number| format!("W{number}")) {
+        assert!(
+            rows.iter().any(|(found, _)| *found == number),
+            "{number} has no row"
+        );
+    }
+    for (number, tests) in rows {
+        for test in tests {
+            let is_test = sources.contains(&format!("fn {test}("));
+            let is_file = |file: String| root().join("tests/simulation").join(file).exists();
+            let is_property = is_file(format!("properties/{test}.rs"));
+            let is_script = is_file(format!("scripts/{test}.txt"));
+            assert!(
+                is_test || is_property || is_script,
+                "{number}: no test {test}"
+            );
+        }
+    }
+}
+
+#[test]
+fn rows_are_read() {
+    let text = "| # | x |\n| W4 | `timers.rs` | `a_test`, `other` |\n| W11 | none | – |\n";
+    let expected = [
+        (
+            "W4".to_owned(),
+            vec!["a_test".to_owned(), "other".to_owned()],
+        ),
+        ("W11".to_owned(), vec![]),
+    ];
+    assert_eq!(weaknesses(text), expected);
 }

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use super::errors::Refusal;
 use super::forms::parse_integer;
 use super::statements::{
-    GLOBALS, SETTINGS, canonical, check_master_name, default_globals, is_plain, port, usage,
+    GLOBALS, SETTINGS, canonical, check_master_name, default_globals, port, usage,
 };
 use crate::ids::{Epoch, MasterName, SentinelId};
-use crate::sentinel::core::{Durable, DurableMaster, DurablePeer, Globals, MasterSettings};
+use crate::sentinel::core::{
+    Durable, DurableMaster, DurablePeer, Globals, MasterSettings, is_plain,
+};
 
 /// In which of redis-sentinel's three passes a directive is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

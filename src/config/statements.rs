@@ -14,7 +14,9 @@ use super::errors::Refusal;
 use super::forms::{parse_integer, parse_yes_no, show_yes_no};
 use super::lex;
 use super::rewrite::{Entry, Key, LineKey};
-use crate::sentinel::core::{Durable, DurableMaster, DurablePeer, Globals, MasterSettings};
+use crate::sentinel::core::{
+    Durable, DurableMaster, DurablePeer, Globals, MasterSettings, is_plain,
+};
 
 /// The longest name of a master. Bytes. It must fit into every hello and event with room to spare.
 pub const MASTER_NAME_BYTES_MAX: usize = 255;
@@ -330,14 +332,6 @@ pub fn check_master_name(name: &str) -> Result<(), Refusal> {
         "a name of 1 to {MASTER_NAME_BYTES_MAX} bytes without blanks, commas, quotes and control \
          characters"
     )))
-}
-
-/// Text that needs no quotes in a file and no escapes in a hello.
-pub fn is_plain(text: &str) -> bool {
-    !text.is_empty()
-        && !text
-            .chars()
-            .any(|c| c.is_whitespace() || c.is_control() || matches!(c, ',' | '"' | '\''))
 }
 
 /// Whether the operating system would let us run the file.

@@ -147,6 +147,17 @@ pub(super) fn describe(event: &Published) -> Option<String> {
         ("+fix-slave-config", Some(who)) => {
             format!("{who} followed another master and is corrected")
         }
+        ("+instance-closed", Some(who)) => {
+            format!("{who} has closed its connections and refuses new ones")
+        }
+        ("-failover-abort-not-elected", Some(_)) => format!("{by} was not elected and steps back"),
+        ("-failover-abort-no-good-slave", Some(who)) => format!("no replica can replace {who}"),
+        ("-failover-abort-slave-timeout", Some(_)) => {
+            "the chosen replica did not become a master in time".to_owned()
+        }
+        ("-failover-abort-master-is-back", Some(who)) => {
+            format!("{who} answers again and keeps its place")
+        }
         ("+tilt", _) => format!("{by} was held up and pauses its decisions"),
         ("-tilt", _) => format!("{by} decides again"),
         (

@@ -7,10 +7,10 @@ use bytes::Bytes;
 
 use super::{Host, integer, operate, subcommand, text};
 use crate::clock::millis;
-use crate::config::statements::is_plain;
+
 use crate::front::{Call, CommandSpec, Reply, glob_match_ignore_case};
 use crate::net::LogLevel;
-use crate::sentinel::core::{Globals, Operator, Tuning};
+use crate::sentinel::core::{Globals, Operator, Tuning, is_plain};
 
 /// The subcommands of this module.
 pub(super) fn subcommands<H: Host>() -> Vec<CommandSpec<H>> {

@@ -50,3 +50,64 @@ pub struct DurablePeer {
     /// Its id.
     pub id: SentinelId,
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::clock::{Mono, Now, UnixMillis};
+    use crate::sentinel::core::{Input, Output, Sentinel};
+
+    fn master(number: usize) -> Arc<DurableMaster> {
+        Arc::new(DurableMaster {
+            name: MasterName::from(&*format!("m{number}")),
+            host: Arc::from(format!("10.0.{}.{}", number / 250, number % 250 + 1)),
+            port: 6379,
+            settings: MasterSettings::new(2),
+            config_epoch: Epoch(0),
+            leader_epoch: Epoch(0),
+            replicas: Vec::new(),
+            peers: Vec::new(),
+        })
+    }
+
+    /// W20: a redis-sentinel writes everything anew for each replica or peer that it discovers.
+    #[test]
+    fn w20_a_discovery_costs_its_own_master_alone() {
+        let masters: Vec<Arc<DurableMaster>> = (0..1000).map(master).collect();
+        let durable = Durable {
+            id: Some(SentinelId::from("a".repeat(SentinelId::LEN).as_str())),
+            masters,
+            ..Durable::default()
+        };
+        let now = Now {
+            mono: Mono(1000),
+            unix: UnixMillis(1000),
+        };
+        let mut out = Vec::new();
+        let mut sentinel = Sentinel::new(now, 1, durable, &mut out);
+        let before = sentinel.durable();
+        out.clear();
+        let peer = "b".repeat(SentinelId::LEN);
+        let hello = format!("10.9.9.9,26379,{peer},0,m500,10.0.2.1,6379,0");
+        let payload = Bytes::from(hello);
+        sentinel.handle(now, Input::HelloPublished { payload }, &mut out);
+        let after = sentinel.durable();
+        let pairs = before.masters.iter().zip(&after.masters);
+        let changed: Vec<&str> = pairs
+            .filter(|(before, after)| !Arc::ptr_eq(before, after))
+            .map(|(_, after)| after.name.as_str())
+            .collect();
+        assert_eq!(
+            changed,
+            ["m500"],
+            "all others are shared with the state before"
+        );
+        let is_patient = |output: &Output| matches!(output, Output::Persist { urgent: false, .. });
+        assert!(
+            out.iter().any(is_patient),
+            "may be written together with more: {out:?}"
+        );
+    }
+}

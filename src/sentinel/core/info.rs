@@ -116,7 +116,15 @@ fn parse_replica(value: &str) -> Option<(String, u16)> {
 /// Text that can stand in a configuration line, an event or a hello: visible, no comma, no quote.
 pub(super) fn is_token(text: &str) -> bool {
     const TOKEN_BYTES_MAX: usize = 255;
-    text.len() <= TOKEN_BYTES_MAX && crate::config::statements::is_plain(text)
+    text.len() <= TOKEN_BYTES_MAX && is_plain(text)
+}
+
+/// Text that needs no quotes in a file and no escapes in a hello.
+pub fn is_plain(text: &str) -> bool {
+    !text.is_empty()
+        && !text
+            .chars()
+            .any(|c| c.is_whitespace() || c.is_control() || matches!(c, ',' | '"' | '\''))
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub use addr::Addr;
 pub use durable::{Durable, DurableMaster, DurablePeer};
 pub use event::{Event, EventKind, Level};
 pub use hello::{Hello, HelloError};
-pub use info::Info;
+pub use info::{Info, is_plain};
 pub use io::{
     Credentials, DownReason, HELLO_CHANNEL, Input, LinkId, LinkKind, Operator, Output, ReplyTo,
     Request, Seq, SetOption,

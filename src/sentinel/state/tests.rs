@@ -287,7 +287,7 @@ fn what_cannot_work_is_said_at_start() {
 }
 
 #[test]
-fn values_that_need_quotes_get_them() {
+fn w17_values_that_need_quotes_get_them() {
     let fixture = redis_form();
     let (_, mut store) = fixture.open().unwrap();
     let mut state = learned(1);
