@@ -6,7 +6,7 @@ use super::client::{Blocked, Client, ClientId, ClientKind, Closing, ReplyMode};
 use super::client_line::client_line;
 use super::hello::{BAD_CLIENT_NAME, is_client_name};
 use super::reply::Reply;
-use super::table::{CommandSpec, Handler, category, flag};
+use super::spec::{CommandSpec, Handler, category, flag};
 use super::{Call, PauseMode, Program};
 use crate::resp::Value;
 

@@ -42,7 +42,7 @@ impl<S: Default> Clients<S> {
         id
     }
 
-    /// Forgets a client.
+    /// Forgets a client. Connections do so at their end; to end one, use [`Client::close`].
     pub fn remove(&mut self, id: ClientId) -> Option<Client<S>> {
         let client = self.by_id.remove(&id)?;
         if let Some(Blocked::Waiting { on, .. }) = client.blocked {

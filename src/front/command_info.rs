@@ -4,10 +4,8 @@ use bytes::Bytes;
 
 use super::keys::command_keys;
 use super::reply::Reply;
-use super::table::{
-    Begin, Catalog, CommandId, CommandInfo, CommandSpec, Find, Handler, KeySpec, category, flag,
-    key,
-};
+use super::spec::{Begin, CommandInfo, CommandSpec, Find, Handler, KeySpec, category, flag, key};
+use super::table::{Catalog, CommandId};
 use super::{Call, Program, glob_match_ignore_case};
 
 /// `COMMAND`.

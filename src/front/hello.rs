@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::acl::Reason;
 use super::reply::Reply;
-use super::table::{CommandSpec, category, flag};
+use super::spec::{CommandSpec, category, flag};
 use super::{Call, Program, REDIS_VERSION, arity_error};
 use crate::resp::Protocol;
 

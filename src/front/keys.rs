@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::table::{Begin, Channels, CommandInfo, Find, KeySpec};
+use super::spec::{Begin, Channels, CommandInfo, Find, KeySpec};
 
 /// A key among the words of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub fn command_channels(info: &CommandInfo, words: usize) -> std::ops::Range<usi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::front::table::{CommandSpec, key};
+    use crate::front::spec::{CommandSpec, key};
 
     fn check(keys: impl Into<Vec<KeySpec>>, request: &str, want: &[usize]) {
         let spec: CommandSpec<()> = CommandSpec::new("x", -1, |(), _, _| {}).keys(keys);

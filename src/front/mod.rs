@@ -27,6 +27,7 @@ mod output;
 mod pubsub;
 mod rates;
 mod reply;
+mod spec;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -66,10 +67,10 @@ pub use keys::{KeyRef, command_channels, command_keys};
 pub use output::{OutputClass, OutputLimit, OutputLimits, OutputQueue};
 pub use pubsub::{Kind as SubscriptionKind, PubSub, subscription_commands};
 pub use reply::Reply;
-pub use table::{
-    Begin, Catalog, CatalogEntry, Channels, CommandId, CommandInfo, CommandSpec, Find, Handler,
-    KeySpec, Lookup, RenameError, Table, category, flag, key,
+pub use spec::{
+    Begin, Channels, CommandInfo, CommandSpec, Find, Handler, KeySpec, category, flag, key,
 };
+pub use table::{Catalog, CatalogEntry, CommandId, Lookup, RenameError, Table};
 pub use tracking::tracking_subcommands;
 
 /// The Redis version whose behaviour clients meet, and which `INFO` and `HELLO` report.

@@ -9,7 +9,7 @@ use super::client::ClientId;
 use super::clients::Clients;
 use super::glob::glob_match;
 use super::reply::Reply;
-use super::table::{Channels, CommandSpec, flag};
+use super::spec::{Channels, CommandSpec, flag};
 use super::{Call, Program};
 use crate::clock::Mono;
 use crate::resp::Protocol;

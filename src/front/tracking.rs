@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::client::{ClientId, Tracking, TrackingChoice};
 use super::client_command::subcommand;
 use super::reply::Reply;
-use super::table::CommandSpec;
+use super::spec::CommandSpec;
 use super::{Call, Program};
 
 /// The most prefixes of one client.

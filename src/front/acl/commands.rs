@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::log::LogEntry;
 use super::selector::{Denied, Selector, category_bit};
-use crate::front::table::{CommandSpec, Handler, category, flag};
+use crate::front::spec::{CommandSpec, Handler, category, flag};
 use crate::front::{Call, Closing, Front, Lookup, Program, Reply, dispatch::has_arity};
 use crate::ids::hex;
 

@@ -274,7 +274,8 @@ impl Denied {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::front::table::{CommandSpec, KeySpec, Lookup, Table, category, flag, key};
+    use crate::front::spec::{CommandSpec, KeySpec, category, flag, key};
+    use crate::front::table::{Lookup, Table};
 
     fn table() -> Table<()> {
         let spec = |name, arity| CommandSpec::<()>::new(name, arity, |(), _, _| {});

@@ -5,7 +5,8 @@ use bytes::Bytes;
 use super::user::RULES_PER_USER_MAX;
 use crate::front::glob::glob_match;
 use crate::front::keys::{KeyRef, command_channels, command_keys};
-use crate::front::table::{Catalog, Channels, CommandId, category, flag, key};
+use crate::front::spec::{Channels, category, flag, key};
+use crate::front::table::{Catalog, CommandId};
 
 /// Why a rule is none. The words are redis-server 7.0's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
