@@ -44,7 +44,7 @@ use super::errors::Refusal;
 use super::lex;
 use super::rewrite::{Document, Entry, Key, LineKey};
 
-/// Where a field is, for reading and for writing. Made by [`at!`].
+/// Where a field is, for reading and for writing. Made by `at!`.
 pub struct Lens<C, V> {
     /// The field of a shared struct.
     pub get: fn(&C) -> &V,

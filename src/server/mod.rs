@@ -1,8 +1,8 @@
 //! The bundled data server.
 //!
 //! One thread owns everything in [`Server`]: clients, keyspace, replication. A command's way: `front` reads
-//! and checks it, [`Program::refuse`] adds the checks of a data server, the handler in [`command`] changes
-//! the keyspace through `access`, which notes what replicas must repeat in [`effects`]. When the next
+//! and checks it, [`Program::refuse`] adds the checks of a data server, the handler in `command` changes
+//! the keyspace through `access`, which notes what replicas must repeat in `effects`. When the next
 //! command begins, or the turn ends, the unit is closed: its bytes are counted, kept in the backlog and,
 //! at the end of the turn, handed to the replicas; only after they had their chance to be written do the
 //! replies of that turn leave.

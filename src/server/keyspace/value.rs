@@ -36,7 +36,7 @@ impl Value {
 pub enum Text {
     /// The canonical decimal text of this number.
     Integer(i64),
-    /// Up to [`SHORT_BYTES_MAX`] bytes.
+    /// Up to `SHORT_BYTES_MAX` bytes.
     Short(Box<[u8]>),
     /// Any more. Shared with snapshots in progress; a writer copies it only if it is.
     Long(Arc<Vec<u8>>),
