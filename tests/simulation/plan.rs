@@ -47,8 +47,9 @@ pub(crate) fn run(seed: u64, detail: Detail) -> Outcome {
     }
 }
 
-/// One fault in fair weather: the master of the only group dies or hangs. How long after down-after the
-/// last sentinel has switched; `None`: not all have. Milliseconds.
+/// One fault in fair weather: the master of the only group dies or hangs, and a minority of the
+/// sentinels with it. How long after down-after the last sentinel that is left has switched; `None`:
+/// not all have. Milliseconds.
 pub(crate) fn prompt_run(seed: u64, detail: Detail) -> (Option<u64>, Vec<String>) {
     let mut dice = Dice::new(seed, "prompt");
     let sentinels = dice.pick(&[3, 3, 5, 7]);
@@ -75,19 +76,23 @@ pub(crate) fn prompt_run(seed: u64, detail: Detail) -> (Option<u64>, Vec<String>
     }
     world.run_until(dice.between(5_000, 25_000));
     let fault_at = world.now();
+    let host_too = dice.chance(300);
     if dice.chance(500) {
-        world.crash(0, dice.chance(300));
+        world.crash(0, host_too);
     } else {
         world.stop(0, None);
+    }
+    // The master's host often carries a sentinel, and more than one may be gone with it.
+    let mut left = world.sentinels();
+    for _ in 0..dice.below((sentinels as u64).div_ceil(2)) {
+        let lost = left.remove(dice.index(left.len()));
+        world.crash(lost, host_too);
     }
     let end = fault_at + down_after + 20_000;
     while world.now() < end && world.violation.is_none() && !world.is_spoiled {
         world.run_until(world.now() + 1);
-        let new = world
-            .sentinels()
-            .into_iter()
-            .map(|id| world.master_addr(id, 0));
-        if new.into_iter().all(|addr| addr != Some(server_addr(1))) {
+        let mut new = left.iter().map(|id| world.master_addr(*id, 0));
+        if new.all(|addr| addr.is_some_and(|addr| addr != server_addr(1))) {
             let late = world.now().saturating_sub(fault_at + down_after);
             return (Some(late), world.trace.lines().to_vec());
         }
