@@ -433,6 +433,7 @@ impl Sentinel {
             .map(|entry| PeerVote {
                 voted: entry.voted.as_ref().map(|(who, epoch)| (who, *epoch)),
                 answered: entry.answered_campaign == Some(epoch),
+                connected: self.peer(entry.peer).link.is_up(),
             })
             .collect();
         tally(&self.id, epoch, needed, majority, &votes)
