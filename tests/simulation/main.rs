@@ -21,6 +21,8 @@ mod ours;
 mod plan;
 mod properties;
 mod real;
+mod real_info;
+mod real_talk;
 mod real_tick;
 mod scenarios;
 mod script;

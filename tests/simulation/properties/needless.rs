@@ -38,9 +38,9 @@ impl Needless {
                 self.ordered.insert((who, *group));
             }
             Fact::Try { group } => {
-                if self.ordered.remove(&(who, *group)) {
-                    self.running.insert((who, *group));
-                }
+                let key = (who, *group);
+                let was_ordered = self.ordered.remove(&key);
+                self.running.extend(was_ordered.then_some(key));
             }
             Fact::Odown { group, quorum, .. } => {
                 self.quorum.insert((who, *group), *quorum as usize);
