@@ -93,7 +93,10 @@ async fn serve(
         bind_source: bind_source(&process)?,
         tls: tls.clone().filter(|_| process.tls.replication),
     };
-    let tcp_port = process.port;
+    let tcp_port = match process.port {
+        0 => process.tls.port,
+        port => port,
+    };
     let parts = Parts {
         clock,
         seed: rand::random(),

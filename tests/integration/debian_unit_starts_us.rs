@@ -118,7 +118,10 @@ fn ready_and_watching_under_the_units_filter() {
 #[test]
 #[ignore = "run by the test above in a process of its own"]
 fn under_the_filter() {
-    let program = std::env::var(PROGRAM).expect("set by the test above");
+    // It proves nothing by itself, and may be run with all that is ignored.
+    let Ok(program) = std::env::var(PROGRAM) else {
+        return;
+    };
     let mut words = program.lines();
     // As with LimitNOFILE: soft and hard limit are one, as high as this machine allows.
     let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
