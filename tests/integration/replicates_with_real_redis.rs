@@ -32,6 +32,27 @@ fn from_a_file() {
 }
 
 #[test]
+fn data_that_no_socket_takes_at_once() {
+    for lines in ["", "repl-diskless-sync no\n"] {
+        let master = start_server(Kind::Ours, lines);
+        let mut client = master.client();
+        for n in 0..2000 {
+            client.call(&["SET", &format!("k{n}"), &"x".repeat(4000)]);
+        }
+        client.call(&["SET", "huge", &"y".repeat(20_000_000)]);
+        let real = start_server(Kind::Real, &replica_of(&master));
+        let ours = start_server(Kind::Ours, &replica_of(&master));
+        // Kept for them until the transfer is over.
+        for n in 0..200 {
+            client.call(&["SET", &format!("k{n}"), "changed"]);
+        }
+        client.call(&["APPEND", "huge", "z"]);
+        wait_until_equal(&master, &real);
+        wait_until_equal(&master, &ours);
+    }
+}
+
+#[test]
 fn down_a_chain() {
     for (seed, kinds) in [
         (7, [Kind::Real, Kind::Ours, Kind::Real]),

@@ -218,7 +218,6 @@ impl Server {
         let asked_for_all = wanted.is_none_or(|(id, _)| id.starts_with(b"?"));
         let client = self.front.clients.current(call.client);
         client.kind = ClientKind::Replica;
-        client.notify_drained = true;
         let addr = client.addr.to_string();
         self.replication.replicas.push(call.client);
         if let Resume::From(first) = resume {
@@ -312,6 +311,21 @@ impl Server {
             feed.state = FeedState::Unacknowledged { retained };
             feed.acked_at = now;
         }
+    }
+
+    /// Asks for [`Server::replica_drained`] when what is queued for a replica has been written. False when the
+    /// replica has gone.
+    pub(crate) fn notify_when_drained(&mut self, id: ClientId) -> bool {
+        let client = self
+            .front
+            .clients
+            .get_mut(id)
+            .filter(|client| client.is_open());
+        client.is_some_and(|client| {
+            client.notify_drained = true;
+            client.wake();
+            client.session.feed.is_some()
+        })
     }
 
     /// Everything that was queued for a replica is on its way.

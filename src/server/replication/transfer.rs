@@ -163,7 +163,7 @@ impl Server {
                 }
             }
         }
-        if self.feed_mut(id).is_none() {
+        if !self.notify_when_drained(id) {
             Walk::Complete
         } else {
             walk
@@ -292,7 +292,8 @@ async fn send_file(
         {
             let server = &mut *server.borrow_mut();
             let now = server.clock.mono();
-            if !server.front.clients.send(id, Bytes::from(bytes), now) {
+            let is_sent = server.front.clients.send(id, Bytes::from(bytes), now);
+            if !(is_sent && server.notify_when_drained(id)) {
                 return Err(gone());
             }
         }
