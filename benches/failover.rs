@@ -141,14 +141,24 @@ fn print_header() {
 
 fn print_rows(what: &str, real: &Samples, ours: &Samples) {
     println!(
-        "{what:<34} {:>10.1} {:>10.1} {:>10.1} {:>10.1} {:>8.1} {:>8.1}",
+        "{what:<34} {:>10.1} {:>10.1} {:>10.1} {:>10.1} {:>8} {:>8}",
         real.p50(),
         real.max(),
         ours.p50(),
         ours.max(),
-        real.p50() / ours.p50(),
-        real.max() / ours.max(),
+        ratio(real.p50(), ours.p50()),
+        ratio(real.max(), ours.max()),
     );
+}
+
+/// How many times as long; `-` where ours is not above zero: down-after counts from the last valid reply,
+/// which may be older than the fault.
+fn ratio(real: f64, ours: f64) -> String {
+    if ours > 0.0 {
+        format!("{:.1}", real / ours)
+    } else {
+        "-".to_owned()
+    }
 }
 
 /// Fault to first write, and first `+odown` to first write.
