@@ -335,6 +335,7 @@ fn load<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     match front.acl.load_file() {
         Ok(()) => {
             front.close_clients_of_removed_users(call);
+            front.close_unsubscribed_rights();
             reply.ok();
         }
         Err(error) => reply.error(format!("ERR {error}")),
