@@ -15,7 +15,7 @@ use super::{Server, ServerSetup, command, cron, replication};
 use crate::clock::Clock;
 use crate::front::{ClientAddr, Front, FrontSettings, OutputLimits, Peer, serve};
 use crate::net::{
-    self, Accepted, ListenOptions, Listeners, Role, Signal, Signals, Started, ensure_files,
+    self, Accepted, ListenOptions, Listeners, Log, Role, Signal, Signals, Started, ensure_files,
     load_tls,
 };
 
@@ -88,7 +88,16 @@ async fn serve_until_told(
     let _serving = listeners.serve(tls, on_accept);
     started.write_pid_file();
     tracing::info!(port = process.port, "Server initialized");
-    load_data(&server).await?;
+    let ended = tokio::select! {
+        loaded = load_data(&server) => {
+            loaded?;
+            None
+        }
+        ended = until_told(&server, &mut signals, started.log) => Some(ended),
+    };
+    if let Some(status) = ended {
+        return Ok(status);
+    }
     tracing::info!("Ready to accept connections");
     started.supervised.ready();
     if let Some((host, port)) = replicaof {
@@ -98,23 +107,39 @@ async fn serve_until_told(
     }
     tokio::task::spawn_local(cron::run(Rc::clone(&server)));
     tokio::task::spawn_local(replication::wait::open_gate(Rc::clone(&server)));
+    Ok(until_told(&server, &mut signals, started.log).await)
+}
+
+/// Acts on signals until the process is to end.
+async fn until_told(
+    server: &Rc<RefCell<Server>>,
+    signals: &mut Signals,
+    log: &'static Log,
+) -> ExitCode {
     let finished = Rc::clone(&server.borrow().shutdown.finished);
-    let mut told = false;
     loop {
-        tokio::select! {
+        let signal = tokio::select! {
             () = finished.notified() => break,
-            signal = signals.next() => match signal {
-                Signal::Terminate | Signal::Interrupt if told => break,
-                Signal::Terminate | Signal::Interrupt => {
-                    told = true;
-                    server.borrow_mut().begin_shutdown(ShutdownOptions::default(), None);
-                }
-                Signal::Hangup => started.log.reopen(),
-            },
+            signal = signals.next() => signal,
+        };
+        if signal == Signal::Hangup {
+            log.reopen();
+            continue;
         }
+        let server = &mut *server.borrow_mut();
+        if server.loading.is_some() {
+            tracing::warn!("Received shutdown signal during loading, exiting now.");
+            return ExitCode::SUCCESS;
+        }
+        // As with redis-server: whoever presses Ctrl-C again does not want to wait.
+        if signal == Signal::Interrupt && server.is_shutting_down() {
+            tracing::warn!("interrupted again: ending at once, without saving");
+            return ExitCode::FAILURE;
+        }
+        server.begin_shutdown(ShutdownOptions::default(), None);
     }
     tracing::warn!("Redis is now ready to exit, bye bye...");
-    Ok(ExitCode::SUCCESS)
+    ExitCode::SUCCESS
 }
 
 /// Loads the RDB file, if there is one, on another thread; clients hear `LOADING` meanwhile.

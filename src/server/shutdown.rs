@@ -53,6 +53,11 @@ pub(crate) struct Shutdown {
 }
 
 impl Server {
+    /// Whether a shutdown is in progress.
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.shutdown.task.is_some()
+    }
+
     /// Begins to shut down, if that is not happening already. `client` gets an answer only if it fails.
     pub(crate) fn begin_shutdown(&mut self, options: ShutdownOptions, client: Option<ClientId>) {
         if let Some(client) = client {
@@ -104,6 +109,10 @@ async fn shut_down(server: Rc<RefCell<Server>>, options: ShutdownOptions) {
             SaveChoice::AsConfigured => !server.config.save.is_empty(),
         };
         server.cancel_save();
+        server.end_unit();
+        server.flush_stream();
+        // Nothing may be acknowledged that the file does not hold.
+        server.front.pause(PauseMode::All, Mono::NEVER);
         if save && server.loading.is_none() {
             tracing::info!("Saving the final RDB snapshot before exiting.");
             if let Err(error) = server.save_now() {
@@ -115,8 +124,6 @@ async fn shut_down(server: Rc<RefCell<Server>>, options: ShutdownOptions) {
             }
         }
         let now = server.clock.mono();
-        server.end_unit();
-        server.flush_stream();
         server.front.publish(HELLO_CHANNEL, GOODBYE, now);
     }
     tokio::time::sleep(LAST_WRITES).await;
