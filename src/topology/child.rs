@@ -25,6 +25,8 @@ pub(crate) const TIED: &str = "__tied";
 pub(crate) const JANITOR: &str = "__janitor";
 /// How long a child may take to end after SIGTERM before it is killed.
 pub(super) const STOP_GRACE: Duration = Duration::from_secs(5);
+/// The same for a data server whose data is kept: it waits up to 10 s for its replicas, then saves.
+pub(super) const SAVE_GRACE: Duration = Duration::from_secs(30);
 /// The longest pause before a child is started again.
 pub(super) const RESTART_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A child that lived this long has recovered: its next restart waits the shortest pause again.
@@ -74,6 +76,8 @@ pub(super) struct Keeper {
     pub args: Vec<OsString>,
     /// The first pause before a restart; `None`: never.
     pub restart_after: Option<Duration>,
+    /// How long it may take to end after SIGTERM before it is killed.
+    pub stop_grace: Duration,
     /// Tells how long a child lived.
     pub clock: Clock,
 }
@@ -101,7 +105,7 @@ impl Keeper {
             let started = self.clock.mono();
             let status = tokio::select! {
                 status = child.wait() => status,
-                _ = stop.wait_for(|stop| *stop) => return end(child).await,
+                _ = stop.wait_for(|stop| *stop) => return end(child, self.stop_grace).await,
             };
             let status = status.unwrap_or_else(|_| ExitStatus::from_raw(0));
             if self.clock.mono().since(started) >= RECOVERED_AFTER {
@@ -143,13 +147,10 @@ impl Keeper {
 }
 
 /// Asks a child to end, even if it is stopped, and kills it when it does not.
-async fn end(mut child: Child) {
+async fn end(mut child: Child, grace: Duration) {
     signal(&child, Signal::TERM);
     signal(&child, Signal::CONT);
-    if tokio::time::timeout(STOP_GRACE, child.wait())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(grace, child.wait()).await.is_err() {
         // It ends for sure; if it cannot even be waited for there is nothing left to do.
         let _ = child.kill().await;
     }

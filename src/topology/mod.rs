@@ -19,7 +19,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::clock::{Clock, Mono, UnixMillis};
 pub(crate) use child::{JANITOR, TIED, become_tied, clean_up_after_parent};
-use child::{Janitor, Keeper, News, What, describe_end};
+use child::{Janitor, Keeper, News, SAVE_GRACE, STOP_GRACE, What, describe_end};
 use events::{Merge, Published};
 use plan::{ChildPlan, Plan, Role};
 pub use plan::{TopologyFile, UpArgs};
@@ -157,6 +157,11 @@ impl View {
             // Longer than a failover takes to begin: a master that came back at once, and empty,
             // would empty its replicas.
             restart_after: self.plan.restart.then_some(self.plan.down_after * 3),
+            stop_grace: if plan.role == Role::Sentinel || self.plan.is_temporary {
+                STOP_GRACE
+            } else {
+                SAVE_GRACE
+            },
             clock: self.clock,
             plan,
         }
@@ -167,7 +172,7 @@ impl View {
         say(&self.start_line())?;
         self.wait_for_agreement().await?;
         let (publish, mut published) = mpsc::channel(NEWS_MAX);
-        let _followers = self.follow_all(publish).await;
+        let _followers = self.follow_all(publish).await?;
         say(&self.welcome().await?)?;
         loop {
             let line = tokio::select! {
@@ -241,7 +246,10 @@ impl View {
     }
 
     /// Subscribes to every sentinel and waits until all subscriptions stand.
-    async fn follow_all(&self, publish: mpsc::Sender<Published>) -> JoinSet<()> {
+    async fn follow_all(
+        &mut self,
+        publish: mpsc::Sender<Published>,
+    ) -> anyhow::Result<JoinSet<()>> {
         let mut followers = JoinSet::new();
         let count = self.plan.sentinels().count();
         let (ready, mut stands) = mpsc::channel(count);
@@ -254,10 +262,15 @@ impl View {
                 publish.clone(),
             ));
         }
-        for _ in 0..count {
-            stands.recv().await;
+        let mut missing = count;
+        while missing > 0 {
+            tokio::select! {
+                Some(()) = stands.recv() => missing -= 1,
+                // One that has died subscribes to nothing.
+                Some(news) = self.news.recv() => self.note_start(news)?,
+            }
         }
-        followers
+        Ok(followers)
     }
 
     /// The table, and what to try next.
