@@ -45,7 +45,7 @@ use crate::resp::Value;
 
 pub use acl::{
     Acl, AclError, AclLog, Denied, LogEntry, Reason, RuleError, SanitizePayload, Selector,
-    USERS_MAX, User, UserRef, acl_commands, hash_password,
+    USERS_MAX, User, UserRef, acl_commands, hash_password, implies_default_user,
 };
 pub use client::{
     Blocked, Client, ClientAddr, ClientId, ClientKind, Closing, Peer, ReplyMode, Tracking,

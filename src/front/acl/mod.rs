@@ -14,12 +14,13 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::table::{Catalog, CommandId};
+use crate::config::lex;
 
 pub use commands::acl_commands;
 pub use log::{AclLog, LogEntry, Reason};
 pub(super) use selector::category_bit;
 pub use selector::{Denied, RuleError, Selector};
-pub use user::{SanitizePayload, User, UserRef, hash_password};
+pub use user::{SanitizePayload, User, UserRef, hash_password, implies_default_user};
 
 /// All users of a program.
 pub struct Acl {
@@ -179,6 +180,26 @@ impl Acl {
             .collect()
     }
 
+    /// The `user` lines that a configuration file needs, where it has `before` now: all users, but for a
+    /// default user that is what `requirepass` makes of it and has no line. With an ACL file the users
+    /// are not the configuration's: `before`.
+    pub fn lines_for_config(&self, requirepass: Option<&str>, before: &[String]) -> Vec<String> {
+        if self.file.is_some() {
+            return before.to_vec();
+        }
+        let is_default = |line: &str| line.split_ascii_whitespace().nth(1) == Some("default");
+        let has_line = before.iter().any(|line| is_default(line));
+        let needs_line = |words: &Vec<&str>| {
+            has_line || words[1] != "default" || !implies_default_user(requirepass, &words[2..])
+        };
+        self.user_lines()
+            .iter()
+            .map(|line| line.split_ascii_whitespace().collect())
+            .filter(needs_line)
+            .map(lex::join)
+            .collect()
+    }
+
     /// `requirepass`: the only password of the default user; `None` or an empty one opens it.
     pub fn set_requirepass(&mut self, password: Option<&[u8]>) {
         let mut user = self.default.borrow_mut();
@@ -315,6 +336,29 @@ mod tests {
             let allowed = acl.check(&user, id, &words).is_ok();
             assert_eq!(allowed, request.starts_with('+'), "{rules:?}: {request}");
         }
+    }
+
+    #[test]
+    fn a_configuration_gets_the_users_that_it_does_not_imply() {
+        let table = table();
+        let mut acl = Acl::new(table.catalog());
+        acl.set_requirepass(Some(b"secret"));
+        let none: [String; 0] = [];
+        assert_eq!(acl.lines_for_config(Some("secret"), &none), none);
+        acl.set_user(b"q\"", &["on", "nopass", "+get", "~a"])
+            .unwrap();
+        let lines = acl.lines_for_config(Some("secret"), &none);
+        let [quoted] = lines.as_slice() else {
+            panic!("{lines:?}");
+        };
+        let words = lex::words(quoted.as_bytes()).unwrap().unwrap();
+        assert_eq!(words[1], "q\"");
+        // A password that is no longer the configured one, and a line that is there already.
+        assert_eq!(acl.lines_for_config(None, &none).len(), 2);
+        let before = ["user default on nopass ~* &* +@all".to_owned()];
+        assert_eq!(acl.lines_for_config(Some("secret"), &before).len(), 2);
+        acl.set_file(Some("users.acl".into()));
+        assert_eq!(acl.lines_for_config(None, &before), before);
     }
 
     #[test]

@@ -210,6 +210,17 @@ pub fn hash_password(password: &[u8]) -> String {
     hex(&Sha256::digest(password))
 }
 
+/// Whether `rules`, as [`User::describe`] gives them, are those that `requirepass` alone gives the default
+/// user: then no file needs a line for it, and such a line would outlive a later change of `requirepass`.
+pub fn implies_default_user(requirepass: Option<&str>, rules: &[&str]) -> bool {
+    let password = match requirepass {
+        None | Some("") => "nopass".to_owned(),
+        Some(password) => format!("#{}", hash_password(password.as_bytes())),
+    };
+    let rules = rules.iter().filter(|rule| **rule != "sanitize-payload");
+    rules.eq(["on", &password, "~*", "&*", "+@all"].iter())
+}
+
 fn checked_hash(hash: &[u8]) -> Result<String, RuleError> {
     let valid = hash.len() == 64 && hash.iter().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if valid {

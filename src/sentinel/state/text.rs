@@ -14,6 +14,7 @@ use crate::config::load::Line;
 use crate::config::rewrite::{Document, Entry, Key, LineKey};
 use crate::config::sentinel::apply_statements;
 use crate::config::statements;
+use crate::front::implies_default_user;
 use crate::sentinel::core::{Durable, DurableMaster};
 
 /// What was made of each master at the last write, so that only those that have changed are made again.
@@ -86,27 +87,13 @@ pub(super) fn user_entries(
             continue;
         };
         let has_line = || document.is_some_and(|d| d.has_line(Key::Line("user"), name));
-        if name == "default" && is_implied(&words[2..], requirepass) && !has_line() {
+        if name == "default" && implies_default_user(requirepass, &words[2..]) && !has_line() {
             continue;
         }
         let text = Arc::from(lex::join(words));
         entries.push(Entry::new(Key::Line("user"), Some(Arc::from(name)), text));
     }
     entries
-}
-
-/// Whether the rules of the default user are those that it starts with.
-fn is_implied(rules: &[&str], requirepass: Option<&str>) -> bool {
-    let password = match requirepass {
-        None | Some("") => "nopass".to_owned(),
-        Some(password) => format!("#{}", sha256_hex(password)),
-    };
-    let rules: Vec<&str> = rules
-        .iter()
-        .copied()
-        .filter(|rule| *rule != "sanitize-payload")
-        .collect();
-    rules == ["on", &password, "~*", "&*", "+@all"]
 }
 
 pub(super) fn sha256_hex(text: &str) -> String {

@@ -100,6 +100,9 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
 }
 
 fn rewrite(server: &mut Server, _: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    let process = &mut server.config.process;
+    let password = process.requirepass.as_deref();
+    process.users = server.front.acl.lines_for_config(password, &process.users);
     let Some(path) = &server.config_path else {
         return Err("ERR The server is running without a config file".into());
     };
