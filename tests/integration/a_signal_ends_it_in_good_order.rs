@@ -4,7 +4,7 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Kind, expect_that, secs, start_sentinel, start_server, wait_for};
+use crate::support::{Kind, expect_that, secs, start_sentinel, start_server, text, wait_for};
 
 #[test]
 fn what_was_just_discovered_is_saved() {
@@ -35,4 +35,54 @@ fn what_was_just_discovered_is_saved() {
         let known = format!("sentinel known-replica m 127.0.0.1 {}", replica.port());
         assert!(saved.contains(&known), "{saved}");
     }
+}
+
+#[test]
+fn a_data_server_saves_every_write_that_it_acknowledges() {
+    let mut server = start_server(Kind::Ours, "save 3600 1\n");
+    let mut client = server.client();
+    client.call(&["ACL", "SETUSER", "bob", "on", ">secret", "~a:*", "+@all"]);
+    assert_eq!(text(&client.call(&["CONFIG", "REWRITE"])), "OK");
+    let writer = std::thread::spawn(move || {
+        let mut last = 0;
+        while let Ok(reply) = client.try_call(&["INCR", "n"]) {
+            last = text(&reply).parse().expect("a number");
+        }
+        last
+    });
+    let mut reader = server.client();
+    wait_for("writes are under way", secs(10), || {
+        let n = text(&reader.call(&["GET", "n"]));
+        expect_that(n.parse().unwrap_or(0) > 10, || n)
+    });
+    server.process.signal(Signal::SIGTERM);
+    let status = server.process.wait(secs(20));
+    assert_eq!(status.code(), Some(0), "{}", server.process.log());
+    let acknowledged: i64 = writer.join().unwrap();
+    server.start_again();
+    let mut client = server.client();
+    let saved: i64 = text(&client.call(&["GET", "n"])).parse().unwrap();
+    assert!(saved >= acknowledged, "{saved} of {acknowledged}");
+    assert_eq!(text(&client.call(&["AUTH", "bob", "secret"])), "OK");
+}
+
+#[test]
+fn a_data_server_that_could_not_save_saves_at_the_next_signal() {
+    let mut server = start_server(Kind::Ours, "save 3600 1\n");
+    let mut client = server.client();
+    client.call(&["SET", "k", "v"]);
+    // The file cannot replace a folder.
+    fs::create_dir(server.dir().join("taken")).unwrap();
+    client.call(&["CONFIG", "SET", "dbfilename", "taken"]);
+    server.process.signal(Signal::SIGTERM);
+    wait_for("the save has failed", secs(10), || {
+        let log = server.process.log();
+        expect_that(log.contains("Error trying to save"), || log.clone())
+    });
+    client.call(&["CONFIG", "SET", "dbfilename", "dump.rdb"]);
+    server.process.signal(Signal::SIGTERM);
+    let status = server.process.wait(secs(20));
+    assert_eq!(status.code(), Some(0), "{}", server.process.log());
+    server.start_again();
+    assert_eq!(text(&server.client().call(&["GET", "k"])), "v");
 }
