@@ -6,6 +6,7 @@
 
 use super::Server;
 use super::keyspace::{Entry, Value};
+use super::persist::rdb_decode::STRING_BYTES_MAX;
 use crate::front::{Call, PauseMode};
 
 impl Server {
@@ -17,6 +18,12 @@ impl Server {
     /// Whether the command that is running came from our master.
     pub(crate) fn is_from_master(&self, _: &Call<'_>) -> bool {
         self.current.is_from_master
+    }
+
+    /// The longest string that a file or a master's stream may hold. Bytes. A master's `proto-max-bulk-len` may
+    /// be more than ours, so it is not held to that alone.
+    pub(crate) fn string_bytes_max(&self) -> u64 {
+        self.config.process.proto_max_bulk_len.max(STRING_BYTES_MAX)
     }
 
     /// A value as a reader sees it. Counted as a hit or a miss.

@@ -238,7 +238,7 @@ impl Server {
             );
         }
         // What cannot hold its master's data must never be promoted, whatever the operator prefers.
-        let priority = if link.refusal.is_some() {
+        let priority = if self.replication.refusal.is_some() {
             0
         } else {
             self.config.replica_priority

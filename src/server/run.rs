@@ -151,6 +151,7 @@ async fn load_data(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
             databases: server.keyspace.databases(),
             drop_expired_at: (!is_replica).then(|| server.clock.now().unix.0),
             verify_checksum: server.config.rdbchecksum,
+            string_bytes_max: server.string_bytes_max(),
         };
         (server.config.dbfilename.clone(), options, is_replica)
     };

@@ -396,9 +396,14 @@ fn msetnx(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(),
     Ok(())
 }
 
-/// Refuses a string that would become longer than `proto-max-bulk-len`.
+/// Refuses a string that would become longer than `proto-max-bulk-len`, or than what a master may make.
 fn check_length(server: &Server, call: &Call<'_>, len: usize) -> Result<(), Failure> {
-    if len as u64 > server.config.process.proto_max_bulk_len && !server.is_from_master(call) {
+    let bytes_max = if server.is_from_master(call) {
+        server.string_bytes_max()
+    } else {
+        server.config.process.proto_max_bulk_len
+    };
+    if len as u64 > bytes_max {
         return Err("ERR string exceeds maximum allowed size (proto-max-bulk-len)".into());
     }
     Ok(())

@@ -144,8 +144,8 @@ impl Keyspace {
     }
 
     /// Begins a snapshot of this moment. Its head is already in its output.
-    pub fn begin_snapshot(&mut self, head: &Head, compress: bool) -> SnapshotEpoch {
-        self.snapshots.begin(head, compress, &self.dbs)
+    pub fn begin_snapshot(&mut self, head: &Head) -> SnapshotEpoch {
+        self.snapshots.begin(head, &self.dbs)
     }
 
     /// Walks on for a snapshot until it has about `budget_bytes` more of output.

@@ -171,15 +171,14 @@ impl Snapshots {
         self.active.is_empty()
     }
 
-    pub(super) fn begin(&mut self, head: &Head, compress: bool, dbs: &[Db]) -> SnapshotEpoch {
+    pub(super) fn begin(&mut self, head: &Head, dbs: &[Db]) -> SnapshotEpoch {
         self.newest.0 += 1;
         let mut out = ChunkQueue::default();
-        let encoder = Encoder::new(compress);
         out.encode(|bytes| Encoder::head(head, bytes));
         self.active.push(Snapshot {
             epoch: self.newest,
             cursor: Some((0, 0)),
-            encoder,
+            encoder: Encoder::default(),
             out,
             sizes: dbs.iter().map(|db| (db.len(), db.volatile())).collect(),
             keys_done: 0,

@@ -47,6 +47,7 @@ fn loaded(mut file: Vec<u8>, databases: usize) -> Model {
         databases,
         drop_expired_at: None,
         verify_checksum: true,
+        string_bytes_max: 1 << 20,
     };
     model_of(&load(&file[..], options).unwrap().keyspace)
 }
@@ -143,7 +144,7 @@ proptest! {
         for op in &ops {
             apply(op, &mut keyspace, &mut model);
             if matches!(op, Op::Begin) && running.len() < AT_ONCE {
-                let id = keyspace.begin_snapshot(&head(), true);
+                let id = keyspace.begin_snapshot(&head());
                 running.push((id, Vec::new(), model.clone()));
             }
             if let Op::Walk(budget) = op && !running.is_empty() {

@@ -13,8 +13,9 @@ use super::rdb::{
 use super::rdb_encode::ReplicationInfo;
 use crate::server::keyspace::{Entry, Keyspace, Text, Value};
 
-/// The longest string that a file may hold, as `proto-max-bulk-len` bounds what a client can send. Bytes.
-pub const STRING_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// The longest string that a file or a master's stream may hold, where `proto-max-bulk-len` is not even more.
+/// Bytes. The server that wrote it may have let its clients write more than we do.
+pub const STRING_BYTES_MAX: u64 = 4 << 30;
 
 /// How much room is made for a string before its bytes are there.
 const PREALLOCATE_BYTES_MAX: u64 = 1024 * 1024;
@@ -89,10 +90,13 @@ pub enum LoadError {
 pub struct LoadOptions {
     /// Databases of the keyspace.
     pub databases: usize,
-    /// Drop keys that had expired by this moment (Unix ms). A replica keeps them: its master will say.
+    /// Drop keys that had expired by this moment (Unix ms), unless the file has a replication position: with
+    /// one, replicas may go on from there, and they keep such keys until they are told.
     pub drop_expired_at: Option<u64>,
     /// Verify the checksum, where there is one.
     pub verify_checksum: bool,
+    /// The longest string that is taken. Bytes; see [`STRING_BYTES_MAX`].
+    pub string_bytes_max: u64,
 }
 
 /// A complete load.
@@ -117,6 +121,7 @@ pub fn load(source: impl Read, options: LoadOptions) -> Result<Loaded, LoadError
         source,
         at: 0,
         digest: options.verify_checksum.then(|| CRC64.digest()),
+        string_bytes_max: options.string_bytes_max,
     };
     let version = reader.magic()?;
     let mut loading = Loading {
@@ -135,7 +140,13 @@ pub fn load(source: impl Read, options: LoadOptions) -> Result<Loaded, LoadError
     reader.verify(version)?;
     let mut loaded = loading.loaded;
     loaded.replication = loading.position.complete();
-    Ok(loaded)
+    match &loaded.replication {
+        // The stream goes on in this database.
+        Some(position) if position.stream_db as usize >= options.databases => {
+            Err(LoadError::Database(u64::from(position.stream_db)))
+        }
+        Some(_) | None => Ok(loaded),
+    }
 }
 
 /// The three auxiliary fields of a replication position.
@@ -147,6 +158,11 @@ struct Position {
 }
 
 impl Position {
+    /// The fields stand at the head of a file, before its keys.
+    fn is_complete(&self) -> bool {
+        self.repl_id.is_some() && self.offset.is_some()
+    }
+
     fn complete(self) -> Option<ReplicationInfo> {
         Some(ReplicationInfo {
             repl_id: self.repl_id.filter(|id| id.len() == 40)?,
@@ -229,7 +245,7 @@ impl Loading {
         if self
             .options
             .drop_expired_at
-            .is_some_and(|now| entry.is_expired(now))
+            .is_some_and(|now| entry.is_expired(now) && !self.position.is_complete())
         {
             self.loaded.keys_expired += 1;
             return Ok(());
@@ -270,6 +286,7 @@ struct Reader<R> {
     source: R,
     at: u64,
     digest: Option<crc::Digest<'static, u64, crc::Table<16>>>,
+    string_bytes_max: u64,
 }
 
 impl<R: Read> Reader<R> {
@@ -333,8 +350,8 @@ impl<R: Read> Reader<R> {
     }
 
     fn bytes(&mut self, len: u64) -> Result<Vec<u8>, LoadError> {
-        if len > STRING_BYTES_MAX {
-            return Err(self.corrupt("a string longer than 512 MB"));
+        if len > self.string_bytes_max {
+            return Err(self.corrupt("a string longer than this server takes"));
         }
         let mut bytes = Vec::new();
         let mut left = len;
@@ -342,7 +359,7 @@ impl<R: Read> Reader<R> {
         while left > 0 {
             let step = left.min(PREALLOCATE_BYTES_MAX.max(bytes.len() as u64));
             let start = bytes.len();
-            let step_len = usize::try_from(step).expect("at most 512 MB");
+            let step_len = usize::try_from(step).expect("64 bits");
             bytes.resize(start + step_len, 0);
             self.fill(&mut bytes[start..])?;
             left -= step;
@@ -380,12 +397,12 @@ impl<R: Read> Reader<R> {
             ENC_LZF => {
                 let packed = self.length()?;
                 let plain = self.length()?;
-                if plain > STRING_BYTES_MAX || plain / 300 > packed {
+                if plain > self.string_bytes_max || plain / 300 > packed {
                     // No three bytes of LZF make more than 264.
                     return Err(self.corrupt("a compressed string of impossible length"));
                 }
                 let packed = self.bytes(packed)?;
-                let plain = usize::try_from(plain).expect("at most 512 MB");
+                let plain = usize::try_from(plain).expect("64 bits");
                 lzf::decompress(&packed, plain)
                     .ok()
                     .filter(|text| text.len() == plain)
@@ -407,6 +424,7 @@ mod tests {
         databases: 16,
         drop_expired_at: None,
         verify_checksum: true,
+        string_bytes_max: STRING_BYTES_MAX,
     };
 
     fn head() -> Head {
@@ -422,7 +440,11 @@ mod tests {
     }
 
     fn save(keyspace: &mut Keyspace, compress: bool) -> Vec<u8> {
-        let id = keyspace.begin_snapshot(&head(), compress);
+        save_with(keyspace, &head(), compress)
+    }
+
+    fn save_with(keyspace: &mut Keyspace, head: &Head, compress: bool) -> Vec<u8> {
+        let id = keyspace.begin_snapshot(head);
         while keyspace.advance_snapshot(id, 1 << 16) == Walk::Going {}
         let mut bytes = Vec::new();
         let output = keyspace.snapshot_output(id).unwrap();
@@ -490,14 +512,36 @@ mod tests {
     }
 
     #[test]
-    fn a_master_drops_what_has_expired() {
-        let file = save(&mut example(), true);
+    fn a_master_drops_what_has_expired_unless_replicas_may_go_on() {
         let options = LoadOptions {
             drop_expired_at: Some(6),
             ..OPTIONS
         };
-        let loaded = load(&file[..], options).unwrap();
-        assert_eq!((loaded.keys_loaded, loaded.keys_expired), (3, 1));
+        let counts = |head: &Head| {
+            let file = save_with(&mut example(), head, true);
+            let loaded = load(&file[..], options).unwrap();
+            (loaded.keys_loaded, loaded.keys_expired)
+        };
+        assert_eq!(counts(&head()), (4, 0));
+        let alone = Head {
+            replication: None,
+            ..head()
+        };
+        assert_eq!(counts(&alone), (3, 1));
+    }
+
+    #[test]
+    fn a_stream_beyond_our_databases_is_refused() {
+        let file = save(&mut Keyspace::new(4), false);
+        let load_into = |databases| {
+            let options = LoadOptions {
+                databases,
+                ..OPTIONS
+            };
+            load(&file[..], options)
+        };
+        assert!(load_into(4).is_ok());
+        assert!(matches!(load_into(3), Err(LoadError::Database(3))));
     }
 
     #[test]

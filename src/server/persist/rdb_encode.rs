@@ -34,19 +34,14 @@ pub struct ReplicationInfo {
     pub stream_db: u32,
 }
 
-/// The state of one file being written.
-#[derive(Debug)]
+/// The state of one file being written. It compresses nothing: it runs between clients, and the table that
+/// LZF needs costs more than a short string is worth. Long strings are compressed by who writes the file.
+#[derive(Debug, Default)]
 pub struct Encoder {
-    compress: bool,
     db: Option<usize>,
 }
 
 impl Encoder {
-    /// An encoder at the start of a file.
-    pub fn new(compress: bool) -> Encoder {
-        Encoder { compress, db: None }
-    }
-
     /// The magic, the version and the auxiliary fields, in Redis's order.
     pub fn head(head: &Head, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("REDIS{VERSION:04}").as_bytes());
@@ -87,7 +82,7 @@ impl Encoder {
         match &entry.value {
             Value::String(Text::Integer(n)) => integer_or_text(*n, out),
             Value::String(text @ (Text::Short(_) | Text::Long(_))) => {
-                string(text.bytes(&mut itoa::Buffer::new()), self.compress, out);
+                string(text.bytes(&mut itoa::Buffer::new()), false, out);
             }
         }
     }
@@ -99,7 +94,7 @@ impl Encoder {
             out.extend_from_slice(&at.to_le_bytes());
         }
         out.push(TYPE_STRING);
-        string(&entry.key, self.compress, out);
+        string(&entry.key, false, out);
     }
 }
 

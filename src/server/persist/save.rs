@@ -162,9 +162,7 @@ impl Server {
     pub(crate) fn save_now(&mut self) -> io::Result<()> {
         let (temp, path) = (self.temp_name(), PathBuf::from(&self.config.dbfilename));
         let head = self.rdb_head();
-        let snapshot = self
-            .keyspace
-            .begin_snapshot(&head, self.config.rdbcompression);
+        let snapshot = self.keyspace.begin_snapshot(&head);
         let options = self.file_options();
         let mut write = || -> io::Result<()> {
             let mut file = RdbFile::create(&temp, options)?;
@@ -204,9 +202,7 @@ impl Server {
         let now = self.clock.now();
         let temp = self.temp_name();
         let job = SaveJob {
-            snapshot: self
-                .keyspace
-                .begin_snapshot(&head, self.config.rdbcompression),
+            snapshot: self.keyspace.begin_snapshot(&head),
             temp: temp.clone(),
             path: PathBuf::from(&self.config.dbfilename),
             options: self.file_options(),

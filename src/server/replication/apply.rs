@@ -75,7 +75,7 @@ impl Server {
         now: Now,
     ) -> Result<usize, ApplyError> {
         let limits = Limits {
-            bulk_bytes_max: usize::MAX >> 1,
+            bulk_bytes_max: usize::try_from(self.string_bytes_max()).unwrap_or(usize::MAX >> 1),
             ..Limits::CLIENT
         };
         let mut applied = 0;

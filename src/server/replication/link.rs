@@ -18,15 +18,12 @@ pub(crate) struct Link {
     pub(crate) host: Arc<str>,
     pub(crate) port: u16,
     pub(crate) state: LinkState,
-    /// Whether `PSYNC` asks to go on from our own history. Not after a start without data, and not after
-    /// the stream could not be applied.
+    /// Whether `PSYNC` asks to go on from our own history. Not after a start without data.
     pub(crate) offers_history: bool,
     /// When the master was last heard of.
     pub(crate) last_io: Mono,
     /// Since when the link is down; `None` while it has never been up.
     pub(crate) down_since: Option<Mono>,
-    /// What the master sends cannot be held here. A replica in this state must not be promoted.
-    pub(crate) refusal: Option<String>,
     /// Bytes received of a command that is not complete yet.
     pub(crate) unapplied: u64,
     /// The link as a client.
@@ -103,7 +100,6 @@ impl Server {
             offers_history,
             last_io: self.clock.mono(),
             down_since: None,
-            refusal: None,
             unapplied: 0,
             client: None,
             task: None,
@@ -123,7 +119,13 @@ impl Server {
         self.flush_stream();
         self.leave_master();
         let id = self.new_repl_id();
-        self.replication.history.branch(id);
+        if std::mem::take(&mut self.replication.needs_all_data) {
+            // Nobody can go on from what is not a position of the old history.
+            self.replication.history.stop_recording(id);
+        } else {
+            self.replication.history.branch(id);
+        }
+        self.replication.refusal = None;
         self.replication.role = Role::Master;
         self.replication.stream_db = None;
         self.replication.without_replicas_since = self.clock.mono();
@@ -159,17 +161,16 @@ impl Server {
         if was_up {
             link.down_since = Some(now);
         }
-        link.offers_history &= !reason.needs_all_data();
-        let is_new = link.refusal.is_none();
-        link.refusal = reason.is_refusal().then(|| reason.to_string());
-        let (host, port) = (&link.host, link.port);
+        let (host, port, client) = (Arc::clone(&link.host), link.port, link.client.take());
+        if let Some(client) = client {
+            self.front.clients.remove(client);
+        }
+        self.replication.needs_all_data |= reason.needs_all_data();
         if reason.is_refusal() {
             tracing::error!("Cannot follow MASTER {host}:{port}: {reason}");
-        } else if was_up || is_new {
+            self.replication.refusal = Some(reason.to_string());
+        } else if was_up || self.replication.refusal.is_none() {
             tracing::warn!("Connection with MASTER {host}:{port} lost: {reason}");
-        }
-        if let Some(client) = link.client.take() {
-            self.front.clients.remove(client);
         }
     }
 
@@ -197,10 +198,10 @@ impl Server {
         if let Some(link) = self.replication.link_mut() {
             link.state = LinkState::Connected;
             link.last_io = now;
-            link.refusal = None;
             link.client = Some(id);
             link.offers_history = true;
         }
+        self.replication.refusal = None;
         id
     }
 
@@ -226,6 +227,8 @@ impl Server {
             .history
             .adopt(repl_id, offset, self.config.backlog_size());
         self.replication.stream_db = usize::try_from(stream_db).ok();
+        self.replication.refusal = None;
+        self.replication.needs_all_data = false;
         tracing::info!(
             keys = loaded.keys_loaded, %offset,
             "MASTER <-> REPLICA sync: Finished with success"

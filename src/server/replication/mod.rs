@@ -35,6 +35,11 @@ pub(crate) struct Replication {
     pub(crate) last_ping: Mono,
     /// Keeps replies behind their propagation.
     pub(crate) gate: Gate,
+    /// What the last master sent cannot be held here, and no master's data has been here since. A replica in
+    /// this state must not be promoted, whichever link it has now.
+    pub(crate) refusal: Option<String>,
+    /// The stream broke off inside a unit: our data is not what our offset says, so only all data helps.
+    pub(crate) needs_all_data: bool,
 }
 
 /// What a server is.
@@ -56,6 +61,8 @@ impl Replication {
             without_replicas_since: now,
             last_ping: now,
             gate: Gate::default(),
+            refusal: None,
+            needs_all_data: false,
         }
     }
 

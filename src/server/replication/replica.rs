@@ -287,11 +287,10 @@ async fn introduce(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<(), 
 async fn synchronize(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<(), LinkError> {
     let request = {
         let server = server.borrow();
-        let offers = server
-            .replication
-            .link()
-            .is_some_and(|link| link.offers_history);
-        let history = &server.replication.history;
+        let replication = &server.replication;
+        let offers = replication.link().is_some_and(|link| link.offers_history)
+            && !replication.needs_all_data;
+        let history = &replication.history;
         let mut out = Vec::new();
         if offers {
             let next = (history.offset().0 + 1).to_string();
@@ -377,6 +376,7 @@ async fn receive(
             databases: server.keyspace.databases(),
             drop_expired_at: None,
             verify_checksum: server.config.rdbchecksum,
+            string_bytes_max: server.string_bytes_max(),
         }
     };
     let (pieces, queue) = mpsc::channel::<Vec<u8>>(LOAD_QUEUE);

@@ -110,7 +110,7 @@ impl Server {
     fn start_diskless(&mut self, id: ClientId) {
         self.announce_full_resync(id);
         let head = self.rdb_head();
-        let snapshot = self.keyspace.begin_snapshot(&head, false);
+        let snapshot = self.keyspace.begin_snapshot(&head);
         let Some(drained) = self.transferring(id, Some(snapshot)) else {
             self.keyspace.end_snapshot(snapshot);
             return;
