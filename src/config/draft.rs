@@ -151,9 +151,15 @@ impl Draft {
     }
 
     fn raise_epoch(&mut self, number: &str) -> Result<Epoch, Refusal> {
+        // Beyond that nothing could ever be newer, and every peer of ours refuses it.
+        const EPOCH_LIMIT: u64 = 1 << 63;
         let epoch = parse_integer(number)
+            .filter(|epoch| *epoch < EPOCH_LIMIT)
             .map(Epoch)
-            .ok_or_else(|| Refusal::new("Invalid epoch."))?;
+            .ok_or_else(|| {
+                Refusal::new("Invalid epoch.")
+                    .hint("a number below 2^63, as on the other sentinels")
+            })?;
         self.current_epoch = self.current_epoch.max(epoch);
         Ok(epoch)
     }

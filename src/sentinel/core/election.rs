@@ -6,6 +6,7 @@ use super::Sentinel;
 use super::ballot::{PeerVote, Tally, tally};
 use super::event::{EventKind, Level};
 use super::failover::{Failover, FailoverKind};
+use super::instance::InstanceId;
 use super::io::{ReplyTo, Request};
 use super::journal::AfterWrite;
 use super::link::Awaited;
@@ -48,18 +49,23 @@ impl Sentinel {
         let mut next = Mono::NEVER;
         let mut sooner = |at: Mono| next = next.min(at);
         let master = self.master(m);
-        let is_asking = self.is_asking(m);
+        // In TILT nobody is asked, and nothing expires.
+        let judges = self.tilt.is_none();
+        let is_asking = judges && self.is_asking(m);
         for entry in &master.peers {
             let link = &self.peer(entry.peer).link;
             if link.is_up() {
-                if !link.awaits(&Awaited::PeerPublish(m)) {
+                if !entry.publish_pending && master.announcement.is_none() {
                     sooner(entry.hello_next_at);
                 }
-                if is_asking && !self.has_question(entry.peer, m) {
+                if is_asking && entry.questions == 0 {
                     sooner(self.ask_due(m, entry));
                 }
             }
-            if let Some(at) = entry.answered_at.filter(|_| entry.opinion.is_some()) {
+            if let Some(at) = entry
+                .answered_at
+                .filter(|_| entry.opinion.is_some() && judges)
+            {
                 sooner(at + self.tuning.ask_period * 5 + Duration::from_millis(1));
             }
         }
@@ -460,7 +466,7 @@ impl Sentinel {
             .master(m)
             .peers
             .iter()
-            .filter(|entry| self.now >= self.ask_due(m, entry) && !self.has_question(entry.peer, m))
+            .filter(|entry| entry.questions == 0 && self.now >= self.ask_due(m, entry))
             .map(|entry| entry.peer)
             .collect();
         for p in due {
@@ -484,18 +490,8 @@ impl Sentinel {
         asked_at + (REASK_MIN * (1 << entry.denials.min(10))).min(period)
     }
 
-    /// Whether a peer still owes an answer about this master.
-    fn has_question(&self, p: PeerId, m: MasterId) -> bool {
-        let about =
-            |awaited: &Awaited| matches!(awaited, Awaited::Ask { master, .. } if *master == m);
-        self.peer(p)
-            .link
-            .up()
-            .is_some_and(|up| up.awaited.iter().any(about))
-    }
-
     /// Asks one peer whether the master is down, and for its vote where we stand as a candidate.
-    fn ask(&mut self, m: MasterId, p: PeerId) {
+    pub(super) fn ask(&mut self, m: MasterId, p: PeerId) {
         const QUESTIONS_MAX: usize = 400;
         let peer = self.peer(p);
         let Some(up) = peer.link.up() else { return };
@@ -507,7 +503,8 @@ impl Sentinel {
             Some(failover) if failover.is_campaigning() => (failover.epoch, Some(self.id.clone())),
             Some(_) | None => (self.current_epoch, None),
         };
-        let addr = &self.instance(master.instance).addr;
+        let about = master.instance;
+        let addr = &self.instance(about).addr;
         let request = Request::AskMasterDown {
             host: self.shown(addr),
             port: addr.port(),
@@ -517,12 +514,14 @@ impl Sentinel {
         let now = self.now;
         if let Some(entry) = self.master_mut(m).entry_mut(p) {
             entry.asked_at = Some(now);
+            entry.questions += 1;
         }
         self.send_peer(
             p,
             request,
             Awaited::Ask {
                 master: m,
+                about,
                 epoch,
                 candidate,
             },
@@ -534,10 +533,23 @@ impl Sentinel {
         &mut self,
         p: PeerId,
         m: MasterId,
+        about: InstanceId,
         epoch: Epoch,
         candidate: Option<&SentinelId>,
         reply: &Value,
     ) {
+        let Some(master) = self.masters.get_mut(&m) else {
+            return;
+        };
+        let is_about_another = master.instance != about;
+        let Some(entry) = master.entry_mut(p) else {
+            return;
+        };
+        entry.questions = entry.questions.saturating_sub(1);
+        // What is said of the address before a switch says nothing of the new one.
+        if is_about_another {
+            return;
+        }
         let Value::Array(parts) = reply else { return };
         let [
             Value::Integer(down),

@@ -17,12 +17,13 @@ use std::time::Duration;
 use super::Sentinel;
 use super::addr::Addr;
 use super::ballot::Tally;
-use super::event::EventKind;
+use super::event::{EventKind, Level};
 use super::instance::{InstanceId, Reconf, Role};
 use super::master::{Hold, MasterId};
 use super::timers::Timer;
 use crate::clock::Mono;
 use crate::ids::{Epoch, SentinelId};
+use crate::resp::Value;
 
 /// The first pause after an attempt that failed for want of anything; doubles.
 pub(super) const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -359,6 +360,23 @@ impl Sentinel {
             return true;
         }
         self.abort_if_hopeless(m, chosen, since)
+    }
+
+    /// The transaction was answered: a refusal is not waited out.
+    pub(super) fn slaveof_replied(&mut self, i: InstanceId, reply: &Value) {
+        let refusal = match reply {
+            Value::Error(text) => String::from_utf8_lossy(text).into_owned(),
+            Value::Null | Value::NullArray => "the transaction was given up".to_owned(),
+            _ => return,
+        };
+        let text = format!("{} refuses to be reconfigured: {refusal}", self.describe(i));
+        self.log(Level::Warning, text);
+        let m = self.instance(i).master;
+        let failover = self.master(m).failover.as_ref();
+        if failover.is_some_and(|failover| failover.awaits_promotion_of(i)) {
+            self.abort(m, EventKind::AbortSlaveTimeout);
+            self.pause(m, RETRY_PAUSE);
+        }
     }
 
     /// A chosen replica that is down itself, or takes too long, ends the attempt.

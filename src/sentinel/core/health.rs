@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Sentinel;
 use super::event::EventKind;
-use super::instance::{Closed, Instance, InstanceId, Role};
+use super::instance::{Closed, Gate, Instance, InstanceId, Role};
 use super::io::Output;
 use super::master::MasterId;
 use super::peer::PeerId;
@@ -271,7 +271,11 @@ impl Sentinel {
             return;
         }
         let interval = self.peer_ping_interval(p);
-        let masters: Vec<MasterId> = self.peer(p).masters.iter().copied().collect();
+        let peer = self.peer(p);
+        if !peer.any_sdown && !peer.ping.is_silent(self.now, peer.down_after_min, interval) {
+            return;
+        }
+        let masters: Vec<MasterId> = peer.masters.iter().copied().collect();
         let mut any = false;
         for m in masters {
             let down_after = self.master(m).settings.down_after;
@@ -304,15 +308,7 @@ impl Sentinel {
 
     /// How often a peer is pinged: by the most impatient of its masters.
     pub(super) fn peer_ping_interval(&self, p: PeerId) -> Duration {
-        let down_after = self
-            .peer(p)
-            .masters
-            .iter()
-            .map(|m| self.master(*m).settings.down_after);
-        Instance::ping_interval(
-            down_after.min().unwrap_or_default(),
-            self.tuning.ping_period,
-        )
+        Instance::ping_interval(self.peer(p).down_after_min, self.tuning.ping_period)
     }
 
     /// How many sentinels, ourselves included, say that the master is down, by answers no older than
@@ -359,6 +355,7 @@ impl Sentinel {
                 let master = self.master_mut(m);
                 master.odown_since = None;
                 master.start_at = None;
+                master.attempts = 0;
                 let i = master.instance;
                 self.event_instance(EventKind::OdownCleared, i);
             }
@@ -432,7 +429,7 @@ impl Sentinel {
         let announced = match self.instance(i).closed {
             Closed::No | Closed::Told { .. } => return,
             Closed::ByPeer => false,
-            Closed::Announced => true,
+            Closed::Announced { .. } => true,
         };
         self.instance_mut(i).closed = Closed::Told { announced };
         let how = if announced {
@@ -445,22 +442,33 @@ impl Sentinel {
         self.event_at(m, EventKind::InstanceClosed, text);
     }
 
-    /// Refused credentials are not death: the instance answers. They are reported once.
-    pub(super) fn set_auth_refused(&mut self, i: InstanceId, refusal: Option<&str>) {
+    /// Refused credentials are not death: the instance answers. They are reported once, and again when
+    /// what was refused is granted.
+    pub(super) fn auth_refused(&mut self, i: InstanceId, gate: Gate, error: &str) {
         let now = self.now;
         let instance = self.instance_mut(i);
         let m = instance.master;
-        match (refusal, instance.auth_refused_since) {
-            (Some(error), None) => {
-                instance.auth_refused_since = Some(now);
+        match &mut instance.auth_refused {
+            // PING is the wider gate: who may not even ping may do nothing.
+            Some((_, known)) => {
+                if gate == Gate::Ping {
+                    *known = gate;
+                }
+            }
+            None => {
+                instance.auth_refused = Some((now, gate));
                 let text = format!("{} {error}", self.describe(i));
                 self.event_at(m, EventKind::AuthRefused, text);
             }
-            (None, Some(_)) => {
-                instance.auth_refused_since = None;
-                self.event_instance(EventKind::AuthAccepted, i);
-            }
-            (Some(_), Some(_)) | (None, None) => {}
+        }
+    }
+
+    /// A request got an answer that shows rights.
+    pub(super) fn auth_granted(&mut self, i: InstanceId, gate: Gate) {
+        let refused = self.instance(i).auth_refused;
+        if refused.is_some_and(|(_, known)| known == gate) {
+            self.instance_mut(i).auth_refused = None;
+            self.event_instance(EventKind::AuthAccepted, i);
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Sentinel;
 use super::addr::Addr;
 use super::event::{EventKind, Level};
+use super::failover::{Failover, RETRY_PAUSE};
 use super::info::is_token;
 use super::master::MasterId;
 use super::peer::PeerId;
@@ -18,6 +19,8 @@ const HELLO_BYTES_MAX: usize = 1024;
 const EPOCH_LEAP_MAX: u64 = 1_000_000_000;
 /// Epochs from here on are refused.
 const EPOCH_LIMIT: u64 = 1 << 63;
+/// Host names whose address is remembered.
+const RESOLVED_MAX: usize = 65_536;
 /// Hellos that wait for the look-up of one host name.
 const PARKED_MAX: usize = 16;
 
@@ -262,6 +265,12 @@ impl Sentinel {
 
     /// The same master under a newer config epoch: said once it is on disk, like any configuration.
     fn raise_config_epoch(&mut self, m: MasterId, epoch: Epoch) {
+        let outbid = |failover: &Failover| !failover.is_reconfiguring() && failover.epoch <= epoch;
+        if self.master(m).failover.as_ref().is_some_and(outbid) {
+            // What we were elected for has been decided in a later epoch.
+            self.abort(m, EventKind::AbortNotElected);
+            self.pause(m, RETRY_PAUSE);
+        }
         self.open_announcement(m);
         self.master_mut(m).config_epoch = epoch;
         self.close_announcement(m);
@@ -301,6 +310,10 @@ impl Sentinel {
             );
             return;
         };
+        if self.resolved.len() >= RESOLVED_MAX {
+            self.resolved.clear();
+        }
+        self.resolved.insert(host.to_ascii_lowercase(), ip);
         let moved = |addr: &Addr| {
             (addr.host().eq_ignore_ascii_case(host) && addr.ip() != Some(ip))
                 .then(|| addr.resolved(ip))
@@ -327,6 +340,9 @@ impl Sentinel {
             peer.addr = addr;
             peer.link = super::link::Link::new(now);
             self.timers.arm(Timer::Peer(p), now);
+            for m in self.peer(p).masters.clone() {
+                self.touch_master(m, false);
+            }
         }
         for hello in parked {
             self.process_resolved_hello(hello, ip);
@@ -361,15 +377,9 @@ impl Sentinel {
             && known.port() == told.port()
     }
 
-    /// What a host name is known to resolve to.
+    /// What a host name was last resolved to.
     fn resolved_ip(&self, host: &str) -> Option<std::net::IpAddr> {
-        let matches = |addr: &Addr| addr.host().eq_ignore_ascii_case(host);
-        let instances = self.instances.values().map(|instance| &instance.addr);
-        let peers = self.peers.values().map(|peer| &peer.addr);
-        instances
-            .chain(peers)
-            .filter(|addr| matches(addr))
-            .find_map(Addr::ip)
+        self.resolved.get(&host.to_ascii_lowercase()).copied()
     }
 }
 

@@ -61,8 +61,8 @@ pub(super) struct Instance {
     pub(super) refused_since: Option<Mono>,
     /// How it went away, while it is away.
     pub(super) closed: Closed,
-    /// It refuses our credentials since then.
-    pub(super) auth_refused_since: Option<Mono>,
+    /// It refuses our credentials since then, for this.
+    pub(super) auth_refused: Option<(Mono, Gate)>,
     pub(super) info: InfoClock,
     /// When the next hello is due.
     pub(super) hello_next_at: Mono,
@@ -85,15 +85,24 @@ pub(super) enum Closed {
     /// It closed an established connection.
     ByPeer,
     /// It had announced its shutdown.
-    Announced,
+    Announced { at: Mono },
     /// One of these, and then refused a connection; told.
     Told { announced: bool },
+}
+
+/// Which of our requests an instance refuses for want of rights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gate {
+    Ping,
+    Info,
 }
 
 /// When INFO was answered and is due again, and the last text.
 #[derive(Debug, Default)]
 pub(super) struct InfoClock {
     pub(super) at: Option<Mono>,
+    /// When any reply to INFO came, an error too.
+    pub(super) heard_at: Option<Mono>,
     pub(super) text: Option<Bytes>,
     /// When the next one is due in quiet times.
     pub(super) next_at: Mono,
@@ -137,7 +146,7 @@ impl Instance {
             last_sdown_at: None,
             refused_since: None,
             closed: Closed::No,
-            auth_refused_since: None,
+            auth_refused: None,
             info: InfoClock::default(),
             hello_next_at: now,
             run_id: None,

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::instance::InstanceId;
 use super::io::{LinkId, Request};
 use super::master::MasterId;
 use crate::clock::Mono;
@@ -29,13 +30,16 @@ pub(super) enum Awaited {
     Ping,
     Info,
     Subscribe,
+    /// The end of the transaction that makes an instance a replica, or a master.
+    Exec,
     /// A hello to an instance.
     Publish,
     /// A hello to a peer, for this master.
     PeerPublish(MasterId),
-    /// A question to a peer about this master.
+    /// A question to a peer about this master, as it then was.
     Ask {
         master: MasterId,
+        about: InstanceId,
         epoch: Epoch,
         candidate: Option<SentinelId>,
     },

@@ -65,6 +65,9 @@ use master::{Announcement, Hold, Master, MasterId, Vote};
 use peer::{Peer, PeerId};
 use timers::{Timer, Timers};
 
+/// The most deadlines that one [`Input::Tick`] looks at.
+const TIMERS_PER_TICK_MAX: usize = 256;
+
 /// One sentinel: its state and its rules. See the module for how it is driven.
 #[derive(Debug)]
 pub struct Sentinel {
@@ -85,6 +88,8 @@ pub struct Sentinel {
     timers: Timers,
     journal: Journal,
     tilt: Option<Tilt>,
+    /// The last address of each host name, in lower case.
+    resolved: BTreeMap<String, std::net::IpAddr>,
     /// Host names under resolution, with the hellos that wait for them.
     resolving: HashMap<Arc<str>, Vec<Hello>>,
     simulate_crash_after_election: bool,
@@ -128,6 +133,7 @@ impl Sentinel {
             timers: Timers::default(),
             journal: Journal::default(),
             tilt: None,
+            resolved: BTreeMap::new(),
             resolving: HashMap::new(),
             simulate_crash_after_election: false,
             simulate_crash_after_promotion: false,
@@ -196,7 +202,11 @@ impl Sentinel {
     }
 
     fn handle_tick(&mut self) {
-        while let Some(timer) = self.timers.pop_due(self.now) {
+        // The rest comes with the next tick, which is due at once: input may come between.
+        for _ in 0..TIMERS_PER_TICK_MAX {
+            let Some(timer) = self.timers.pop_due(self.now) else {
+                return;
+            };
             match timer {
                 Timer::Instance(i) => self.tend_instance(i),
                 Timer::Peer(p) => self.tend_peer(p),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::Sentinel;
 use super::addr::Addr;
 use super::event::{EventKind, Level};
-use super::info::{Info, is_token};
-use super::instance::{Instance, InstanceId, Role};
+use super::info::{Info, REPLICAS_MAX, is_token};
+use super::instance::{Gate, Instance, InstanceId, Role};
 use super::io::Request;
 use super::link::Awaited;
 use super::master::MasterId;
@@ -50,19 +50,22 @@ impl Sentinel {
 
     pub(super) fn handle_info(&mut self, i: InstanceId, reply: &Value) {
         let (now, period) = (self.now, self.tuning.info_period);
-        let first = self.instance(i).info.at.is_none();
+        let first = self.instance(i).info.heard_at.is_none();
         // The first period is cut short at random, so that thousands of instances spread out.
         let spread = if first { self.random(period) } else { period };
-        self.instance_mut(i).info.next_at = now + spread.max(period / 8);
+        let clock = &mut self.instance_mut(i).info;
+        clock.heard_at = Some(now);
+        clock.next_at = now + spread.max(period / 8);
         let (Value::Bulk(text) | Value::Verbatim(_, text)) = reply else {
             if is_refusal(reply)
                 && let Value::Error(text) = reply
             {
-                self.set_auth_refused(i, Some(&String::from_utf8_lossy(text)));
+                self.auth_refused(i, Gate::Info, &String::from_utf8_lossy(text));
             }
             self.arm_soon(i);
             return;
         };
+        self.auth_granted(i, Gate::Info);
         let info = Info::parse(text);
         let instance = self.instance_mut(i);
         instance.info.at = Some(now);
@@ -130,6 +133,13 @@ impl Sentinel {
             if addr.is_host_name() && !self.globals.resolve_hostnames {
                 self.log(Level::Debug, format!("Failed to resolve hostname '{host}'"));
                 continue;
+            }
+            if self.master(m).replicas.len() >= REPLICAS_MAX {
+                let name = self.master(m).name.clone();
+                self.reject(format!(
+                    "{name} already has {REPLICAS_MAX} replicas, {addr} is left out"
+                ));
+                break;
             }
             if let Some(replica) = self.add_replica(m, addr) {
                 self.event_instance(EventKind::Slave, replica);
@@ -239,7 +249,7 @@ impl Sentinel {
     /// right behind it that tells the result.
     pub(super) fn send_slaveof(&mut self, i: InstanceId, target: Option<&Addr>) {
         let target = target.map(|addr| (self.shown(addr), addr.port()));
-        self.send(i, Request::SlaveOf(target), Awaited::Ignored);
+        self.send(i, Request::SlaveOf(target), Awaited::Exec);
         // Not `send_info`: an INFO that is already on its way would tell what was before.
         self.send(i, Request::Info, Awaited::Info);
         self.instance_mut(i).info.wanted = false;

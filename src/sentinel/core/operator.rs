@@ -83,6 +83,9 @@ impl Sentinel {
         settings.down_after = self.tuning.default_down_after;
         settings.failover_timeout = self.tuning.default_failover_timeout;
         let m = self.add_master(name, addr, settings);
+        // It may have been monitored before, and a vote given for it: none is given twice in an epoch.
+        self.master_mut(m).vote.epoch = self.current_epoch;
+        self.refresh_durable(m);
         self.confirm(to, Value::ok());
         self.event_monitor(m);
     }
@@ -230,6 +233,7 @@ impl Sentinel {
             .map(|entry| entry.peer)
             .collect::<Vec<_>>()
         {
+            self.refresh_patience(p);
             self.timers.arm(Timer::Peer(p), self.now);
         }
         self.timers.arm(Timer::Master(m), self.now);

@@ -1,6 +1,7 @@
 //! Another sentinel: one node and one link, however many masters it shares with us.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::addr::Addr;
 use super::health::PingClock;
@@ -22,6 +23,8 @@ pub(super) struct Peer {
     pub(super) ping: PingClock,
     /// The masters in whose quorum it is, with us.
     pub(super) masters: BTreeSet<MasterId>,
+    /// The smallest `down-after-milliseconds` of these masters.
+    pub(super) down_after_min: Duration,
     /// Whether it is SDOWN for any of them.
     pub(super) any_sdown: bool,
 }
@@ -44,6 +47,10 @@ pub(super) struct PeerEntry {
     /// When a question was last sent.
     pub(super) asked_at: Option<Mono>,
     pub(super) hello_at: Mono,
+    /// Questions about this master that it has not answered yet, on the present link.
+    pub(super) questions: u32,
+    /// A hello about this master is on its way.
+    pub(super) publish_pending: bool,
     /// When our next hello to it is due.
     pub(super) hello_next_at: Mono,
     /// The epoch of our candidacy that it has answered last.
@@ -71,6 +78,8 @@ impl PeerEntry {
             answered_at: None,
             asked_at: None,
             hello_at: now,
+            questions: 0,
+            publish_pending: false,
             hello_next_at: now,
             answered_campaign: None,
             denials: 0,

@@ -1,6 +1,7 @@
 //! Which sentinels watch a master with us: discovery, change of address, removal, and their links.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Sentinel;
 use super::addr::Addr;
@@ -30,6 +31,7 @@ impl Sentinel {
                     link: Link::new(self.now),
                     ping: PingClock::new(self.now),
                     masters: std::collections::BTreeSet::new(),
+                    down_after_min: Duration::MAX,
                     any_sdown: false,
                 };
                 self.peers.insert(p, peer);
@@ -41,6 +43,7 @@ impl Sentinel {
         if self.peer_mut(p).masters.insert(m) {
             let entry = PeerEntry::new(p, self.now);
             self.master_mut(m).peers.push(entry);
+            self.refresh_patience(p);
         }
         p
     }
@@ -57,7 +60,16 @@ impl Sentinel {
             if let Some(peer) = self.peers.remove(&p) {
                 self.peer_ids.remove(&peer.id);
             }
+        } else {
+            self.refresh_patience(p);
         }
+    }
+
+    /// Notes the smallest patience of the masters that share a peer.
+    pub(super) fn refresh_patience(&mut self, p: PeerId) {
+        let patience = |m: &MasterId| self.master(*m).settings.down_after;
+        let min = self.peer(p).masters.iter().map(patience).min();
+        self.peer_mut(p).down_after_min = min.unwrap_or(Duration::MAX);
     }
 
     /// A hello of `id` for a master has come from `addr`: a new peer, or an old one elsewhere. Returns

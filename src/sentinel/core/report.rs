@@ -239,9 +239,8 @@ impl Sentinel {
         } else {
             replica_only_fields(instance, &mut fields);
         }
-        if instance.auth_refused_since.is_some() {
-            let since = instance.auth_refused_since.map_or(0, |then| age(at, then));
-            fields.push(("auth-refused-time", since.to_string()));
+        if let Some((since, _)) = instance.auth_refused {
+            fields.push(("auth-refused-time", age(at, since).to_string()));
         }
         fields
     }
@@ -301,7 +300,7 @@ impl Sentinel {
             (is_master && forced, "force_failover"),
             (instance.script_kill_sent, "script_kill_sent"),
             (instance.rebooted_at.is_some(), "master_reboot"),
-            (instance.auth_refused_since.is_some(), "auth_refused"),
+            (instance.auth_refused.is_some(), "auth_refused"),
         ])
     }
 

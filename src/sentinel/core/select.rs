@@ -54,7 +54,7 @@ impl Sentinel {
         let instance = self.instance(i);
         let is_alive = instance.sdown_since.is_none()
             && instance.cmd.is_up()
-            && instance.auth_refused_since.is_none()
+            && instance.auth_refused.is_none()
             && now.since(instance.ping.ok_at) <= tuning.ping_period * 5;
         if !is_alive || !by_info {
             return is_alive;
@@ -88,11 +88,13 @@ impl Sentinel {
             let known = &self.instance(i).addr;
             known.same_as(&told) || self.same_after_resolution(known, &told)
         });
-        instance.reported == Role::Replica && !follows && !self.shares_history(m, instance)
+        // Whose history we do not know, we cannot tell strangers from.
+        let known = self.instance(self.master(m).instance).repl_id.is_some();
+        let shares = self.shares_history(m, instance);
+        instance.reported == Role::Replica && !follows && known && !shares
     }
 
-    /// Whether its replication id is the one that the master last had; unknown counts as yes only for
-    /// the master's.
+    /// Whether its replication id is the one that the master last had.
     fn shares_history(&self, m: MasterId, instance: &Instance) -> bool {
         let master = self.instance(self.master(m).instance);
         master.repl_id.is_some() && master.repl_id == instance.repl_id

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Sentinel;
 use super::addr::Addr;
 use super::event::EventKind;
+use super::failover::{Failover, RETRY_PAUSE};
 use super::instance::{InstanceId, Role};
 use super::io::{Output, Seq};
 use super::journal::AfterWrite;
@@ -134,17 +135,16 @@ impl Sentinel {
         let instance = self.instance(i);
         let (m, old) = (instance.master, instance.addr.clone());
         let is_master = self.master(m).instance == i;
-        // A second entry for one place: the older one stays.
-        let twin = !is_master
-            && self
-                .master(m)
-                .instances()
-                .any(|j| j != i && self.instance(j).addr.same_as(&addr));
-        if twin {
-            self.master_mut(m).replicas.retain(|j| *j != i);
-            self.drop_instance(i);
-            self.touch_master(m, false);
-            return;
+        // Of two entries for one place the master's stays, or else the older one.
+        let twin = self
+            .master(m)
+            .instances()
+            .find(|j| *j != i && self.instance(*j).addr.same_as(&addr));
+        if let Some(twin) = twin {
+            self.forget_replica(m, if is_master { twin } else { i });
+            if !is_master {
+                return;
+            }
         }
         if is_master {
             self.unindex_address(m, &old);
@@ -157,6 +157,18 @@ impl Sentinel {
         instance.cmd = Link::new(now);
         instance.pubsub = Link::new(now);
         self.timers.arm(Timer::Instance(i), now);
+        self.touch_master(m, false);
+    }
+
+    /// Forgets a replica that turned out to be another entry. A failover that had chosen it is off.
+    fn forget_replica(&mut self, m: MasterId, i: InstanceId) {
+        let failover = self.master(m).failover.as_ref();
+        if failover.and_then(Failover::chosen) == Some(i) {
+            self.abort(m, EventKind::AbortSlaveTimeout);
+            self.pause(m, RETRY_PAUSE);
+        }
+        self.master_mut(m).replicas.retain(|j| *j != i);
+        self.drop_instance(i);
         self.touch_master(m, false);
     }
 

@@ -10,7 +10,7 @@ use rand::RngExt;
 use super::Sentinel;
 use super::addr::Addr;
 use super::event::{Event, EventKind, Level};
-use super::instance::{Closed, Instance, InstanceId};
+use super::instance::{Closed, Gate, Instance, InstanceId};
 use super::io::{Credentials, DownReason, HELLO_CHANNEL, LinkId, LinkKind, Output, Request};
 use super::link::{Awaited, Link, RECONNECT_PAUSE_MAX};
 use super::master::MasterId;
@@ -27,6 +27,8 @@ const PENDING_MAX: usize = 100;
 const PUBSUB_SILENT_PERIODS: u32 = 3;
 /// Unhurried deadlines are rounded up to this, so that thousands of links share wake-ups.
 const QUANTUM: u64 = 8;
+/// An announced shutdown that has not come after this is not coming.
+const ANNOUNCEMENT_AGE_MAX: Duration = Duration::from_secs(5);
 /// The host name of an address that is not resolved yet is looked up this often.
 const RESOLVE_RETRY: Duration = Duration::from_secs(1);
 
@@ -86,12 +88,18 @@ impl Sentinel {
             if awaits_pong {
                 let age = self.tuning.min_link_reconnect_period;
                 let half = self.master(instance.master).settings.down_after / 2;
-                sooner(Some((up.since + age).max(instance.ping.any_at + half) + MS));
+                let ping = &instance.ping;
+                let silent_from = ping
+                    .unanswered_since
+                    .map_or(ping.any_at, |at| at.max(ping.any_at));
+                sooner(Some((up.since + age).max(silent_from + half) + MS));
             }
             if !up.awaited.contains(&Awaited::Info) {
                 sooner(Some(self.info_due(i)));
             }
-            if !up.awaited.contains(&Awaited::Publish) {
+            // While a configuration is being written there is nothing to say; then everyone is greeted.
+            let is_mute = self.master(instance.master).announcement.is_some();
+            if !is_mute && !up.awaited.contains(&Awaited::Publish) {
                 sooner(Some(instance.hello_next_at));
             }
         }
@@ -162,7 +170,7 @@ impl Sentinel {
         if instance.info.wanted {
             return self.now;
         }
-        match (instance.info.at, self.urgent_info_period(i)) {
+        match (instance.info.heard_at, self.urgent_info_period(i)) {
             (None, _) => self.now,
             (Some(at), Some(period)) => instance.info.next_at.min(at + period),
             (Some(_), None) => instance.info.next_at,
@@ -352,7 +360,7 @@ impl Sentinel {
         instance.ping.sent(now);
         instance.ping.next_at = now + phase;
         self.send(i, Request::Ping, Awaited::Ping);
-        if self.info_due(i) <= now {
+        if self.instance(i).info.at.is_none() || self.info_due(i) <= now {
             self.send_info(i);
         }
         self.send_hello(i);
@@ -401,15 +409,42 @@ impl Sentinel {
         peer.ping.sent(now);
         peer.ping.next_at = now + phase;
         self.send_peer(p, Request::Ping, Awaited::Ping);
-        for m in self.peer(p).masters.clone() {
-            if let Some(entry) = self.master_mut(m).entry_mut(p) {
+        self.peer_masters_up(p);
+        self.tend_peer(p);
+    }
+
+    /// The masters that share a peer's new link begin afresh on it. Where there are thousands, their
+    /// hellos are spread out.
+    fn peer_masters_up(&mut self, p: PeerId) {
+        let now = self.now;
+        let masters: Vec<MasterId> = self.peer(p).masters.iter().copied().collect();
+        let each_ms = u64::try_from(masters.len()).unwrap_or(u64::MAX);
+        let spread = Duration::from_millis(each_ms).min(self.tuning.publish_period);
+        let mut campaigns = Vec::new();
+        for m in masters {
+            let hello_at = if each_ms > 1 {
+                now + self.random(spread)
+            } else {
+                now
+            };
+            let master = self.master_mut(m);
+            if let Some(failover) = master.failover.as_ref().filter(|f| f.is_campaigning()) {
+                campaigns.push((failover.epoch, m));
+            }
+            if let Some(entry) = master.entry_mut(p) {
                 entry.asked_at = None;
                 entry.answered_campaign = None;
-                entry.hello_next_at = now;
+                entry.questions = 0;
+                entry.publish_pending = false;
+                entry.hello_next_at = hello_at;
             }
             self.timers.arm(Timer::Master(m), now);
         }
-        self.tend_peer(p);
+        // A peer refuses an epoch below one that it has seen: the oldest candidacy asks first.
+        campaigns.sort_unstable();
+        for (_, m) in campaigns {
+            self.ask(m, p);
+        }
     }
 
     pub(super) fn handle_link_down(&mut self, link: LinkId, reason: DownReason) {
@@ -450,6 +485,12 @@ impl Sentinel {
                 instance.refused_since.get_or_insert(now);
             } else {
                 instance.refused_since = None;
+            }
+            if let Closed::Announced { at } = instance.closed
+                && was_up
+                && now.since(at) > ANNOUNCEMENT_AGE_MAX
+            {
+                instance.closed = Closed::No;
             }
             match (reason, instance.closed) {
                 (DownReason::Closed | DownReason::Failed(_), Closed::No) if proven => {
@@ -506,6 +547,7 @@ impl Sentinel {
             Some(Awaited::Ping) => self.instance_pong(i, &reply),
             Some(Awaited::Info) => self.handle_info(i, &reply),
             Some(Awaited::Publish | Awaited::Ignored) => {}
+            Some(Awaited::Exec) => self.slaveof_replied(i, &reply),
             Some(Awaited::Subscribe | Awaited::PeerPublish(_) | Awaited::Ask { .. }) => {
                 unreachable!("never sent on the command link of an instance")
             }
@@ -533,9 +575,9 @@ impl Sentinel {
         }
         match (verdict, reply) {
             (PingVerdict::Refused, Value::Error(text)) => {
-                self.set_auth_refused(i, Some(&String::from_utf8_lossy(text)));
+                self.auth_refused(i, Gate::Ping, &String::from_utf8_lossy(text));
             }
-            (PingVerdict::Pong, _) => self.set_auth_refused(i, None),
+            (PingVerdict::Pong, _) => self.auth_granted(i, Gate::Ping),
             _ => {}
         }
         if was_sdown || !acceptable {
@@ -581,7 +623,7 @@ impl Sentinel {
     fn instance_says(&mut self, i: InstanceId, payload: &[u8]) {
         const SHUTDOWN_NOTICE: &[u8] = b"shutdown";
         if payload == SHUTDOWN_NOTICE {
-            self.instance_mut(i).closed = Closed::Announced;
+            self.instance_mut(i).closed = Closed::Announced { at: self.now };
             let text = self.describe(i);
             self.log(Level::Notice, format!("{text} announces its shutdown"));
         } else if memchr::memmem::find(payload, self.id.as_str().as_bytes()).is_none() {
@@ -619,13 +661,20 @@ impl Sentinel {
             }
             Some(Awaited::Ask {
                 master,
+                about,
                 epoch,
                 candidate,
             }) => {
-                self.handle_answer(p, master, epoch, candidate.as_ref(), reply);
+                self.handle_answer(p, master, about, epoch, candidate.as_ref(), reply);
             }
-            Some(Awaited::Ignored | Awaited::PeerPublish(_)) => {}
-            Some(Awaited::Info | Awaited::Subscribe | Awaited::Publish) => {
+            Some(Awaited::PeerPublish(m)) => {
+                let entry = self.masters.get_mut(&m).and_then(|m| m.entry_mut(p));
+                if let Some(entry) = entry {
+                    entry.publish_pending = false;
+                }
+            }
+            Some(Awaited::Ignored) => {}
+            Some(Awaited::Info | Awaited::Subscribe | Awaited::Publish | Awaited::Exec) => {
                 unreachable!("never sent to a peer")
             }
         }
@@ -690,7 +739,11 @@ impl Sentinel {
             }
             Link::Up(_) => next = next.min(peer.ping.next_at),
         }
-        if self.tilt.is_none() {
+        if self.tilt.is_none() && !peer.any_sdown {
+            if let Some(at) = peer.ping.down_at(peer.down_after_min, interval) {
+                next = next.min(at);
+            }
+        } else if self.tilt.is_none() {
             for m in &peer.masters {
                 let master = self.master(*m);
                 if master
@@ -721,16 +774,17 @@ impl Sentinel {
         for p in due {
             let peer = self.peer(p);
             let Some(up) = peer.link.up() else { continue };
-            let about = Awaited::PeerPublish(m);
             let full = up.awaited.len() >= PENDING_MAX * peer.masters.len();
-            if full || (!all && up.awaited.contains(&about)) {
+            let pending = self.master(m).entry(p).is_some_and(|e| e.publish_pending);
+            if full || (!all && pending) {
                 continue;
             }
             let Some(payload) = self.hello_text(m, up.local) else {
                 return;
             };
-            self.send_peer(p, Request::Publish(payload), about);
+            self.send_peer(p, Request::Publish(payload), Awaited::PeerPublish(m));
             if let Some(entry) = self.master_mut(m).entry_mut(p) {
+                entry.publish_pending = true;
                 entry.hello_next_at = next_in_phase(entry.hello_next_at, now, period);
             }
         }
