@@ -33,6 +33,8 @@ mod report;
 mod select;
 mod settings;
 mod switch;
+#[cfg(test)]
+mod tests;
 mod timers;
 mod traffic;
 

@@ -1,0 +1,201 @@
+//! One sentinel alone with servers that answer at once: what golden traces of whole clusters do not
+//! show.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use super::*;
+use crate::resp::Value;
+
+const PEER: &str = "0123456789012345678901234567890123456789";
+
+/// A sentinel of `mymaster` (10.0.0.1, replica 10.0.0.2), and a script for what servers answer.
+struct Alone {
+    sentinel: Sentinel,
+    now: Now,
+    hosts: HashMap<LinkId, String>,
+    events: Vec<String>,
+    infos: usize,
+    seq: Seq,
+    /// The answer to INFO of a host; the second value: it was told to be a master.
+    info: fn(&str, bool) -> Value,
+    promoted: bool,
+    /// The answer to the transaction that promotes.
+    exec: Value,
+}
+
+impl Alone {
+    fn new(info: fn(&str, bool) -> Value) -> Alone {
+        let mut settings = MasterSettings::new(1);
+        settings.down_after = Duration::from_secs(1);
+        let master = DurableMaster {
+            name: MasterName::from("mymaster"),
+            host: Arc::from("10.0.0.1"),
+            port: 6379,
+            settings,
+            config_epoch: Epoch(0),
+            leader_epoch: Epoch(0),
+            replicas: vec![(Arc::from("10.0.0.2"), 6379)],
+            peers: Vec::new(),
+        };
+        let durable = Durable {
+            masters: vec![Arc::new(master)],
+            ..Durable::default()
+        };
+        let now = Now {
+            mono: Mono(1000),
+            unix: UnixMillis(1_000_000),
+        };
+        let mut out = Vec::new();
+        let sentinel = Sentinel::new(now, 1, durable, &mut out);
+        let mut alone = Alone {
+            sentinel,
+            now,
+            hosts: HashMap::new(),
+            events: Vec::new(),
+            infos: 0,
+            seq: Seq(0),
+            info,
+            promoted: false,
+            exec: Value::Array(Vec::new()),
+        };
+        alone.perform(out);
+        alone
+    }
+
+    fn give(&mut self, input: Input) {
+        let mut out = Vec::new();
+        self.sentinel.handle(self.now, input, &mut out);
+        self.perform(out);
+    }
+
+    fn perform(&mut self, out: Vec<Output>) {
+        for output in out {
+            match output {
+                Output::Connect { link, to, .. } => {
+                    self.hosts.insert(link, to.ip().to_string());
+                    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+                    self.give(Input::LinkUp { link, local });
+                }
+                Output::Send { link, request, .. } => self.answer(link, &request),
+                Output::Event(event) => self.events.push(event.to_string()),
+                Output::Persist { seq, .. } => self.seq = seq,
+                _ => {}
+            }
+        }
+    }
+
+    fn answer(&mut self, link: LinkId, request: &Request) {
+        let host = self.hosts[&link].clone();
+        for _ in 1..request.reply_count() {
+            self.give(Input::Reply {
+                link,
+                reply: Value::ok(),
+            });
+        }
+        let reply = match request {
+            Request::Ping => Value::simple("PONG"),
+            Request::Info => {
+                self.infos += 1;
+                (self.info)(&host, self.promoted)
+            }
+            Request::SlaveOf(None) => {
+                self.promoted = !self.exec.is_error();
+                self.exec.clone()
+            }
+            _ => Value::ok(),
+        };
+        self.give(Input::Reply { link, reply });
+    }
+
+    fn run(&mut self, time: Duration) {
+        let end = self.now.mono + time;
+        let mut turns = 0;
+        loop {
+            if self.seq > Seq(0) {
+                self.give(Input::Persisted(self.seq));
+            }
+            let next = self.sentinel.next_deadline();
+            if next > end {
+                self.now.mono = end;
+                return;
+            }
+            self.now.mono = self.now.mono.max(next);
+            self.give(Input::Tick);
+            turns += 1;
+            assert!(turns < 20_000, "the loop never sleeps");
+        }
+    }
+
+    fn saw(&self, event: &str) -> bool {
+        self.events.iter().any(|seen| seen.starts_with(event))
+    }
+}
+
+fn healthy(host: &str, promoted: bool) -> Value {
+    Value::bulk(match (host, promoted) {
+        ("10.0.0.1", _) | (_, true) => "role:master\r\n",
+        _ => "role:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:6379\r\nmaster_link_status:up\r\n",
+    })
+}
+
+#[test]
+fn w26_who_refuses_info_is_asked_at_its_pace() {
+    let mut alone = Alone::new(|_, _| Value::error("NOAUTH Authentication required."));
+    alone.run(Duration::from_secs(60));
+    // Two instances, one question every ten seconds each, and the first ones.
+    assert!(alone.infos <= 2 * 9, "{} times in a minute", alone.infos);
+    assert!(alone.saw("+auth-refused"));
+    assert!(
+        !alone.saw("-auth-refused"),
+        "PING is granted, INFO is still refused"
+    );
+    assert!(!alone.saw("+sdown"));
+}
+
+#[test]
+fn w13_a_forged_epoch_ends_a_failover_and_not_the_process() {
+    // The replica never says that it is a master, so that the promotion is awaited.
+    let mut alone = Alone::new(|host, _| healthy(host, false));
+    alone.run(Duration::from_secs(5));
+    let to = ReplyTo(1);
+    let request = Operator::Failover(MasterName::from("mymaster"));
+    alone.give(Input::Operator { to, request });
+    alone.run(Duration::from_millis(500));
+    assert!(
+        alone.saw("+failover-state-wait-promotion"),
+        "{:?}",
+        alone.events
+    );
+    let forged = format!("10.0.0.9,26379,{PEER},99,mymaster,10.0.0.1,6379,99");
+    alone.give(Input::HelloPublished {
+        payload: forged.into(),
+    });
+    assert!(alone.saw("-failover-abort-not-elected"));
+    alone.info = |host, _| healthy(host, true);
+    alone.run(Duration::from_secs(2));
+    assert!(!alone.saw("+promoted-slave"));
+    assert_eq!(alone.sentinel.config_epoch("mymaster"), Some(Epoch(99)));
+}
+
+#[test]
+fn a_refused_promotion_is_not_waited_out() {
+    for (exec, outcome) in [
+        (Value::Array(Vec::new()), "+switch-master"),
+        (
+            Value::error("EXECABORT discarded"),
+            "-failover-abort-slave-timeout",
+        ),
+    ] {
+        let mut alone = Alone::new(healthy);
+        alone.exec = exec;
+        alone.run(Duration::from_secs(5));
+        let request = Operator::Failover(MasterName::from("mymaster"));
+        alone.give(Input::Operator {
+            to: ReplyTo(1),
+            request,
+        });
+        alone.run(Duration::from_millis(500));
+        assert!(alone.saw(outcome), "{outcome}: {:?}", alone.events);
+    }
+}
