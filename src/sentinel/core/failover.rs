@@ -364,10 +364,12 @@ impl Sentinel {
 
     /// The transaction was answered: a refusal is not waited out.
     pub(super) fn slaveof_replied(&mut self, i: InstanceId, reply: &Value) {
-        let refusal = match reply {
-            Value::Error(text) => String::from_utf8_lossy(text).into_owned(),
-            Value::Null | Value::NullArray => "the transaction was given up".to_owned(),
-            _ => return,
+        let refusal = if let Value::Error(text) = reply {
+            String::from_utf8_lossy(text).into_owned()
+        } else if matches!(reply, Value::Null | Value::NullArray) {
+            "the transaction was given up".to_owned()
+        } else {
+            return;
         };
         let text = format!("{} refuses to be reconfigured: {refusal}", self.describe(i));
         self.log(Level::Warning, text);

@@ -80,7 +80,12 @@ impl Alone {
                 Output::Send { link, request, .. } => self.answer(link, &request),
                 Output::Event(event) => self.events.push(event.to_string()),
                 Output::Persist { seq, .. } => self.seq = seq,
-                _ => {}
+                Output::Close { .. }
+                | Output::Reply { .. }
+                | Output::Log(..)
+                | Output::Resolve(_)
+                | Output::Script { .. }
+                | Output::Exit(_) => {}
             }
         }
     }
@@ -103,7 +108,13 @@ impl Alone {
                 self.promoted = !self.exec.is_error();
                 self.exec.clone()
             }
-            _ => Value::ok(),
+            Request::Auth(_)
+            | Request::SetName(_)
+            | Request::Subscribe
+            | Request::Publish(_)
+            | Request::AskMasterDown { .. }
+            | Request::SlaveOf(Some(_))
+            | Request::ScriptKill => Value::ok(),
         };
         self.give(Input::Reply { link, reply });
     }
