@@ -31,6 +31,9 @@ const STALL_MIN: Duration = Duration::from_millis(10);
 /// How often one turn listens again because it stood still meanwhile: on a machine that gives us no time,
 /// the deadlines must come all the same.
 const ROUNDS_MAX: u32 = 3;
+/// How long one round goes on listening when every link has had its turn: a link that never falls silent
+/// must keep neither the deadlines nor the clients waiting.
+const LISTEN_MAX: Duration = Duration::from_millis(20);
 /// How long the state may take to be written at the end.
 const LAST_WRITE_MAX: Duration = Duration::from_secs(10);
 
@@ -218,11 +221,17 @@ impl Daemon {
     /// Everything that has arrived on the links. Bounded, so that a link that never falls silent does
     /// not keep the deadlines from coming; each link has its turn before that.
     fn hear_everything(&mut self) {
+        let mut turns_owed = self.links.len();
         let mut reads_left = self.links.len() * 2 + 64;
+        let enough = self.clock.mono() + LISTEN_MAX;
         while reads_left > 0 && self.links.refill() {
             while reads_left > 0 && self.links.read_next(&mut self.queue) {
                 reads_left -= 1;
+                turns_owed = turns_owed.saturating_sub(1);
                 self.settle();
+                if turns_owed == 0 && self.clock.mono() >= enough {
+                    return;
+                }
             }
         }
     }
@@ -325,14 +334,19 @@ pub async fn run(daemon: Rc<RefCell<Daemon>>, mut sources: Sources, mut signals:
     let clock = daemon.borrow().clock;
     let epoll = Rc::clone(&sources.epoll);
     loop {
-        let wake = {
+        let (wake, is_busy) = {
             let mut daemon = daemon.borrow_mut();
             daemon.turn();
             if daemon.stopping {
                 break;
             }
-            tokio::time::Instant::from_std(clock.instant(daemon.planned))
+            let wake = tokio::time::Instant::from_std(clock.instant(daemon.planned));
+            (wake, daemon.links.has_ready())
         };
+        if is_busy {
+            // What follows would be ready at once, again and again, and the clients' tasks never run.
+            tokio::task::yield_now().await;
+        }
         tokio::select! {
             biased;
             signal = signals.next() => daemon.borrow_mut().handle_signal(signal),

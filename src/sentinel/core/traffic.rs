@@ -614,7 +614,12 @@ impl Sentinel {
                 self.timers.arm(Timer::Instance(i), at);
             }
             Some(Awaited::Subscribe) => up.proven = true,
-            _ => {}
+            Some(_) => {}
+            None => {
+                let why = format!("{} sent a reply to no request", self.describe(i));
+                self.log(Level::Warning, why);
+                self.close_instance_link(i, LinkKind::PubSub);
+            }
         }
     }
 
