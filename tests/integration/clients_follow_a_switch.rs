@@ -33,8 +33,7 @@ while True:
 const NODE: &str = r#"
 const { Redis } = require("ioredis");
 const sentinels = process.argv[1].split(",").map((port) => ({ host: "127.0.0.1", port: Number(port) }));
-const master = new Redis({ sentinels, name: "mymaster", maxRetriesPerRequest: 1, connectTimeout: 1000,
-    failoverDetector: true });
+const master = new Redis({ sentinels, name: "mymaster", maxRetriesPerRequest: 1, connectTimeout: 1000 });
 master.on("error", (error) => console.log(String(error)));
 async function count() {
     await master.incr("counter").catch((error) => console.log(String(error)));
