@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::clock::Now;
 use crate::front::{Call, ClientId, CommandId, CommandInfo, Lookup, Reply, flag, run};
 use crate::ids::ReplOffset;
-use crate::resp::{Limits, ProtocolError, decode_request};
+use crate::resp::{Limits, ProtocolError, RequestDecoder};
 use crate::server::persist::rdb_decode::printable;
 use crate::server::{Current, Server};
 
@@ -59,7 +59,9 @@ pub(crate) enum ApplyError {
 pub(crate) struct Applier {
     /// The commands of an open transaction.
     transaction: Option<Vec<Vec<Bytes>>>,
-    /// Bytes at the start of the input that belong to it.
+    /// What has arrived of the next command.
+    decoder: RequestDecoder,
+    /// Bytes at the start of the input that are in `transaction` or `decoder` already.
     scanned: usize,
     /// The master wants to hear our offset: what it was just before it asked.
     pub(crate) ack_wanted: Option<ReplOffset>,
@@ -80,8 +82,7 @@ impl Server {
         };
         let mut applied = 0;
         let mut at = applier.scanned;
-        while let Some((words, used)) = decode_request(&input[at..], &limits)? {
-            at += used;
+        while let Some(words) = applier.decoder.decode(input, &mut at, &limits)? {
             let name = words
                 .first()
                 .map(|word| word.to_ascii_lowercase())

@@ -390,7 +390,7 @@ async fn receive(
         TransferHeader::Mark(_) | TransferHeader::KeepAlive | TransferHeader::Refused(_) => None,
     };
     let mut received = 0_u64;
-    loop {
+    let ends_early = loop {
         let mut piece = Vec::new();
         let is_end = match &mut finder {
             Some(finder) => {
@@ -412,17 +412,24 @@ async fn receive(
         // A loader that has ended has something to say.
         let is_gone = !piece.is_empty() && pieces.send(piece).await.is_err();
         if is_end || is_gone {
-            break;
+            break !is_end;
         }
         wire.fill(server).await?;
-    }
+    };
     drop(pieces);
     // The master must hear of us while a long load ends.
     let mut second = tokio::time::interval(ACK_PERIOD);
     second.tick().await;
     loop {
         tokio::select! {
-            loaded = &mut loader => return Ok(loaded.map_err(io::Error::other)??),
+            loaded = &mut loader => {
+                let loaded = loaded.map_err(io::Error::other)??;
+                if ends_early {
+                    let what = "more data after the end of the RDB";
+                    return Err(LoadError::Corrupt { at: received, what }.into());
+                }
+                return Ok(loaded);
+            }
             _ = second.tick() => wire.send(b"\n").await?,
         }
     }
@@ -478,17 +485,46 @@ impl Server {
     }
 }
 
+/// When acknowledgements are due: often at first, then every second.
+struct AckTimer {
+    interval: tokio::time::Interval,
+    first_left: u32,
+}
+
+impl AckTimer {
+    async fn start() -> AckTimer {
+        let mut interval = tokio::time::interval(FIRST_ACK_PERIOD);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        interval.tick().await;
+        AckTimer {
+            interval,
+            first_left: FIRST_ACKS,
+        }
+    }
+
+    /// Waits for the next one. Nothing is lost when this is dropped before it is over.
+    async fn due(&mut self) {
+        self.interval.tick().await;
+        if self.first_left > 0 {
+            self.first_left -= 1;
+            if self.first_left == 0 {
+                self.interval = tokio::time::interval(ACK_PERIOD);
+                self.interval.reset();
+            }
+        }
+    }
+}
+
 /// A type without values: the stream has no end but an error.
 enum Never {}
 
 async fn apply_stream(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<Never, LinkError> {
     let client = server.borrow_mut().link_up(wire.addr, wire.local);
     let mut applier = Applier::default();
-    let mut acks = tokio::time::interval(FIRST_ACK_PERIOD);
-    acks.tick().await;
-    let mut first_acks = FIRST_ACKS;
+    let mut acks = AckTimer::start().await;
     loop {
-        if !wire.input.is_empty() {
+        let has_input = !wire.input.is_empty();
+        if has_input {
             let server = &mut *server.borrow_mut();
             let now = server.now();
             let applied = server.apply(client, &mut applier, &wire.input, now)?;
@@ -503,15 +539,22 @@ async fn apply_stream(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<N
         if let Some(offset) = applier.ack_wanted.take() {
             wire.send(&ack(offset)).await?;
         }
+        if has_input {
+            // A stream without a pause keeps neither clients nor acknowledgements waiting.
+            tokio::task::yield_now().await;
+            tokio::select! {
+                biased;
+                () = acks.due() => {
+                    let (offset, _) = server.borrow().stream_position();
+                    wire.send(&ack(offset)).await?;
+                }
+                () = std::future::ready(()) => {}
+            }
+        }
         tokio::select! {
             biased;
             filled = wire.fill(server) => filled?,
-            _ = acks.tick() => {
-                first_acks = first_acks.saturating_sub(1);
-                if first_acks == 0 && acks.period() != ACK_PERIOD {
-                    acks = tokio::time::interval(ACK_PERIOD);
-                    acks.reset();
-                }
+            () = acks.due() => {
                 let (offset, silence) = server.borrow().stream_position();
                 if silence > wire.patience {
                     return Err(LinkError::Timeout);
