@@ -21,6 +21,8 @@ use crate::net::{
 
 /// Links of a data server beside its clients: the one to its master.
 const LINKS: u64 = 2;
+/// What a replica may have queued beside a whole backlog: the reply before it and the stream after it.
+const BACKLOG_MARGIN_BYTES: u64 = 1 << 20;
 
 /// Runs a data server until it is told to stop.
 ///
@@ -207,7 +209,13 @@ impl Server {
             query_bytes_max: size(process.query_buffer_limit),
             bulk_bytes_max: size(process.proto_max_bulk_len),
         };
-        self.front.clients.limits = OutputLimits::from(&process.output_limits);
+        let mut limits = OutputLimits::from(&process.output_limits);
+        if limits.replica.hard_bytes > 0 {
+            // A partial resync may need the whole backlog at once; cut off there it would never end.
+            let backlog = self.config.backlog_size() as u64 + BACKLOG_MARGIN_BYTES;
+            limits.replica.hard_bytes = limits.replica.hard_bytes.max(backlog);
+        }
+        self.front.clients.limits = limits;
         self.front.acl.log.entries_max = size(process.acllog_max_len);
         let size = self.config.backlog_size();
         self.replication.history.resize_backlog(size);
