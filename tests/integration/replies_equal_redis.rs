@@ -206,6 +206,9 @@ const LINES: &str = r#"
     ROLE
     LASTSAVE x
     BGSAVE x
+    MULTI
+    BGSAVE
+    EXEC
     CONFIG GET maxmemory
     CONFIG GET
     CONFIG SET nosuch 1

@@ -35,13 +35,10 @@ fn a_background_save_holds_the_moment_it_began() {
     for n in 0..3000 {
         client.call(&["SET", &format!("k{n}"), &"x".repeat(300)]);
     }
-    // Two keys that only ever change together, in one transaction with the save between them.
     for line in [
-        "MULTI",
         "SET left 1",
         "BGSAVE",
         "SET right 1",
-        "EXEC",
         "SET left 2",
         "SET k5 y",
     ] {
@@ -59,6 +56,23 @@ fn a_background_save_holds_the_moment_it_began() {
     assert_eq!(text(&client.call(&["GET", "right"])), "(nil)");
     assert_eq!(text(&client.call(&["GET", "k5"])), "x".repeat(300));
     assert_eq!(text(&client.call(&["DBSIZE"])), "3001");
+}
+
+#[test]
+fn a_save_in_a_transaction_begins_after_it() {
+    let mut saver = start_server(Kind::Ours, "");
+    let mut client = saver.client();
+    for line in ["MULTI", "SET left 1", "BGSAVE", "SET right 1", "EXEC"] {
+        client.call(&line.split(' ').collect::<Vec<_>>());
+    }
+    wait_for("the save has ended", secs(20), || {
+        let log = saver.process.log();
+        expect_that(log.contains("saving terminated with success"), || log)
+    });
+    saver.kill();
+    let loader = start_on(Kind::Real, &saver);
+    let both = loader.client().call(&["MGET", "left", "right"]);
+    assert_eq!(text(&both), "1 1");
 }
 
 #[test]

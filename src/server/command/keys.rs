@@ -292,6 +292,8 @@ fn flush(
         _ => return Err(SYNTAX.into()),
     }
     if all {
+        // A save in progress has become pointless, and would have to write what is about to go.
+        server.cancel_save();
         for db in 0..server.keyspace.databases() {
             server.flush(db);
         }
@@ -300,7 +302,7 @@ fn flush(
     }
     server.propagate(call, call.words);
     if all {
-        server.after_flushall();
+        server.save_after_flushall();
     }
     reply.ok();
     Ok(())

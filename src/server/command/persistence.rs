@@ -70,6 +70,12 @@ fn bgsave(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(),
     if server.saver.is_saving() {
         return Err("ERR Background save already in progress".into());
     }
+    if server.in_exec {
+        // Inside a transaction there is no position of the stream that the data belongs to.
+        server.saver.is_scheduled = true;
+        reply.simple("Background saving scheduled");
+        return Ok(());
+    }
     drop(server.start_save());
     reply.simple("Background saving started");
     Ok(())

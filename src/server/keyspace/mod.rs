@@ -163,18 +163,20 @@ impl Keyspace {
         self.snapshots.progress(id)
     }
 
-    /// Ends a snapshot, complete or not.
-    pub fn end_snapshot(&mut self, id: SnapshotEpoch) {
-        self.snapshots.end(id);
+    /// Ends a snapshot, complete or not. Returns what had been flushed and only it still needed, to be
+    /// dropped elsewhere.
+    pub fn end_snapshot(&mut self, id: SnapshotEpoch) -> Vec<Db> {
+        self.snapshots.end(id)
     }
 
     /// Replaces all data by `loaded`, ending every snapshot. Returns the old data, to be dropped elsewhere.
     pub fn replace_with(&mut self, loaded: Keyspace) -> Vec<Db> {
         assert_eq!(loaded.dbs.len(), self.dbs.len(), "as many databases");
-        self.snapshots.end_all();
+        let mut old = self.snapshots.end_all();
         self.hasher = loaded.hasher;
         self.sweep = Sweep::default();
-        std::mem::replace(&mut self.dbs, loaded.dbs)
+        old.extend(std::mem::replace(&mut self.dbs, loaded.dbs));
+        old
     }
 
     /// Hashes the key and lets the snapshots save the segment that it belongs to.

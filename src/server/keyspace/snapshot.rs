@@ -187,16 +187,24 @@ impl Snapshots {
         self.newest
     }
 
-    pub(super) fn end(&mut self, id: SnapshotEpoch) {
+    /// Ends one; returns the flushed databases that nobody needs any more.
+    pub(super) fn end(&mut self, id: SnapshotEpoch) -> Vec<Db> {
         self.active.retain(|s| s.epoch != id);
-        if self.active.is_empty() {
-            self.detached.clear();
+        if self.active.iter().all(|s| s.finished) {
+            self.take_detached()
+        } else {
+            Vec::new()
         }
     }
 
-    pub(super) fn end_all(&mut self) {
+    pub(super) fn end_all(&mut self) -> Vec<Db> {
         self.active.clear();
-        self.detached.clear();
+        self.take_detached()
+    }
+
+    fn take_detached(&mut self) -> Vec<Db> {
+        let detached = std::mem::take(&mut self.detached);
+        detached.into_iter().map(|detached| detached.db).collect()
     }
 
     /// Writes a segment to each snapshot that lacks it. To be called before any change of it.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use rand::SeedableRng;
 
 use super::*;
 use crate::server::persist::rdb::CRC64;
@@ -278,13 +279,10 @@ fn a_random_key_exists() {
     for n in 0..1000_u16 {
         keyspace.insert(0, Entry::new(&key(n), Value::string(b"x"), None));
     }
-    let mut dice = 1_u64;
+    let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(1);
     let mut seen = BTreeSet::new();
     for _ in 0..2000 {
-        let entry = keyspace.db(0).random(|| {
-            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            dice
-        });
+        let entry = keyspace.db(0).random(|| rand::RngExt::random(&mut dice));
         seen.insert(entry.unwrap().key.clone());
     }
     assert!(seen.len() > 500, "{} different keys", seen.len());

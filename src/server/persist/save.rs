@@ -16,6 +16,7 @@ use super::rdb::CRC64;
 use super::rdb_encode;
 use crate::clock::{Mono, Now};
 use crate::server::Server;
+use crate::server::access::drop_elsewhere;
 use crate::server::keyspace::{Chunk, SnapshotEpoch, Walk};
 
 /// How much is encoded before others get their turn.
@@ -42,6 +43,8 @@ pub(crate) struct Saver {
     pub(crate) saves: u64,
     /// `rdb_last_load_keys_expired`, `rdb_last_load_keys_loaded`
     pub(crate) last_load: (u64, u64),
+    /// One is to begin as soon as it can, between units.
+    pub(crate) is_scheduled: bool,
     running: Option<Running>,
     next_file: u64,
 }
@@ -66,6 +69,7 @@ impl Saver {
             last_seconds: None,
             saves: 0,
             last_load: (0, 0),
+            is_scheduled: false,
             running: None,
             next_file: 0,
         }
@@ -179,11 +183,12 @@ impl Server {
             }
         };
         let written = write();
-        self.keyspace.end_snapshot(snapshot);
+        self.end_snapshot(snapshot);
         let now = self.clock.now();
         match &written {
             Ok(()) => {
                 self.saver.dirty = 0;
+                self.saver.is_scheduled = false;
                 self.saver.last_save = now.unix.0 / 1000;
                 self.saver.last_save_ok = true;
                 self.saver.saves += 1;
@@ -209,6 +214,7 @@ impl Server {
         };
         tracing::info!("Background saving started");
         self.saver.last_try = now.unix.0 / 1000;
+        self.saver.is_scheduled = false;
         self.saver.running = Some(Running {
             snapshot: job.snapshot,
             since: now.mono,
@@ -230,7 +236,7 @@ impl Server {
     }
 
     fn save_ended(&mut self, written: &io::Result<()>, job: &SaveJob) -> Option<File> {
-        self.keyspace.end_snapshot(job.snapshot);
+        self.end_snapshot(job.snapshot);
         let now = self.clock.now();
         if let Some(running) = self.saver.running.take() {
             self.saver.last_seconds = Some(now.mono.since(running.since).as_secs());
@@ -254,23 +260,37 @@ impl Server {
         }
     }
 
+    /// Ends a snapshot; what only it needed is dropped on another thread.
+    pub(crate) fn end_snapshot(&mut self, id: SnapshotEpoch) {
+        let flushed = self.keyspace.end_snapshot(id);
+        if !flushed.is_empty() {
+            drop_elsewhere(flushed);
+        }
+    }
+
     /// Gives up a save in progress.
     pub(crate) fn cancel_save(&mut self) {
         if let Some(running) = self.saver.running.take() {
             if let Some(task) = running.task {
                 task.abort();
             }
-            self.keyspace.end_snapshot(running.snapshot);
+            self.end_snapshot(running.snapshot);
             drop(fs::remove_file(running.temp));
             tracing::info!("Background saving cancelled");
         }
     }
 
-    /// After all data was removed: a save in progress has become pointless, and where data is saved at
-    /// all, the file must not bring it back.
-    pub(crate) fn after_flushall(&mut self) {
-        self.cancel_save();
-        if !self.config.save.is_empty() {
+    /// After all data was removed: where data is saved at all, the file must not bring it back. Inside a
+    /// transaction, or a unit of our master, the save waits for its end: its position must be that of its
+    /// data.
+    pub(crate) fn save_after_flushall(&mut self) {
+        if self.config.save.is_empty() {
+            return;
+        }
+        if self.in_exec || self.current.is_from_master {
+            self.saver.is_scheduled = true;
+        } else {
+            self.end_unit();
             let dirty = self.saver.dirty;
             if let Err(error) = self.save_now() {
                 tracing::error!(%error, "saving after FLUSHALL failed");
@@ -279,7 +299,7 @@ impl Server {
         }
     }
 
-    /// Begins a save when a save point is reached.
+    /// Begins a save when a save point is reached or one was scheduled.
     pub(crate) fn check_save_points(&mut self) {
         let now = self.clock.now().unix.0 / 1000;
         let saver = &self.saver;
@@ -287,7 +307,8 @@ impl Server {
         let elapsed = now.saturating_sub(saver.last_save);
         let is_reached =
             |(seconds, changes): &(u64, u64)| saver.dirty >= *changes && elapsed > *seconds;
-        if !saver.is_saving() && may_try && self.config.save.iter().any(is_reached) {
+        let is_due = saver.is_scheduled || self.config.save.iter().any(is_reached);
+        if !saver.is_saving() && may_try && is_due {
             drop(self.start_save());
         }
     }
@@ -339,6 +360,7 @@ impl SaveJob {
     fn slice(&self, server: &Rc<RefCell<Server>>) -> Option<(Vec<Chunk>, Walk)> {
         let server = &mut *server.borrow_mut();
         let walk = server.keyspace.advance_snapshot(self.snapshot, SLICE_BYTES);
+        server.close_overfull_transfers();
         let output = server.keyspace.snapshot_output(self.snapshot)?;
         Some((std::iter::from_fn(|| output.pop()).collect(), walk))
     }

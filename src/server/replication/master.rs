@@ -352,7 +352,7 @@ impl Server {
             ..
         } = feed.state
         {
-            self.keyspace.end_snapshot(snapshot);
+            self.end_snapshot(snapshot);
         }
         self.replication.replicas.retain(|replica| *replica != id);
         if self.replication.replicas.is_empty() {
@@ -392,6 +392,7 @@ impl Server {
     /// What comes with time, for the side that feeds: `PING`s, keepalives, timeouts, the backlog's end.
     pub(crate) fn replication_tick(&mut self, now: Mono) {
         self.start_transfers();
+        self.close_overfull_transfers();
         if self.replication.is_master() {
             self.ping_replicas(now);
             self.drop_backlog(now);
@@ -401,7 +402,8 @@ impl Server {
 
     fn ping_replicas(&mut self, now: Mono) {
         let is_due = now.since(self.replication.last_ping) >= self.config.ping_period;
-        if is_due && !self.replication.replicas.is_empty() && self.front.paused(now).is_none() {
+        // A shutdown waits for replicas to be where its file will be; a pause of clients is no reason.
+        if is_due && !self.replication.replicas.is_empty() && !self.is_shutting_down() {
             self.replication.last_ping = now;
             self.send_on_stream(PING);
         }

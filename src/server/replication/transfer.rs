@@ -14,7 +14,7 @@ use super::master::{Feed, FeedState};
 use crate::front::{ClientId, Closing};
 use crate::ids::random_hex;
 use crate::server::Server;
-use crate::server::keyspace::{Chunk, SnapshotEpoch, Walk};
+use crate::server::keyspace::{Chunk, ChunkQueue, SnapshotEpoch, Walk};
 use crate::server::persist::rdb::CRC64;
 use crate::server::persist::rdb_encode::{self, Head, ReplicationInfo};
 
@@ -64,7 +64,8 @@ impl Server {
     pub(crate) fn rdb_head(&self) -> Head {
         let replication = &self.replication;
         let stream_db = replication.stream_db.filter(|_| !replication.is_master());
-        let position = replication.history.is_recording().then(|| ReplicationInfo {
+        let has_position = replication.history.is_recording() && !replication.needs_all_data;
+        let position = has_position.then(|| ReplicationInfo {
             repl_id: replication.history.repl_id().to_string(),
             offset: replication.history.offset().0,
             stream_db: stream_db.and_then(|db| u32::try_from(db).ok()).unwrap_or(0),
@@ -112,7 +113,7 @@ impl Server {
         let head = self.rdb_head();
         let snapshot = self.keyspace.begin_snapshot(&head);
         let Some(drained) = self.transferring(id, Some(snapshot)) else {
-            self.keyspace.end_snapshot(snapshot);
+            self.end_snapshot(snapshot);
             return;
         };
         let now = self.clock.mono();
@@ -122,9 +123,12 @@ impl Server {
             .send(id, Bytes::from(format!("$EOF:{mark}\r\n")), now);
         let server = self.handle();
         tokio::task::spawn_local(async move {
-            let mut digest = CRC64.digest();
+            let mut image = Outgoing {
+                rest: Bytes::new(),
+                digest: CRC64.digest(),
+            };
             loop {
-                let walk = server.borrow_mut().send_slice(id, snapshot, &mut digest);
+                let walk = server.borrow_mut().send_slice(id, snapshot, &mut image);
                 if walk == Walk::Complete {
                     break;
                 }
@@ -132,41 +136,73 @@ impl Server {
             }
             server
                 .borrow_mut()
-                .finish_diskless(id, snapshot, digest.finalize(), &mark);
+                .finish_diskless(id, snapshot, image.digest.finalize(), &mark);
         });
     }
 
     /// Sends the next slice of a snapshot. [`Walk::Complete`] also when the replica has gone.
-    fn send_slice(
-        &mut self,
-        id: ClientId,
-        snapshot: SnapshotEpoch,
-        digest: &mut crc::Digest<'static, u64, crc::Table<16>>,
-    ) -> Walk {
+    fn send_slice(&mut self, id: ClientId, snapshot: SnapshotEpoch, image: &mut Outgoing) -> Walk {
         let now = self.clock.mono();
-        let walk = self.keyspace.advance_snapshot(snapshot, SLICE_BYTES);
+        // Other walks may have written for this one already.
+        let waiting = self
+            .keyspace
+            .snapshot_output(snapshot)
+            .map_or(0, |o| o.len());
+        let wanted = SLICE_BYTES.saturating_sub(waiting + image.rest.len());
+        let walk = self.keyspace.advance_snapshot(snapshot, wanted);
         let Some(output) = self.keyspace.snapshot_output(snapshot) else {
             return Walk::Complete;
         };
-        let mut send = |bytes: Bytes| {
-            digest.update(&bytes);
+        let mut left = SLICE_BYTES;
+        while left > 0 {
+            let Some(bytes) = image.next(output, left) else {
+                break;
+            };
+            left = left.saturating_sub(bytes.len());
             self.front.clients.send(id, bytes, now);
-        };
-        while let Some(chunk) = output.pop() {
-            match chunk {
-                Chunk::Encoded(bytes) => send(Bytes::from(bytes)),
-                Chunk::Long(text) => {
-                    let mut head = Vec::new();
-                    rdb_encode::length(text.len(), &mut head);
-                    send(Bytes::from(head));
-                    send(Bytes::from_owner(SharedText(text)));
-                }
-            }
         }
+        let is_all_sent = output.is_empty() && image.rest.is_empty();
+        self.close_overfull_transfers();
         if !self.notify_when_drained(id) {
             Walk::Complete
-        } else {
+        } else if is_all_sent {
             walk
+        } else {
+            Walk::Going
+        }
+    }
+
+    /// Ends the transfers that are so far behind other walks (a `BGSAVE`, a faster replica) that what was
+    /// written for them meanwhile exceeds the hard limit of `client-output-buffer-limit replica`.
+    pub(crate) fn close_overfull_transfers(&mut self) {
+        let limit = self.front.clients.limits.replica.hard_bytes;
+        if limit == 0 {
+            return;
+        }
+        for at in 0..self.replication.replicas.len() {
+            let id = self.replication.replicas[at];
+            let state = self.feed_mut(id).map(|feed| &feed.state);
+            let Some(&FeedState::Transferring {
+                snapshot: Some(snapshot),
+                ..
+            }) = state
+            else {
+                continue;
+            };
+            let waiting = self
+                .keyspace
+                .snapshot_output(snapshot)
+                .map_or(0, |o| o.len());
+            if waiting as u64 > limit
+                && let Some(client) = self.front.clients.get_mut(id)
+            {
+                tracing::warn!(
+                    replica = %client.addr, bytes = waiting,
+                    "replica closed: more of its snapshot waits to be sent than client-output-buffer-limit \
+                     allows"
+                );
+                client.close(Closing::Now);
+            }
         }
     }
 
@@ -177,7 +213,7 @@ impl Server {
         checksum: u64,
         mark: &str,
     ) {
-        self.keyspace.end_snapshot(snapshot);
+        self.end_snapshot(snapshot);
         let now = self.clock.mono();
         let checksum = if self.config.rdbchecksum { checksum } else { 0 };
         let mut end = checksum.to_le_bytes().to_vec();
@@ -195,7 +231,10 @@ impl Server {
     /// Has the data saved to the RDB file and sends that: for a replica that must know the length first.
     fn start_from_file(&mut self, id: ClientId) {
         if self.saver.is_saving() {
-            return; // the next tick tries again
+            // The next tick tries again; until then the replica hears that we are there.
+            let now = self.clock.mono();
+            self.front.clients.send(id, Bytes::from_static(b"\n"), now);
+            return;
         }
         self.announce_full_resync(id);
         let Some(drained) = self.transferring(id, None) else {
@@ -223,6 +262,41 @@ impl Server {
                 None => server.put_online(id),
             }
         });
+    }
+}
+
+/// A snapshot on its way to a replica.
+struct Outgoing {
+    /// What is left of the chunk that is being sent.
+    rest: Bytes,
+    digest: crc::Digest<'static, u64, crc::Table<16>>,
+}
+
+impl Outgoing {
+    /// The next bytes, about `bytes_max` of them at most; `None` when there are none yet.
+    fn next(&mut self, output: &mut ChunkQueue, bytes_max: usize) -> Option<Bytes> {
+        let bytes = if self.rest.is_empty() {
+            match output.pop()? {
+                Chunk::Encoded(bytes) => {
+                    self.rest = Bytes::from(bytes);
+                    self.part(bytes_max)
+                }
+                Chunk::Long(text) => {
+                    let mut head = Vec::new();
+                    rdb_encode::length(text.len(), &mut head);
+                    self.rest = Bytes::from_owner(SharedText(text));
+                    Bytes::from(head)
+                }
+            }
+        } else {
+            self.part(bytes_max)
+        };
+        self.digest.update(&bytes);
+        Some(bytes)
+    }
+
+    fn part(&mut self, bytes_max: usize) -> Bytes {
+        self.rest.split_to(self.rest.len().min(bytes_max))
     }
 }
 
@@ -300,4 +374,44 @@ async fn send_file(
         drained.notified().await;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::keyspace::{Entry, Keyspace, Value};
+    use crate::server::persist::rdb_decode::{LoadOptions, load};
+
+    #[test]
+    fn a_long_value_leaves_in_parts() {
+        let value = Value::string(&vec![b'x'; 3 * SLICE_BYTES]);
+        let mut keyspace = Keyspace::new(1);
+        keyspace.insert(0, Entry::new(b"k", value.clone(), None));
+        let head = Head {
+            created: 1,
+            used_memory: 1,
+            replication: None,
+        };
+        let snapshot = keyspace.begin_snapshot(&head);
+        while keyspace.advance_snapshot(snapshot, SLICE_BYTES) == Walk::Going {}
+        let output = keyspace.snapshot_output(snapshot).unwrap();
+        let mut image = Outgoing {
+            rest: Bytes::new(),
+            digest: CRC64.digest(),
+        };
+        let mut sent = Vec::new();
+        while let Some(bytes) = image.next(output, 1000) {
+            assert!(bytes.len() <= 1000);
+            sent.extend_from_slice(&bytes);
+        }
+        sent.extend(image.digest.finalize().to_le_bytes());
+        let options = LoadOptions {
+            databases: 1,
+            drop_expired_at: None,
+            verify_checksum: true,
+            string_bytes_max: 1 << 20,
+        };
+        let loaded = load(&sent[..], options).unwrap();
+        assert_eq!(loaded.keyspace.get(0, b"k").unwrap().value, value);
+    }
 }
