@@ -199,6 +199,22 @@ fn check_front<P: Program>(program: &mut P, call: &Call<'_>) -> Option<Cow<'stat
 }
 
 impl<P: Program> Front<P> {
+    /// The error of a queued call whose client has lost the right to it since; puts it into `ACL LOG`.
+    pub fn lost_right(&mut self, call: &Call<'_>) -> Option<String> {
+        let user = &self.clients.current(call.client).user;
+        let denied = self.acl.check(user, call.command, call.words).err()?;
+        self.log_denied(call, &denied);
+        let reason = match denied {
+            Denied::Command => "no permission to execute the command or subcommand",
+            Denied::Key(_) => "no permission to touch the specified keys",
+            Denied::Channel(_) => "no permission to access one of the channels used as arguments",
+        };
+        Some(format!(
+            "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC \
+             call. This command is no longer allowed for the following reason: {reason}"
+        ))
+    }
+
     /// Puts a denial into `ACL LOG`.
     fn log_denied(&mut self, call: &Call<'_>, denied: &Denied) {
         let catalog = self.table.catalog();

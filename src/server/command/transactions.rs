@@ -87,6 +87,9 @@ struct Queued {
 /// The most commands that one transaction may queue.
 const QUEUED_MAX: usize = 1024 * 1024;
 
+/// Commands that run at once in a transaction.
+const NEVER_QUEUED: [&str; 6] = ["multi", "exec", "discard", "watch", "quit", "reset"];
+
 /// Who is told when a key changes.
 #[derive(Debug, Default)]
 pub(crate) struct Watches(HashMap<(usize, Bytes), Vec<ClientId>>);
@@ -136,14 +139,17 @@ fn exec(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
         return;
     }
     server.in_exec = true;
-    reply.array(transaction.queued.len());
+    let count = transaction.queued.len();
+    server.front.clients.current(call.client).multi = Some(count);
+    reply.array(count);
     for queued in &transaction.queued {
-        run(
-            server,
-            &call.queued(&queued.words, queued.command, queued.info),
-            reply,
-        );
+        let queued = call.queued(&queued.words, queued.command, queued.info);
+        match server.front.lost_right(&queued) {
+            Some(text) => reply.error(text),
+            None => run(server, &queued, reply),
+        }
     }
+    server.front.clients.current(call.client).multi = None;
     server.in_exec = false;
 }
 
@@ -182,7 +188,6 @@ fn watch(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
 impl Server {
     /// Queues a call if its client is in a transaction and the command is not one that ends it.
     pub(crate) fn enqueue_call(&mut self, call: &Call<'_>) -> bool {
-        const NEVER_QUEUED: [&str; 6] = ["multi", "exec", "discard", "watch", "quit", "reset"];
         let client = self.front.clients.current(call.client);
         let Some(transaction) = &mut client.session.transaction else {
             return false;
@@ -207,7 +212,9 @@ impl Server {
         if call.info.flags & flag::NO_MULTI != 0 {
             return Some(super::args::NOT_IN_MULTI);
         }
-        (transaction.queued.len() >= QUEUED_MAX).then_some("ERR too many commands in a transaction")
+        let is_full = transaction.queued.len() >= QUEUED_MAX;
+        (is_full && !NEVER_QUEUED.contains(&call.info.name))
+            .then_some("ERR too many commands in a transaction")
     }
 
     /// The flags of a call, and for `EXEC` those of what it will run.
