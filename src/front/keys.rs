@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::spec::{Begin, Channels, CommandInfo, Find, KeySpec};
+use super::spec::{Begin, Channels, CommandInfo, Find, KeySpec, key};
 
 /// A key among the words of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +45,28 @@ pub fn command_keys(info: &CommandInfo, words: &[Bytes]) -> Vec<KeyRef> {
         };
         keys.extend((first..=last).step_by(step.max(1)).map(|index| KeyRef {
             index,
-            flags: spec.flags,
+            flags: flags_here(spec, words),
         }));
     }
     keys
+}
+
+/// What happens to the keys of a specification in this request. `SET`, the one command of
+/// [`key::VARIABLE_FLAGS`], reads its key only with `GET` among its options.
+fn flags_here(spec: &KeySpec, words: &[Bytes]) -> u16 {
+    if spec.flags & key::VARIABLE_FLAGS == 0 {
+        return spec.flags;
+    }
+    let options = words.iter().skip(3);
+    let flags = spec.flags & !key::VARIABLE_FLAGS;
+    if options
+        .into_iter()
+        .any(|word| word.eq_ignore_ascii_case(b"get"))
+    {
+        flags
+    } else {
+        (flags & !(key::RW | key::ACCESS)) | key::OW
+    }
 }
 
 fn begin(spec: &KeySpec, words: &[Bytes]) -> Option<usize> {

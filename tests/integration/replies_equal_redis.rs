@@ -191,6 +191,21 @@ const LINES: &str = r#"
     SET t 7
     DISCARD
     GET t
+    MULTI
+    ACL SETUSER default -strlen
+    STRLEN t
+    ACL SETUSER default resetkeys ~u
+    SET t 8
+    ACL SETUSER default resetchannels
+    PUBLISH ch m
+    ACL SETUSER default +@all ~* &*
+    EXEC
+    ACL SETUSER w on nopass +@all %W~a
+    ACL DRYRUN w SET a 1
+    ACL DRYRUN w SET a GET
+    ACL DRYRUN w SET a 1 NX Get
+    COMMAND GETKEYSANDFLAGS SET k 1
+    COMMAND GETKEYSANDFLAGS SET k 1 GET
     REPLCONF
     REPLCONF foo bar
     REPLCONF listening-port

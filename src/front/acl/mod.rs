@@ -308,7 +308,10 @@ mod tests {
             spec("set", -3)
                 .flags(flag::WRITE)
                 .acl(category::STRING)
-                .keys([KeySpec::one(1, key::OW | key::UPDATE)]),
+                .keys([KeySpec::one(
+                    1,
+                    key::RW | key::ACCESS | key::UPDATE | key::VARIABLE_FLAGS,
+                )]),
             spec("select", 2).flags(flag::FAST),
             spec("publish", 3)
                 .flags(flag::PUBSUB)
@@ -359,6 +362,15 @@ mod tests {
         assert_eq!(acl.lines_for_config(Some("secret"), &before).len(), 2);
         acl.set_file(Some("users.acl".into()));
         assert_eq!(acl.lines_for_config(None, &before), before);
+    }
+
+    #[test]
+    fn a_set_reads_only_with_get() {
+        check(
+            "+@all %W~a",
+            &["+set a 1", "+set a get", "-set a 1 NX Get", "-get a"],
+        );
+        check("+@all %R~a", &["-set a 1", "-set a 1 get", "+get a"]);
     }
 
     #[test]
