@@ -315,6 +315,7 @@ impl Program for Server {
 
     fn closed(&mut self, client: ClientId) {
         self.unwatch(client);
+        self.forget_waiter(client);
         self.replica_gone(client);
     }
 }

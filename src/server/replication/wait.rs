@@ -9,6 +9,8 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use tokio::task::AbortHandle;
+
 use crate::clock::Mono;
 use crate::front::{ClientId, WaitId};
 use crate::ids::ReplOffset;
@@ -32,6 +34,17 @@ pub(crate) struct Waiter {
     on: WaitId,
     offset: ReplOffset,
     replicas: i64,
+    _timer: Option<Timer>,
+}
+
+/// The task that ends a `WAIT` in time; it ends with the wait.
+#[derive(Debug)]
+struct Timer(AbortHandle);
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Gate {
@@ -95,20 +108,31 @@ impl Server {
         until: Mono,
     ) {
         let on = self.front.clients.wait(client, until, true);
+        let timer = (until != Mono::NEVER).then(|| {
+            let server = self.handle();
+            let wake = tokio::time::Instant::from_std(self.clock.instant(until));
+            let task = tokio::task::spawn_local(async move {
+                tokio::time::sleep_until(wake).await;
+                server.borrow_mut().end_wait(on);
+            });
+            Timer(task.abort_handle())
+        });
         self.replication.gate.waiters.push(Waiter {
             on,
             offset,
             replicas,
+            _timer: timer,
         });
         self.ask_for_acks();
-        if until != Mono::NEVER {
-            let server = self.handle();
-            let wake = tokio::time::Instant::from_std(self.clock.instant(until));
-            tokio::task::spawn_local(async move {
-                tokio::time::sleep_until(wake).await;
-                server.borrow_mut().end_wait(on);
-            });
-        }
+    }
+
+    /// Forgets the `WAIT` of a client that goes.
+    pub(crate) fn forget_waiter(&mut self, client: ClientId) {
+        let clients = &self.front.clients;
+        self.replication.gate.waiters.retain(|waiter| {
+            let waiting = clients.waiting_for(waiter.on);
+            waiting.is_some_and(|id| id != client)
+        });
     }
 
     /// Ends one `WAIT` with what there is: its time is over.
