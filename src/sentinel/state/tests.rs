@@ -366,13 +366,18 @@ fn any_settings(script: Arc<str>) -> impl Strategy<Value = MasterSettings> {
         })
 }
 
+/// The epochs that a configuration may hold.
+fn any_epoch() -> impl Strategy<Value = u64> {
+    0..1_u64 << 63
+}
+
 fn any_master(script: Arc<str>) -> impl Strategy<Value = DurableMaster> {
     let replicas = prop::collection::vec((any_host(), any::<u16>()), 0..4);
     let peers = prop::collection::vec((any_host(), any::<u16>(), "[a-f0-9#]{1,40}"), 0..4);
     (
         ("[a-zA-Z0-9._:#/é\\\\-]{1,12}", any_host(), any::<u16>()),
         any_settings(script),
-        (any::<u64>(), any::<u64>()),
+        (any_epoch(), any_epoch()),
         (replicas, peers),
     )
         .prop_map(
@@ -413,7 +418,7 @@ fn any_state(script: Arc<str>) -> impl Strategy<Value = Durable> {
     );
     (
         prop::option::of("[!#-&(-+\\--~]{40}"),
-        any::<u64>(),
+        any_epoch(),
         globals,
         prop::collection::vec(any_master(script), 0..4),
     )
