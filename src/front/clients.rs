@@ -10,6 +10,10 @@ use super::reply::Reply;
 use crate::clock::Mono;
 use crate::resp::Value;
 
+/// How many replies of one client may be still to come before its further commands wait. Many masters
+/// share one connection of a peer, and each may ask for a vote.
+const GAPS_MAX: usize = 1024;
+
 /// All connected clients of a program.
 pub struct Clients<S> {
     by_id: HashMap<ClientId, Client<S>>,
@@ -48,7 +52,7 @@ impl<S: Default> Clients<S> {
         if let Some(Blocked::Waiting { on, .. }) = client.blocked {
             self.waiting.remove(&on);
         }
-        if let Some(on) = client.held {
+        for on in client.held.into_iter().chain(client.output.gaps()) {
             self.waiting.remove(&on);
         }
         Some(client)
@@ -136,6 +140,21 @@ impl<S: Default> Clients<S> {
         on
     }
 
+    /// As [`Clients::wait`], but the client's further commands run meanwhile, and only their replies
+    /// stay behind this one. They wait all the same when too many replies are still to come, or where
+    /// replies are skipped.
+    pub fn wait_in_order(&mut self, id: ClientId) -> WaitId {
+        let client = self.current(id);
+        if client.output.gap_count() >= GAPS_MAX || client.reply_mode != ReplyMode::On {
+            return self.wait(id, Mono::NEVER, false);
+        }
+        self.last_wait += 1;
+        let on = WaitId(self.last_wait);
+        self.current(id).output.leave_gap(on);
+        self.waiting.insert(on, id);
+        on
+    }
+
     /// Keeps a client's replies back, and its further commands waiting, until [`Clients::release`]. For
     /// [`super::Program::end_turn`]: the replies of the turn wait for a write to become durable.
     pub fn hold(&mut self, id: ClientId) -> WaitId {
@@ -166,9 +185,15 @@ impl<S: Default> Clients<S> {
         let Some(client) = self.by_id.get_mut(&id) else {
             return false;
         };
-        client.blocked = None;
         let mut reply = Reply::new(client.protocol);
         write(&mut reply);
+        let blocks = |blocked| matches!(blocked, Blocked::Waiting { on: it, .. } if it == on);
+        if !client.blocked.is_some_and(blocks) {
+            let is_filled = client.output.fill_gap(on, reply.into_bytes());
+            client.wake();
+            return is_filled;
+        }
+        client.blocked = None;
         match client.reply_mode {
             ReplyMode::On => client.output.push(Bytes::from(reply.into_bytes())),
             ReplyMode::Skip => client.reply_mode = ReplyMode::On,

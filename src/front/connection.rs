@@ -117,7 +117,7 @@ impl<P: Program> Connection<P> {
         }
         if client.held.is_none() {
             let mut written = 0;
-            while !client.output.is_empty() {
+            while !client.output.front().is_empty() {
                 match Pin::new(&mut *stream).poll_write(cx, client.output.front()) {
                     Poll::Ready(Ok(n)) if n > 0 => {
                         client.output.advance(n);
@@ -435,6 +435,65 @@ mod tests {
             assert!(toy.borrow_mut().front.clients.resolve(on, &Value::ok()));
             expect(&mut client, "+OK\r\n$1\r\n2\r\n").await;
             assert!(!toy.borrow_mut().front.clients.resolve(on, &Value::ok()));
+        });
+    }
+
+    #[test]
+    fn commands_behind_a_reply_still_to_come_run_and_are_answered_in_order() {
+        run(async {
+            let toy = Toy::shared();
+            let mut client = connect(&toy);
+            ask(&mut client, "PING\r\nlater\r\nPING 2\r\n", "+PONG\r\n").await;
+            let first = toy.borrow().wait.unwrap();
+            client
+                .write_all(b"later\r\nPING 3\r\n*1\r\n:\r\n")
+                .await
+                .unwrap();
+            while toy.borrow().front.stats.commands < 5 {
+                tokio::task::yield_now().await;
+            }
+            let second = toy.borrow().wait.unwrap();
+            let resolve = |on| toy.borrow_mut().front.clients.resolve(on, &Value::ok());
+            assert!(resolve(second));
+            let mut byte = [0; 1];
+            let early = client.read(&mut byte);
+            tokio::select! {
+                biased;
+                _ = early => panic!("a reply left before the one in front of it"),
+                () = tokio::task::yield_now() => {}
+            }
+            assert!(resolve(first));
+            expect(
+                &mut client,
+                "+OK\r\n$1\r\n2\r\n+OK\r\n$1\r\n3\r\n-ERR Protocol error: expected '$', got ':'\r\n",
+            )
+            .await;
+            assert_eq!(client.read(&mut byte).await.unwrap(), 0, "closed");
+        });
+    }
+
+    #[test]
+    fn replies_still_to_come_are_counted_and_forgotten_with_the_client() {
+        run(async {
+            let toy = Toy::shared();
+            let mut client = connect(&toy);
+            let mut request = "later\r\n".repeat(2000);
+            request.insert_str(0, "PING\r\n");
+            ask(&mut client, &request, "+PONG\r\n").await;
+            let executed = || toy.borrow().front.stats.commands;
+            while executed() < 1026 {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(executed(), 1026, "the last one keeps the rest back");
+            let last = toy.borrow().wait.unwrap();
+            drop(client);
+            while !toy.borrow().front.clients.is_empty() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(toy.borrow().front.clients.waiting_for(last), None);
         });
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 
+use super::client::WaitId;
 use crate::clock::Mono;
 
 /// A shared message shorter than this is copied into the tail instead of being queued on its own.
@@ -76,11 +77,26 @@ impl OutputLimits {
 pub struct OutputQueue {
     chunks: VecDeque<Bytes>,
     tail: Vec<u8>,
+    /// Replies that are still to come, in order. Nothing behind the first leaves before it does.
+    gaps: VecDeque<Gap>,
     /// The tail is with the command that is running; what is queued meanwhile comes after it.
     tail_is_lent: bool,
     chunk_bytes: usize,
     over_soft_since: Option<Mono>,
 }
+
+/// The place of a reply that is still to come.
+#[derive(Debug)]
+struct Gap {
+    on: WaitId,
+    /// Where in the tail; [`AT_THE_END`] until the command that made it has returned.
+    at: usize,
+    /// The reply, when another one before it is still missing.
+    reply: Option<Vec<u8>>,
+}
+
+/// Behind what the running command has written, wherever that ends.
+const AT_THE_END: usize = usize::MAX;
 
 impl OutputQueue {
     /// Bytes that wait.
@@ -88,9 +104,9 @@ impl OutputQueue {
         self.chunk_bytes + self.tail.len()
     }
 
-    /// True when nothing waits.
+    /// True when nothing waits and no reply is still to come.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.gaps.is_empty()
     }
 
     /// How many separate pieces wait (`oll` of `CLIENT LIST`).
@@ -105,7 +121,7 @@ impl OutputQueue {
 
     /// Appends without a copy when that is worth it.
     pub fn push(&mut self, bytes: Bytes) {
-        if bytes.len() < COPY_BYTES_MAX || self.tail_is_lent {
+        if bytes.len() < COPY_BYTES_MAX || self.tail_is_lent || !self.gaps.is_empty() {
             self.tail.extend_from_slice(&bytes);
             return;
         }
@@ -119,6 +135,60 @@ impl OutputQueue {
         *self = OutputQueue::default();
     }
 
+    /// Leaves a gap for a reply that is still to come; what is queued later stays behind it.
+    pub(super) fn leave_gap(&mut self, on: WaitId) {
+        let at = if self.tail_is_lent {
+            AT_THE_END
+        } else {
+            self.tail.len()
+        };
+        let reply = None;
+        self.gaps.push_back(Gap { on, at, reply });
+    }
+
+    /// How many replies are still to come.
+    pub(super) fn gap_count(&self) -> usize {
+        self.gaps.len()
+    }
+
+    /// Which replies are still to come.
+    pub(super) fn gaps(&self) -> impl Iterator<Item = WaitId> {
+        self.gaps.iter().map(|gap| gap.on)
+    }
+
+    /// Puts a reply into its gap. False when there is none.
+    pub(super) fn fill_gap(&mut self, on: WaitId, reply: Vec<u8>) -> bool {
+        let Some(gap) = self.gaps.iter_mut().find(|gap| gap.on == on) else {
+            return false;
+        };
+        gap.reply = Some(reply);
+        if !self.tail_is_lent {
+            self.close_gaps();
+        }
+        true
+    }
+
+    /// Makes the replies before the first that is missing part of the tail.
+    fn close_gaps(&mut self) {
+        let mut closed = Vec::new();
+        let mut taken = 0;
+        while let Some(Gap { at, reply, .. }) = self.gaps.front_mut() {
+            let Some(reply) = reply.take() else { break };
+            closed.extend_from_slice(&self.tail[taken..*at]);
+            closed.extend_from_slice(&reply);
+            taken = *at;
+            self.gaps.pop_front();
+        }
+        if closed.is_empty() {
+            return;
+        }
+        for gap in &mut self.gaps {
+            gap.at = gap.at - taken + closed.len();
+        }
+        closed.extend_from_slice(&self.tail[taken..]);
+        self.tail = closed;
+    }
+
     /// The growing end, to be written to directly and given back by [`OutputQueue::put_tail`].
     pub(super) fn take_tail(&mut self) -> Vec<u8> {
         self.tail_is_lent = true;
@@ -129,11 +199,18 @@ impl OutputQueue {
     /// after it: a message that a command causes for its own client follows the command's reply.
     pub(super) fn put_tail(&mut self, mut tail: Vec<u8>) {
         self.tail_is_lent = false;
+        for gap in self.gaps.iter_mut().rev() {
+            if gap.at != AT_THE_END {
+                break;
+            }
+            gap.at = tail.len();
+        }
         tail.append(&mut self.tail);
         self.tail = tail;
+        self.close_gaps();
     }
 
-    /// The next bytes to write.
+    /// The next bytes to write; none when a reply must come first.
     pub fn front(&mut self) -> &[u8] {
         if self.chunks.is_empty() {
             self.seal();
@@ -167,12 +244,19 @@ impl OutputQueue {
         now.since(since) > limit.soft_for
     }
 
+    /// Makes the tail, as far as the first gap, a chunk.
     fn seal(&mut self) {
-        if !self.tail.is_empty() {
-            let sealed = Bytes::from(std::mem::take(&mut self.tail));
-            self.chunk_bytes += sealed.len();
-            self.chunks.push_back(sealed);
+        let end = self.gaps.front().map_or(self.tail.len(), |gap| gap.at);
+        if end == 0 {
+            return;
         }
+        let rest = self.tail.split_off(end);
+        let sealed = Bytes::from(std::mem::replace(&mut self.tail, rest));
+        for gap in &mut self.gaps {
+            gap.at -= end;
+        }
+        self.chunk_bytes += sealed.len();
+        self.chunks.push_back(sealed);
     }
 }
 
@@ -182,7 +266,7 @@ mod tests {
 
     fn drain(queue: &mut OutputQueue) -> String {
         let mut all = Vec::new();
-        while !queue.is_empty() {
+        while !queue.front().is_empty() {
             let n = queue.front().len().min(3);
             all.extend_from_slice(&queue.front()[..n]);
             queue.advance(n);
@@ -211,6 +295,48 @@ mod tests {
         reply.extend_from_slice(b"reply ");
         queue.put_tail(reply);
         assert!(drain(&mut queue).starts_with("reply pp"));
+    }
+
+    #[test]
+    fn nothing_overtakes_a_reply_that_is_still_to_come() {
+        let mut queue = OutputQueue::default();
+        queue.extend(b"a");
+        queue.leave_gap(WaitId(1));
+        assert_eq!(drain(&mut queue), "a");
+        // A command that leaves a gap, and one that follows.
+        let reply = queue.take_tail();
+        queue.leave_gap(WaitId(2));
+        queue.put_tail(reply);
+        let mut reply = queue.take_tail();
+        reply.extend_from_slice(b"c");
+        assert!(queue.fill_gap(WaitId(2), b"2".to_vec()));
+        queue.put_tail(reply);
+        queue.push(Bytes::from(vec![b'd'; COPY_BYTES_MAX]));
+        queue.leave_gap(WaitId(3));
+        queue.extend(b"e");
+        assert_eq!(drain(&mut queue), "");
+        assert!(!queue.is_empty());
+        assert!(queue.fill_gap(WaitId(1), b"1".to_vec()));
+        assert_eq!(
+            drain(&mut queue),
+            format!("12c{}", "d".repeat(COPY_BYTES_MAX))
+        );
+        assert!(queue.fill_gap(WaitId(3), b"3".to_vec()));
+        assert!(!queue.fill_gap(WaitId(3), Vec::new()));
+        assert_eq!(drain(&mut queue), "3e");
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn a_reply_that_comes_at_once_is_in_its_place() {
+        let mut queue = OutputQueue::default();
+        let mut reply = queue.take_tail();
+        queue.leave_gap(WaitId(1));
+        reply.extend_from_slice(b"a");
+        queue.push(Bytes::from_static(b"c"));
+        assert!(queue.fill_gap(WaitId(1), b"b".to_vec()));
+        queue.put_tail(reply);
+        assert_eq!(drain(&mut queue), "abc");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::resp::split_words;
 pub(super) struct Toy {
     pub(super) front: Front<Toy>,
     pub(super) now: Now,
-    /// What the last `WAIT` or `HOLD` waits for.
+    /// What the last `WAIT`, `LATER` or `HOLD` waits for.
     pub(super) wait: Option<WaitId>,
     pub(super) turns: usize,
 }
@@ -43,6 +43,7 @@ impl Toy {
     pub(super) fn new() -> Toy {
         let own = [
             CommandSpec::new("wait", 1, wait),
+            CommandSpec::new("later", 1, later),
             CommandSpec::new("hold", 1, hold),
             CommandSpec::new("publish", 3, publish).flags(flag::PUBSUB),
             CommandSpec::new("get", 2, |_, _, reply| reply.null())
@@ -103,7 +104,7 @@ impl Toy {
     pub(super) fn queued(&mut self, id: ClientId) -> String {
         let output = &mut self.front.clients.current(id).output;
         let mut all = Vec::new();
-        while !output.is_empty() {
+        while !output.front().is_empty() {
             let n = output.front().len();
             all.extend_from_slice(output.front());
             output.advance(n);
@@ -114,6 +115,10 @@ impl Toy {
 
 fn wait(toy: &mut Toy, call: &Call<'_>, _: &mut Reply) {
     toy.wait = Some(toy.front.clients.wait(call.client, Mono::NEVER, true));
+}
+
+fn later(toy: &mut Toy, call: &Call<'_>, _: &mut Reply) {
+    toy.wait = Some(toy.front.clients.wait_in_order(call.client));
 }
 
 fn hold(toy: &mut Toy, call: &Call<'_>, reply: &mut Reply) {

@@ -1,9 +1,9 @@
 //! `SENTINEL` subcommands that only look, and the question that peers ask.
 
-use super::{Host, NO_SUCH_MASTER, begin, integer, subcommand, text};
+use super::{Host, NO_SUCH_MASTER, integer, subcommand, text};
 use crate::front::{Call, CommandSpec, Reply, flag};
 use crate::ids::{Epoch, SentinelId};
-use crate::sentinel::core::Input;
+use crate::sentinel::core::{Input, ReplyTo};
 
 /// The subcommands of this module, under the Redis names and Valkey's.
 pub(super) fn subcommands<H: Host>() -> Vec<CommandSpec<H>> {
@@ -275,7 +275,7 @@ fn pending_scripts<H: Host>(host: &mut H, _: &Call<'_>, reply: &mut Reply) {
 }
 
 /// A peer's question about a master's state, and its request for a vote. The answer may have to wait
-/// until the vote is on disk.
+/// until the vote is on disk; the peer's pings and its questions about other masters go on meanwhile.
 fn is_master_down<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
     let [_, _, address, port, epoch, candidate] = call.words else {
         return;
@@ -295,9 +295,9 @@ fn is_master_down<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
         none if none == "*" => None,
         id => Some(SentinelId::from(&*id)),
     };
-    let to = begin(host, call);
+    let wait = host.front().clients.wait_in_order(call.client);
     host.feed(Input::Asked {
-        to,
+        to: ReplyTo(wait.0),
         host: text(address).into_owned(),
         port,
         // As in the original, a negative number is an epoch beyond 2^63, which the core refuses.
