@@ -22,7 +22,7 @@ use super::scripts::{Notice, Scripts};
 use crate::clock::{Clock, Mono, Now};
 use crate::config::Process;
 use crate::front::{Front, ProcessInfo};
-use crate::net::{Log, Lookup, Resolver, Signal, Signals};
+use crate::net::{Log, Lookup, Resolver, Signal, Signals, ensure_files};
 
 /// The loop wakes at least this often, so that a stall is noticed and measured.
 const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -63,6 +63,10 @@ pub struct Daemon {
     planned: Mono,
     /// How many stalls there have been.
     stalls: u64,
+    /// The last turn stopped listening before it had heard everything.
+    is_more_to_hear: bool,
+    /// How many links the limit of open files was reckoned for.
+    links_reckoned: usize,
     /// When the clients are looked after next.
     clients_at: Mono,
     /// Wakes the loop when a client's command has changed the plan.
@@ -93,6 +97,8 @@ pub struct Parts {
     pub save: Save,
     /// How its links are opened.
     pub links: LinkOptions,
+    /// How many links the limit of open files leaves room for.
+    pub links_reckoned: usize,
     /// Its clients, users and commands.
     pub front: Front<Daemon>,
     /// What the process was told.
@@ -139,6 +145,8 @@ impl Daemon {
             out,
             planned: now.mono,
             stalls: 0,
+            is_more_to_hear: false,
+            links_reckoned: parts.links_reckoned,
             clients_at: now.mono,
             changed,
             stopping: false,
@@ -196,6 +204,11 @@ impl Daemon {
             self.perform(now);
             self.settle();
         }
+        if let Some(overdue) = self.saver.overdue(now.mono, self.core.seq()) {
+            self.queue.push_back(overdue.into());
+            self.settle();
+        }
+        self.reckon_files();
         self.scripts.start_due(now.mono, self.core.tuning());
         if self.clients_at <= now.mono {
             self.clients_at = now.mono + HEARTBEAT;
@@ -211,6 +224,7 @@ impl Daemon {
         self.planned = now.mono;
         if late >= STALL_MIN {
             self.stalls += 1;
+            self.saver.stood_still(late);
             self.core
                 .handle(now, Input::Stalled { late }, &mut self.out);
             self.perform(now);
@@ -233,6 +247,20 @@ impl Daemon {
                     return;
                 }
             }
+        }
+        // The system reports a link that has something only once.
+        self.is_more_to_hear = reads_left == 0;
+    }
+
+    /// Discoveries open links that nobody reckoned with at the start. Doubles the room, so that this is
+    /// rare.
+    fn reckon_files(&mut self) {
+        if self.links.len() > self.links_reckoned {
+            self.links_reckoned = self.links.len() * 2;
+            ensure_files(
+                u64::from(self.process.maxclients),
+                self.links_reckoned as u64,
+            );
         }
     }
 
@@ -321,7 +349,7 @@ impl Daemon {
             .min(self.scripts.next_deadline())
             .min(self.saver.next_deadline())
             .min(now + HEARTBEAT);
-        self.planned = if self.links.has_ready() {
+        self.planned = if self.is_more_to_hear || self.links.has_ready() {
             now
         } else {
             next.max(now)

@@ -81,10 +81,10 @@ async fn serve(
         std::process::id()
     );
     let signals = Signals::new().context("cannot handle signals")?;
-    let links_wanted: u64 = (durable.masters.iter())
-        .map(|master| 2 * (1 + master.replicas.len() as u64) + master.peers.len() as u64)
+    let links_known: usize = (durable.masters.iter())
+        .map(|master| 2 * (1 + master.replicas.len()) + master.peers.len())
         .sum();
-    ensure_files(u64::from(process.maxclients), links_wanted);
+    ensure_files(u64::from(process.maxclients), links_known as u64);
     let tls = load_tls(&process)?.map(Rc::new);
     let listeners = Listeners::bind(&ListenOptions::from(&process))?;
     started.write_pid_file();
@@ -106,6 +106,7 @@ async fn serve(
             written.map_err(|error| os_text(&error))
         }),
         links,
+        links_reckoned: links_known,
         front,
         process,
         info: ProcessInfo {

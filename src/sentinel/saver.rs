@@ -11,6 +11,10 @@ use crate::clock::Mono;
 /// How long a change that may wait does wait, so that discoveries are written together.
 const LAZY_DELAY: Duration = Duration::from_millis(75);
 
+/// How long a write may take before it counts as failed, until it ends after all. A write that hangs
+/// must be said, and whoever waits for it must get an answer.
+const WRITE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Puts a state on disk; the error is the operating system's text.
 pub type Save = Box<dyn FnMut(&Snapshot) -> Result<(), String> + Send>;
 
@@ -57,7 +61,11 @@ pub struct Saver {
     work: SyncSender<Snapshot>,
     /// When the present state is to be written; `None`: it is written, or being written.
     due: Option<Mono>,
+    /// A write is on its way.
     in_flight: bool,
+    /// When that write counts as failed.
+    overdue_at: Mono,
+    pub(super) patience: Duration,
 }
 
 impl Saver {
@@ -75,6 +83,8 @@ impl Saver {
             work,
             due: None,
             in_flight: false,
+            overdue_at: Mono::NEVER,
+            patience: WRITE_PATIENCE,
         };
         Ok((saver, received))
     }
@@ -85,24 +95,48 @@ impl Saver {
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
     }
 
-    /// When [`Saver::write_if_due`] has something to do.
+    /// When [`Saver::write_if_due`] or [`Saver::overdue`] has something to do.
     pub fn next_deadline(&self) -> Mono {
-        match self.due {
-            Some(due) if !self.in_flight => due,
-            Some(_) | None => Mono::NEVER,
+        if self.in_flight {
+            self.overdue_at
+        } else {
+            self.due.unwrap_or(Mono::NEVER)
         }
     }
 
     /// Starts a write if one is due and none is on its way.
     pub fn write_if_due(&mut self, now: Mono, state: impl FnOnce() -> Snapshot) {
-        if self.next_deadline() > now {
+        if self.in_flight || self.next_deadline() > now {
             return;
         }
         self.due = None;
         self.in_flight = true;
+        self.overdue_at = now + self.patience;
         // One write at a time, so there is room; the thread lives as long as this end.
         if let Err(error) = self.work.try_send(state()) {
             tracing::error!("the state cannot be written: {error}");
+        }
+    }
+
+    /// A failure, when the present write takes too long; again after as long, for what has begun to
+    /// wait since then. `newest` is the number of the present state: nothing up to it can become durable
+    /// before the write ends, so nobody is to wait for that. How it ends is told by [`Saver::start`]'s
+    /// receiver all the same.
+    pub fn overdue(&mut self, now: Mono, newest: Seq) -> Option<Saved> {
+        if !self.in_flight || self.overdue_at > now {
+            return None;
+        }
+        self.overdue_at = now + self.patience;
+        Some(Saved {
+            seq: newest,
+            result: Err("the disk does not answer".to_owned()),
+        })
+    }
+
+    /// This process did not run for so long: a write may have ended without our hearing of it.
+    pub fn stood_still(&mut self, late: Duration) {
+        if self.in_flight {
+            self.overdue_at += late;
         }
     }
 
@@ -177,6 +211,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_write_that_hangs_is_a_failure_until_it_ends() {
+        let (release, wait) = sync_channel::<()>(1);
+        let save: Save = Box::new(move |_| wait.recv().map_err(|error| error.to_string()));
+        let (mut saver, mut results) = Saver::start(save).unwrap();
+        saver.changed(Mono(1000), true);
+        saver.write_if_due(Mono(1000), || state(1));
+        saver.changed(Mono(1001), true);
+        saver.stood_still(Duration::from_millis(10));
+        assert_eq!(saver.next_deadline(), Mono(6010));
+        assert_eq!(saver.overdue(Mono(6009), Seq(2)), None);
+        let overdue = saver.overdue(Mono(6010), Seq(2)).unwrap();
+        assert!(matches!(
+            overdue.into(),
+            Input::PersistFailed { seq: Seq(2), .. }
+        ));
+        assert_eq!(saver.overdue(Mono(6011), Seq(2)), None, "said already");
+        saver.write_if_due(Mono(6011), || unreachable!("one is on its way"));
+        release.send(()).unwrap();
+        let ended = results.recv().await.unwrap();
+        saver.ended();
+        assert!(matches!(ended.into(), Input::Persisted(Seq(1))));
+        assert_eq!(saver.next_deadline(), Mono(1001), "the newer state");
+    }
+
+    #[tokio::test]
     async fn what_may_wait_waits_unless_hurried() {
         let (mut saver, _results) = Saver::start(Box::new(|_| Ok(()))).unwrap();
         saver.changed(Mono(1000), false);
@@ -185,6 +244,8 @@ mod tests {
         saver.write_if_due(Mono(1074), || unreachable!("not due"));
         saver.hurry(Mono(1074));
         saver.write_if_due(Mono(1074), || state(1));
+        assert_eq!(saver.next_deadline(), Mono(1074) + WRITE_PATIENCE);
+        saver.ended();
         assert_eq!(saver.next_deadline(), Mono::NEVER);
     }
 }

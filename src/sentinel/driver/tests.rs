@@ -70,6 +70,7 @@ fn parts(durable: Durable, save: Save) -> Parts {
         durable,
         save,
         links: LinkOptions::default(),
+        links_reckoned: 1,
         front: Front::new(commands()),
         process: Process::of_sentinel(),
         info: ProcessInfo {
@@ -128,7 +129,7 @@ fn a_disk_that_does_not_answer_stops_no_ping() {
 
         // The new id is being written, and that does not end.
         begins.recv().unwrap();
-        until(|| pings.get() >= 20).await;
+        until(|| pings.get() >= 10).await;
         let flags = |daemon: &mut Daemon| {
             let now = daemon.now();
             let fields = daemon.core.master_fields(now, "m").unwrap();
@@ -156,7 +157,7 @@ fn a_disk_that_does_not_answer_stops_no_ping() {
         };
         let is_waiting = || daemon.borrow().front.clients.waiting_for(waiting).is_some();
         let before = pings.get();
-        until(|| pings.get() >= before + 10).await;
+        until(|| pings.get() >= before + 5).await;
         assert!(is_waiting());
         // This write, and the one behind it.
         for _ in 0..2 {
@@ -165,6 +166,87 @@ fn a_disk_that_does_not_answer_stops_no_ping() {
         until(|| !is_waiting()).await;
 
         // What is still being written at the end is waited for.
+        daemon.borrow_mut().stop();
+        drop(release);
+        running.await.unwrap();
+    });
+}
+
+/// While one vote is being written, the next are cast and pings run: one write does for all of them.
+#[test]
+fn a_vote_that_is_being_written_holds_up_only_replies() {
+    on_loop(async {
+        let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+        let durable = watching(nobody, Duration::from_secs(60));
+        let (save, release, begins) = stuck_disk();
+        let (daemon, sources) = Daemon::new(parts(durable, save)).unwrap();
+        begins.recv().unwrap();
+        release.send(()).unwrap();
+        let daemon = Rc::new(RefCell::new(daemon));
+        let signals = Signals::new().unwrap();
+        let running = tokio::task::spawn_local(run(Rc::clone(&daemon), sources, signals));
+        until(|| !daemon.borrow().saver.is_behind()).await;
+
+        let (mut peer, ours) = tokio::io::duplex(4096);
+        let addr = crate::front::ClientAddr::Tcp(nobody);
+        let laddr = addr.clone();
+        let accepted = crate::front::Peer {
+            addr,
+            laddr,
+            fd: -1,
+        };
+        tokio::task::spawn_local(crate::front::serve(Rc::clone(&daemon), ours, accepted));
+        let candidate = "c".repeat(40);
+        let ask = format!("SENTINEL is-master-down-by-addr 127.0.0.1 1 7 {candidate}\r\n");
+        let request = format!("{ask}PING\r\n{ask}");
+        peer.write_all(request.as_bytes()).await.unwrap();
+        until(|| begins.try_recv().is_ok()).await;
+        until(|| daemon.borrow().front.stats.commands == 3).await;
+        assert!(daemon.borrow().saver.is_behind());
+        for _ in 0..4 {
+            release.send(()).unwrap();
+        }
+        let vote = format!("*3\r\n:0\r\n$40\r\n{candidate}\r\n:7\r\n");
+        let wanted = format!("{vote}+PONG\r\n{vote}");
+        let mut heard = vec![0; wanted.len()];
+        peer.read_exact(&mut heard).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&heard), wanted);
+
+        daemon.borrow_mut().stop();
+        drop(release);
+        running.await.unwrap();
+    });
+}
+
+/// What hangs is reported, and the sentinel recovers when the write ends.
+#[test]
+fn a_write_that_hangs_is_reported_and_recovers() {
+    on_loop(async {
+        let (save, release, begins) = stuck_disk();
+        let (mut daemon, sources) = Daemon::new(parts(Durable::default(), save)).unwrap();
+        daemon.saver.patience = Duration::from_millis(50);
+        // The new id.
+        begins.recv().unwrap();
+        release.send(()).unwrap();
+        let daemon = Rc::new(RefCell::new(daemon));
+        let signals = Signals::new().unwrap();
+        let running = tokio::task::spawn_local(run(Rc::clone(&daemon), sources, signals));
+        until(|| !daemon.borrow().saver.is_behind()).await;
+
+        daemon.borrow_mut().give(Input::Operator {
+            to: ReplyTo(1),
+            request: Operator::Flush,
+        });
+        begins.recv().unwrap();
+        let failure = || daemon.borrow().core.save_failure().map(str::to_owned);
+        until(|| failure().is_some()).await;
+        assert_eq!(failure().as_deref(), Some("the disk does not answer"));
+        // This write, and those behind it.
+        for _ in 0..4 {
+            release.send(()).unwrap();
+        }
+        until(|| failure().is_none()).await;
+
         daemon.borrow_mut().stop();
         drop(release);
         running.await.unwrap();
@@ -185,6 +267,11 @@ fn a_stall_longer_than_down_after_blames_nobody() {
             daemon.turn();
             let _ = tokio::time::timeout(Duration::from_millis(5), wait_readable(&epoll)).await;
         }
+        assert_eq!(
+            (daemon.links.len(), daemon.links_reckoned),
+            (2, 4),
+            "the file limit follows the links"
+        );
         // Nobody runs: neither the daemon nor, on this thread, the master.
         std::thread::sleep(Duration::from_millis(400));
         daemon.turn();
