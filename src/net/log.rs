@@ -14,6 +14,7 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+use super::syslog::{Syslog, SyslogOptions};
 use crate::clock::{UnixMillis, unix_now};
 
 /// `loglevel`: the least important line that is still written.
@@ -111,6 +112,8 @@ pub struct LogOptions {
     pub format: LogFormat,
     /// The writer's role.
     pub role: Role,
+    /// `syslog-enabled`: the system's log too.
+    pub syslog: Option<SyslogOptions>,
 }
 
 /// The log of this process. `tracing`'s macros write to it: `error!` and `warn!` become `#`, `info!`
@@ -121,6 +124,7 @@ pub struct Log {
     role: AtomicU8,
     format: LogFormat,
     sink: Mutex<Sink>,
+    syslog: Option<Mutex<Syslog>>,
 }
 
 static LOG: OnceLock<Log> = OnceLock::new();
@@ -136,6 +140,7 @@ impl Log {
             role: AtomicU8::new(options.role.letter()),
             format: options.format,
             sink: Mutex::new(Sink::open(options.file.as_deref())?),
+            syslog: options.syslog.clone().map(Syslog::new).map(Mutex::new),
         };
         LOG.set(log)
             .map_err(|_| io::Error::other("the log is already open"))?;
@@ -276,6 +281,10 @@ impl<S: Subscriber> Layer<S> for Lines {
             LogFormat::Json => json_line(unix_now(), role, level, &fields),
         };
         self.0.write(line.as_bytes());
+        if let Some(syslog) = &self.0.syslog {
+            let mut syslog = syslog.lock().unwrap_or_else(PoisonError::into_inner);
+            syslog.send(level, &fields.text());
+        }
     }
 }
 
@@ -289,6 +298,21 @@ fn is_ours(metadata: &Metadata<'_>) -> bool {
 struct Fields {
     message: String,
     others: Vec<(&'static str, String)>,
+}
+
+impl Fields {
+    /// The message and what belongs to it, on one line.
+    fn text(&self) -> String {
+        let mut text = self.message.clone();
+        for (name, value) in &self.others {
+            let _ = write!(text, " {name}={value}");
+        }
+        // Text from outside must not be able to forge a line.
+        if text.contains(['\n', '\r']) {
+            text = text.replace(['\n', '\r'], " ");
+        }
+        text
+    }
 }
 
 impl Visit for Fields {
@@ -313,14 +337,7 @@ fn text_line(at: UnixMillis, role: char, level: Level, fields: &Fields) -> Strin
         Level::TRACE => '.',
     };
     let mut line = format!("{}:{role} {} {mark} ", std::process::id(), local_time(at));
-    line.push_str(&fields.message);
-    for (name, value) in &fields.others {
-        let _ = write!(line, " {name}={value}");
-    }
-    // Text from outside must not be able to forge a line.
-    if line.contains(['\n', '\r']) {
-        line = line.replace(['\n', '\r'], " ");
-    }
+    line.push_str(&fields.text());
     line.push('\n');
     line
 }

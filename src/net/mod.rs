@@ -6,6 +6,7 @@ mod log;
 mod start;
 mod stream;
 mod supervise;
+mod syslog;
 mod tls;
 
 pub use dns::{Lookup, Resolver, look_up_now};
@@ -17,6 +18,7 @@ pub use supervise::{
     FileLimit, PidFile, Signal, Signals, Supervised, close_inherited_descriptors, daemonize,
     raise_file_limit,
 };
+pub use syslog::SyslogOptions;
 pub use tls::{AuthClients, Established, Handshake, Tls, TlsError, TlsOptions};
 
 #[cfg(test)]

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
+use super::SyslogOptions;
 use super::listen::ListenOptions;
 use super::log::{Log, LogFormat, LogLevel, LogOptions, Role};
 use super::supervise::{FileLimit, PidFile, Supervised, daemonize, raise_file_limit};
 use super::tls::{AuthClients, Tls, TlsOptions};
+use crate::config::process::Facility;
 use crate::config::{self, Process};
 
 /// The pid file of a process in the background that was told of none.
@@ -47,17 +49,18 @@ impl Started {
             level: process.loglevel.into(),
             format: process.log_format.into(),
             role,
+            syslog: process.syslog.enabled.then(|| SyslogOptions {
+                ident: process.syslog.ident.clone(),
+                local: match process.syslog.facility {
+                    Facility::User => None,
+                    Facility::Local(n) => Some(n),
+                },
+            }),
         };
         let log = Log::start(&options).with_context(|| match &options.file {
             Some(path) => format!("can't open the log file {}", path.display()),
             None => "cannot log".to_owned(),
         })?;
-        if process.syslog.enabled {
-            tracing::warn!(
-                "syslog-enabled: syslog is not supported; systemd collects standard output, and \
-                 logfile writes to a file"
-            );
-        }
         let default = in_background.then(|| PathBuf::from(DEFAULT_PID_FILE));
         Ok(Started {
             log,
