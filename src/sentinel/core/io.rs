@@ -209,7 +209,8 @@ pub enum Output {
         link: LinkId,
         /// To here.
         to: SocketAddr,
-        /// The host as it was given: the name that a certificate must bear.
+        /// The host as it was given: the name that TLS asks for. As in redis-sentinel a certificate is
+        /// held against the authority alone, not against this name.
         host: Arc<str>,
     },
     /// Close a connection, or give up opening it. Nothing more is heard of it.
