@@ -188,13 +188,19 @@ impl Form for Milliseconds {
 
 /// Bytes: a number with an optional `b`, `k`, `kb`, `m`, `mb`, `g`, `gb`.
 pub struct Memory {
+    least: u64,
     most: u64,
 }
 
 impl Memory {
     /// Up to `most` bytes.
     pub fn at_most(most: u64) -> Memory {
-        Memory { most }
+        Memory::between(0, most)
+    }
+
+    /// From `least` to `most` bytes, both included.
+    pub fn between(least: u64, most: u64) -> Memory {
+        Memory { least, most }
     }
 }
 
@@ -231,10 +237,10 @@ impl Form for Memory {
     fn parse(&self, words: &[&str], _: When, value: &mut u64) -> Result<(), Refusal> {
         let bytes = parse_memory(words[0])
             .ok_or_else(|| Refusal::new("argument must be a memory value"))?;
-        if bytes > self.most {
+        if !(self.least..=self.most).contains(&bytes) {
             return Err(Refusal::new(format!(
-                "argument must be between 0 and {} inclusive",
-                self.most
+                "argument must be between {} and {} inclusive",
+                self.least, self.most
             )));
         }
         *value = bytes;
@@ -296,6 +302,44 @@ impl<T: Copy + PartialEq + Send + Sync + 'static> Form for Choice<T> {
 
     fn expected(&self) -> String {
         format!("one of {}", self.listed())
+    }
+}
+
+/// The one value that is possible while a feature is not there.
+pub struct Only<T> {
+    value: T,
+    shown: &'static str,
+    reason: &'static str,
+}
+
+impl<T> Only<T> {
+    /// `value`, written as `shown`; `reason` tells why nothing else can be.
+    pub fn new(value: T, shown: &'static str, reason: &'static str) -> Only<T> {
+        Only {
+            value,
+            shown,
+            reason,
+        }
+    }
+}
+
+impl<T: Clone + PartialEq + Send + Sync + 'static> Form for Only<T> {
+    type Value = T;
+
+    fn parse(&self, words: &[&str], _: When, value: &mut T) -> Result<(), Refusal> {
+        if !words[0].eq_ignore_ascii_case(self.shown) {
+            return Err(Refusal::new(self.reason));
+        }
+        *value = self.value.clone();
+        Ok(())
+    }
+
+    fn show(&self, _: &T) -> String {
+        self.shown.to_owned()
+    }
+
+    fn expected(&self) -> String {
+        self.shown.to_owned()
     }
 }
 

@@ -23,8 +23,8 @@ pub use crate::config_at as at;
 pub use directive::{Directive, Form, Lens, Seen, SetError, Table, When};
 pub use errors::{ConfigErrors, Mistake, Place, Refusal};
 pub use forms::{
-    Choice, FileMode, Folder, Memory, Milliseconds, Number, OptionalPath, OptionalText, Seconds,
-    Text, Words, YesNo,
+    Choice, FileMode, Folder, Memory, Milliseconds, Number, Only, OptionalPath, OptionalText,
+    Seconds, Text, Words, YesNo,
 };
 pub use load::{LoadError, Source};
 pub use process::Process;

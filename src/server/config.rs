@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use super::tuning::{self, Tuning};
 use crate::config::errors::ConfigErrors;
 use crate::config::load::{self, Line, LoadError, Source};
 use crate::config::{
-    Directive, Form, Memory, Number, OptionalText, Process, Refusal, Seconds, Seen, Table, Text,
-    When, YesNo, at, process_directives,
+    Directive, Form, Memory, Number, Only, OptionalText, Process, Refusal, Seconds, Seen, Table,
+    Text, When, YesNo, at, process_directives,
 };
 
 /// The settings of a data server. `Default` is redis-server 7.0's, but for what the fields say.
@@ -74,6 +75,8 @@ pub struct ServerConfig {
     pub appendonly: bool,
     /// `maxmemory`: only 0, no limit, is possible.
     pub maxmemory: u64,
+    /// What tunes the server, and what has no meaning here.
+    pub tuning: Tuning,
 }
 
 impl Default for ServerConfig {
@@ -107,6 +110,7 @@ impl Default for ServerConfig {
             shutdown_timeout: Duration::from_secs(10),
             appendonly: false,
             maxmemory: 0,
+            tuning: Tuning::default(),
         }
     }
 }
@@ -191,6 +195,8 @@ pub fn server_table() -> &'static Table<ServerConfig> {
             .collect();
         all.extend(persistence());
         all.extend(replication());
+        let tuning = tuning::directives().into_iter();
+        all.extend(tuning.map(|directive| directive.within::<ServerConfig>(at!(tuning))));
         Table::new(all).tolerating(WITHOUT_EFFECT)
     });
     &TABLE
@@ -232,21 +238,13 @@ fn persistence() -> Vec<Directive<ServerConfig>> {
         ),
         D::at_run_time(
             "appendonly",
-            Only {
-                value: false,
-                shown: "no",
-                feature: "append-only files",
-            },
+            Only::new(false, "no", "this server does not have append-only files"),
             at!(appendonly),
             "append-only files are not there yet",
         ),
         D::at_run_time(
             "maxmemory",
-            Only {
-                value: 0,
-                shown: "0",
-                feature: "a memory limit",
-            },
+            Only::new(0, "0", "this server does not have a memory limit"),
             at!(maxmemory),
             "a memory limit is not there yet",
         ),
@@ -491,115 +489,23 @@ impl Form for FileName {
     }
 }
 
-/// The one value that is possible while a feature is not there.
-struct Only<T> {
-    value: T,
-    shown: &'static str,
-    feature: &'static str,
-}
-
-impl<T: Clone + PartialEq + Send + Sync + 'static> Form for Only<T> {
-    type Value = T;
-
-    fn parse(&self, words: &[&str], _: When, value: &mut T) -> Result<(), Refusal> {
-        if !words[0].eq_ignore_ascii_case(self.shown) {
-            let reason = format!("this server does not have {}", self.feature);
-            return Err(Refusal::new(reason));
-        }
-        *value = self.value.clone();
-        Ok(())
-    }
-
-    fn show(&self, _: &T) -> String {
-        self.shown.to_owned()
-    }
-
-    fn expected(&self) -> String {
-        self.shown.to_owned()
-    }
-}
-
-/// Directives of redis.conf that tune what is done differently here, or not at all: accepted and kept, so
-/// that an ordinary redis.conf loads.
+/// Directives of redis.conf that are not there yet: accepted with any value, so that an ordinary redis.conf
+/// loads.
 const WITHOUT_EFFECT: &[&str] = &[
-    "active-defrag-cycle-max",
-    "active-defrag-cycle-min",
-    "active-defrag-ignore-bytes",
-    "active-defrag-max-scan-fields",
-    "active-defrag-threshold-lower",
-    "active-defrag-threshold-upper",
-    "active-expire-effort",
-    "activedefrag",
-    "activerehashing",
-    "always-show-logo",
     "aof-load-truncated",
     "aof-rewrite-incremental-fsync",
     "aof-timestamp-enabled",
     "aof-use-rdb-preamble",
+    "aof-disable-auto-gc",
+    "aof_rewrite_cpulist",
     "appenddirname",
     "appendfilename",
     "appendfsync",
     "auto-aof-rewrite-min-size",
     "auto-aof-rewrite-percentage",
-    "busy-reply-threshold",
-    "crash-log-enabled",
-    "crash-memcheck-enabled",
-    "disable-thp",
-    "dynamic-hz",
-    "enable-module-command",
-    "hash-max-listpack-entries",
-    "hash-max-listpack-value",
-    "hash-max-ziplist-entries",
-    "hash-max-ziplist-value",
-    "hll-sparse-max-bytes",
-    "hz",
-    "io-threads",
-    "io-threads-do-reads",
-    "jemalloc-bg-thread",
-    "latency-monitor-threshold",
-    "latency-tracking",
-    "latency-tracking-info-percentiles",
-    "lazyfree-lazy-eviction",
-    "lazyfree-lazy-expire",
-    "lazyfree-lazy-server-del",
-    "lazyfree-lazy-user-del",
-    "lazyfree-lazy-user-flush",
-    "lfu-decay-time",
-    "lfu-log-factor",
-    "list-compress-depth",
-    "list-max-listpack-size",
-    "list-max-ziplist-size",
-    "locale-collate",
-    "lua-time-limit",
-    "maxmemory-clients",
-    "maxmemory-eviction-tenacity",
-    "maxmemory-policy",
-    "maxmemory-samples",
     "no-appendfsync-on-rewrite",
-    "oom-score-adj",
-    "oom-score-adj-values",
-    "proc-title-template",
-    "rdb-del-sync-files",
-    "rdb-save-incremental-fsync",
-    "repl-disable-tcp-nodelay",
-    "repl-diskless-load",
-    "replica-ignore-maxmemory",
-    "replica-lazy-flush",
-    "sanitize-dump-payload",
-    "set-max-intset-entries",
-    "set-proc-title",
-    "slave-ignore-maxmemory",
-    "slave-lazy-flush",
-    "slowlog-log-slower-than",
-    "slowlog-max-len",
-    "socket-mark-id",
-    "stream-node-max-bytes",
-    "stream-node-max-entries",
-    "tracking-table-max-keys",
-    "zset-max-listpack-entries",
-    "zset-max-listpack-value",
-    "zset-max-ziplist-entries",
-    "zset-max-ziplist-value",
+    "shutdown-on-sigint",
+    "shutdown-on-sigterm",
 ];
 
 #[cfg(test)]

@@ -18,10 +18,12 @@ mod cron;
 mod effects;
 mod info;
 pub mod keyspace;
+mod notify;
 pub mod persist;
 pub mod replication;
 mod run;
 mod shutdown;
+mod tuning;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -32,7 +34,9 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 pub use config::{ServerConfig, ServerSetup, load_server, server_table};
+pub use notify::NotifyClasses;
 pub use run::run;
+pub use tuning::{EvictionPolicy, Percentiles, Tuning};
 
 use crate::clock::{Clock, Now};
 use crate::front::{
