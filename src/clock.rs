@@ -94,6 +94,24 @@ impl Clock {
         Mono(millis(self.origin.elapsed()))
     }
 
+    /// Nanoseconds of the monotonic clock, for how long something takes.
+    pub fn nanos(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Microseconds since the Unix epoch, for what is shown as finely as that.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads the clock"
+    )]
+    pub fn unix_micros(&self) -> u64 {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| {
+                u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+            })
+    }
+
     /// The `Instant` at which [`Clock::mono`] will read `at`; far in the future for [`Mono::NEVER`].
     pub fn instant(&self, at: Mono) -> Instant {
         const FAR: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -5,6 +5,7 @@
 // What everything speaks of.
 pub mod clock;
 pub mod ids;
+pub mod memory;
 pub mod resp;
 
 // What both programs stand on.

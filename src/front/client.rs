@@ -202,6 +202,8 @@ pub struct Client<S> {
     pub reply_mode: ReplyMode,
     /// `CLIENT TRACKING`
     pub tracking: Option<Tracking>,
+    /// `MONITOR`
+    pub is_monitor: bool,
     /// `CLIENT NO-EVICT`
     pub no_evict: bool,
     /// The program wants [`super::Program::drained`] when the output queue has emptied.
@@ -240,6 +242,7 @@ impl<S: Default> Client<S> {
             closing: Closing::No,
             reply_mode: ReplyMode::On,
             tracking: None,
+            is_monitor: false,
             no_evict: false,
             notify_drained: false,
             multi: None,

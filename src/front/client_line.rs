@@ -57,6 +57,7 @@ fn flags<S>(client: &Client<S>) -> String {
     let tracking = client.tracking.as_ref();
     let marks = [
         ('S', client.kind == ClientKind::Replica),
+        ('O', client.is_monitor),
         ('M', client.kind == ClientKind::Master),
         ('P', client.subscription_count() > 0),
         ('x', client.multi.is_some()),

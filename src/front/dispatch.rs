@@ -82,7 +82,7 @@ fn checked<P: Program>(
                 return Outcome::Done;
             }
             let text = unknown(&front.table, missing, words);
-            return refuse(program, id, text, reply);
+            return refuse(program, id, None, text, reply);
         }
     };
     let call = Call {
@@ -94,10 +94,10 @@ fn checked<P: Program>(
     };
     program.front().clients.current(id).last_command = Some(command);
     if let Some(text) = check_front(program, &call) {
-        return refuse(program, id, text.as_bytes(), reply);
+        return refuse(program, id, Some(command), text.as_bytes(), reply);
     }
     if let Some(text) = program.refuse(&call) {
-        return refuse(program, id, text.as_bytes(), reply);
+        return refuse(program, id, Some(command), text.as_bytes(), reply);
     }
     if is_paused(program, &call) {
         program.front().clients.current(id).blocked = Some(Blocked::Paused);
@@ -114,17 +114,18 @@ fn checked<P: Program>(
 /// Runs a call without any check: those were made when it arrived. `EXEC` uses it for what was queued.
 pub fn run<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     let handler = program.front().table.handler(call.command);
-    handler(program, call, reply);
+    program.execute(call, handler, reply);
 }
 
 fn refuse<P: Program>(
     program: &mut P,
     id: ClientId,
+    command: Option<CommandId>,
     text: impl AsRef<[u8]>,
     reply: &mut Reply,
 ) -> Outcome {
-    reply.error(text);
-    program.refused(id);
+    reply.error(text.as_ref());
+    program.refused(id, command, text.as_ref());
     Outcome::Done
 }
 

@@ -111,7 +111,18 @@ pub trait Program: Sized + 'static {
     }
 
     /// A request of this client was answered with an error before it ran; a transaction is spoilt.
-    fn refused(&mut self, client: ClientId) {
+    /// `command` is what it asked for, if there is such a command.
+    fn refused(&mut self, client: ClientId, command: Option<CommandId>, text: &[u8]) {
+        let _ = (client, command, text);
+    }
+
+    /// Runs a command by its handler. What a program measures or notes about its commands goes around it.
+    fn execute(&mut self, call: &Call<'_>, handler: Handler<Self>, reply: &mut Reply) {
+        handler(self, call, reply);
+    }
+
+    /// `CLIENT TRACKING` of this client has changed.
+    fn tracking_changed(&mut self, client: ClientId) {
         let _ = client;
     }
 

@@ -56,6 +56,7 @@ fn tracking<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     match parse(program, call) {
         Ok(wanted) => {
             program.front().clients.current(call.client).tracking = wanted;
+            program.tracking_changed(call.client);
             reply.ok();
         }
         Err(text) => reply.error(text),

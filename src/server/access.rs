@@ -4,9 +4,9 @@
 //! A replica never removes an expired key by itself; it hides it from its clients until the master's `DEL`
 //! comes. The master's own stream sees it as existing, whatever the local clock says.
 
-use super::Server;
 use super::keyspace::{Entry, Value};
 use super::persist::rdb_decode::STRING_BYTES_MAX;
+use super::{NotifyClasses, Server};
 use crate::front::{Call, PauseMode};
 
 impl Server {
@@ -140,7 +140,11 @@ impl Server {
     pub(crate) fn remove_expired(&mut self, db: usize, key: &[u8]) {
         if self.keyspace.remove(db, key).is_some() {
             self.stats.expired_keys += 1;
+            // Nobody has changed it: whoever runs a command now must hear of it too.
+            let client = self.current.client.take();
             self.changed(db, key);
+            self.current.client = client;
+            self.notify(NotifyClasses::EXPIRED, "expired", db, key);
             self.propagate_in(db, &[b"DEL", key]);
         }
     }

@@ -26,6 +26,9 @@ pub(super) async fn run(server: Rc<RefCell<Server>>) {
         server.front.tick(now);
         server.expire_keys();
         server.check_save_points();
+        server.sample_memory();
+        server.limit_tracking();
+        server.broadcast_invalidations();
         if round % ROUNDS_PER_SECOND == 0 {
             server.replication_tick(now);
         }

@@ -3,14 +3,16 @@
 use std::fmt::Write;
 
 use super::Server;
+use super::memory_usage::MemoryReport;
 use super::replication::history::NO_REPL_ID;
 use super::replication::link::{Link, LinkState};
 use crate::front::{
     InfoSections, Program, clients_section, cpu_section, server_section, stats_section,
 };
+use crate::memory;
 
 /// The sections, in their order.
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 13] = [
     "server",
     "clients",
     "memory",
@@ -19,7 +21,9 @@ const SECTIONS: [&str; 11] = [
     "replication",
     "cpu",
     "modules",
+    "commandstats",
     "errorstats",
+    "latencystats",
     "cluster",
     "keyspace",
 ];
@@ -38,9 +42,11 @@ impl Server {
     pub(crate) fn info(&self, wanted: &InfoSections) -> String {
         let mut sections: Vec<String> = Vec::new();
         for name in SECTIONS {
-            if !wanted.wants(name, true) {
+            let is_default = !matches!(name, "commandstats" | "latencystats");
+            if !wanted.wants(name, is_default) {
                 continue;
             }
+            let catalog = self.front.table.catalog();
             let mut out = String::new();
             match name {
                 "server" => {
@@ -54,7 +60,12 @@ impl Server {
                 "replication" => self.info_replication(&mut out),
                 "cpu" => out = cpu_section(),
                 "modules" => out.push_str("# Modules\r\n"),
-                "errorstats" => out.push_str("# Errorstats\r\n"),
+                "commandstats" => out = self.metrics.commands_section(catalog),
+                "errorstats" => out = self.metrics.errors_section(),
+                "latencystats" => {
+                    let percentiles = &self.config.tuning.latency_percentiles;
+                    out = self.metrics.latencies_section(catalog, percentiles);
+                }
                 "cluster" => out.push_str("# Cluster\r\ncluster_enabled:0\r\n"),
                 _ => self.info_keyspace(&mut out),
             }
@@ -64,23 +75,82 @@ impl Server {
     }
 
     fn info_memory(&self, out: &mut String) {
-        let used = self.used_memory();
-        let backlog = self
-            .replication
-            .history
-            .backlog()
-            .map_or(0, |backlog| backlog.len());
+        let report = self.memory_report();
+        let policy = self.config.tuning.maxmemory_policy.name();
+        let MemoryReport { used, peak, .. } = report;
         line!(out, "# Memory");
         line!(out, "used_memory:{used}");
         line!(out, "used_memory_human:{}", human(used));
-        line!(out, "used_memory_rss:{used}");
-        line!(out, "used_memory_rss_human:{}", human(used));
-        line!(out, "total_system_memory:{}", total_memory());
-        line!(out, "maxmemory:0");
-        line!(out, "maxmemory_human:0B");
-        line!(out, "maxmemory_policy:noeviction");
-        line!(out, "mem_replication_backlog:{backlog}");
+        line!(out, "used_memory_rss:{}", report.resident);
+        line!(out, "used_memory_rss_human:{}", human(report.resident));
+        line!(out, "used_memory_peak:{peak}");
+        line!(out, "used_memory_peak_human:{}", human(peak));
+        line!(out, "used_memory_peak_perc:{:.2}%", report.peak_percent());
+        line!(out, "used_memory_overhead:{}", report.overhead);
+        line!(out, "used_memory_startup:{}", report.startup);
+        line!(out, "used_memory_dataset:{}", report.dataset);
+        line!(
+            out,
+            "used_memory_dataset_perc:{:.2}%",
+            report.dataset_percent()
+        );
+        line!(out, "allocator_allocated:{used}");
+        line!(out, "allocator_active:{}", report.resident);
+        line!(out, "allocator_resident:{}", report.resident);
+        line!(out, "total_system_memory:{}", memory::of_machine());
+        line!(
+            out,
+            "total_system_memory_human:{}",
+            human(memory::of_machine())
+        );
+        for name in ["used_memory_lua", "used_memory_vm_eval"] {
+            line!(out, "{name}:0");
+        }
+        line!(out, "used_memory_lua_human:0B");
+        for name in [
+            "used_memory_scripts_eval",
+            "number_of_cached_scripts",
+            "number_of_functions",
+            "number_of_libraries",
+            "used_memory_vm_functions",
+            "used_memory_vm_total",
+        ] {
+            line!(out, "{name}:0");
+        }
+        line!(out, "used_memory_vm_total_human:0B");
+        line!(out, "used_memory_functions:0");
+        line!(out, "used_memory_scripts:0");
+        line!(out, "used_memory_scripts_human:0B");
+        line!(out, "maxmemory:{}", self.config.maxmemory);
+        line!(out, "maxmemory_human:{}", human(self.config.maxmemory));
+        line!(out, "maxmemory_policy:{policy}");
+        line!(out, "allocator_frag_ratio:{:.2}", report.fragmentation());
+        line!(out, "allocator_frag_bytes:{}", report.fragmentation_bytes());
+        line!(out, "allocator_rss_ratio:1.00");
+        line!(out, "allocator_rss_bytes:0");
+        line!(out, "rss_overhead_ratio:1.00");
+        line!(out, "rss_overhead_bytes:0");
+        line!(out, "mem_fragmentation_ratio:{:.2}", report.fragmentation());
+        line!(
+            out,
+            "mem_fragmentation_bytes:{}",
+            report.fragmentation_bytes()
+        );
+        line!(out, "mem_not_counted_for_evict:{}", report.replicas);
+        line!(out, "mem_replication_backlog:{}", report.backlog);
+        line!(
+            out,
+            "mem_total_replication_buffers:{}",
+            report.backlog + report.replicas
+        );
+        line!(out, "mem_clients_slaves:{}", report.replicas);
+        line!(out, "mem_clients_normal:{}", report.clients);
+        line!(out, "mem_cluster_links:0");
         line!(out, "mem_aof_buffer:0");
+        line!(out, "mem_allocator:{}", memory::allocator());
+        line!(out, "active_defrag_running:0");
+        line!(out, "lazyfree_pending_objects:0");
+        line!(out, "lazyfreed_objects:0");
     }
 
     fn info_persistence(&self, out: &mut String) {
@@ -266,27 +336,10 @@ impl Server {
             }
         }
     }
-
-    /// Memory in use, as the operating system counts it. Bytes.
-    pub(crate) fn used_memory(&self) -> u64 {
-        let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-        let resident = statm
-            .split(' ')
-            .nth(1)
-            .and_then(|pages| pages.parse::<u64>().ok());
-        resident.unwrap_or(0) * rustix::param::page_size() as u64
-    }
 }
 
 fn or_minus_one(n: Option<u64>) -> String {
     n.map_or_else(|| "-1".to_owned(), |n| n.to_string())
-}
-
-fn total_memory() -> u64 {
-    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = info.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-    kib.unwrap_or(0) * 1024
 }
 
 /// Bytes as Redis shows them to people.

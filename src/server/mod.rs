@@ -16,13 +16,21 @@ mod config;
 mod config_file;
 mod cron;
 mod effects;
+mod histogram;
 mod info;
 pub mod keyspace;
+mod latency;
+mod memory_usage;
+mod metrics;
+mod monitor;
 mod notify;
+mod observe;
 pub mod persist;
 pub mod replication;
 mod run;
 mod shutdown;
+mod slowlog;
+mod tracking;
 mod tuning;
 
 use std::borrow::Cow;
@@ -40,17 +48,22 @@ pub use tuning::{EvictionPolicy, Percentiles, Tuning};
 
 use crate::clock::{Clock, Now};
 use crate::front::{
-    Call, ClientId, ClientKind, Closing, DataStats, Front, ProcessInfo, Program, WaitId, flag,
+    Call, ClientId, ClientKind, Closing, CommandId, DataStats, Front, Handler, ProcessInfo,
+    Program, Reply, WaitId, flag,
 };
 use crate::ids::{ReplId, ReplOffset, RunId, random_hex};
 use crate::net::Log;
 use command::transactions::{Transaction, Watched, Watches};
 use effects::Effects;
 use keyspace::Keyspace;
+use latency::Latencies;
+use metrics::Metrics;
 use persist::save::Saver;
 use replication::Replication;
 use replication::master::{Feed, Introduction};
 use shutdown::Shutdown;
+use slowlog::SlowLog;
+use tracking::TrackingTable;
 
 /// A data server.
 pub struct Server {
@@ -64,6 +77,15 @@ pub struct Server {
     pub(crate) shutdown: Shutdown,
     pub(crate) process: ProcessInfo,
     pub(crate) rng: ChaCha8Rng,
+    pub(crate) metrics: Metrics,
+    pub(crate) slowlog: SlowLog,
+    pub(crate) latencies: Latencies,
+    pub(crate) tracking: TrackingTable,
+    /// The most memory that was in use, and what was when the server began. Bytes.
+    memory_peak: u64,
+    memory_at_start: u64,
+    /// Who is shown every command.
+    monitors: Vec<ClientId>,
     effects: Effects,
     watches: Watches,
     current: Current,
@@ -133,6 +155,13 @@ impl Server {
                     started: now.mono,
                     supervised,
                 },
+                metrics: Metrics::default(),
+                slowlog: SlowLog::default(),
+                latencies: Latencies::default(),
+                tracking: TrackingTable::default(),
+                monitors: Vec::new(),
+                memory_peak: 0,
+                memory_at_start: crate::memory::used(),
                 effects: Effects::default(),
                 watches: Watches::default(),
                 current: Current::default(),
@@ -216,6 +245,10 @@ impl Server {
     fn refuse_by_state(&mut self, call: &Call<'_>) -> Option<Cow<'static, str>> {
         let flags = self.flags_of(call);
         let is_write = flags & flag::WRITE != 0;
+        let touches_data = flag::WRITE | flag::READONLY | flag::MAY_REPLICATE;
+        if flags & touches_data != 0 && self.monitors.contains(&call.client) {
+            return Some("ERR Replica can't interact with the keyspace".into());
+        }
         if (is_write || call.info.name == "ping") && self.is_misconfigured() {
             return Some(MISCONF.into());
         }
@@ -285,7 +318,19 @@ impl Program for Server {
         Some(text)
     }
 
-    fn refused(&mut self, client: ClientId) {
+    fn execute(&mut self, call: &Call<'_>, handler: Handler<Server>, reply: &mut Reply) {
+        self.run_observed(call, handler, reply);
+    }
+
+    fn tracking_changed(&mut self, client: ClientId) {
+        self.tracking_of(client);
+    }
+
+    fn refused(&mut self, client: ClientId, command: Option<CommandId>, text: &[u8]) {
+        self.metrics.error(text);
+        if let Some(command) = command {
+            self.metrics.rejected(command);
+        }
         self.spoil_transaction(client);
         // An error reply would become part of a replica's stream.
         let client = self.front.clients.current(client);
@@ -310,6 +355,7 @@ impl Program for Server {
     fn end_turn(&mut self, client: ClientId) {
         self.end_unit();
         self.current = Current::default();
+        self.broadcast_invalidations();
         self.end_turn_of(client);
     }
 
@@ -319,6 +365,8 @@ impl Program for Server {
 
     fn closed(&mut self, client: ClientId) {
         self.unwatch(client);
+        self.set_monitor(client, false);
+        self.end_tracking(client);
         self.forget_waiter(client);
         self.replica_gone(client);
     }

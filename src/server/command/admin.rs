@@ -86,6 +86,21 @@ pub(super) fn commands() -> Vec<Spec> {
     ]
 }
 
+/// The lines of a `HELP` subcommand.
+pub(super) fn help(reply: &mut Reply, lines: &[&str]) {
+    reply.array(lines.len());
+    for line in lines {
+        reply.simple(line);
+    }
+}
+
+/// The error of a subcommand with words that it does not take.
+pub(super) fn unknown_subcommand(call: &Call<'_>, command: &str) -> Failure {
+    let sub = String::from_utf8_lossy(&call.words[1]);
+    format!("ERR unknown subcommand or wrong number of arguments for '{sub}'. Try {command} HELP.")
+        .into()
+}
+
 fn reset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     server.end_transaction(call.client);
     server.unwatch(call.client);
@@ -99,6 +114,8 @@ fn reset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     client.protocol = Protocol::Resp2;
     client.reply_mode = ReplyMode::On;
     client.no_evict = false;
+    server.set_monitor(call.client, false);
+    server.end_tracking(call.client);
     reply.set_protocol(Protocol::Resp2);
     server.select(call.client, 0);
     reply.simple("RESET");

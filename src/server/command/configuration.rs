@@ -118,6 +118,7 @@ fn rewrite(server: &mut Server, _: &Call<'_>, reply: &mut Reply) -> Result<(), F
 
 fn resetstat(server: &mut Server, _: &Call<'_>, reply: &mut Reply) {
     server.stats = crate::front::DataStats::default();
+    server.metrics.reset();
     server.front.stats = crate::front::FrontStats::default();
     reply.ok();
 }

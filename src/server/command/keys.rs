@@ -300,6 +300,7 @@ fn flush(
     } else {
         server.flush(server.db());
     }
+    server.invalidate_all();
     server.propagate(call, call.words);
     if all {
         server.save_after_flushall();

@@ -7,7 +7,9 @@ mod counters;
 mod expiry;
 mod keys;
 mod long_double;
+mod memory;
 mod messages;
+mod observing;
 mod persistence;
 mod replicas;
 mod strings;
@@ -16,14 +18,14 @@ pub(crate) mod transactions;
 use super::Server;
 use crate::front::{
     CommandSpec, acl_commands, client_commands, command_commands, connection_commands,
-    subscription_commands,
+    subscription_commands, tracking_subcommands,
 };
 
 /// Every command: those of the front and our own.
 pub(super) fn all() -> Vec<CommandSpec<Server>> {
     let mut all = Vec::from(connection_commands());
     all.extend(subscription_commands());
-    all.extend(client_commands(Vec::new()));
+    all.extend(client_commands(tracking_subcommands()));
     all.extend(command_commands());
     all.extend(acl_commands());
     all.extend(strings::commands());
@@ -36,5 +38,7 @@ pub(super) fn all() -> Vec<CommandSpec<Server>> {
     all.extend(persistence::commands());
     all.extend(configuration::commands());
     all.extend(admin::commands());
+    all.extend(observing::commands());
+    all.extend(memory::commands());
     all
 }

@@ -266,6 +266,7 @@ impl Server {
 
     /// Tells whoever watches a key that it has changed.
     pub(crate) fn touch(&mut self, db: usize, key: &[u8]) {
+        self.invalidate(key);
         if self.watches.0.is_empty() {
             return;
         }

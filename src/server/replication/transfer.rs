@@ -72,7 +72,7 @@ impl Server {
         });
         Head {
             created: self.clock.now().unix.0 / 1000,
-            used_memory: self.used_memory(),
+            used_memory: crate::memory::used(),
             replication: position,
         }
     }

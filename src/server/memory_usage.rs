@@ -1,0 +1,111 @@
+//! What keys take, and where the rest of the memory goes: for `MEMORY` and `INFO memory`.
+
+use super::Server;
+use super::keyspace::{Entry, Text, Value};
+use crate::front::ClientKind;
+use crate::memory;
+
+/// Bytes that a slot of a table costs beside its entry: a byte of the tag, and the share that stays empty.
+const SLOT_OVERHEAD_BYTES: usize = 1 + size_of::<Entry>() / 7;
+
+/// About how many bytes a key takes with its value. Of a collection of many elements `samples` are looked at
+/// (0: all) and stand for the rest.
+///
+/// A new type of values gets its arm here.
+pub(crate) fn entry_bytes(entry: &Entry, samples: usize) -> usize {
+    let _ = samples;
+    let value = match &entry.value {
+        Value::String(text) => text_bytes(text),
+    };
+    size_of::<Entry>() + SLOT_OVERHEAD_BYTES + entry.key.len() + value
+}
+
+/// What a string holds outside of its own few bytes.
+fn text_bytes(text: &Text) -> usize {
+    if text.as_integer().is_some() {
+        0
+    } else {
+        text.len()
+    }
+}
+
+/// Where the memory goes. Bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct MemoryReport {
+    pub(crate) used: u64,
+    pub(crate) peak: u64,
+    pub(crate) startup: u64,
+    pub(crate) resident: u64,
+    pub(crate) backlog: u64,
+    pub(crate) replicas: u64,
+    pub(crate) clients: u64,
+    pub(crate) overhead: u64,
+    /// What is left for the data.
+    pub(crate) dataset: u64,
+}
+
+impl MemoryReport {
+    /// The share of what came after the start that is data. Percent.
+    pub(crate) fn dataset_percent(&self) -> f64 {
+        let since_start = self.used.saturating_sub(self.startup);
+        ratio(self.dataset, since_start) * 100.0
+    }
+
+    /// Of the peak, how much is in use. Percent.
+    pub(crate) fn peak_percent(&self) -> f64 {
+        ratio(self.used, self.peak) * 100.0
+    }
+
+    /// What the kernel gave, by what is in use.
+    pub(crate) fn fragmentation(&self) -> f64 {
+        ratio(self.resident, self.used)
+    }
+
+    /// What the kernel gave beyond what is in use.
+    pub(crate) fn fragmentation_bytes(&self) -> i64 {
+        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        signed(self.resident) - signed(self.used)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "two digits are shown")]
+fn ratio(a: u64, b: u64) -> f64 {
+    if b == 0 { 0.0 } else { a as f64 / b as f64 }
+}
+
+impl Server {
+    /// Notes the most that was in use. Sampled after each command and ten times a second.
+    pub(super) fn sample_memory(&mut self) {
+        self.memory_peak = self.memory_peak.max(memory::used());
+    }
+
+    /// Where the memory goes now.
+    pub(crate) fn memory_report(&self) -> MemoryReport {
+        let used = memory::used();
+        let backlog = self
+            .replication
+            .history
+            .backlog()
+            .map_or(0, |backlog| backlog.len() as u64);
+        let (mut clients, mut replicas) = (0, 0);
+        for client in self.front.clients.iter() {
+            let bytes = (client.query_bytes + client.output.len()) as u64;
+            match client.kind {
+                ClientKind::Replica => replicas += bytes,
+                ClientKind::Normal | ClientKind::Master => clients += bytes,
+            }
+        }
+        let overhead = self.memory_at_start + backlog + clients + replicas;
+        MemoryReport {
+            used,
+            peak: self.memory_peak.max(used),
+            startup: self.memory_at_start,
+            resident: memory::resident(),
+            backlog,
+            replicas,
+            clients,
+            overhead,
+            dataset: used.saturating_sub(overhead),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What is noted around each command: how long it took, whom it must be shown to, what its client now knows.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::Server;
+use super::slowlog::{Slow, shortened};
+use crate::front::{Call, Handler, Reply, flag};
+
+/// What stands for a word that nobody may read.
+const REDACTED: Bytes = Bytes::from_static(b"(redacted)");
+
+/// Settings whose value nobody may read.
+const SECRETS: [&str; 5] = [
+    "requirepass",
+    "masterauth",
+    "masteruser",
+    "tls-key-file-pass",
+    "tls-client-key-file-pass",
+];
+
+impl Server {
+    /// Runs a command and notes what it did.
+    pub(super) fn run_observed(
+        &mut self,
+        call: &Call<'_>,
+        handler: Handler<Server>,
+        reply: &mut Reply,
+    ) {
+        let begun = self.clock.nanos();
+        let start = reply.len();
+        handler(self, call, reply);
+        let nanos = self.clock.nanos().saturating_sub(begun);
+        let failed = reply.as_bytes().get(start) == Some(&b'-');
+        let keep_latency = self.config.tuning.latency_tracking;
+        self.metrics
+            .called(call.command, nanos, failed, keep_latency);
+        if failed {
+            self.metrics.error(&reply.as_bytes()[start + 1..]);
+            // The front counts what it sees, and it sees a transaction as one command.
+            self.front.stats.error_replies += u64::from(self.in_exec);
+        }
+        self.note_slow(call, nanos / 1000);
+        if !self.monitors.is_empty() && call.info.flags & (flag::SKIP_MONITOR | flag::ADMIN) == 0 {
+            self.show_to_monitors(call);
+        }
+        self.sample_memory();
+        if self.tracking.is_in_use() {
+            self.remember_read_keys(call);
+        }
+    }
+
+    fn note_slow(&mut self, call: &Call<'_>, micros: u64) {
+        let threshold = u64::try_from(self.config.tuning.slowlog_log_slower_than);
+        if threshold.is_ok_and(|threshold| micros >= threshold)
+            && call.info.flags & flag::SKIP_SLOWLOG == 0
+        {
+            let client = self.front.clients.current(call.client);
+            let slow = Slow {
+                id: 0,
+                at: call.now.unix.0 / 1000,
+                micros,
+                words: shortened(&shown_words(call)),
+                addr: client.addr.to_string(),
+                client_name: client.name.clone(),
+            };
+            let len_max = self.config.tuning.slowlog_max_len;
+            self.slowlog.add(slow, len_max);
+        }
+        let event = if call.info.flags & flag::FAST != 0 {
+            "fast-command"
+        } else {
+            "command"
+        };
+        self.note_latency(event, micros / 1000);
+    }
+
+    /// Keeps an event for `LATENCY` if it took long enough.
+    pub(crate) fn note_latency(&mut self, event: &'static str, millis: u64) {
+        let threshold = self.config.tuning.latency_monitor_threshold;
+        if !threshold.is_zero() && u128::from(millis) >= threshold.as_millis() {
+            let at = self.clock.now().unix.0 / 1000;
+            self.latencies.add(event, at, millis);
+        }
+    }
+}
+
+/// The words of a call without its secrets.
+pub(super) fn shown_words<'a>(call: &Call<'a>) -> Cow<'a, [Bytes]> {
+    let words = call.words;
+    let secret: Vec<usize> = match call.info.name {
+        "auth" => (1..words.len()).collect(),
+        "hello" => words
+            .iter()
+            .position(|word| word.eq_ignore_ascii_case(b"auth"))
+            .map_or(Vec::new(), |at| vec![at + 1, at + 2]),
+        "setuser" => (2..words.len()).collect(),
+        "set" if words[0].eq_ignore_ascii_case(b"config") => (2..words.len())
+            .step_by(2)
+            .filter(|at| {
+                let is_it = |secret: &&str| words[*at].eq_ignore_ascii_case(secret.as_bytes());
+                SECRETS.iter().any(|secret| is_it(&secret))
+            })
+            .map(|at| at + 1)
+            .collect(),
+        _ => Vec::new(),
+    };
+    if secret.is_empty() {
+        return Cow::Borrowed(words);
+    }
+    let mut words = words.to_vec();
+    for at in secret {
+        if let Some(word) = words.get_mut(at) {
+            *word = REDACTED;
+        }
+    }
+    Cow::Owned(words)
+}

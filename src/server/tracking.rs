@@ -1,0 +1,273 @@
+//! Which clients have which keys in a cache of their own (`CLIENT TRACKING`), and telling them when those
+//! change. Costs nothing while nobody tracks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use hashbrown::{HashMap, HashSet};
+
+use super::Server;
+use crate::front::{Call, ClientId, Reply, TrackingChoice, command_keys, flag};
+use crate::resp::Protocol;
+
+/// Where invalidations go for a client of RESP2 that another one is redirected to.
+const CHANNEL: &[u8] = b"__redis__:invalidate";
+
+/// Who must be told what.
+#[derive(Debug, Default)]
+pub(crate) struct TrackingTable {
+    /// The clients that track.
+    clients: BTreeSet<ClientId>,
+    /// Keys that have been read, and by whom. A client may have gone since.
+    readers: HashMap<Bytes, BTreeSet<ClientId>>,
+    /// Entries of all sets in `readers`.
+    items: usize,
+    /// `BCAST`: who listens to keys that begin so, and what has changed in this turn.
+    prefixes: BTreeMap<Bytes, Broadcast>,
+}
+
+#[derive(Debug, Default)]
+struct Broadcast {
+    clients: BTreeSet<ClientId>,
+    /// The keys, and who changed each last.
+    changed: BTreeMap<Bytes, Option<ClientId>>,
+}
+
+/// What a message says to be invalid.
+enum Invalid<'a> {
+    Keys(&'a [Bytes]),
+    Everything,
+}
+
+impl TrackingTable {
+    /// Whether anybody tracks.
+    pub(crate) fn is_in_use(&self) -> bool {
+        !self.clients.is_empty()
+    }
+
+    /// How many clients track.
+    pub(crate) fn clients(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// How many keys, readers of keys and prefixes are known.
+    pub(crate) fn sizes(&self) -> (usize, usize, usize) {
+        (self.readers.len(), self.items, self.prefixes.len())
+    }
+
+    fn forget(&mut self, id: ClientId) {
+        self.clients.remove(&id);
+        self.prefixes.retain(|_, broadcast| {
+            broadcast.clients.remove(&id);
+            !broadcast.clients.is_empty()
+        });
+    }
+}
+
+impl Server {
+    /// A client has chosen what to track, or has gone.
+    pub(super) fn tracking_of(&mut self, id: ClientId) {
+        self.tracking.forget(id);
+        let client = self.front.clients.get(id);
+        let Some(tracking) = client.and_then(|client| client.tracking.as_ref()) else {
+            return;
+        };
+        self.tracking.clients.insert(id);
+        if !tracking.broadcast {
+            return;
+        }
+        let all = [Bytes::new()];
+        let prefixes = if tracking.prefixes.is_empty() {
+            &all[..]
+        } else {
+            &tracking.prefixes
+        };
+        for prefix in prefixes {
+            let broadcast = self.tracking.prefixes.entry(prefix.clone()).or_default();
+            broadcast.clients.insert(id);
+        }
+    }
+
+    /// Ends the tracking of a client that goes or resets itself.
+    pub(super) fn end_tracking(&mut self, id: ClientId) {
+        if let Some(client) = self.front.clients.get_mut(id) {
+            client.tracking = None;
+        }
+        self.tracking.forget(id);
+    }
+
+    /// Remembers the keys that a command has read, if its client tracks.
+    pub(super) fn remember_read_keys(&mut self, call: &Call<'_>) {
+        let in_exec = self.in_exec;
+        let client = self.front.clients.current(call.client);
+        let in_multi = client.multi.is_some();
+        let Some(tracking) = &mut client.tracking else {
+            return;
+        };
+        let caching = tracking.caching;
+        // What `CLIENT CACHING` says is for the next command alone, or for the next transaction.
+        if !in_exec && !in_multi && !call.words[0].eq_ignore_ascii_case(b"client") {
+            tracking.caching = None;
+        }
+        let wanted = match tracking.choice {
+            TrackingChoice::All => true,
+            TrackingChoice::OptIn => caching == Some(true),
+            TrackingChoice::OptOut => caching != Some(false),
+        };
+        let reads = call.info.flags & flag::READONLY != 0 && call.info.flags & flag::PUBSUB == 0;
+        if tracking.broadcast || !wanted || !reads {
+            return;
+        }
+        let table = &mut self.tracking;
+        for found in command_keys(call.info, call.words) {
+            let key = Bytes::copy_from_slice(&call.words[found.index]);
+            let is_new = table.readers.entry(key).or_default().insert(call.client);
+            table.items += usize::from(is_new);
+        }
+    }
+
+    /// Tells those who have read a key that it has changed. Called for every change.
+    pub(super) fn invalidate(&mut self, key: &[u8]) {
+        if !self.tracking.is_in_use() {
+            return;
+        }
+        let by = self.current.client;
+        for (prefix, broadcast) in &mut self.tracking.prefixes {
+            if key.starts_with(prefix) {
+                broadcast.changed.insert(Bytes::copy_from_slice(key), by);
+            }
+        }
+        let Some((key, readers)) = self.tracking.readers.remove_entry(key) else {
+            return;
+        };
+        self.tracking.items -= readers.len();
+        for id in readers {
+            let client = self.front.clients.get(id);
+            let tracking = client.and_then(|client| client.tracking.as_ref());
+            let is_told = tracking.is_some_and(|tracking| {
+                !tracking.broadcast && !(tracking.no_loop && by == Some(id))
+            });
+            if is_told {
+                self.send_invalidation(id, &Invalid::Keys(std::slice::from_ref(&key)));
+            }
+        }
+    }
+
+    /// Tells everyone who tracks that all keys are gone.
+    pub(crate) fn invalidate_all(&mut self) {
+        if !self.tracking.is_in_use() {
+            return;
+        }
+        self.tracking.readers.clear();
+        self.tracking.items = 0;
+        for id in self.tracking.clients.clone() {
+            self.send_invalidation(id, &Invalid::Everything);
+        }
+    }
+
+    /// Sends what has changed in this turn to those who listen to prefixes.
+    pub(super) fn broadcast_invalidations(&mut self) {
+        if self.tracking.prefixes.is_empty() {
+            return;
+        }
+        let mut messages = Vec::new();
+        for broadcast in self.tracking.prefixes.values_mut() {
+            if broadcast.changed.is_empty() {
+                continue;
+            }
+            let changed = std::mem::take(&mut broadcast.changed);
+            for id in &broadcast.clients {
+                let client = self.front.clients.get(*id);
+                let no_loop = client
+                    .and_then(|client| client.tracking.as_ref())
+                    .is_some_and(|tracking| tracking.no_loop);
+                let keys: Vec<Bytes> = changed
+                    .iter()
+                    .filter(|(_, by)| !no_loop || **by != Some(*id))
+                    .map(|(key, _)| key.clone())
+                    .collect();
+                if !keys.is_empty() {
+                    messages.push((*id, keys));
+                }
+            }
+        }
+        for (id, keys) in messages {
+            self.send_invalidation(id, &Invalid::Keys(&keys));
+        }
+    }
+
+    /// Forgets keys beyond `tracking-table-max-keys`, as if they had changed.
+    pub(super) fn limit_tracking(&mut self) {
+        /// Keys given up in one round.
+        const PER_ROUND: usize = 1000;
+        let most = self.config.tuning.tracking_table_max_keys;
+        let Ok(most) = usize::try_from(most) else {
+            return;
+        };
+        let over = self.tracking.readers.len().saturating_sub(most);
+        if most == 0 || over == 0 {
+            return;
+        }
+        // A table is in no order, so its first keys are as good as any.
+        let keys: HashSet<Bytes> = self
+            .tracking
+            .readers
+            .keys()
+            .take(over.min(PER_ROUND))
+            .cloned()
+            .collect();
+        for key in keys {
+            self.invalidate(&key);
+        }
+    }
+
+    fn send_invalidation(&mut self, id: ClientId, what: &Invalid<'_>) {
+        let Some(client) = self.front.clients.get(id) else {
+            return;
+        };
+        let redirect = client.tracking.as_ref().and_then(|t| t.redirect);
+        let now = self.clock.mono();
+        let target = match redirect {
+            None => client,
+            Some(to) => match self.front.clients.get(to).filter(|to| to.is_open()) {
+                Some(target) => target,
+                None if client.protocol == Protocol::Resp3 => {
+                    let mut message = Reply::new(Protocol::Resp3);
+                    message.push(2);
+                    message.bulk("tracking-redir-broken");
+                    message.integer(i64::try_from(to.0).unwrap_or(i64::MAX));
+                    let message = Bytes::from(message.into_bytes());
+                    self.front.clients.send(id, message, now);
+                    return;
+                }
+                None => return,
+            },
+        };
+        let mut message = Reply::new(target.protocol);
+        match target.protocol {
+            Protocol::Resp3 => {
+                message.push(2);
+                message.bulk("invalidate");
+            }
+            Protocol::Resp2 if redirect.is_some() && target.subscription_count() > 0 => {
+                message.array(3);
+                message.bulk("message");
+                message.bulk(CHANNEL);
+            }
+            // There is no way to tell it.
+            Protocol::Resp2 => return,
+        }
+        match what {
+            Invalid::Everything => message.null(),
+            Invalid::Keys(keys) => {
+                message.array(keys.len());
+                for key in *keys {
+                    message.bulk(key);
+                }
+            }
+        }
+        let target = target.id;
+        let message = Bytes::from(message.into_bytes());
+        self.front.clients.send(target, message, now);
+    }
+}
