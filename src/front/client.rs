@@ -187,6 +187,8 @@ pub struct Client<S> {
     pub channels: BTreeSet<Bytes>,
     /// Its pattern subscriptions.
     pub patterns: BTreeSet<Bytes>,
+    /// Its subscriptions to shard channels.
+    pub shard_channels: BTreeSet<Bytes>,
     /// What waits to be written to it.
     pub output: OutputQueue,
     /// Bytes read from it that wait to be executed.
@@ -235,6 +237,7 @@ impl<S: Default> Client<S> {
             last_command: None,
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
+            shard_channels: BTreeSet::new(),
             output: OutputQueue::default(),
             query_bytes: 0,
             blocked: None,
@@ -253,9 +256,9 @@ impl<S: Default> Client<S> {
 }
 
 impl<S> Client<S> {
-    /// How many channels and patterns it is subscribed to.
+    /// How many channels and patterns it is subscribed to, shard channels included.
     pub fn subscription_count(&self) -> usize {
-        self.channels.len() + self.patterns.len()
+        self.channels.len() + self.patterns.len() + self.shard_channels.len()
     }
 
     /// Which output limit applies.

@@ -24,7 +24,7 @@ pub fn client_line<S>(client: &Client<S>, catalog: &Catalog, now: Mono) -> Strin
     };
     let queued = client.output.len();
     format!(
-        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub=0 \
+        "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} \
          multi={multi} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={queued} oll={} \
          omem={queued} tot-mem={} events={} cmd={command} user={} redir={redirect} resp={} \
          lib-name={} lib-ver={}",
@@ -39,6 +39,7 @@ pub fn client_line<S>(client: &Client<S>, catalog: &Catalog, now: Mono) -> Strin
         client.db,
         client.channels.len(),
         client.patterns.len(),
+        client.shard_channels.len(),
         client.query_bytes,
         client.output.chunk_count(),
         client.query_bytes + queued,

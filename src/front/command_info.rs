@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::command_docs::{CommandDocs, docs_of};
 use super::keys::command_keys;
 use super::reply::Reply;
 use super::spec::{Begin, CommandInfo, CommandSpec, Find, Handler, KeySpec, category, flag, key};
@@ -126,8 +127,9 @@ fn describe(reply: &mut Reply, catalog: &Catalog, id: CommandId) {
         reply.bulk(tip);
     }
     reply.set(info.keys.len());
-    for spec in &info.keys {
-        key_spec(reply, spec);
+    let docs = docs_of(&entry.full_name);
+    for (at, spec) in info.keys.iter().enumerate() {
+        key_spec(reply, spec, docs.and_then(|docs| docs.note(at)));
     }
     if entry.subcommand_count == 0 {
         return reply.set(0);
@@ -147,34 +149,42 @@ fn named(reply: &mut Reply, bits: u32, names: &[(u32, &str)], mark: &str) {
 }
 
 /// First key, last key and step, as far as three numbers can tell.
+///
+/// Specifications that follow each other are one range; what comes after one that does not is left out.
 fn legacy_keys(info: &CommandInfo) -> (i64, i64, i64) {
     let signed = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    match info.keys.first() {
-        Some(KeySpec {
-            begin: Begin::Index(first),
-            find:
-                Find::Range {
-                    last,
-                    step,
-                    limit: 0,
-                },
-            ..
-        }) => {
-            let last = i64::from(*last);
-            let last = if last >= 0 {
-                signed(*first) + last
-            } else {
-                last
-            };
-            (signed(*first), last, signed(*step))
-        }
-        Some(_) | None => (0, 0, 0),
-    }
+    let ranges = info
+        .keys
+        .iter()
+        .map_while(|spec| match (spec.begin, spec.find) {
+            (Begin::Index(first), Find::Range { last, step, .. }) => {
+                let last = i64::from(last);
+                let last = if last >= 0 {
+                    signed(first) + last
+                } else {
+                    last
+                };
+                Some((signed(first), last, signed(step)))
+            }
+            (Begin::Index(_) | Begin::Keyword { .. }, Find::Range { .. } | Find::KeyNum { .. }) => {
+                None
+            }
+        });
+    ranges
+        .reduce(|(first, last, step), (next, next_last, _)| {
+            let follows = last >= 0 && next == last + step;
+            (first, if follows { next_last } else { last }, step)
+        })
+        .unwrap_or((0, 0, 0))
 }
 
-fn key_spec(reply: &mut Reply, spec: &KeySpec) {
+fn key_spec(reply: &mut Reply, spec: &KeySpec, note: Option<&str>) {
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    reply.map(3);
+    reply.map(3 + usize::from(note.is_some()));
+    if let Some(note) = note {
+        reply.bulk("notes");
+        reply.bulk(note);
+    }
     reply.bulk("flags");
     let flags: Vec<_> = key::NAMES
         .iter()
@@ -266,10 +276,15 @@ fn document(reply: &mut Reply, catalog: &Catalog, id: CommandId) {
     let shown: Vec<_> = pairs.iter().filter(|(_, text)| !text.is_empty()).collect();
     let has_subcommands = entry.subcommand_count > 0;
     reply.bulk(&*entry.full_name);
-    reply.map(shown.len() + usize::from(has_subcommands));
+    let docs = docs_of(&entry.full_name);
+    let more = docs.map_or(0, CommandDocs::field_count);
+    reply.map(shown.len() + more + usize::from(has_subcommands));
     for (name, text) in shown {
         reply.bulk(name);
         reply.bulk(text);
+    }
+    if let Some(docs) = docs {
+        docs.write(reply);
     }
     if has_subcommands {
         reply.bulk("subcommands");

@@ -150,6 +150,12 @@ pub struct DataStats {
     pub keyspace_hits: u64,
     /// `keyspace_misses`
     pub keyspace_misses: u64,
+    /// `tracking_total_keys`
+    pub tracked_keys: u64,
+    /// `tracking_total_items`
+    pub tracked_items: u64,
+    /// `tracking_total_prefixes`
+    pub tracked_prefixes: u64,
 }
 
 /// `# Stats`
@@ -188,7 +194,7 @@ pub fn stats_section<P: Program>(front: &Front<P>, data: &DataStats) -> String {
     line("keyspace_misses", &data.keyspace_misses);
     line("pubsub_channels", &front.pubsub.channel_count());
     line("pubsub_patterns", &front.pubsub.pattern_count());
-    line("pubsubshard_channels", &0);
+    line("pubsubshard_channels", &front.pubsub.shard_channel_count());
     line("latest_fork_usec", &0);
     line("total_forks", &0);
     line("migrate_cached_sockets", &0);
@@ -199,9 +205,9 @@ pub fn stats_section<P: Program>(front: &Front<P>, data: &DataStats) -> String {
     line("active_defrag_key_misses", &0);
     line("total_active_defrag_time", &0);
     line("current_active_defrag_time", &0);
-    line("tracking_total_keys", &0);
-    line("tracking_total_items", &0);
-    line("tracking_total_prefixes", &0);
+    line("tracking_total_keys", &data.tracked_keys);
+    line("tracking_total_items", &data.tracked_items);
+    line("tracking_total_prefixes", &data.tracked_prefixes);
     line("unexpected_error_replies", &0);
     line("total_error_replies", &stats.error_replies);
     line("dump_payload_sanitizations", &0);

@@ -15,6 +15,7 @@ mod client;
 mod client_command;
 mod client_line;
 mod clients;
+mod command_docs;
 mod command_info;
 mod configure;
 mod connection;
@@ -65,7 +66,9 @@ pub use info::{
 };
 pub use keys::{KeyRef, command_channels, command_keys};
 pub use output::{OutputClass, OutputLimit, OutputLimits, OutputQueue};
-pub use pubsub::{Kind as SubscriptionKind, PubSub, subscription_commands};
+pub use pubsub::{
+    Kind as SubscriptionKind, PubSub, shard_subscription_commands, subscription_commands,
+};
 pub use reply::Reply;
 pub use spec::{
     Begin, Channels, CommandInfo, CommandSpec, Find, Handler, KeySpec, category, flag, key,

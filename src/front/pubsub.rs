@@ -9,7 +9,7 @@ use super::client::ClientId;
 use super::clients::Clients;
 use super::glob::glob_match;
 use super::reply::Reply;
-use super::spec::{Channels, CommandSpec, flag};
+use super::spec::{Channels, CommandSpec, KeySpec, flag, key};
 use super::{Call, Program};
 use crate::clock::Mono;
 use crate::resp::Protocol;
@@ -22,17 +22,31 @@ const SUBSCRIPTIONS_PER_CLIENT_MAX: usize = 1024 * 1024;
 pub struct PubSub {
     channels: HashMap<Bytes, BTreeSet<ClientId>>,
     patterns: HashMap<Bytes, BTreeSet<ClientId>>,
+    shard_channels: HashMap<Bytes, BTreeSet<ClientId>>,
 }
 
 impl PubSub {
-    /// How many clients listen to a channel itself, patterns not counted.
-    pub fn listeners(&self, channel: &[u8]) -> usize {
-        self.channels.get(channel).map_or(0, BTreeSet::len)
+    /// How many clients listen to a channel, shard channel or pattern itself.
+    pub fn listeners(&self, name: &[u8], kind: Kind) -> usize {
+        self.all(kind).get(name).map_or(0, BTreeSet::len)
     }
 
-    /// The channels that somebody listens to, in no order.
-    pub fn channels(&self) -> impl Iterator<Item = &Bytes> {
-        self.channels.keys()
+    /// The channels, shard channels or patterns that somebody listens to, in no order.
+    pub fn names(&self, kind: Kind) -> impl Iterator<Item = &Bytes> {
+        self.all(kind).keys()
+    }
+
+    /// How many shard channels somebody listens to.
+    pub fn shard_channel_count(&self) -> usize {
+        self.shard_channels.len()
+    }
+
+    fn all(&self, kind: Kind) -> &HashMap<Bytes, BTreeSet<ClientId>> {
+        match kind {
+            Kind::Channel => &self.channels,
+            Kind::Pattern => &self.patterns,
+            Kind::Shard => &self.shard_channels,
+        }
     }
 
     /// How many channels somebody listens to.
@@ -74,6 +88,20 @@ impl PubSub {
         sent
     }
 
+    /// Sends a message to everyone who listens to a shard channel; returns how many do.
+    pub fn publish_to_shard<S: Default>(
+        &self,
+        clients: &mut Clients<S>,
+        channel: &[u8],
+        message: &[u8],
+        now: Mono,
+    ) -> usize {
+        match self.shard_channels.get(channel) {
+            Some(ids) => deliver(clients, ids, &[b"smessage", channel, message], now),
+            None => 0,
+        }
+    }
+
     /// Subscribes a client; false when it was subscribed, or may not have more.
     pub fn subscribe<S: Default>(
         &mut self,
@@ -89,6 +117,7 @@ impl PubSub {
         let (own, all) = match kind {
             Kind::Channel => (&mut client.channels, &mut self.channels),
             Kind::Pattern => (&mut client.patterns, &mut self.patterns),
+            Kind::Shard => (&mut client.shard_channels, &mut self.shard_channels),
         };
         own.insert(name.clone()) && all.entry(name.clone()).or_default().insert(id)
     }
@@ -105,6 +134,7 @@ impl PubSub {
         let (own, all) = match kind {
             Kind::Channel => (&mut client.channels, &mut self.channels),
             Kind::Pattern => (&mut client.patterns, &mut self.patterns),
+            Kind::Shard => (&mut client.shard_channels, &mut self.shard_channels),
         };
         if !own.remove(name) {
             return false;
@@ -120,7 +150,7 @@ impl PubSub {
 
     /// Ends all subscriptions of a client without a word to it: it has gone, or `RESET`.
     pub fn forget<S: Default>(&mut self, clients: &mut Clients<S>, id: ClientId) {
-        for kind in [Kind::Channel, Kind::Pattern] {
+        for kind in [Kind::Channel, Kind::Pattern, Kind::Shard] {
             for name in names_of(clients, id, kind) {
                 self.unsubscribe(clients, id, &name, kind);
             }
@@ -135,6 +165,34 @@ pub enum Kind {
     Channel,
     /// All channels that match.
     Pattern,
+    /// One shard channel, in a name space of its own.
+    Shard,
+}
+
+impl Kind {
+    fn subscribe_word(self) -> &'static str {
+        match self {
+            Kind::Channel => "subscribe",
+            Kind::Pattern => "psubscribe",
+            Kind::Shard => "ssubscribe",
+        }
+    }
+
+    fn unsubscribe_word(self) -> &'static str {
+        match self {
+            Kind::Channel => "unsubscribe",
+            Kind::Pattern => "punsubscribe",
+            Kind::Shard => "sunsubscribe",
+        }
+    }
+
+    /// The subscriptions that a confirmation counts: shard channels are counted apart.
+    fn count<S>(self, client: &super::Client<S>) -> usize {
+        match self {
+            Kind::Channel | Kind::Pattern => client.channels.len() + client.patterns.len(),
+            Kind::Shard => client.shard_channels.len(),
+        }
+    }
 }
 
 fn names_of<S: Default>(clients: &mut Clients<S>, id: ClientId, kind: Kind) -> Vec<Bytes> {
@@ -142,6 +200,7 @@ fn names_of<S: Default>(clients: &mut Clients<S>, id: ClientId, kind: Kind) -> V
     let names = match kind {
         Kind::Channel => &client.channels,
         Kind::Pattern => &client.patterns,
+        Kind::Shard => &client.shard_channels,
     };
     names.iter().cloned().collect()
 }
@@ -226,27 +285,52 @@ pub fn subscription_commands<P: Program>() -> [CommandSpec<P>; 4] {
     ]
 }
 
+/// `SSUBSCRIBE`, `SUNSUBSCRIBE`, for a program with shard channels.
+pub fn shard_subscription_commands<P: Program>() -> [CommandSpec<P>; 2] {
+    const FLAGS: u32 = flag::PUBSUB | flag::NOSCRIPT | flag::LOADING | flag::STALE;
+    const NAMES: KeySpec = KeySpec::range(1, -1, 1, key::NOT_KEY);
+    [
+        CommandSpec::new("ssubscribe", -2, |p, call, reply| {
+            subscribe(p, call, reply, Kind::Shard);
+        })
+        .flags(FLAGS)
+        .keys([NAMES])
+        .channels(Channels::Subscribe)
+        .doc(
+            "7.0.0",
+            "pubsub",
+            "O(N) where N is the number of shard channels to subscribe to.",
+            "Listen for messages published to the given shard channels",
+        ),
+        CommandSpec::new("sunsubscribe", -1, |p, call, reply| {
+            unsubscribe(p, call, reply, Kind::Shard);
+        })
+        .flags(FLAGS)
+        .keys([NAMES])
+        .doc(
+            "7.0.0",
+            "pubsub",
+            "O(N) where N is the number of clients already subscribed to a shard channel.",
+            "Stop listening for messages posted to the given shard channels",
+        ),
+    ]
+}
+
 fn subscribe<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply, kind: Kind) {
     let front = program.front();
-    let word = match kind {
-        Kind::Channel => "subscribe",
-        Kind::Pattern => "psubscribe",
-    };
+    let word = kind.subscribe_word();
     for name in call.args() {
         front
             .pubsub
             .subscribe(&mut front.clients, call.client, name, kind);
-        let count = front.clients.current(call.client).subscription_count();
+        let count = kind.count(front.clients.current(call.client));
         confirm(reply, word, Some(name), count);
     }
 }
 
 fn unsubscribe<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply, kind: Kind) {
     let front = program.front();
-    let word = match kind {
-        Kind::Channel => "unsubscribe",
-        Kind::Pattern => "punsubscribe",
-    };
+    let word = kind.unsubscribe_word();
     let names = if call.args().is_empty() {
         names_of(&mut front.clients, call.client, kind)
     } else {
@@ -256,11 +340,11 @@ fn unsubscribe<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply, 
         front
             .pubsub
             .unsubscribe(&mut front.clients, call.client, name, kind);
-        let count = front.clients.current(call.client).subscription_count();
+        let count = kind.count(front.clients.current(call.client));
         confirm(reply, word, Some(name), count);
     }
     if names.is_empty() {
-        let count = front.clients.current(call.client).subscription_count();
+        let count = kind.count(front.clients.current(call.client));
         confirm(reply, word, None, count);
     }
 }

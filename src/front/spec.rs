@@ -45,7 +45,8 @@ pub mod flag {
     /// Where its keys are depends on its arguments.
     pub const MOVABLE_KEYS: u32 = 1 << 19;
 
-    /// What `COMMAND INFO` calls them, in the order in which it lists them.
+    /// What `COMMAND INFO` calls them, in the order in which it lists them. 7.0 never shows
+    /// [`MAY_REPLICATE`].
     pub const NAMES: &[(u32, &str)] = &[
         (WRITE, "write"),
         (READONLY, "readonly"),
@@ -61,7 +62,6 @@ pub mod flag {
         (ASKING, "asking"),
         (FAST, "fast"),
         (NO_AUTH, "no_auth"),
-        (MAY_REPLICATE, "may_replicate"),
         (NO_MANDATORY_KEYS, "no_mandatory_keys"),
         (NO_ASYNC_LOADING, "no_async_loading"),
         (NO_MULTI, "no_multi"),

@@ -33,6 +33,7 @@ impl Server {
             self.keyspace.get(self.current.db, key).map(|e| &e.value)
         } else {
             self.stats.keyspace_misses += 1;
+            self.notify_here(NotifyClasses::KEY_MISS, "keymiss", key);
             None
         }
     }
@@ -82,8 +83,11 @@ impl Server {
     /// Sets a key, replacing value and expiry.
     pub(crate) fn store(&mut self, _: &Call<'_>, key: &[u8], value: Value, expire_at: Option<u64>) {
         let db = self.current.db;
-        self.keyspace.insert(db, Entry::new(key, value, expire_at));
+        let before = self.keyspace.insert(db, Entry::new(key, value, expire_at));
         self.changed(db, key);
+        if before.is_none() {
+            self.notify(NotifyClasses::NEW, "new", db, key);
+        }
     }
 
     /// Changes the string under a key that exists.

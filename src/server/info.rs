@@ -7,7 +7,7 @@ use super::memory_usage::MemoryReport;
 use super::replication::history::NO_REPL_ID;
 use super::replication::link::{Link, LinkState};
 use crate::front::{
-    InfoSections, Program, clients_section, cpu_section, server_section, stats_section,
+    DataStats, InfoSections, Program, clients_section, cpu_section, server_section, stats_section,
 };
 use crate::memory;
 
@@ -56,7 +56,16 @@ impl Server {
                 "clients" => out = clients_section(&self.front),
                 "memory" => self.info_memory(&mut out),
                 "persistence" => self.info_persistence(&mut out),
-                "stats" => out = stats_section(&self.front, &self.stats),
+                "stats" => {
+                    let (keys, items, prefixes) = self.tracking.sizes();
+                    let stats = DataStats {
+                        tracked_keys: keys as u64,
+                        tracked_items: items as u64,
+                        tracked_prefixes: prefixes as u64,
+                        ..self.stats
+                    };
+                    out = stats_section(&self.front, &stats);
+                }
                 "replication" => self.info_replication(&mut out),
                 "cpu" => out = cpu_section(),
                 "modules" => out.push_str("# Modules\r\n"),

@@ -77,13 +77,6 @@ impl Metrics {
         *self = Metrics::default();
     }
 
-    /// Forgets the latencies of these commands.
-    pub(crate) fn forget_latencies(&mut self) {
-        for stats in &mut self.commands {
-            stats.latency = None;
-        }
-    }
-
     /// The histogram of a command, if it was called.
     pub(crate) fn latency(&self, command: CommandId) -> Option<&Histogram> {
         self.commands.get(command.index())?.latency.as_deref()

@@ -106,7 +106,22 @@ impl Form for ClassesForm {
         Ok(())
     }
 
+    /// As 7.0 shows it, which never names `n`.
     fn show(&self, value: &NotifyClasses) -> String {
+        ClassesForm::letters(*value).replace('n', "")
+    }
+
+    fn lines(&self, value: &NotifyClasses) -> Vec<Vec<String>> {
+        vec![vec![ClassesForm::letters(*value)]]
+    }
+
+    fn expected(&self) -> String {
+        "letters of Ag$lshzxeKEtmdn, or \"\" for none".to_owned()
+    }
+}
+
+impl ClassesForm {
+    fn letters(value: NotifyClasses) -> String {
         let all = NotifyClasses::all();
         let is_all = value.0 & all.0 == all.0;
         let skipped = if is_all { NotifyClasses::IN_ALL } else { 0 };
@@ -115,10 +130,6 @@ impl Form for ClassesForm {
             .filter(|(_, class)| value.has(*class))
             .map(|(letter, _)| *letter);
         is_all.then_some('A').into_iter().chain(letters).collect()
-    }
-
-    fn expected(&self) -> String {
-        "letters of Ag$lshzxeKEtmdn, or \"\" for none".to_owned()
     }
 }
 
@@ -154,7 +165,7 @@ mod tests {
     fn check(text: &str, want: &str) {
         let mut classes = NotifyClasses::NONE;
         let shown = match ClassesForm.parse(&[text], When::RunTime, &mut classes) {
-            Ok(()) => ClassesForm.show(&classes),
+            Ok(()) => ClassesForm::letters(classes),
             Err(refusal) => refusal.reason,
         };
         assert_eq!(shown, want, "{text}");

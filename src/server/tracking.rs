@@ -45,11 +45,6 @@ impl TrackingTable {
         !self.clients.is_empty()
     }
 
-    /// How many clients track.
-    pub(crate) fn clients(&self) -> usize {
-        self.clients.len()
-    }
-
     /// How many keys, readers of keys and prefixes are known.
     pub(crate) fn sizes(&self) -> (usize, usize, usize) {
         (self.readers.len(), self.items, self.prefixes.len())

@@ -381,6 +381,7 @@ impl<P: Program> Front<P> {
                     .any(|selector| selector.allows_channel(name, as_pattern))
             };
             let may_stay = client.channels.iter().all(|name| allows(name, false))
+                && client.shard_channels.iter().all(|name| allows(name, false))
                 && client.patterns.iter().all(|name| allows(name, true));
             drop(user);
             if !may_stay {

@@ -29,6 +29,7 @@ pub(super) fn commands() -> Vec<Spec> {
                 ),
                 Spec::new("set", -4, |s, c, r| finish(set(s, c, r), r))
                     .flags(FLAGS)
+                    .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
                     .doc(
                         "2.0.0",
                         "server",
@@ -49,6 +50,14 @@ pub(super) fn commands() -> Vec<Spec> {
                     "O(1)",
                     "Reset the stats returned by INFO",
                 ),
+                Spec::new("help", 2, |_, _, r| super::admin::help(r, HELP))
+                    .flags(flag::LOADING | flag::STALE)
+                    .doc(
+                        "5.0.0",
+                        "server",
+                        "O(1)",
+                        "Show helpful text about the different subcommands",
+                    ),
             ]),
     ]
 }
@@ -122,3 +131,17 @@ fn resetstat(server: &mut Server, _: &Call<'_>, reply: &mut Reply) {
     server.front.stats = crate::front::FrontStats::default();
     reply.ok();
 }
+
+const HELP: &[&str] = &[
+    "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "GET <pattern>",
+    "    Show the settings whose names match.",
+    "SET <directive> <value>",
+    "    Change a setting.",
+    "RESETSTAT",
+    "    Begin counting anew what INFO shows.",
+    "REWRITE",
+    "    Write the settings into the configuration file.",
+    "HELP",
+    "    Prints this help.",
+];

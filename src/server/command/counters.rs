@@ -4,8 +4,8 @@ use super::args::{Failure, NOT_A_FLOAT, integer, word};
 use super::long_double::LongDouble;
 use super::strings::{finish, store_integer, stored_integer};
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
-use crate::server::Server;
 use crate::server::keyspace::Value;
+use crate::server::{NotifyClasses, Server};
 
 type Spec = CommandSpec<Server>;
 
@@ -84,6 +84,7 @@ fn add(server: &mut Server, call: &Call<'_>, reply: &mut Reply, by: i64) -> Resu
         .checked_add(by)
         .ok_or("ERR increment or decrement would overflow")?;
     store_integer(server, call, key, sum);
+    server.notify_here(NotifyClasses::STRING, "incrby", key);
     server.propagate(call, call.words);
     reply.integer(sum);
     Ok(())
@@ -106,6 +107,7 @@ fn incrbyfloat(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Resul
     let text = sum.to_string();
     let expire_at = server.expiry(call, key);
     server.store(call, key, Value::string(text.as_bytes()), expire_at);
+    server.notify_here(NotifyClasses::STRING, "incrbyfloat", key);
     let words = [
         word("SET"),
         key.clone(),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::args::{ExpiryUnit, Failure, integer, number, option, word};
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
-use crate::server::Server;
+use crate::server::{NotifyClasses, Server};
 
 type Spec = CommandSpec<Server>;
 
@@ -198,9 +198,11 @@ fn expire(
     }
     if server.is_past(call, at) {
         server.delete(call, key);
+        server.notify_here(NotifyClasses::GENERIC, "del", key);
         server.propagate(call, &[word("DEL"), key.clone()]);
     } else {
         server.expire(call, key, Some(at));
+        server.notify_here(NotifyClasses::GENERIC, "expire", key);
         let mut words = vec![word("PEXPIREAT"), key.clone(), number(at)];
         words.extend_from_slice(&call.words[3..]);
         server.propagate(call, &words);
@@ -214,6 +216,7 @@ fn persist(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     let had_expiry = server.exists_for_write(call, key) && server.expiry(call, key).is_some();
     if had_expiry {
         server.expire(call, key, None);
+        server.notify_here(NotifyClasses::GENERIC, "persist", key);
         server.propagate(call, call.words);
     }
     reply.integer(i64::from(had_expiry));

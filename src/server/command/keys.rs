@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::args::{Failure, NO_SUCH_KEY, SYNTAX, integer, option};
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, glob_match, key};
-use crate::server::Server;
 use crate::server::keyspace::Entry;
+use crate::server::{NotifyClasses, Server};
 
 type Spec = CommandSpec<Server>;
 
@@ -150,6 +150,7 @@ fn delete(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     for key in &call.words[1..] {
         if server.exists_for_write(call, key) && server.delete(call, key) {
             count += 1;
+            server.notify_here(NotifyClasses::GENERIC, "del", key);
         }
     }
     if count > 0 {
@@ -182,7 +183,10 @@ fn rename(
             .take(call, from)
             .expect("it exists, as was looked up");
         let expire_at = entry.expire_at();
+        server.delete(call, to);
         server.store(call, to, entry.value, expire_at);
+        server.notify_here(NotifyClasses::GENERIC, "rename_from", from);
+        server.notify_here(NotifyClasses::GENERIC, "rename_to", to);
         server.propagate(call, call.words);
     }
     if may_replace {

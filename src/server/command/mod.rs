@@ -18,13 +18,14 @@ pub(crate) mod transactions;
 use super::Server;
 use crate::front::{
     CommandSpec, acl_commands, client_commands, command_commands, connection_commands,
-    subscription_commands, tracking_subcommands,
+    shard_subscription_commands, subscription_commands, tracking_subcommands,
 };
 
 /// Every command: those of the front and our own.
 pub(super) fn all() -> Vec<CommandSpec<Server>> {
     let mut all = Vec::from(connection_commands());
     all.extend(subscription_commands());
+    all.extend(shard_subscription_commands());
     all.extend(client_commands(tracking_subcommands()));
     all.extend(command_commands());
     all.extend(acl_commands());

@@ -12,7 +12,12 @@ type Spec = CommandSpec<Server>;
 
 const FLAGS: u32 = flag::ADMIN | flag::LOADING | flag::STALE;
 const SAFE: u32 = flag::LOADING | flag::STALE;
-const SHARDS: &[&str] = &["request_policy:all_nodes", "nondeterministic_output"];
+const NODES: &[&str] = &["request_policy:all_nodes", "nondeterministic_output"];
+const NODES_APART: &[&str] = &[
+    "nondeterministic_output",
+    "request_policy:all_nodes",
+    "response_policy:special",
+];
 
 /// The commands of this file.
 pub(super) fn commands() -> Vec<Spec> {
@@ -30,7 +35,7 @@ fn slowlog() -> Spec {
         .subcommands(vec![
             Spec::new("get", -2, |s, c, r| finish(slowlog_get(s, c, r), r))
                 .flags(FLAGS)
-                .tips(SHARDS)
+                .tips(NODES)
                 .doc(
                     "2.2.12",
                     "server",
@@ -111,7 +116,7 @@ fn latency() -> Spec {
         .subcommands(vec![
             Spec::new("doctor", 2, doctor)
                 .flags(flag::ADMIN | flag::NOSCRIPT | SAFE)
-                .tips(SHARDS)
+                .tips(NODES_APART)
                 .doc(
                     "2.8.13",
                     "server",
@@ -120,7 +125,7 @@ fn latency() -> Spec {
                 ),
             Spec::new("graph", 3, |s, c, r| finish(graph(s, c, r), r))
                 .flags(flag::ADMIN | flag::NOSCRIPT | SAFE)
-                .tips(SHARDS)
+                .tips(NODES_APART)
                 .doc(
                     "2.8.13",
                     "server",
@@ -137,7 +142,7 @@ fn latency() -> Spec {
                 ),
             Spec::new("histogram", -2, histogram)
                 .flags(flag::ADMIN | flag::NOSCRIPT | SAFE)
-                .tips(SHARDS)
+                .tips(NODES_APART)
                 .doc(
                     "7.0.0",
                     "server",
@@ -146,7 +151,7 @@ fn latency() -> Spec {
                 ),
             Spec::new("history", 3, history)
                 .flags(flag::ADMIN | flag::NOSCRIPT | SAFE)
-                .tips(SHARDS)
+                .tips(NODES_APART)
                 .doc(
                     "2.8.13",
                     "server",
@@ -155,7 +160,7 @@ fn latency() -> Spec {
                 ),
             Spec::new("latest", 2, latest)
                 .flags(flag::ADMIN | flag::NOSCRIPT | SAFE)
-                .tips(SHARDS)
+                .tips(NODES_APART)
                 .doc(
                     "2.8.13",
                     "server",

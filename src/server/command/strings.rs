@@ -6,8 +6,8 @@ use super::args::{
     ExpiryUnit, Failure, NOT_AN_INTEGER, SYNTAX, integer, number, option, positive_expiry, word,
 };
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
-use crate::server::Server;
 use crate::server::keyspace::{Text, Value};
+use crate::server::{NotifyClasses, Server};
 
 const READ: u32 = flag::READONLY | flag::FAST;
 const WRITE: u32 = flag::WRITE | flag::DENYOOM;
@@ -163,6 +163,14 @@ pub(super) fn finish(result: Result<(), Failure>, reply: &mut Reply) {
     }
 }
 
+/// Publishes that a key was set, and got an expiry.
+fn note_set(server: &mut Server, key: &[u8], expires: bool) {
+    server.notify_here(NotifyClasses::STRING, "set", key);
+    if expires {
+        server.notify_here(NotifyClasses::GENERIC, "expire", key);
+    }
+}
+
 /// A string value, or null.
 fn reply_text(value: Option<&Value>, reply: &mut Reply) {
     match value {
@@ -226,6 +234,7 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
         None
     };
     server.store(call, key, Value::string(value), expire_at.or(kept));
+    note_set(server, key, expire_at.is_some());
     let is_plain_pxat = call.words.len() == 5
         && options
             .expiry
@@ -264,6 +273,7 @@ fn setnx(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
     let is_new = !server.exists_for_write(call, key);
     if is_new {
         server.store(call, key, Value::string(value), None);
+        note_set(server, key, false);
         server.propagate(call, call.words);
     }
     reply.integer(i64::from(is_new));
@@ -281,6 +291,7 @@ fn setex(
     let at = positive_expiry(unit, &call.words[2], call.now.unix, name)?;
     server.exists_for_write(call, key);
     server.store(call, key, Value::string(value), Some(at));
+    note_set(server, key, true);
     let words = [
         word("SET"),
         key.clone(),
@@ -297,6 +308,7 @@ fn getset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     let (key, value) = (&call.words[1], &call.words[2]);
     reply_text(server.read(call, key), reply);
     server.store(call, key, Value::string(value), None);
+    note_set(server, key, false);
     server.propagate(call, &[word("SET"), key.clone(), value.clone()]);
 }
 
@@ -307,6 +319,7 @@ fn getdel(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     reply_text(value, reply);
     if exists {
         server.delete(call, key);
+        server.notify_here(NotifyClasses::GENERIC, "del", key);
         server.propagate(call, &[word("DEL"), key.clone()]);
     }
 }
@@ -342,14 +355,17 @@ fn getex(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
     match at {
         Some((unit, at)) if unit.is_absolute() && server.is_past(call, at) => {
             server.delete(call, key);
+            server.notify_here(NotifyClasses::GENERIC, "del", key);
             server.propagate(call, &[word("DEL"), key.clone()]);
         }
         Some((_, at)) => {
             server.expire(call, key, Some(at));
+            server.notify_here(NotifyClasses::GENERIC, "expire", key);
             server.propagate(call, &[word("PEXPIREAT"), key.clone(), number(at)]);
         }
         None if persist && server.expiry(call, key).is_some() => {
             server.expire(call, key, None);
+            server.notify_here(NotifyClasses::GENERIC, "persist", key);
             server.propagate(call, &[word("PERSIST"), key.clone()]);
         }
         None => {}
@@ -375,6 +391,7 @@ fn pairs<'a>(call: &Call<'a>) -> Result<std::slice::ChunksExact<'a, Bytes>, Fail
 fn mset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     for pair in pairs(call)? {
         server.store(call, &pair[0], Value::string(&pair[1]), None);
+        note_set(server, &pair[0], false);
     }
     server.propagate(call, call.words);
     reply.ok();
@@ -390,6 +407,7 @@ fn msetnx(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(),
     }
     for pair in pairs(call)? {
         server.store(call, &pair[0], Value::string(&pair[1]), None);
+        note_set(server, &pair[0], false);
     }
     server.propagate(call, call.words);
     reply.integer(1);
@@ -420,6 +438,7 @@ fn append(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(),
         server.store(call, key, Value::string(tail), None);
         tail.len()
     };
+    server.notify_here(NotifyClasses::STRING, "append", key);
     server.propagate(call, call.words);
     reply.count(len);
     Ok(())
@@ -471,6 +490,7 @@ fn setrange(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(
         bytes.resize(bytes.len().max(end), 0);
         bytes[offset..end].copy_from_slice(patch);
     });
+    server.notify_here(NotifyClasses::STRING, "setrange", key);
     server.propagate(call, call.words);
     reply.count(len.max(end));
     Ok(())

@@ -25,7 +25,7 @@ pub(super) fn commands() -> Vec<Spec> {
                 "Mark the start of a transaction block",
             ),
         Spec::new("exec", 1, exec)
-            .flags(flag::NOSCRIPT | flag::LOADING | flag::STALE)
+            .flags(flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::SKIP_SLOWLOG)
             .acl(category::TRANSACTION)
             .doc(
                 "1.2.0",

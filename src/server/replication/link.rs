@@ -216,6 +216,7 @@ impl Server {
         self.disconnect_replicas();
         self.cancel_save();
         self.touch_all(None);
+        self.invalidate_all();
         let stream_db = loaded
             .replication
             .as_ref()
