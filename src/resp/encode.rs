@@ -29,8 +29,8 @@ pub fn encode_value(value: &Value, protocol: Protocol, out: &mut Vec<u8>) {
                 encode_value(value, protocol, out);
             }
         }
-        Value::Double(x) if resp3 => line(b',', format_double(*x).as_bytes(), out),
-        Value::Double(x) => bulk(format_double(*x).as_bytes(), out),
+        Value::Double(x) if resp3 => line(b',', double_text(*x).as_bytes(), out),
+        Value::Double(x) => bulk(double_text(*x).as_bytes(), out),
         Value::Boolean(b) if resp3 => out.extend_from_slice(if *b { b"#t\r\n" } else { b"#f\r\n" }),
         Value::Boolean(b) => header(b':', i64::from(*b), out),
         Value::BigNumber(digits) if resp3 => line(b'(', digits, out),
@@ -83,16 +83,6 @@ fn len(n: usize) -> i64 {
 }
 
 /// A double as RESP3 writes it.
-fn format_double(x: f64) -> String {
-    if x.is_nan() {
-        "nan".to_owned()
-    } else if x.is_infinite() {
-        if x > 0.0 { "inf" } else { "-inf" }.to_owned()
-    } else {
-        format!("{x}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

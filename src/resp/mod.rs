@@ -1,11 +1,13 @@
 //! RESP2 and RESP3: values, encoding, decoding and their limits. No sockets here.
 
 mod decode;
+mod double;
 mod encode;
 mod request;
 mod value;
 
 pub use decode::{Limits, ProtocolError, decode_request, decode_value, split_words};
+pub use double::{double_text, parse_double};
 pub use encode::{encode_request, encode_value};
 pub use request::RequestDecoder;
 pub use value::{Protocol, Value};

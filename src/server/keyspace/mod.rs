@@ -5,18 +5,41 @@
 //! This module does no I/O, reads no clock, and knows nothing of clients: whether an expired key may be
 //! removed is its caller's decision.
 
-mod segment;
+mod db;
+mod dense;
+mod extendible;
+mod hash;
+mod intset;
+mod key;
+mod list;
+mod listpack;
+mod ranked;
+mod set;
 mod snapshot;
+mod sorted_set;
+mod table;
+mod text;
 mod value;
 
 use foldhash::quality::RandomState;
 
-pub use segment::{Db, Entry};
+pub use db::{Db, Entry};
+pub use dense::Keyed;
+pub use hash::{Field, Hash};
+pub use intset::IntSet;
+pub use key::Key;
+pub use list::{End, List, NodeLimit};
+pub use listpack::{LISTPACK_BYTES_MAX, Listpack, Malformed};
+pub use set::Set;
 pub use snapshot::{Chunk, ChunkQueue, SnapshotEpoch, Walk};
-pub use value::{Text, Value, canonical_integer};
+pub use sorted_set::{Ranking, Scored, SortedSet};
+pub use table::Table;
+pub use text::{Element, Text, canonical_integer};
+pub use value::{Image, Kind, Thresholds, Value};
 
 use crate::server::persist::rdb_encode::Head;
 use snapshot::Snapshots;
+use value::estimate;
 
 /// All databases.
 #[derive(Debug)]
@@ -31,7 +54,7 @@ pub struct Keyspace {
 #[derive(Debug)]
 pub struct Expired {
     /// Databases and keys.
-    pub keys: Vec<(usize, Box<[u8]>)>,
+    pub keys: Vec<(usize, Key)>,
     /// Whether the step came to the end of the keyspace; the next one begins anew.
     pub is_end: bool,
 }
@@ -185,8 +208,7 @@ impl Keyspace {
         let db = &mut self.dbs[number];
         let hash = db.hash(key);
         if !self.snapshots.is_idle() {
-            let index = db.segment_at(hash);
-            self.snapshots.save(number, &mut db.segments[index]);
+            self.snapshots.save(number, db.segment_mut(hash));
         }
         hash
     }

@@ -8,24 +8,22 @@
 //! epoch that has it; therefore a segment is always written to *every* snapshot that lacks it together.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use super::segment::{Db, Segment};
-use super::value::{Text, Value};
-use crate::server::persist::rdb_encode::{Encoder, Head};
+use super::db::{Db, Segment};
+use super::value::Image;
+use crate::server::persist::rdb_encode::{self, Encoder, Head};
 
 /// Counts snapshots; a segment with a stamp below a running snapshot's epoch is not yet in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SnapshotEpoch(u64);
 
 /// A piece of a snapshot's output, in order.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Chunk {
     /// Bytes of the file.
     Encoded(Vec<u8>),
-    /// A long string: its length and bytes are still to be encoded, which its reader does (compressed or
-    /// not) away from the keyspace.
-    Long(Arc<Vec<u8>>),
+    /// A large value, still to be encoded, which its reader does piece by piece and away from the keyspace.
+    Large(Image),
 }
 
 impl Chunk {
@@ -33,7 +31,7 @@ impl Chunk {
     pub fn len(&self) -> usize {
         match self {
             Chunk::Encoded(bytes) => bytes.len(),
-            Chunk::Long(bytes) => bytes.len(),
+            Chunk::Large(image) => image.estimated_bytes(),
         }
     }
 
@@ -43,7 +41,7 @@ impl Chunk {
     }
 }
 
-/// Where an encoder writes: small things are gathered, long strings are passed on by reference.
+/// Where an encoder writes: small things are gathered, large values are passed on by reference.
 #[derive(Debug, Default)]
 pub struct ChunkQueue {
     ready: VecDeque<Chunk>,
@@ -65,10 +63,11 @@ impl ChunkQueue {
         }
     }
 
-    fn push_long(&mut self, text: Arc<Vec<u8>>) {
+    fn push_large(&mut self, image: Image) {
         self.cut();
-        self.bytes += text.len();
-        self.ready.push_back(Chunk::Long(text));
+        let chunk = Chunk::Large(image);
+        self.bytes += chunk.len();
+        self.ready.push_back(chunk);
     }
 
     fn cut(&mut self) {
@@ -116,21 +115,19 @@ struct Snapshot {
 impl Snapshot {
     fn write_segment(&mut self, db: usize, segment: &Segment) {
         self.keys_done += segment.table.len();
-        for entry in &segment.table {
+        for entry in segment.table.entries() {
             let sizes = self.sizes[db];
             let encoder = &mut self.encoder;
-            match &entry.value {
-                Value::String(Text::Long(text)) => {
-                    self.out.encode(|out| {
-                        encoder.select(db, sizes, out);
-                        encoder.key_of_string(entry, out);
-                    });
-                    self.out.push_long(Arc::clone(text));
+            let image = entry.value.image();
+            self.out.encode(|out| {
+                encoder.select(db, sizes, out);
+                encoder.head_of_entry(entry, out);
+                if image.is_none() {
+                    rdb_encode::value(&entry.value, false, out);
                 }
-                Value::String(Text::Integer(_) | Text::Short(_)) => self.out.encode(|out| {
-                    encoder.select(db, sizes, out);
-                    encoder.entry(entry, out);
-                }),
+            });
+            if let Some(image) = image {
+                self.out.push_large(image);
             }
         }
     }
@@ -238,7 +235,7 @@ impl Snapshots {
         while self.active[at].out.len() < goal && steps > 0 {
             steps -= 1;
             if let Some(detached) = self.detached.last_mut() {
-                match detached.db.segments.pop() {
+                match detached.db.pop_segment() {
                     Some(mut segment) => {
                         let (number, until) = (detached.number, detached.until);
                         save_up_to(&mut self.active, number, &mut segment, until);
@@ -263,13 +260,8 @@ impl Snapshots {
                 Some(end) => Some((number, end)),
                 None => Some((number + 1, 0)),
             };
-            let index = db.segment_at(position);
-            save_up_to(
-                &mut self.active,
-                number,
-                &mut db.segments[index],
-                self.newest,
-            );
+            let segment = db.segment_mut(position);
+            save_up_to(&mut self.active, number, segment, self.newest);
         }
         if self.active[at].finished {
             Walk::Complete

@@ -2,16 +2,169 @@
 
 use std::sync::Arc;
 
-/// The longest string that is copied when it is changed or saved. Bytes. Longer ones are shared with the
-/// snapshots that are still writing them out.
-const SHORT_BYTES_MAX: usize = 4096;
+use super::hash::{Field, Hash};
+use super::key::Key;
+use super::list::{List, NodeLimit};
+use super::set::Set;
+use super::sorted_set::{Scored, SortedSet};
+use super::table::Table;
+use super::text::{Element, Text};
 
 /// A stored value. Each type of Redis that we can hold is one variant; it is `Send`, so that large values
 /// can be dropped on another thread and keyspaces can be loaded on one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Value {
     /// A string.
     String(Text),
+    /// A list.
+    List(Box<List>),
+    /// A set.
+    Set(Box<Set>),
+    /// A hash.
+    Hash(Box<Hash>),
+    /// A sorted set.
+    SortedSet(Box<SortedSet>),
+}
+
+/// A large value at one moment, on its way into a file or to a replica.
+#[derive(Clone, Debug)]
+pub enum Image {
+    /// A long string.
+    Text(Arc<Vec<u8>>),
+    /// A list.
+    List(List),
+    /// The members of a set.
+    Set(Table<Key>),
+    /// The fields of a hash.
+    Hash(Table<Field>),
+    /// The members of a sorted set; their order is made again by whoever reads them.
+    SortedSet(Table<Scored>),
+}
+
+impl Image {
+    /// About how many bytes its encoding takes: for bounding queues, no more.
+    pub fn estimated_bytes(&self) -> usize {
+        /// What a small element comes to.
+        const ELEMENT_BYTES: usize = 16;
+        match self {
+            Image::Text(text) => text.len(),
+            Image::List(list) => list.nodes().iter().map(|node| node.as_bytes().len()).sum(),
+            Image::Set(table) => table.len() * ELEMENT_BYTES,
+            Image::Hash(table) => table.len() * 2 * ELEMENT_BYTES,
+            Image::SortedSet(table) => table.len() * 2 * ELEMENT_BYTES,
+        }
+    }
+}
+
+/// Where the small forms of collections end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    /// `hash-max-listpack-entries`
+    pub hash_entries: usize,
+    /// `hash-max-listpack-value`, bytes.
+    pub hash_value_bytes: usize,
+    /// `set-max-intset-entries`
+    pub intset_entries: usize,
+    /// `zset-max-listpack-entries`
+    pub sorted_set_entries: usize,
+    /// `zset-max-listpack-value`, bytes.
+    pub sorted_set_value_bytes: usize,
+    /// `list-max-listpack-size`
+    pub list_node: NodeLimit,
+}
+
+impl Default for Thresholds {
+    /// Redis's defaults.
+    fn default() -> Thresholds {
+        Thresholds {
+            hash_entries: 512,
+            hash_value_bytes: 64,
+            intset_entries: 512,
+            sorted_set_entries: 128,
+            sorted_set_value_bytes: 64,
+            list_node: NodeLimit::Bytes(8192),
+        }
+    }
+}
+
+/// A type of value, so that commands can ask for theirs.
+pub trait Kind: Default {
+    /// The value as this type.
+    fn of(value: &Value) -> Option<&Self>;
+    /// The value as this type, to be changed.
+    fn of_mut(value: &mut Value) -> Option<&mut Self>;
+    /// A value of this type.
+    fn into_value(self) -> Value;
+    /// Whether nothing is left in it; keys with empty collections go.
+    fn has_nothing(&self) -> bool;
+}
+
+macro_rules! collection {
+    ($kind:ident) => {
+        impl Kind for $kind {
+            fn of(value: &Value) -> Option<&$kind> {
+                if let Value::$kind(found) = value {
+                    Some(found)
+                } else {
+                    None
+                }
+            }
+
+            fn of_mut(value: &mut Value) -> Option<&mut $kind> {
+                if let Value::$kind(found) = value {
+                    Some(found)
+                } else {
+                    None
+                }
+            }
+
+            fn into_value(self) -> Value {
+                Value::$kind(Box::new(self))
+            }
+
+            fn has_nothing(&self) -> bool {
+                self.is_empty()
+            }
+        }
+    };
+}
+
+collection!(List);
+collection!(Set);
+collection!(Hash);
+collection!(SortedSet);
+
+impl Default for Text {
+    fn default() -> Text {
+        Text::from_bytes(b"")
+    }
+}
+
+impl Kind for Text {
+    fn of(value: &Value) -> Option<&Text> {
+        if let Value::String(text) = value {
+            Some(text)
+        } else {
+            None
+        }
+    }
+
+    fn of_mut(value: &mut Value) -> Option<&mut Text> {
+        if let Value::String(text) = value {
+            Some(text)
+        } else {
+            None
+        }
+    }
+
+    fn into_value(self) -> Value {
+        Value::String(self)
+    }
+
+    /// An empty string is a value like any other.
+    fn has_nothing(&self) -> bool {
+        false
+    }
 }
 
 impl Value {
@@ -19,6 +172,25 @@ impl Value {
     pub fn type_name(&self) -> &'static str {
         match self {
             Value::String(_) => "string",
+            Value::List(_) => "list",
+            Value::Set(_) => "set",
+            Value::Hash(_) => "hash",
+            Value::SortedSet(_) => "zset",
+        }
+    }
+
+    /// What `OBJECT ENCODING` calls its form.
+    pub fn encoding(&self) -> &'static str {
+        /// Longer strings are not in one allocation with their object in Redis.
+        const EMBSTR_BYTES_MAX: usize = 44;
+        match self {
+            Value::String(text) if text.as_integer().is_some() => "int",
+            Value::String(text) if text.len() <= EMBSTR_BYTES_MAX => "embstr",
+            Value::String(_) => "raw",
+            Value::List(list) => list.encoding(),
+            Value::Set(set) => set.encoding(),
+            Value::Hash(hash) => hash.encoding(),
+            Value::SortedSet(set) => set.encoding(),
         }
     }
 
@@ -26,159 +198,115 @@ impl Value {
     pub fn string(bytes: &[u8]) -> Value {
         Value::String(Text::from_bytes(bytes))
     }
-}
 
-/// The bytes of a string value, stored by what they are.
-///
-/// The form depends on the length and the content only where that is invisible: two texts of equal bytes
-/// are equal whatever form they have.
-#[derive(Clone, Debug)]
-pub enum Text {
-    /// The canonical decimal text of this number.
-    Integer(i64),
-    /// Up to `SHORT_BYTES_MAX` bytes.
-    Short(Box<[u8]>),
-    /// Any more. Shared with snapshots in progress; a writer copies it only if it is.
-    Long(Arc<Vec<u8>>),
-}
-
-impl Text {
-    /// A copy of `bytes`.
-    pub fn from_bytes(bytes: &[u8]) -> Text {
-        if let Some(n) = canonical_integer(bytes) {
-            Text::Integer(n)
-        } else if bytes.len() <= SHORT_BYTES_MAX {
-            Text::Short(bytes.into())
-        } else {
-            Text::Long(Arc::new(bytes.to_vec()))
-        }
-    }
-
-    /// Takes over `bytes`.
-    pub fn from_vec(bytes: Vec<u8>) -> Text {
-        if bytes.len() <= SHORT_BYTES_MAX {
-            Text::from_bytes(&bytes)
-        } else {
-            Text::Long(Arc::new(bytes))
-        }
-    }
-
-    /// The bytes; `digits` holds them where they are stored as a number.
-    pub fn bytes<'a>(&'a self, digits: &'a mut itoa::Buffer) -> &'a [u8] {
+    /// Elements; of a string, 1. What it costs to free it, in round numbers.
+    pub fn elements(&self) -> usize {
         match self {
-            Text::Integer(n) => digits.format(*n).as_bytes(),
-            Text::Short(bytes) => bytes,
-            Text::Long(bytes) => bytes,
+            Value::String(_) => 1,
+            Value::List(list) => list.len(),
+            Value::Set(set) => set.len(),
+            Value::Hash(hash) => hash.len(),
+            Value::SortedSet(set) => set.len(),
         }
     }
 
-    /// The number that the text is, when it is the canonical decimal of an `i64`.
-    pub fn as_integer(&self) -> Option<i64> {
-        match self {
-            Text::Integer(n) => Some(*n),
-            Text::Short(bytes) => canonical_integer(bytes),
-            Text::Long(_) => None,
+    /// What a snapshot takes of a value that it would take long to write out: cheap, because what is large is
+    /// shared until it is changed. `None` for one that is better written at once.
+    pub fn image(&self) -> Option<Image> {
+        if !self.is_large() {
+            return None;
         }
+        Some(match self {
+            Value::String(Text::Long(text)) => Image::Text(Arc::clone(text)),
+            Value::String(_) => return None,
+            Value::List(list) => Image::List((**list).clone()),
+            Value::Set(set) => match &**set {
+                Set::Table(table) => Image::Set((**table).clone()),
+                Set::Integers(_) => return None,
+            },
+            Value::Hash(hash) => match &**hash {
+                Hash::Table(table) => Image::Hash((**table).clone()),
+                Hash::Packed(_) => return None,
+            },
+            Value::SortedSet(set) => match &**set {
+                SortedSet::Ranked(ranking) => Image::SortedSet(ranking.members().clone()),
+                SortedSet::Packed(_) => return None,
+            },
+        })
     }
 
-    /// Length in bytes.
-    pub fn len(&self) -> usize {
+    /// Whether it takes long to write out or to drop: it is then saved away from the keyspace, and dropped on
+    /// another thread.
+    pub fn is_large(&self) -> bool {
         match self {
-            Text::Integer(n) => itoa::Buffer::new().format(*n).len(),
-            Text::Short(bytes) => bytes.len(),
-            Text::Long(bytes) => bytes.len(),
-        }
-    }
-
-    /// True for the empty string.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Changes the bytes in place; amortised like a `Vec` for long texts.
-    pub fn edit(&mut self, change: impl FnOnce(&mut Vec<u8>)) {
-        match self {
-            Text::Integer(_) | Text::Short(_) => {
-                let mut bytes = self.bytes(&mut itoa::Buffer::new()).to_vec();
-                change(&mut bytes);
-                *self = Text::from_vec(bytes);
+            Value::String(text) => text.is_large(),
+            Value::List(list) => list.nodes().len() > 1,
+            Value::Set(set) => matches!(&**set, Set::Table(_)) && set.len() > LARGE_ELEMENTS_MIN,
+            Value::Hash(hash) => {
+                matches!(&**hash, Hash::Table(_)) && hash.len() > LARGE_ELEMENTS_MIN
             }
-            Text::Long(shared) => change(Arc::make_mut(shared)),
+            Value::SortedSet(set) => {
+                matches!(&**set, SortedSet::Ranked(_)) && set.len() > LARGE_ELEMENTS_MIN
+            }
+        }
+    }
+
+    /// Bytes of memory beyond those of the value itself; of large collections an estimate from this many of
+    /// their elements.
+    pub fn heap_bytes(&self, samples: usize) -> usize {
+        match self {
+            Value::String(text) => text.heap_bytes(),
+            Value::List(list) => size_of::<List>() + list.heap_bytes(samples),
+            Value::Set(set) => size_of::<Set>() + set.heap_bytes(samples),
+            Value::Hash(hash) => size_of::<Hash>() + hash.heap_bytes(samples),
+            Value::SortedSet(set) => size_of::<SortedSet>() + set.heap_bytes(samples),
         }
     }
 }
 
-impl PartialEq for Text {
-    fn eq(&self, other: &Text) -> bool {
-        self.bytes(&mut itoa::Buffer::new()) == other.bytes(&mut itoa::Buffer::new())
+/// Tables with no more elements are saved in place.
+const LARGE_ELEMENTS_MIN: usize = 64;
+
+/// Two values are equal when they have the same type and content, whatever their form.
+impl PartialEq for Value {
+    fn eq(&self, other: &Value) -> bool {
+        match (self, other) {
+            (Value::String(one), Value::String(two)) => one == two,
+            (Value::List(one), Value::List(two)) => {
+                one.len() == two.len()
+                    && one.iter_from(0).map(Element::to_vec).eq(two.iter_from(0).map(Element::to_vec))
+            }
+            (Value::Set(one), Value::Set(two)) => {
+                one.len() == two.len() && one.iter().all(|member| two.contains(&member.to_vec()))
+            }
+            (Value::Hash(one), Value::Hash(two)) => {
+                one.len() == two.len()
+                    && one.iter().all(|(name, value)| {
+                        two.get(&name.to_vec()).map(Element::to_vec) == Some(value.to_vec())
+                    })
+            }
+            (Value::SortedSet(one), Value::SortedSet(two)) => {
+                one.len() == two.len()
+                    && one
+                        .iter()
+                        .map(|(member, score)| (member.to_vec(), score))
+                        .eq(two.iter().map(|(member, score)| (member.to_vec(), score)))
+            }
+            (
+                Value::String(_) | Value::List(_) | Value::Set(_) | Value::Hash(_) | Value::SortedSet(_),
+                _,
+            ) => false,
+        }
     }
 }
 
-impl Eq for Text {}
-
-/// The number whose canonical decimal text `bytes` is: no sign but `-`, no leading zero, no blank.
-pub fn canonical_integer(bytes: &[u8]) -> Option<i64> {
-    let digits = bytes.strip_prefix(b"-").unwrap_or(bytes);
-    match digits {
-        [b'0'] if bytes.len() == 1 => return Some(0),
-        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
-        _ => return None,
-    }
-    std::str::from_utf8(bytes).ok()?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_canonical_integers_are_numbers() {
-        for text in [
-            "0",
-            "7",
-            "-1",
-            "9223372036854775807",
-            "-9223372036854775808",
-        ] {
-            assert_eq!(
-                canonical_integer(text.as_bytes()).map(|n| n.to_string()),
-                Some(text.to_owned())
-            );
-        }
-        for text in [
-            "",
-            "-",
-            "00",
-            "007",
-            "+1",
-            "-0",
-            " 1",
-            "1 ",
-            "1.0",
-            "9223372036854775808",
-            "1e3",
-        ] {
-            assert_eq!(canonical_integer(text.as_bytes()), None, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn an_edit_changes_the_form_when_it_must() {
-        let mut text = Text::from_bytes(b"12");
-        assert!(matches!(text, Text::Integer(12)));
-        text.edit(|bytes| bytes.push(b'x'));
-        assert!(matches!(text, Text::Short(_)));
-        text.edit(|bytes| bytes.resize(SHORT_BYTES_MAX + 1, b'y'));
-        assert!(matches!(text, Text::Long(_)));
-        assert_eq!(text.len(), SHORT_BYTES_MAX + 1);
-    }
-
-    #[test]
-    fn a_shared_long_text_is_copied_by_its_writer() {
-        let mut text = Text::from_vec(vec![b'a'; SHORT_BYTES_MAX + 1]);
-        let before = text.clone();
-        text.edit(|bytes| bytes[0] = b'b');
-        assert_ne!(text, before);
-        assert_eq!(before, Text::from_vec(vec![b'a'; SHORT_BYTES_MAX + 1]));
-    }
+/// What `len` elements come to, from the first `samples` of them; 0 samples: all.
+pub(super) fn estimate(
+    sizes: impl Iterator<Item = usize>,
+    len: usize,
+    samples: usize,
+) -> usize {
+    let wanted = if samples == 0 { len } else { samples.min(len) };
+    let sum: usize = sizes.take(wanted).sum();
+    if wanted == 0 { 0 } else { sum.saturating_mul(len) / wanted }
 }

@@ -3,4 +3,6 @@
 pub mod rdb;
 pub mod rdb_decode;
 pub mod rdb_encode;
+pub mod rdb_values;
 pub(crate) mod save;
+mod ziplist;

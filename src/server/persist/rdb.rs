@@ -13,6 +13,41 @@ pub const VERSION_WITH_CHECKSUM: u32 = 5;
 
 /// A string value.
 pub const TYPE_STRING: u8 = 0;
+/// A list: its elements.
+pub const TYPE_LIST: u8 = 1;
+/// A set: its members.
+pub const TYPE_SET: u8 = 2;
+/// A sorted set: members and scores as text.
+pub const TYPE_ZSET: u8 = 3;
+/// A hash: fields and values.
+pub const TYPE_HASH: u8 = 4;
+/// A sorted set: members and scores of 8 bytes LE.
+pub const TYPE_ZSET_2: u8 = 5;
+/// A hash in a zipmap.
+pub const TYPE_HASH_ZIPMAP: u8 = 9;
+/// A list in a ziplist.
+pub const TYPE_LIST_ZIPLIST: u8 = 10;
+/// A set in an intset.
+pub const TYPE_SET_INTSET: u8 = 11;
+/// A sorted set in a ziplist.
+pub const TYPE_ZSET_ZIPLIST: u8 = 12;
+/// A hash in a ziplist.
+pub const TYPE_HASH_ZIPLIST: u8 = 13;
+/// A list of ziplists.
+pub const TYPE_LIST_QUICKLIST: u8 = 14;
+/// A hash in a listpack.
+pub const TYPE_HASH_LISTPACK: u8 = 16;
+/// A sorted set in a listpack.
+pub const TYPE_ZSET_LISTPACK: u8 = 17;
+/// A list of nodes, each a listpack or one long element.
+pub const TYPE_LIST_QUICKLIST_2: u8 = 18;
+/// A set in a listpack (Redis 7.2).
+pub const TYPE_SET_LISTPACK: u8 = 20;
+
+/// A node of a list that is one element, without a listpack.
+pub const QUICKLIST_PLAIN: usize = 1;
+/// A node of a list that is a listpack.
+pub const QUICKLIST_PACKED: usize = 2;
 
 /// Slot sizes of cluster mode: three lengths, a hint.
 pub const OP_SLOT_INFO: u8 = 0xf4;
@@ -57,10 +92,11 @@ pub static CRC64: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_REDIS
 pub fn type_name(code: u8) -> &'static str {
     match code {
         TYPE_STRING => "string",
-        1 | 10 | 14 | 18 => "list",
-        2 | 11 | 20 => "set",
-        3 | 5 | 12 | 17 => "sorted set",
-        4 | 9 | 13 | 16 | 22 | 23 | 24 | 25 => "hash",
+        TYPE_LIST | TYPE_LIST_ZIPLIST | TYPE_LIST_QUICKLIST | TYPE_LIST_QUICKLIST_2 => "list",
+        TYPE_SET | TYPE_SET_INTSET | TYPE_SET_LISTPACK => "set",
+        TYPE_ZSET | TYPE_ZSET_2 | TYPE_ZSET_ZIPLIST | TYPE_ZSET_LISTPACK => "sorted set",
+        TYPE_HASH | TYPE_HASH_ZIPMAP | TYPE_HASH_ZIPLIST | TYPE_HASH_LISTPACK => "hash",
+        22..=25 => "hash with expiring fields",
         6 | 7 => "module value",
         15 | 19 | 21 => "stream",
         _ => "unknown",

@@ -8,10 +8,12 @@ use std::io::{self, Read};
 use super::rdb::{
     CRC64, ENC_INT8, ENC_INT16, ENC_INT32, ENC_LZF, LEN_32, LEN_64, OP_AUX, OP_EOF, OP_EXPIRE_MS,
     OP_EXPIRE_S, OP_FREQ, OP_FUNCTION, OP_IDLE, OP_MODULE_AUX, OP_RESIZE_DB, OP_SELECT_DB,
-    OP_SLOT_INFO, TYPE_STRING, VERSION_MAX, VERSION_WITH_CHECKSUM, type_name,
+    OP_SLOT_INFO, VERSION_MAX, VERSION_WITH_CHECKSUM, type_name,
 };
 use super::rdb_encode::ReplicationInfo;
-use crate::server::keyspace::{Entry, Keyspace, Text, Value};
+use super::rdb_values::{is_readable, read_value};
+use crate::resp::parse_double;
+use crate::server::keyspace::{Entry, Keyspace, Thresholds};
 
 /// The longest string that a file or a master's stream may hold, where `proto-max-bulk-len` is not even more.
 /// Bytes. The server that wrote it may have let its clients write more than we do.
@@ -97,6 +99,8 @@ pub struct LoadOptions {
     pub verify_checksum: bool,
     /// The longest string that is taken. Bytes; see [`STRING_BYTES_MAX`].
     pub string_bytes_max: u64,
+    /// Where the small forms of collections end.
+    pub thresholds: Thresholds,
 }
 
 /// A complete load.
@@ -232,7 +236,7 @@ impl Loading {
             return Err(reader.corrupt("an unknown opcode or value type"));
         }
         let key = reader.string()?;
-        if code != TYPE_STRING {
+        if !is_readable(code) {
             return Err(LoadError::Type {
                 key: printable(&key),
                 db: self.db,
@@ -240,8 +244,12 @@ impl Loading {
                 code,
             });
         }
-        let value = Value::String(Text::from_vec(reader.string()?));
-        let entry = Entry::new(&key, value, self.expire_at.take());
+        let expire_at = self.expire_at.take();
+        let Some(value) = read_value(code, reader, &self.options.thresholds)? else {
+            tracing::info!(key = %printable(&key), db = self.db, "an empty collection is left out");
+            return Ok(());
+        };
+        let entry = Entry::new(&key, value, expire_at);
         if self
             .options
             .drop_expired_at
@@ -282,7 +290,8 @@ pub fn printable(key: &[u8]) -> String {
         .to_string()
 }
 
-struct Reader<R> {
+/// The bytes of an RDB, and its lengths and strings.
+pub struct Reader<R> {
     source: R,
     at: u64,
     digest: Option<crc::Digest<'static, u64, crc::Table<16>>>,
@@ -321,7 +330,7 @@ impl<R: Read> Reader<R> {
         }
     }
 
-    fn corrupt(&self, what: &'static str) -> LoadError {
+    pub(super) fn corrupt(&self, what: &'static str) -> LoadError {
         LoadError::Corrupt { at: self.at, what }
     }
 
@@ -339,14 +348,27 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], LoadError> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], LoadError> {
         let mut bytes = [0; N];
         self.fill(&mut bytes)?;
         Ok(bytes)
     }
 
-    fn byte(&mut self) -> Result<u8, LoadError> {
+    pub(super) fn byte(&mut self) -> Result<u8, LoadError> {
         Ok(self.array::<1>()?[0])
+    }
+
+    /// A double as text, of the first form of sorted sets.
+    pub(super) fn text_double(&mut self) -> Result<f64, LoadError> {
+        Ok(match self.byte()? {
+            253 => f64::NAN,
+            254 => f64::INFINITY,
+            255 => f64::NEG_INFINITY,
+            len => {
+                let text = self.bytes(u64::from(len))?;
+                parse_double(&text).ok_or_else(|| self.corrupt("a score that is no number"))?
+            }
+        })
     }
 
     fn bytes(&mut self, len: u64) -> Result<Vec<u8>, LoadError> {
@@ -367,7 +389,7 @@ impl<R: Read> Reader<R> {
         Ok(bytes)
     }
 
-    fn length(&mut self) -> Result<u64, LoadError> {
+    pub(super) fn length(&mut self) -> Result<u64, LoadError> {
         let first = self.byte()?;
         self.length_after(first)?
             .ok_or_else(|| self.corrupt("an encoded string where a length must be"))
@@ -385,7 +407,7 @@ impl<R: Read> Reader<R> {
         }))
     }
 
-    fn string(&mut self) -> Result<Vec<u8>, LoadError> {
+    pub(super) fn string(&mut self) -> Result<Vec<u8>, LoadError> {
         let first = self.byte()?;
         if let Some(len) = self.length_after(first)? {
             return self.bytes(len);
@@ -416,8 +438,10 @@ impl<R: Read> Reader<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::keyspace::Walk;
-    use crate::server::persist::rdb_encode::{self, Head};
+    use crate::server::keyspace::{
+        Chunk, End, Hash, Key, Kind, List, Set, SortedSet, Value, Walk,
+    };
+    use crate::server::persist::rdb_encode::{Head, ImageWriter};
     use proptest::prelude::*;
 
     const OPTIONS: LoadOptions = LoadOptions {
@@ -425,6 +449,16 @@ mod tests {
         drop_expired_at: None,
         verify_checksum: true,
         string_bytes_max: STRING_BYTES_MAX,
+        thresholds: THRESHOLDS,
+    };
+
+    const THRESHOLDS: Thresholds = Thresholds {
+        hash_entries: 512,
+        hash_value_bytes: 64,
+        intset_entries: 512,
+        sorted_set_entries: 128,
+        sorted_set_value_bytes: 64,
+        list_node: crate::server::keyspace::NodeLimit::Bytes(8192),
     };
 
     fn head() -> Head {
@@ -450,9 +484,10 @@ mod tests {
         let output = keyspace.snapshot_output(id).unwrap();
         while let Some(chunk) = output.pop() {
             match chunk {
-                crate::server::keyspace::Chunk::Encoded(encoded) => bytes.extend(encoded),
-                crate::server::keyspace::Chunk::Long(text) => {
-                    rdb_encode::string(&text, compress, &mut bytes);
+                Chunk::Encoded(encoded) => bytes.extend(encoded),
+                Chunk::Large(image) => {
+                    let mut writer = ImageWriter::new(image);
+                    while !writer.write(compress, 1000, &mut bytes) {}
                 }
             }
         }
@@ -461,11 +496,14 @@ mod tests {
         bytes
     }
 
-    fn contents(keyspace: &Keyspace) -> Vec<(usize, Entry)> {
+    fn contents(keyspace: &Keyspace) -> Vec<(usize, Key, Value, Option<u64>)> {
         let mut all: Vec<_> = (0..keyspace.databases())
-            .flat_map(|db| keyspace.db(db).iter().map(move |e| (db, e.clone())))
+            .flat_map(|db| {
+                let entries = keyspace.db(db).iter();
+                entries.map(move |e| (db, e.key.clone(), e.value.clone(), e.expire_at()))
+            })
             .collect();
-        all.sort_by(|a, b| (a.0, &a.1.key).cmp(&(b.0, &b.1.key)));
+        all.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
         all
     }
 
@@ -481,6 +519,29 @@ mod tests {
                 db,
                 Entry::new(key.as_bytes(), Value::string(value.as_bytes()), expire_at),
             );
+        }
+        for (name, size) in [("small", 3), ("large", 700)] {
+            let (mut list, mut set, mut integers) = (List::default(), Set::default(), Set::default());
+            let (mut hash, mut sorted) = (Hash::default(), SortedSet::default());
+            for n in 0..size {
+                let word = format!("element {n}");
+                list.push(End::Right, word.as_bytes(), THRESHOLDS.list_node);
+                set.insert(word.as_bytes(), &THRESHOLDS);
+                integers.insert(n.to_string().as_bytes(), &THRESHOLDS);
+                hash.set(word.as_bytes(), n.to_string().as_bytes(), &THRESHOLDS);
+                sorted.insert(word.as_bytes(), f64::from(n) / 3.0, &THRESHOLDS);
+            }
+            let values = [
+                list.into_value(),
+                set.into_value(),
+                integers.into_value(),
+                hash.into_value(),
+                sorted.into_value(),
+            ];
+            for (n, value) in values.into_iter().enumerate() {
+                let key = format!("{name} {n}");
+                keyspace.insert(1, Entry::new(key.as_bytes(), value, None));
+            }
         }
         keyspace
     }
@@ -522,12 +583,12 @@ mod tests {
             let loaded = load(&file[..], options).unwrap();
             (loaded.keys_loaded, loaded.keys_expired)
         };
-        assert_eq!(counts(&head()), (4, 0));
+        assert_eq!(counts(&head()), (14, 0));
         let alone = Head {
             replication: None,
             ..head()
         };
-        assert_eq!(counts(&alone), (3, 1));
+        assert_eq!(counts(&alone), (13, 1));
     }
 
     #[test]
@@ -547,10 +608,11 @@ mod tests {
     #[test]
     fn no_cut_and_no_flipped_bit_loads() {
         let file = save(&mut example(), true);
-        for cut in 0..file.len() {
+        let places = file.len() / 997 + 1;
+        for cut in (0..file.len()).step_by(places) {
             assert!(load(&file[..cut], OPTIONS).is_err(), "cut at {cut}");
         }
-        for at in 9..file.len() - 8 {
+        for at in (9..file.len() - 8).step_by(places) {
             let mut damaged = file.clone();
             damaged[at] ^= 0x10;
             assert!(load(&damaged[..], OPTIONS).is_err(), "bit of byte {at}");
@@ -566,10 +628,10 @@ mod tests {
             assert!(error.contains(want), "{error}");
         };
         check(
-            b"\x12\x06mylist\x01",
-            "key \"mylist\" in database 2 holds a list (RDB type 18)",
+            b"\x15\x08mystream\x01",
+            "key \"mystream\" in database 2 holds a stream (RDB type 21)",
         );
-        check(b"\x15\x01s", "holds a stream");
+        check(b"\x18\x01h", "holds a hash with expiring fields");
         check(b"\xf5\x01x", "a function library");
         check(b"\xf7", "module data");
         check(b"\x63", "unknown opcode or value type");

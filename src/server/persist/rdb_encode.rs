@@ -3,11 +3,18 @@
 //! It appends to buffers and knows nothing of files or sockets. The checksum is added by whoever sends the
 //! bytes on, because only there is their final order known.
 
+use std::ops::RangeInclusive;
+
 use super::rdb::{
     ENC_INT8, ENC_INT16, ENC_INT32, ENC_LZF, LEN_32, LEN_64, OP_AUX, OP_EOF, OP_EXPIRE_MS,
-    OP_RESIZE_DB, OP_SELECT_DB, TYPE_STRING, VERSION,
+    OP_RESIZE_DB, OP_SELECT_DB, QUICKLIST_PACKED, TYPE_HASH, TYPE_HASH_LISTPACK,
+    TYPE_LIST_QUICKLIST_2, TYPE_SET, TYPE_SET_INTSET, TYPE_STRING, TYPE_ZSET_2,
+    TYPE_ZSET_LISTPACK, VERSION,
 };
-use crate::server::keyspace::{Entry, Text, Value, canonical_integer};
+use crate::server::keyspace::{
+    Element, Entry, Field, Hash, Image, Key, Keyed, List, Scored, Set, SortedSet, Table, Value,
+    canonical_integer,
+};
 
 /// Shorter strings are never compressed. Redis's own bound.
 const COMPRESS_BYTES_MIN: usize = 21;
@@ -76,26 +83,149 @@ impl Encoder {
         length(sizes.1, out);
     }
 
-    /// One key with its expiry and value.
-    pub fn entry(&mut self, entry: &Entry, out: &mut Vec<u8>) {
-        self.key_of_string(entry, out);
-        match &entry.value {
-            Value::String(Text::Integer(n)) => integer_or_text(*n, out),
-            Value::String(text @ (Text::Short(_) | Text::Long(_))) => {
-                string(text.bytes(&mut itoa::Buffer::new()), false, out);
-            }
-        }
-    }
-
-    /// Everything of a string entry but the string.
-    pub fn key_of_string(&mut self, entry: &Entry, out: &mut Vec<u8>) {
+    /// What stands before the value of a key: its expiry, its type and its name.
+    pub fn head_of_entry(&mut self, entry: &Entry, out: &mut Vec<u8>) {
         if let Some(at) = entry.expire_at() {
             out.push(OP_EXPIRE_MS);
             out.extend_from_slice(&at.to_le_bytes());
         }
-        out.push(TYPE_STRING);
+        out.push(value_type(&entry.value));
         string(&entry.key, false, out);
     }
+}
+
+/// The type that a value is written as.
+pub fn value_type(value: &Value) -> u8 {
+    match value {
+        Value::String(_) => TYPE_STRING,
+        Value::List(_) => TYPE_LIST_QUICKLIST_2,
+        Value::Set(set) => match &**set {
+            Set::Integers(_) => TYPE_SET_INTSET,
+            Set::Table(_) => TYPE_SET,
+        },
+        Value::Hash(hash) => match &**hash {
+            Hash::Packed(_) => TYPE_HASH_LISTPACK,
+            Hash::Table(_) => TYPE_HASH,
+        },
+        Value::SortedSet(set) => match &**set {
+            SortedSet::Packed(_) => TYPE_ZSET_LISTPACK,
+            SortedSet::Ranked(_) => TYPE_ZSET_2,
+        },
+    }
+}
+
+/// A whole value, without its type.
+pub fn value(value: &Value, compress: bool, out: &mut Vec<u8>) {
+    match value {
+        Value::String(text) => match text.element() {
+            Element::Integer(n) => integer_or_text(n, out),
+            Element::Bytes(bytes) => string(bytes, compress, out),
+        },
+        Value::List(list) => list_part(list, 0..=list.nodes().len(), compress, out),
+        Value::Set(set) => match &**set {
+            Set::Integers(set) => string(set.as_bytes(), compress, out),
+            Set::Table(table) => table_part(table, 0..=table.groups(), compress, out, member),
+        },
+        Value::Hash(hash) => match &**hash {
+            Hash::Packed(pack) => string(pack.as_bytes(), compress, out),
+            Hash::Table(table) => table_part(table, 0..=table.groups(), compress, out, field),
+        },
+        Value::SortedSet(set) => match &**set {
+            SortedSet::Packed(pack) => string(pack.as_bytes(), compress, out),
+            SortedSet::Ranked(ranking) => {
+                let table = ranking.members();
+                table_part(table, 0..=table.groups(), compress, out, scored);
+            }
+        },
+    }
+}
+
+/// Writes a large value piece by piece.
+#[derive(Debug)]
+pub struct ImageWriter {
+    image: Image,
+    /// Pieces written: the length, then node by node or group by group.
+    done: usize,
+}
+
+impl ImageWriter {
+    /// Nothing is written yet.
+    pub fn new(image: Image) -> ImageWriter {
+        ImageWriter { image, done: 0 }
+    }
+
+    /// Appends about `bytes_max` more bytes; true when that was the last of it.
+    pub fn write(&mut self, compress: bool, bytes_max: usize, out: &mut Vec<u8>) -> bool {
+        let enough = out.len() + bytes_max;
+        let pieces = match &self.image {
+            Image::Text(_) => 0,
+            Image::List(list) => list.nodes().len(),
+            Image::Set(table) => table.groups(),
+            Image::Hash(table) => table.groups(),
+            Image::SortedSet(table) => table.groups(),
+        };
+        while self.done <= pieces && out.len() < enough {
+            let piece = self.done..=self.done;
+            match &self.image {
+                Image::Text(text) => string(text, compress, out),
+                Image::List(list) => list_part(list, piece, compress, out),
+                Image::Set(table) => table_part(table, piece, compress, out, member),
+                Image::Hash(table) => table_part(table, piece, compress, out, field),
+                Image::SortedSet(table) => table_part(table, piece, compress, out, scored),
+            }
+            self.done += 1;
+        }
+        self.done > pieces
+    }
+}
+
+/// Pieces of a list: 0 is its length, the others are its nodes.
+fn list_part(list: &List, pieces: RangeInclusive<usize>, compress: bool, out: &mut Vec<u8>) {
+    for piece in pieces {
+        match piece.checked_sub(1) {
+            None => length(list.nodes().len(), out),
+            Some(node) => {
+                length(QUICKLIST_PACKED, out);
+                string(list.nodes()[node].as_bytes(), compress, out);
+            }
+        }
+    }
+}
+
+/// Pieces of a table: 0 is its length, the others are its groups.
+fn table_part<E: Keyed + Clone>(
+    table: &Table<E>,
+    pieces: RangeInclusive<usize>,
+    compress: bool,
+    out: &mut Vec<u8>,
+    each: impl Fn(&E, bool, &mut Vec<u8>),
+) {
+    for piece in pieces {
+        match piece.checked_sub(1) {
+            None => length(table.len(), out),
+            Some(group) => table
+                .group(group)
+                .iter()
+                .for_each(|entry| each(entry, compress, out)),
+        }
+    }
+}
+
+fn member(member: &Key, compress: bool, out: &mut Vec<u8>) {
+    string(member, compress, out);
+}
+
+fn field(field: &Field, compress: bool, out: &mut Vec<u8>) {
+    string(&field.name, compress, out);
+    match field.value.element() {
+        Element::Integer(n) => integer_or_text(n, out),
+        Element::Bytes(bytes) => string(bytes, compress, out),
+    }
+}
+
+fn scored(item: &Scored, compress: bool, out: &mut Vec<u8>) {
+    string(&item.member, compress, out);
+    out.extend_from_slice(&item.score.to_le_bytes());
 }
 
 fn aux(name: &str, value: &str, out: &mut Vec<u8>) {

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::rdb::CRC64;
-use super::rdb_encode;
+use super::rdb_encode::ImageWriter;
 use crate::clock::{Mono, Now};
 use crate::server::Server;
 use crate::server::access::drop_elsewhere;
@@ -112,16 +112,26 @@ impl RdbFile {
     }
 
     fn write(&mut self, chunk: Chunk) -> io::Result<()> {
-        let bytes = match chunk {
-            Chunk::Encoded(bytes) => bytes,
-            Chunk::Long(text) => {
+        match chunk {
+            Chunk::Encoded(bytes) => self.write_bytes(&bytes),
+            Chunk::Large(image) => {
+                let mut writer = ImageWriter::new(image);
                 let mut bytes = Vec::new();
-                rdb_encode::string(&text, self.options.compress, &mut bytes);
-                bytes
+                loop {
+                    let is_complete = writer.write(self.options.compress, SLICE_BYTES, &mut bytes);
+                    self.write_bytes(&bytes)?;
+                    if is_complete {
+                        return Ok(());
+                    }
+                    bytes.clear();
+                }
             }
-        };
-        self.digest.update(&bytes);
-        self.out.write_all(&bytes)
+        }
+    }
+
+    fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.digest.update(bytes);
+        self.out.write_all(bytes)
     }
 
     /// Adds the checksum, makes everything durable, and gives the file its name.

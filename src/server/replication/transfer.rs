@@ -14,9 +14,9 @@ use super::master::{Feed, FeedState};
 use crate::front::{ClientId, Closing};
 use crate::ids::random_hex;
 use crate::server::Server;
-use crate::server::keyspace::{Chunk, ChunkQueue, SnapshotEpoch, Walk};
+use crate::server::keyspace::{Chunk, ChunkQueue, Image, SnapshotEpoch, Walk};
 use crate::server::persist::rdb::CRC64;
-use crate::server::persist::rdb_encode::{self, Head, ReplicationInfo};
+use crate::server::persist::rdb_encode::{self, Head, ImageWriter, ReplicationInfo};
 
 /// How much of a snapshot is written at a time. One slice takes well under a millisecond.
 const SLICE_BYTES: usize = 128 * 1024;
@@ -123,10 +123,7 @@ impl Server {
             .send(id, Bytes::from(format!("$EOF:{mark}\r\n")), now);
         let server = self.handle();
         tokio::task::spawn_local(async move {
-            let mut image = Outgoing {
-                rest: Bytes::new(),
-                digest: CRC64.digest(),
-            };
+            let mut image = Outgoing::new();
             loop {
                 let walk = server.borrow_mut().send_slice(id, snapshot, &mut image);
                 if walk == Walk::Complete {
@@ -161,7 +158,7 @@ impl Server {
             left = left.saturating_sub(bytes.len());
             self.front.clients.send(id, bytes, now);
         }
-        let is_all_sent = output.is_empty() && image.rest.is_empty();
+        let is_all_sent = output.is_empty() && image.is_empty();
         self.close_overfull_transfers();
         if !self.notify_when_drained(id) {
             Walk::Complete
@@ -267,36 +264,57 @@ impl Server {
 
 /// A snapshot on its way to a replica.
 struct Outgoing {
-    /// What is left of the chunk that is being sent.
+    /// What is left of the bytes that are being sent.
     rest: Bytes,
+    /// A large value that is being encoded, piece by piece, as the replica takes it.
+    large: Option<ImageWriter>,
     digest: crc::Digest<'static, u64, crc::Table<16>>,
 }
 
 impl Outgoing {
+    fn new() -> Outgoing {
+        Outgoing {
+            rest: Bytes::new(),
+            large: None,
+            digest: CRC64.digest(),
+        }
+    }
+
+    /// Whether nothing is left of what was taken from the snapshot's output.
+    fn is_empty(&self) -> bool {
+        self.rest.is_empty() && self.large.is_none()
+    }
+
     /// The next bytes, about `bytes_max` of them at most; `None` when there are none yet.
     fn next(&mut self, output: &mut ChunkQueue, bytes_max: usize) -> Option<Bytes> {
-        let bytes = if self.rest.is_empty() {
-            match output.pop()? {
-                Chunk::Encoded(bytes) => {
-                    self.rest = Bytes::from(bytes);
-                    self.part(bytes_max)
-                }
-                Chunk::Long(text) => {
-                    let mut head = Vec::new();
-                    rdb_encode::length(text.len(), &mut head);
-                    self.rest = Bytes::from_owner(SharedText(text));
-                    Bytes::from(head)
-                }
-            }
-        } else {
-            self.part(bytes_max)
-        };
+        if self.rest.is_empty() {
+            self.rest = match self.large.take() {
+                Some(writer) => self.piece(writer, bytes_max),
+                None => match output.pop()? {
+                    Chunk::Encoded(bytes) => Bytes::from(bytes),
+                    Chunk::Large(Image::Text(text)) => {
+                        let mut head = Vec::new();
+                        rdb_encode::length(text.len(), &mut head);
+                        self.digest.update(&head);
+                        self.rest = Bytes::from_owner(SharedText(text));
+                        return Some(Bytes::from(head));
+                    }
+                    Chunk::Large(image) => self.piece(ImageWriter::new(image), bytes_max),
+                },
+            };
+        }
+        let bytes = self.rest.split_to(self.rest.len().min(bytes_max));
         self.digest.update(&bytes);
         Some(bytes)
     }
 
-    fn part(&mut self, bytes_max: usize) -> Bytes {
-        self.rest.split_to(self.rest.len().min(bytes_max))
+    fn piece(&mut self, mut writer: ImageWriter, bytes_max: usize) -> Bytes {
+        let mut bytes = Vec::new();
+        let is_complete = writer.write(false, bytes_max, &mut bytes);
+        if !is_complete {
+            self.large = Some(writer);
+        }
+        Bytes::from(bytes)
     }
 }
 
@@ -379,14 +397,30 @@ async fn send_file(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::keyspace::{Entry, Keyspace, Value};
+    use crate::server::keyspace::{
+        End, Entry, Hash, Keyspace, Kind, List, Thresholds, Value,
+    };
     use crate::server::persist::rdb_decode::{LoadOptions, load};
 
     #[test]
-    fn a_long_value_leaves_in_parts() {
-        let value = Value::string(&vec![b'x'; 3 * SLICE_BYTES]);
+    fn large_values_leave_in_parts() {
+        let thresholds = Thresholds::default();
+        let mut hash = Hash::default();
+        let mut list = List::default();
+        for n in 0..5000 {
+            let name = format!("field:{n}");
+            hash.set(name.as_bytes(), b"value", &thresholds);
+            list.push(End::Right, name.as_bytes(), thresholds.list_node);
+        }
         let mut keyspace = Keyspace::new(1);
-        keyspace.insert(0, Entry::new(b"k", value.clone(), None));
+        let text = Value::string(&vec![b'x'; 3 * SLICE_BYTES]);
+        for (key, value) in [
+            ("text", text),
+            ("hash", hash.into_value()),
+            ("list", list.into_value()),
+        ] {
+            keyspace.insert(0, Entry::new(key.as_bytes(), value, None));
+        }
         let head = Head {
             created: 1,
             used_memory: 1,
@@ -395,10 +429,7 @@ mod tests {
         let snapshot = keyspace.begin_snapshot(&head);
         while keyspace.advance_snapshot(snapshot, SLICE_BYTES) == Walk::Going {}
         let output = keyspace.snapshot_output(snapshot).unwrap();
-        let mut image = Outgoing {
-            rest: Bytes::new(),
-            digest: CRC64.digest(),
-        };
+        let mut image = Outgoing::new();
         let mut sent = Vec::new();
         while let Some(bytes) = image.next(output, 1000) {
             assert!(bytes.len() <= 1000);
@@ -410,8 +441,15 @@ mod tests {
             drop_expired_at: None,
             verify_checksum: true,
             string_bytes_max: 1 << 20,
+            thresholds,
         };
         let loaded = load(&sent[..], options).unwrap();
-        assert_eq!(loaded.keyspace.get(0, b"k").unwrap().value, value);
+        for key in ["text", "hash", "list"] {
+            let find = |keyspace: &Keyspace| {
+                let entry = keyspace.get(0, key.as_bytes()).unwrap();
+                entry.value.clone()
+            };
+            assert_eq!(find(&loaded.keyspace), find(&keyspace), "{key}");
+        }
     }
 }

@@ -1,0 +1,289 @@
+//! One database: an extendible hash whose leaves carry the stamp of the newest snapshot that has them.
+
+use std::cell::Cell;
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
+
+use super::dense::{Dense, Keyed};
+use super::extendible::{Extendible, Leaf};
+use super::key::Key;
+use super::snapshot::SnapshotEpoch;
+use super::value::Value;
+
+/// A key with what it holds.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The key.
+    pub key: Key,
+    /// The value.
+    pub value: Value,
+    /// When it expires: Unix milliseconds, or 0 for never.
+    expire_at: u64,
+    /// When or how often it was used, as the eviction policy counts that.
+    access: Cell<u32>,
+}
+
+impl Entry {
+    /// An entry; `expire_at` in Unix milliseconds.
+    pub fn new(key: &[u8], value: Value, expire_at: Option<u64>) -> Entry {
+        Entry {
+            key: Key::from(key),
+            value,
+            expire_at: pack_expiry(expire_at),
+            access: Cell::new(0),
+        }
+    }
+
+    /// When it expires, in Unix milliseconds.
+    pub fn expire_at(&self) -> Option<u64> {
+        (self.expire_at != 0).then_some(self.expire_at)
+    }
+
+    /// Whether it has expired by `now`, in Unix milliseconds.
+    pub fn is_expired(&self, now: u64) -> bool {
+        self.expire_at != 0 && self.expire_at < now
+    }
+
+    /// What was last noted of its use; 0 for nothing yet.
+    pub fn access(&self) -> u32 {
+        self.access.get()
+    }
+
+    /// Notes its use, which is no change of the data.
+    pub fn set_access(&self, access: u32) {
+        self.access.set(access);
+    }
+}
+
+impl Keyed for Entry {
+    fn key(&self) -> &[u8] {
+        &self.key
+    }
+}
+
+/// Zero means "never", so the (long past) moment zero is kept as one.
+fn pack_expiry(expire_at: Option<u64>) -> u64 {
+    expire_at.map_or(0, |at| at.max(1))
+}
+
+/// A small table with the stamp of the newest snapshot that has it.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) table: Dense<Entry>,
+    /// The newest snapshot that this segment was written to, or that began after it was empty.
+    pub(super) saved: SnapshotEpoch,
+    /// Keys with an expiry.
+    volatile: usize,
+    /// No key expires before this (Unix ms); a lower bound, made exact by each sweep.
+    expires_from: u64,
+}
+
+impl Segment {
+    fn new(saved: SnapshotEpoch) -> Segment {
+        Segment {
+            table: Dense::default(),
+            saved,
+            volatile: 0,
+            expires_from: u64::MAX,
+        }
+    }
+
+    fn note_expiry(&mut self, before: u64, after: u64) {
+        if before != 0 {
+            self.volatile -= 1;
+        }
+        if after != 0 {
+            self.volatile += 1;
+            self.expires_from = self.expires_from.min(after);
+        }
+    }
+}
+
+impl Leaf for Segment {
+    type Entry = Entry;
+
+    fn dense(&self) -> &Dense<Entry> {
+        &self.table
+    }
+
+    fn split_off(&mut self, hash_of: impl Fn(&[u8]) -> u64, goes: impl Fn(u64) -> bool) -> Segment {
+        let table = self.table.split_off(hash_of, goes);
+        let volatile = table.entries().iter().filter(|e| e.expire_at != 0).count();
+        self.volatile -= volatile;
+        Segment {
+            table,
+            saved: self.saved,
+            volatile,
+            expires_from: self.expires_from,
+        }
+    }
+}
+
+/// One database.
+#[derive(Debug)]
+pub struct Db {
+    segments: Extendible<Segment>,
+    keys: usize,
+    volatile: usize,
+}
+
+impl Db {
+    /// An empty database whose segments count as saved up to `saved`.
+    pub(super) fn new(hasher: RandomState, saved: SnapshotEpoch) -> Db {
+        Db {
+            segments: Extendible::new(hasher, Segment::new(saved)),
+            keys: 0,
+            volatile: 0,
+        }
+    }
+
+    /// Keys, expired ones that are still here included.
+    pub fn len(&self) -> usize {
+        self.keys
+    }
+
+    /// True without any key.
+    pub fn is_empty(&self) -> bool {
+        self.keys == 0
+    }
+
+    /// Keys with an expiry.
+    pub fn volatile(&self) -> usize {
+        self.volatile
+    }
+
+    pub(super) fn hash(&self, key: &[u8]) -> u64 {
+        self.segments.hash(key)
+    }
+
+    /// The segment in charge of `hash`.
+    pub(super) fn segment_mut(&mut self, hash: u64) -> &mut Segment {
+        let number = self.segments.leaf_at(hash);
+        self.segments.leaf_mut(number).0
+    }
+
+    /// Where the segment that is in charge of `hash` ends, or `None` at the end of the hash space.
+    pub(super) fn segment_end(&self, hash: u64) -> Option<u64> {
+        self.segments.leaf_end(hash)
+    }
+
+    /// Takes one segment out; what is left is no database any more.
+    pub(super) fn pop_segment(&mut self) -> Option<Segment> {
+        self.segments.pop_leaf()
+    }
+
+    pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<&Entry> {
+        self.segments.find(hash, key)
+    }
+
+    /// The value of a key, to be changed in place. Its segment must have been saved.
+    pub(super) fn value_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut Value> {
+        let entry = self.segment_mut(hash).table.find_mut(hash, key)?;
+        Some(&mut entry.value)
+    }
+
+    /// Sets or clears the expiry of a key; false when there is no such key.
+    pub(super) fn set_expiry(&mut self, hash: u64, key: &[u8], expire_at: Option<u64>) -> bool {
+        let segment = self.segment_mut(hash);
+        let Some(entry) = segment.table.find_mut(hash, key) else {
+            return false;
+        };
+        let before = std::mem::replace(&mut entry.expire_at, pack_expiry(expire_at));
+        let after = entry.expire_at;
+        segment.note_expiry(before, after);
+        self.volatile = self.volatile + usize::from(after != 0) - usize::from(before != 0);
+        true
+    }
+
+    /// Inserts or replaces; returns what was there before.
+    pub(super) fn insert(&mut self, hash: u64, entry: Entry) -> Option<Entry> {
+        let number = self.segments.leaf_at(hash);
+        let (segment, hasher) = self.segments.leaf_mut(number);
+        let after = entry.expire_at;
+        let before = segment.table.insert(hash, entry, |key| hasher.hash_one(key));
+        let was = before.as_ref().map_or(0, |e| e.expire_at);
+        segment.note_expiry(was, after);
+        self.volatile = self.volatile + usize::from(after != 0) - usize::from(was != 0);
+        if before.is_none() {
+            self.keys += 1;
+            self.segments.split_while_full(hash);
+        }
+        before
+    }
+
+    pub(super) fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Entry> {
+        let number = self.segments.leaf_at(hash);
+        let (segment, hasher) = self.segments.leaf_mut(number);
+        let entry = segment.table.remove(hash, key, |key| hasher.hash_one(key))?;
+        segment.note_expiry(entry.expire_at, 0);
+        if segment.table.is_empty() {
+            segment.expires_from = u64::MAX;
+        }
+        self.keys -= 1;
+        self.volatile -= usize::from(entry.expire_at != 0);
+        Some(entry)
+    }
+
+    /// All entries, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.segments.iter()
+    }
+
+    /// One step of `SCAN` from `cursor`: hands about `count` entries to `each` and returns the next cursor,
+    /// 0 at the end. A key that is here from the first call to the last is seen at least once; more than
+    /// once only if it was deleted and made again.
+    pub fn scan<'a>(&'a self, cursor: u64, count: usize, each: impl FnMut(&'a Entry)) -> u64 {
+        self.segments.scan(cursor, count, each)
+    }
+
+    /// A key at random, fairly enough for `RANDOMKEY`: `dice` is uniform.
+    pub fn random(&self, dice: impl FnMut() -> u64) -> Option<&Entry> {
+        self.segments.random(dice)
+    }
+
+    /// Keys of the segment at `position` that have expired by `now` (at most `max`), or none at once when
+    /// its bound says so. Makes the bound exact when all were looked at.
+    pub(super) fn expired_in(&mut self, position: u64, now: u64, max: usize) -> Vec<Key> {
+        let segment = self.segment_mut(position);
+        if segment.expires_from >= now {
+            return Vec::new();
+        }
+        let mut found = Vec::new();
+        let mut soonest = u64::MAX;
+        for entry in segment.table.entries().iter().filter(|e| e.expire_at != 0) {
+            if entry.is_expired(now) && found.len() < max {
+                found.push(entry.key.clone());
+            } else {
+                soonest = soonest.min(entry.expire_at);
+            }
+        }
+        segment.expires_from = soonest;
+        found
+    }
+
+    /// Bytes of memory of its tables, without what the entries refer to.
+    pub fn heap_bytes(&self) -> usize {
+        self.segments.heap_bytes()
+    }
+
+    /// Walks the whole structure.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        self.segments.check();
+        let keys: usize = self.segments.leaves().map(|s| s.table.len()).sum();
+        assert_eq!(keys, self.keys);
+        let volatile: usize = self.segments.leaves().map(|s| s.volatile).sum();
+        assert_eq!(volatile, self.volatile);
+        for segment in self.segments.leaves() {
+            for entry in segment.table.entries() {
+                assert!(entry.expire_at == 0 || entry.expire_at >= segment.expires_from);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn segment_count(&self) -> usize {
+        self.segments.leaf_count()
+    }
+}

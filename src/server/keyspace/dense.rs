@@ -1,0 +1,172 @@
+//! A small hash table whose entries lie densely in one vector.
+//!
+//! The table proper holds two bytes for each entry, its place in the vector. So the entries, which are much
+//! larger, waste no room on empty slots, are walked without a gap, and one at random is one by its number.
+
+use hashbrown::HashTable;
+
+use super::key::Key;
+
+/// Something that is found by its bytes.
+pub trait Keyed {
+    /// Those bytes.
+    fn key(&self) -> &[u8];
+}
+
+impl Keyed for Key {
+    fn key(&self) -> &[u8] {
+        self
+    }
+}
+
+/// The table. Whoever calls it knows the hashes; `hash_of` gives those of entries that have to be moved.
+#[derive(Clone, Debug)]
+pub struct Dense<E> {
+    index: HashTable<u16>,
+    entries: Vec<E>,
+}
+
+impl<E> Default for Dense<E> {
+    fn default() -> Dense<E> {
+        Dense {
+            index: HashTable::new(),
+            entries: Vec::new(),
+        }
+    }
+}
+
+/// A hash as the tables want it: they take their slot from the low bits and their tag from the top
+/// seven, and the directory above them has used the top ones.
+fn table_hash(hash: u64) -> u64 {
+    hash.rotate_left(32)
+}
+
+impl<E: Keyed> Dense<E> {
+    /// The most entries that the index can number.
+    pub const ENTRIES_MAX: usize = 1 << 16;
+
+    /// Entries.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// True without any.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// All entries, in no order.
+    pub fn entries(&self) -> &[E] {
+        &self.entries
+    }
+
+    /// The entry with these bytes.
+    pub fn find(&self, hash: u64, key: &[u8]) -> Option<&E> {
+        self.place(hash, key).map(|at| &self.entries[at])
+    }
+
+    /// The entry with these bytes, to be changed; its key must stay.
+    pub fn find_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut E> {
+        self.place(hash, key).map(|at| &mut self.entries[at])
+    }
+
+    /// Inserts or replaces; returns what was there before.
+    pub fn insert(&mut self, hash: u64, entry: E, hash_of: impl Fn(&[u8]) -> u64) -> Option<E> {
+        if let Some(at) = self.place(hash, entry.key()) {
+            return Some(std::mem::replace(&mut self.entries[at], entry));
+        }
+        self.push(hash, entry, hash_of);
+        None
+    }
+
+    /// Adds an entry that is not there yet.
+    ///
+    /// # Panics
+    /// There are [`Dense::ENTRIES_MAX`] already.
+    pub fn push(&mut self, hash: u64, entry: E, hash_of: impl Fn(&[u8]) -> u64) {
+        /// Room grows by an eighth, and by no less than this.
+        const GROWTH_MIN: usize = 4;
+        let place = u16::try_from(self.entries.len()).expect("a segment splits long before");
+        if self.entries.len() == self.entries.capacity() {
+            let more = (self.entries.len() / 8).max(GROWTH_MIN);
+            self.entries.reserve_exact(more);
+        }
+        self.entries.push(entry);
+        let entries = &self.entries;
+        self.index.insert_unique(table_hash(hash), place, |at| {
+            table_hash(hash_of(entries[usize::from(*at)].key()))
+        });
+    }
+
+    /// Removes the entry with these bytes.
+    pub fn remove(&mut self, hash: u64, key: &[u8], hash_of: impl Fn(&[u8]) -> u64) -> Option<E> {
+        let entries = &self.entries;
+        let is_it = |at: &u16| entries[usize::from(*at)].key() == key;
+        let found = self.index.find_entry(table_hash(hash), is_it).ok()?;
+        let (place, _) = found.remove();
+        let place = usize::from(place);
+        let entry = self.entries.swap_remove(place);
+        if let Some(moved) = self.entries.get(place) {
+            let was = self.entries.len();
+            let slot = self
+                .index
+                .find_mut(table_hash(hash_of(moved.key())), |at| usize::from(*at) == was)
+                .expect("every entry is in the index");
+            *slot = u16::try_from(place).expect("below the old length");
+        }
+        self.shrink(hash_of);
+        Some(entry)
+    }
+
+    /// Moves the entries that `goes` names by their hash into a table of their own.
+    pub fn split_off(
+        &mut self,
+        hash_of: impl Fn(&[u8]) -> u64,
+        goes: impl Fn(u64) -> bool,
+    ) -> Dense<E> {
+        let all = std::mem::take(self);
+        let mut other = Dense::default();
+        for entry in all.entries {
+            let hash = hash_of(entry.key());
+            let to = if goes(hash) { &mut other } else { &mut *self };
+            to.push(hash, entry, &hash_of);
+        }
+        other
+    }
+
+    /// Gives memory back after many removals.
+    fn shrink(&mut self, hash_of: impl Fn(&[u8]) -> u64) {
+        let len = self.entries.len();
+        if len == 0 {
+            *self = Dense::default();
+        } else if self.entries.capacity() > 16 && len * 2 < self.entries.capacity() {
+            self.entries.shrink_to(len + len / 4);
+            let entries = &self.entries;
+            self.index.shrink_to(len + len / 4, |at| {
+                table_hash(hash_of(entries[usize::from(*at)].key()))
+            });
+        }
+    }
+
+    fn place(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        let is_it = |at: &u16| self.entries[usize::from(*at)].key() == key;
+        self.index
+            .find(table_hash(hash), is_it)
+            .map(|at| usize::from(*at))
+    }
+
+    /// Bytes of memory that it holds, without what its entries refer to.
+    pub fn heap_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<E>() + self.index.allocation_size()
+    }
+
+    /// Looks each entry up.
+    #[cfg(test)]
+    pub fn check(&self, hash_of: impl Fn(&[u8]) -> u64) {
+        assert_eq!(self.index.len(), self.entries.len());
+        for (at, entry) in self.entries.iter().enumerate() {
+            let key = entry.key();
+            assert_eq!(self.place(hash_of(key), key), Some(at));
+        }
+    }
+}

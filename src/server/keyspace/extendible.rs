@@ -1,0 +1,244 @@
+//! An extendible hash: a directory over many small tables.
+//!
+//! The top bits of a key's hash choose an entry of the directory, which names a leaf. A leaf that is full
+//! splits in two; nothing else moves, so no write ever waits for more than [`LEAF_KEYS_MAX`] keys to be
+//! placed again. Because a leaf covers one contiguous range of hashes, a position in the hash space is a
+//! stable cursor: splits never move a key across it.
+
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
+
+use super::dense::{Dense, Keyed};
+
+/// A leaf with more keys than this splits: what 256 slots of a hashbrown table hold.
+pub(super) const LEAF_KEYS_MAX: usize = 224;
+
+/// Directories stop doubling here; leaves then grow instead. Bits of the hash.
+const DEPTH_MAX: u8 = 28;
+
+/// Bits of the hash that a `SCAN` cursor leaves out, so that it stays below 2^48 and clients that keep it
+/// in a double are right.
+const SCAN_SHIFT: u32 = 16;
+
+/// A small table as the directory sees it.
+pub(super) trait Leaf {
+    /// What it holds.
+    type Entry: Keyed;
+
+    /// Its entries.
+    fn dense(&self) -> &Dense<Self::Entry>;
+
+    /// Moves the entries that `goes` names by their hash into a leaf of their own.
+    fn split_off(&mut self, hash_of: impl Fn(&[u8]) -> u64, goes: impl Fn(u64) -> bool) -> Self;
+}
+
+/// The directory and its leaves.
+#[derive(Clone, Debug)]
+pub(super) struct Extendible<L> {
+    hasher: RandomState,
+    /// `1 << depth` names of leaves, by the top bits of the hash.
+    directory: Vec<u32>,
+    depth: u8,
+    leaves: Vec<Placed<L>>,
+}
+
+#[derive(Clone, Debug)]
+struct Placed<L> {
+    /// How many top bits of the hash its keys share.
+    depth: u8,
+    leaf: L,
+}
+
+impl<L: Leaf> Extendible<L> {
+    /// One leaf for everything.
+    pub(super) fn new(hasher: RandomState, leaf: L) -> Extendible<L> {
+        Extendible {
+            hasher,
+            directory: vec![0],
+            depth: 0,
+            leaves: vec![Placed { depth: 0, leaf }],
+        }
+    }
+
+    pub(super) fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// The number of the leaf in charge of `hash`. It changes only when leaves split.
+    pub(super) fn leaf_at(&self, hash: u64) -> usize {
+        if self.depth == 0 {
+            return 0;
+        }
+        let slot = hash >> (64 - u32::from(self.depth));
+        self.directory[usize::try_from(slot).expect("at most 28 bits")] as usize
+    }
+
+    /// The first hash after the leaf that is in charge of `hash`, or `None` at the end of the hash space.
+    pub(super) fn leaf_end(&self, hash: u64) -> Option<u64> {
+        let depth = u32::from(self.leaves[self.leaf_at(hash)].depth);
+        if depth == 0 {
+            return None;
+        }
+        let size = 1_u64 << (64 - depth);
+        (hash & !(size - 1)).checked_add(size)
+    }
+
+    pub(super) fn leaf(&self, number: usize) -> &L {
+        &self.leaves[number].leaf
+    }
+
+    /// A leaf to be changed, and the hash that it goes by.
+    pub(super) fn leaf_mut(&mut self, number: usize) -> (&mut L, &RandomState) {
+        (&mut self.leaves[number].leaf, &self.hasher)
+    }
+
+    /// All leaves.
+    pub(super) fn leaves(&self) -> impl Iterator<Item = &L> {
+        self.leaves.iter().map(|placed| &placed.leaf)
+    }
+
+    /// How many leaves there are.
+    pub(super) fn leaf_count(&self) -> usize {
+        self.leaves.len()
+    }
+
+    /// Takes one leaf out; what is left is no whole any more.
+    pub(super) fn pop_leaf(&mut self) -> Option<L> {
+        self.leaves.pop().map(|placed| placed.leaf)
+    }
+
+    pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<&L::Entry> {
+        self.leaf(self.leaf_at(hash)).dense().find(hash, key)
+    }
+
+    /// All entries, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &L::Entry> {
+        self.leaves().flat_map(|leaf| leaf.dense().entries())
+    }
+
+    /// Splits the leaf in charge of `hash` until it holds no more than its share. To be called after an
+    /// insertion.
+    pub(super) fn split_while_full(&mut self, hash: u64) {
+        while self.leaf(self.leaf_at(hash)).dense().len() > LEAF_KEYS_MAX {
+            if !self.split(hash) {
+                return;
+            }
+        }
+    }
+
+    /// Splits the leaf in charge of `hash`; false when the directory may not grow for it.
+    fn split(&mut self, hash: u64) -> bool {
+        let number = self.leaf_at(hash);
+        let depth = self.leaves[number].depth;
+        if depth == self.depth {
+            if self.depth >= DEPTH_MAX {
+                return false;
+            }
+            self.directory = self.directory.iter().flat_map(|&s| [s, s]).collect();
+            self.depth += 1;
+        }
+        let hasher = &self.hasher;
+        let placed = &mut self.leaves[number];
+        let bit = 1_u64 << (63 - u32::from(depth));
+        let upper = placed
+            .leaf
+            .split_off(|key| hasher.hash_one(key), |hash| hash & bit != 0);
+        placed.depth = depth + 1;
+        let name = u32::try_from(self.leaves.len()).expect("at most 2^28 leaves");
+        self.leaves.push(Placed {
+            depth: depth + 1,
+            leaf: upper,
+        });
+        // The directory entries of the upper half of the old leaf's range.
+        let shift = u32::from(self.depth - depth - 1);
+        let prefix = ((hash | bit) >> (63 - u32::from(depth))) << shift;
+        let first = usize::try_from(prefix).expect("at most 28 bits");
+        self.directory[first..first + (1 << shift)].fill(name);
+        true
+    }
+
+    /// One step of `SCAN` from `cursor`: hands about `count` entries to `each` and returns the next cursor,
+    /// 0 at the end. A key that is here from the first call to the last is seen at least once; more than
+    /// once only if it was deleted and made again.
+    pub(super) fn scan<'a>(
+        &'a self,
+        cursor: u64,
+        count: usize,
+        mut each: impl FnMut(&'a L::Entry),
+    ) -> u64 {
+        /// Leaves looked at in one call, however empty they are.
+        const LEAVES_PER_CALL_MAX: usize = 4096;
+        let mut position = cursor << SCAN_SHIFT;
+        let mut left = count.max(1);
+        for _ in 0..LEAVES_PER_CALL_MAX {
+            let leaf = self.leaf(self.leaf_at(position)).dense();
+            let mut found: Vec<(u64, &L::Entry)> = leaf
+                .entries()
+                .iter()
+                .map(|e| (self.hash(e.key()) >> SCAN_SHIFT, e))
+                .filter(|(at, _)| *at >= position >> SCAN_SHIFT)
+                .collect();
+            if found.len() > left {
+                // Stop between two positions of the cursor, after the last that still fits.
+                found.sort_unstable_by_key(|(at, _)| *at);
+                let stop = found[left - 1].0;
+                found
+                    .iter()
+                    .take_while(|(at, _)| *at <= stop)
+                    .for_each(|(_, e)| each(e));
+                if found.last().is_some_and(|(at, _)| *at > stop) {
+                    return stop + 1;
+                }
+                left = 0;
+            } else {
+                left -= found.len();
+                found.into_iter().for_each(|(_, e)| each(e));
+            }
+            match self.leaf_end(position) {
+                None => return 0,
+                Some(end) if left == 0 => return end >> SCAN_SHIFT,
+                Some(end) => position = end,
+            }
+        }
+        position >> SCAN_SHIFT
+    }
+
+    /// An entry at random, fairly enough for `RANDOMKEY` and its like: `dice` is uniform. `None` only when
+    /// there is none.
+    pub(super) fn random(&self, mut dice: impl FnMut() -> u64) -> Option<&L::Entry> {
+        let mut position = dice();
+        // Once round the hash space, from anywhere, meets every leaf.
+        for _ in 0..=self.leaves.len() {
+            let entries = self.leaf(self.leaf_at(position)).dense().entries();
+            if !entries.is_empty() {
+                let len = u64::try_from(entries.len()).expect("fits");
+                let nth = usize::try_from(dice() % len).expect("below a usize");
+                return Some(&entries[nth]);
+            }
+            position = self.leaf_end(position).unwrap_or(0);
+        }
+        None
+    }
+
+    /// Bytes of memory of the directory and the leaves' own tables.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let tables: usize = self.leaves().map(|leaf| leaf.dense().heap_bytes()).sum();
+        self.directory.capacity() * size_of::<u32>()
+            + self.leaves.capacity() * size_of::<Placed<L>>()
+            + tables
+    }
+
+    /// Walks the whole structure.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        assert_eq!(self.directory.len(), 1 << self.depth);
+        for (number, placed) in self.leaves.iter().enumerate() {
+            assert!(placed.depth <= self.depth);
+            placed.leaf.dense().check(|key| self.hash(key));
+            for entry in placed.leaf.dense().entries() {
+                assert_eq!(self.leaf_at(self.hash(entry.key())), number);
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Hashes: fields and their values.
+
+use super::Thresholds;
+use super::dense::Keyed;
+use super::key::Key;
+use super::listpack::Listpack;
+use super::table::Table;
+use super::text::{Element, Text};
+
+/// The fields of a key. A few small ones lie in a listpack; many or long ones in a table, for good.
+#[derive(Clone, Debug)]
+pub enum Hash {
+    /// Fields and values in turn.
+    Packed(Listpack),
+    /// The large form.
+    Table(Box<Table<Field>>),
+}
+
+/// One field of a large hash.
+#[derive(Clone, Debug)]
+pub struct Field {
+    /// Its name.
+    pub name: Key,
+    /// Its value.
+    pub value: Text,
+}
+
+impl Keyed for Field {
+    fn key(&self) -> &[u8] {
+        &self.name
+    }
+}
+
+impl Default for Hash {
+    fn default() -> Hash {
+        Hash::Packed(Listpack::default())
+    }
+}
+
+impl Hash {
+    /// What `OBJECT ENCODING` calls the form.
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            Hash::Packed(_) => "listpack",
+            Hash::Table(_) => "hashtable",
+        }
+    }
+
+    /// Fields.
+    pub fn len(&self) -> usize {
+        match self {
+            Hash::Packed(pack) => pack.len() / 2,
+            Hash::Table(table) => table.len(),
+        }
+    }
+
+    /// True without any.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The value of a field.
+    pub fn get(&self, name: &[u8]) -> Option<Element<'_>> {
+        match self {
+            Hash::Packed(pack) => {
+                let at = pack.next(pack.find(name, 1)?)?;
+                Some(pack.get(at))
+            }
+            Hash::Table(table) => table.get(name).map(|field| field.value.element()),
+        }
+    }
+
+    /// Sets a field; true if it is new.
+    pub fn set(&mut self, name: &[u8], value: &[u8], thresholds: &Thresholds) -> bool {
+        let is_small = |bytes: &[u8]| bytes.len() <= thresholds.hash_value_bytes;
+        if !is_small(name) || !is_small(value) {
+            self.make_table();
+        }
+        match self {
+            Hash::Packed(pack) => {
+                if let Some(at) = pack.find(name, 1).and_then(|at| pack.next(at)) {
+                    pack.replace(at, value);
+                    return false;
+                }
+                pack.insert(None, &[name, value]);
+                if pack.len() / 2 > thresholds.hash_entries {
+                    self.make_table();
+                }
+                true
+            }
+            Hash::Table(table) => {
+                if let Some(field) = table.get_mut(name) {
+                    field.value = Text::from_bytes(value);
+                    return false;
+                }
+                table.insert(Field {
+                    name: Key::from(name),
+                    value: Text::from_bytes(value),
+                });
+                true
+            }
+        }
+    }
+
+    /// Removes a field; false if there was none.
+    pub fn remove(&mut self, name: &[u8]) -> bool {
+        match self {
+            Hash::Packed(pack) => {
+                let Some(at) = pack.find(name, 1) else {
+                    return false;
+                };
+                pack.remove(at, 2);
+                true
+            }
+            Hash::Table(table) => table.remove(name).is_some(),
+        }
+    }
+
+    /// All fields and values, in no order.
+    pub fn iter(&self) -> Box<dyn Iterator<Item = (Element<'_>, Element<'_>)> + '_> {
+        match self {
+            Hash::Packed(pack) => Box::new(pack.pairs()),
+            Hash::Table(table) => Box::new(table.iter().map(pair)),
+        }
+    }
+
+    /// One step of `HSCAN`: about `count` fields from `cursor` (all of them in the small form); returns the
+    /// next cursor, 0 at the end.
+    pub fn scan<'a>(
+        &'a self,
+        cursor: u64,
+        count: usize,
+        mut each: impl FnMut(Element<'a>, Element<'a>),
+    ) -> u64 {
+        match self {
+            Hash::Packed(pack) => {
+                pack.pairs().for_each(|(name, value)| each(name, value));
+                0
+            }
+            Hash::Table(table) => table.scan(cursor, count, |field| {
+                let (name, value) = pair(field);
+                each(name, value);
+            }),
+        }
+    }
+
+    /// A field at random; `dice` is uniform. `None` only when there is none.
+    pub fn random(&self, mut dice: impl FnMut() -> u64) -> Option<(Element<'_>, Element<'_>)> {
+        match self {
+            Hash::Packed(pack) => {
+                let len = u64::try_from(self.len()).expect("fits");
+                let nth = usize::try_from(dice().checked_rem(len)?).expect("below a usize");
+                let at = pack.nth(nth * 2)?;
+                Some((pack.get(at), pack.get(pack.next(at)?)))
+            }
+            Hash::Table(table) => table.random(dice).map(pair),
+        }
+    }
+
+    /// Bytes of memory beyond those of the `Hash` itself. Of a table, an estimate from some of its fields.
+    pub fn heap_bytes(&self, samples: usize) -> usize {
+        match self {
+            Hash::Packed(pack) => pack.heap_bytes(),
+            Hash::Table(table) => {
+                let each = |field: &Field| field.name.heap_bytes() + field.value.heap_bytes();
+                size_of::<Table<Field>>()
+                    + table.heap_bytes()
+                    + super::estimate(table.iter().map(each), table.len(), samples)
+            }
+        }
+    }
+
+    /// Gives it the large form.
+    pub fn make_table(&mut self) {
+        if let Hash::Packed(pack) = self {
+            let mut table = Table::default();
+            for (name, value) in pack.pairs() {
+                table.insert(Field {
+                    name: Key::from(name.bytes(&mut itoa::Buffer::new())),
+                    value: Text::from_bytes(value.bytes(&mut itoa::Buffer::new())),
+                });
+            }
+            *self = Hash::Table(Box::new(table));
+        }
+    }
+}
+
+fn pair(field: &Field) -> (Element<'_>, Element<'_>) {
+    (Element::Bytes(&field.name), field.value.element())
+}

@@ -1,0 +1,556 @@
+//! Redis's listpack: a few small elements one behind the other, in the very bytes that RDB files hold.
+//!
+//! Small hashes, sorted sets and the nodes of lists are stored so; saving one is a copy.
+//!
+//! ```text
+//! u32 bytes in all (LE) │ u16 elements (LE; 65535: count them) │ element … │ ff
+//! element: encoding and data │ their length, written so that it can be read backwards
+//! ```
+
+use super::text::{Element, canonical_integer};
+
+const HEAD_BYTES: usize = 6;
+const END: u8 = 0xff;
+/// This many elements or more are not counted in the head.
+const COUNT_UNKNOWN: usize = 65535;
+
+/// The longest that a listpack may become; its head has 32 bits, and Redis stops at a gigabyte.
+pub const LISTPACK_BYTES_MAX: usize = 1 << 30;
+
+/// The elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listpack(Vec<u8>);
+
+/// Where an element begins. Good until the listpack changes before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place(usize);
+
+/// The bytes are no listpack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a malformed listpack")]
+pub struct Malformed;
+
+impl Default for Listpack {
+    fn default() -> Listpack {
+        let mut bytes = vec![0; HEAD_BYTES];
+        bytes.push(END);
+        let mut empty = Listpack(bytes);
+        empty.set_head(0);
+        empty
+    }
+}
+
+impl Listpack {
+    /// Takes over bytes from a file or a peer, after a look at each of them.
+    ///
+    /// # Errors
+    /// They are no listpack, or its head is wrong.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Listpack, Malformed> {
+        let claimed = bytes.first_chunk::<4>().ok_or(Malformed)?;
+        if u32::from_le_bytes(*claimed) as usize != bytes.len() || bytes.len() <= HEAD_BYTES {
+            return Err(Malformed);
+        }
+        let mut at = HEAD_BYTES;
+        let mut count = 0_usize;
+        while bytes[at] != END {
+            let len = checked_len(&bytes[at..]).ok_or(Malformed)?;
+            let back = back_len(len);
+            let mut want = Vec::with_capacity(5);
+            push_back_len(len, &mut want);
+            let end = at + len + back;
+            // The end mark must follow somewhere.
+            if end >= bytes.len() || bytes[at + len..end] != want[..] {
+                return Err(Malformed);
+            }
+            at = end;
+            count += 1;
+        }
+        let counted = usize::from(u16::from_le_bytes([bytes[4], bytes[5]]));
+        if at + 1 != bytes.len() || (counted != COUNT_UNKNOWN && counted != count) {
+            return Err(Malformed);
+        }
+        Ok(Listpack(bytes))
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Bytes of memory that it holds.
+    pub fn heap_bytes(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// Elements. Counts them where the head does not say.
+    pub fn len(&self) -> usize {
+        match usize::from(u16::from_le_bytes([self.0[4], self.0[5]])) {
+            COUNT_UNKNOWN => self.iter().count(),
+            count => count,
+        }
+    }
+
+    /// True without elements.
+    pub fn is_empty(&self) -> bool {
+        self.0[HEAD_BYTES] == END
+    }
+
+    /// The first element's place.
+    pub fn first(&self) -> Option<Place> {
+        (!self.is_empty()).then_some(Place(HEAD_BYTES))
+    }
+
+    /// The last element's place.
+    pub fn last(&self) -> Option<Place> {
+        self.before(self.0.len() - 1)
+    }
+
+    /// The place after this one.
+    pub fn next(&self, at: Place) -> Option<Place> {
+        let next = at.0 + self.whole_len(at);
+        (self.0[next] != END).then_some(Place(next))
+    }
+
+    /// The place before this one.
+    pub fn prev(&self, at: Place) -> Option<Place> {
+        self.before(at.0)
+    }
+
+    /// The place of element `index`, counted from whichever end is nearer.
+    pub fn nth(&self, index: usize) -> Option<Place> {
+        let len = self.len();
+        if index >= len {
+            return None;
+        }
+        if index <= len / 2 {
+            let mut place = self.first()?;
+            for _ in 0..index {
+                place = self.next(place)?;
+            }
+            Some(place)
+        } else {
+            let mut place = self.last()?;
+            for _ in index + 1..len {
+                place = self.prev(place)?;
+            }
+            Some(place)
+        }
+    }
+
+    /// What is there.
+    pub fn get(&self, at: Place) -> Element<'_> {
+        decode(&self.0[at.0..])
+    }
+
+    /// All elements.
+    pub fn iter(&self) -> impl Iterator<Item = Element<'_>> {
+        self.places().map(|at| self.get(at))
+    }
+
+    /// All places.
+    pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
+        std::iter::successors(self.first(), |at| self.next(*at))
+    }
+
+    /// All elements in pairs: fields and values, members and scores. An odd one out is left out.
+    pub fn pairs(&self) -> impl Iterator<Item = (Element<'_>, Element<'_>)> {
+        self.pair_places().map(|at| {
+            let second = self.next(at).expect("places of pairs have a second element");
+            (self.get(at), self.get(second))
+        })
+    }
+
+    /// The places of the first elements of all pairs.
+    pub fn pair_places(&self) -> impl Iterator<Item = Place> + '_ {
+        let whole = |at: Place| self.next(at).is_some();
+        let first = self.first().filter(|at| whole(*at));
+        std::iter::successors(first, move |at| {
+            let second = self.next(*at)?;
+            self.next(second).filter(|at| whole(*at))
+        })
+    }
+
+    /// The first place at which `bytes` stand, looking at one element and skipping `skip` after it.
+    pub fn find(&self, bytes: &[u8], skip: usize) -> Option<Place> {
+        let number = canonical_integer(bytes);
+        let mut place = self.first();
+        while let Some(at) = place {
+            let is_it = match self.get(at) {
+                Element::Integer(n) => number == Some(n),
+                Element::Bytes(found) => found == bytes,
+            };
+            if is_it {
+                return Some(at);
+            }
+            place = self.next(at);
+            for _ in 0..skip {
+                place = self.next(place?);
+            }
+        }
+        None
+    }
+
+    /// Appends an element.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.splice(self.0.len() - 1, 0, &[bytes], 0);
+    }
+
+    /// Puts an element first.
+    pub fn push_front(&mut self, bytes: &[u8]) {
+        self.splice(HEAD_BYTES, 0, &[bytes], 0);
+    }
+
+    /// Puts elements before the one at `at`; at the end for `None`.
+    pub fn insert(&mut self, at: Option<Place>, elements: &[&[u8]]) {
+        let at = at.map_or(self.0.len() - 1, |at| at.0);
+        self.splice(at, 0, elements, 0);
+    }
+
+    /// Replaces the element at `at`.
+    pub fn replace(&mut self, at: Place, bytes: &[u8]) {
+        let len = self.whole_len(at);
+        self.splice(at.0, len, &[bytes], 1);
+    }
+
+    /// Removes `count` elements from `at` on, as far as there are so many.
+    pub fn remove(&mut self, at: Place, count: usize) {
+        let mut end = at.0;
+        let mut removed = 0;
+        while removed < count && self.0[end] != END {
+            end += self.whole_len(Place(end));
+            removed += 1;
+        }
+        self.splice(at.0, end - at.0, &[], removed);
+    }
+
+    /// Moves the elements from `at` on into a listpack of their own.
+    pub fn split_off(&mut self, at: Place) -> Listpack {
+        let len = self.len();
+        let head = std::iter::successors(self.first(), |place| self.next(*place))
+            .take_while(|place| *place < at)
+            .count();
+        let mut other = Listpack::default();
+        other.0.truncate(HEAD_BYTES);
+        other.0.extend_from_slice(&self.0[at.0..]);
+        other.set_head(len - head);
+        self.0.truncate(at.0);
+        self.0.push(END);
+        self.set_head(head);
+        other
+    }
+
+    /// Appends all elements of another one.
+    pub fn append(&mut self, other: &Listpack) {
+        let len = self.len() + other.len();
+        self.0.pop();
+        self.0.extend_from_slice(&other.0[HEAD_BYTES..]);
+        self.set_head(len);
+    }
+
+    /// Gives back room that is not used.
+    pub fn shrink(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
+    fn before(&self, end: usize) -> Option<Place> {
+        if end == HEAD_BYTES {
+            return None;
+        }
+        let mut len = 0_usize;
+        let mut shift = 0;
+        let mut at = end;
+        loop {
+            at -= 1;
+            let byte = self.0[at];
+            len |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        Some(Place(at - len))
+    }
+
+    /// Bytes of an element with its length behind it.
+    fn whole_len(&self, at: Place) -> usize {
+        let len = checked_len(&self.0[at.0..]).expect("a listpack is checked when it comes in");
+        len + back_len(len)
+    }
+
+    /// Replaces bytes that are `removed` whole elements by others.
+    fn splice(&mut self, at: usize, bytes: usize, elements: &[&[u8]], removed: usize) {
+        let count = self.len() - removed + elements.len();
+        if bytes == 0 && at == self.0.len() - 1 {
+            self.0.pop();
+            for element in elements {
+                encode(element, &mut self.0);
+            }
+            self.0.push(END);
+        } else {
+            let mut new = Vec::with_capacity(elements.iter().map(|e| e.len() + 11).sum());
+            for element in elements {
+                encode(element, &mut new);
+            }
+            self.replace_bytes(at, bytes, &new);
+        }
+        self.set_head(count);
+    }
+
+    fn replace_bytes(&mut self, at: usize, bytes: usize, new: &[u8]) {
+        let end = at + bytes;
+        let len = self.0.len();
+        if new.len() > bytes {
+            let more = new.len() - bytes;
+            self.0.resize(len + more, 0);
+            self.0.copy_within(end..len, end + more);
+        } else {
+            let less = bytes - new.len();
+            self.0.copy_within(end..len, end - less);
+            self.0.truncate(len - less);
+            if self.0.capacity() > 2 * self.0.len() {
+                self.0.shrink_to(self.0.len() + self.0.len() / 4);
+            }
+        }
+        self.0[at..at + new.len()].copy_from_slice(new);
+    }
+
+    fn set_head(&mut self, count: usize) {
+        let bytes = u32::try_from(self.0.len()).expect("within LISTPACK_BYTES_MAX");
+        self.0[..4].copy_from_slice(&bytes.to_le_bytes());
+        let count = u16::try_from(count.min(COUNT_UNKNOWN)).expect("just bounded");
+        self.0[4..6].copy_from_slice(&count.to_le_bytes());
+    }
+}
+
+/// Bytes that an element adds to a listpack.
+pub fn encoded_len(bytes: &[u8]) -> usize {
+    let len = match canonical_integer(bytes) {
+        Some(n) => integer_len(n),
+        None if bytes.len() < 64 => 1 + bytes.len(),
+        None if bytes.len() < 4096 => 2 + bytes.len(),
+        None => 5 + bytes.len(),
+    };
+    len + back_len(len)
+}
+
+fn integer_len(n: i64) -> usize {
+    match n {
+        0..=127 => 1,
+        -4096..=4095 => 2,
+        -32768..=32767 => 3,
+        -8_388_608..=8_388_607 => 4,
+        -2_147_483_648..=2_147_483_647 => 5,
+        _ => 9,
+    }
+}
+
+/// Bytes of encoding and data of the element at the start of `bytes`; `None` where they are malformed.
+fn checked_len(bytes: &[u8]) -> Option<usize> {
+    let first = *bytes.first()?;
+    let len = match first {
+        0x00..=0x7f => 1,
+        0x80..=0xbf => 1 + usize::from(first & 0x3f),
+        0xc0..=0xdf => 2,
+        0xe0..=0xef => 2 + (usize::from(first & 0x0f) << 8 | usize::from(*bytes.get(1)?)),
+        0xf0 => {
+            let len = u32::from_le_bytes(*bytes.get(1..)?.first_chunk()?);
+            5_usize.checked_add(len as usize)?
+        }
+        0xf1 => 3,
+        0xf2 => 4,
+        0xf3 => 5,
+        0xf4 => 9,
+        _ => return None,
+    };
+    (len <= bytes.len()).then_some(len)
+}
+
+fn decode(bytes: &[u8]) -> Element<'_> {
+    let first = bytes[0];
+    let little = |n: usize| {
+        let mut wide = [0_u8; 8];
+        wide[..n].copy_from_slice(&bytes[1..=n]);
+        let unused = 64 - 8 * u32::try_from(n).expect("at most 8");
+        (i64::from_le_bytes(wide) << unused) >> unused
+    };
+    match first {
+        0x00..=0x7f => Element::Integer(i64::from(first)),
+        0x80..=0xbf => Element::Bytes(&bytes[1..1 + usize::from(first & 0x3f)]),
+        0xc0..=0xdf => {
+            let n = i64::from(first & 0x1f) << 8 | i64::from(bytes[1]);
+            Element::Integer((n << 51) >> 51)
+        }
+        0xf0 => Element::Bytes(&bytes[5..checked_len(bytes).expect("checked")]),
+        0xf1 => Element::Integer(little(2)),
+        0xf2 => Element::Integer(little(3)),
+        0xf3 => Element::Integer(little(4)),
+        0xf4 => Element::Integer(little(8)),
+        _ => Element::Bytes(&bytes[2..checked_len(bytes).expect("checked")]),
+    }
+}
+
+fn encode(bytes: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    if let Some(n) = canonical_integer(bytes) {
+        encode_integer(n, out);
+    } else {
+        let len = bytes.len();
+        if len < 64 {
+            out.push(0x80 | low_byte(len));
+        } else if len < 4096 {
+            out.extend_from_slice(&[0xe0 | low_byte(len >> 8), low_byte(len)]);
+        } else {
+            out.push(0xf0);
+            let len = u32::try_from(len).expect("within LISTPACK_BYTES_MAX");
+            out.extend_from_slice(&len.to_le_bytes());
+        }
+        out.extend_from_slice(bytes);
+    }
+    push_back_len(out.len() - start, out);
+}
+
+fn encode_integer(n: i64, out: &mut Vec<u8>) {
+    let bytes = n.to_le_bytes();
+    match integer_len(n) {
+        1 => out.push(bytes[0]),
+        2 => out.extend_from_slice(&[0xc0 | (bytes[1] & 0x1f), bytes[0]]),
+        len => {
+            let mark = match len {
+                3 => 0xf1,
+                4 => 0xf2,
+                5 => 0xf3,
+                _ => 0xf4,
+            };
+            out.push(mark);
+            out.extend_from_slice(&bytes[..len - 1]);
+        }
+    }
+}
+
+/// How many bytes say the length `len` behind an element. The bounds are Redis's, one below what fits.
+fn back_len(len: usize) -> usize {
+    match len {
+        0..=127 => 1,
+        128..=16382 => 2,
+        16383..=2_097_150 => 3,
+        2_097_151..=268_435_454 => 4,
+        _ => 5,
+    }
+}
+
+fn push_back_len(len: usize, out: &mut Vec<u8>) {
+    let groups = back_len(len);
+    for group in (0..groups).rev() {
+        let more = if group + 1 == groups { 0 } else { 0x80 };
+        out.push(low_byte(len >> (7 * group)) & 0x7f | more);
+    }
+}
+
+fn low_byte(n: usize) -> u8 {
+    n.to_le_bytes()[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn texts(pack: &Listpack) -> Vec<Vec<u8>> {
+        pack.iter().map(Element::to_vec).collect()
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_redis() {
+        let mut pack = Listpack::default();
+        for word in ["a", "1", "-5", "200"] {
+            pack.push(word.as_bytes());
+        }
+        let want = [
+            0x12, 0, 0, 0, 4, 0, 0x81, 0x61, 2, 1, 1, 0xdf, 0xfb, 2, 0xc0, 0xc8, 2, 0xff,
+        ];
+        assert_eq!(pack.as_bytes(), want);
+    }
+
+    fn element() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            any::<i64>().prop_map(|n| n.to_string().into_bytes()),
+            (-5000_i64..5000).prop_map(|n| n.to_string().into_bytes()),
+            proptest::collection::vec(any::<u8>(), 0..80),
+            (4000_usize..4200).prop_map(|n| vec![b'x'; n]),
+            Just(vec![b'y'; 16383]),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_sequence(ops in proptest::collection::vec((0_u8..6, any::<proptest::sample::Index>(), element()), 0..60)) {
+            let mut pack = Listpack::default();
+            let mut model: Vec<Vec<u8>> = Vec::new();
+            for (op, index, bytes) in ops {
+                let at = index.index(model.len() + 1);
+                let place = pack.nth(at);
+                prop_assert_eq!(place.is_some(), at < model.len());
+                let before = pack.as_bytes().len();
+                match (op, place) {
+                    (0, _) => {
+                        pack.push_front(&bytes);
+                        prop_assert_eq!(pack.as_bytes().len(), before + encoded_len(&bytes));
+                        model.insert(0, bytes);
+                    }
+                    (1, _) => {
+                        pack.insert(place, &[&bytes, b"2nd"]);
+                        model.splice(at..at, [bytes, b"2nd".to_vec()]);
+                    }
+                    (2, Some(place)) => {
+                        pack.replace(place, &bytes);
+                        model[at] = bytes;
+                    }
+                    (3, Some(place)) => {
+                        pack.remove(place, 2);
+                        model.drain(at..model.len().min(at + 2));
+                    }
+                    (4, Some(place)) => {
+                        let tail = pack.split_off(place);
+                        prop_assert_eq!(texts(&tail), &model[at..]);
+                        pack.append(&tail);
+                    }
+                    _ => {
+                        pack.push(&bytes);
+                        model.push(bytes);
+                    }
+                }
+                prop_assert_eq!(texts(&pack), &model[..]);
+                let mut backwards: Vec<Vec<u8>> = std::iter::successors(pack.last(), |at| pack.prev(*at))
+                    .map(|at| pack.get(at).to_vec())
+                    .collect();
+                backwards.reverse();
+                prop_assert_eq!(&backwards, &model);
+                prop_assert_eq!(Listpack::from_bytes(pack.as_bytes().to_vec()), Ok(pack.clone()));
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_no_danger(mut bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            if bytes.len() >= 4 {
+                let len = u32::try_from(bytes.len()).unwrap();
+                bytes[..4].copy_from_slice(&len.to_le_bytes());
+            }
+            if let Ok(pack) = Listpack::from_bytes(bytes) {
+                pack.iter().count();
+                pack.last();
+            }
+        }
+    }
+
+    #[test]
+    fn many_elements_are_counted() {
+        let mut pack = Listpack::default();
+        for _ in 0..70_000 {
+            pack.push(b"1");
+        }
+        assert_eq!(pack.len(), 70_000);
+        pack.remove(Place(HEAD_BYTES), 10_000);
+        assert_eq!(pack.len(), 60_000);
+        assert_eq!(Listpack::from_bytes(pack.as_bytes().to_vec()), Ok(pack));
+    }
+}

@@ -1,0 +1,244 @@
+//! A sorted sequence in which positions are cheap: the order of a large sorted set.
+//!
+//! The items lie in chunks, and a Fenwick tree over the chunks' lengths turns a chunk into a position and
+//! back. Searches are by a predicate that is true for a prefix of the sequence, as with
+//! `slice::partition_point`, so that every kind of range (by score, by name, by rank) is two searches.
+
+/// A chunk with more items splits.
+const CHUNK_ITEMS_MAX: usize = 256;
+
+/// The sequence. Who inserts sees to the order.
+#[derive(Clone, Debug)]
+pub struct Ranked<T> {
+    /// None is empty.
+    chunks: Vec<Vec<T>>,
+    /// `sums[i]`: items in the chunks that entry `i` of the Fenwick tree stands for (counted from 1).
+    sums: Vec<usize>,
+    len: usize,
+}
+
+impl<T> Default for Ranked<T> {
+    fn default() -> Ranked<T> {
+        Ranked {
+            chunks: Vec::new(),
+            sums: vec![0],
+            len: 0,
+        }
+    }
+}
+
+impl<T> Ranked<T> {
+    /// Items.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True without any.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many items come before the first for which `is_before` is false.
+    pub fn partition_point(&self, mut is_before: impl FnMut(&T) -> bool) -> usize {
+        let chunk = self
+            .chunks
+            .partition_point(|chunk| chunk.last().is_some_and(&mut is_before));
+        let inside = self
+            .chunks
+            .get(chunk)
+            .map_or(0, |chunk| chunk.partition_point(is_before));
+        self.before(chunk) + inside
+    }
+
+    /// The item at a position.
+    pub fn get(&self, position: usize) -> Option<&T> {
+        let (chunk, inside) = self.find(position)?;
+        self.chunks[chunk].get(inside)
+    }
+
+    /// Items from a position on.
+    pub fn iter_from(&self, position: usize) -> impl Iterator<Item = &T> {
+        let (chunk, inside) = self.find(position).unwrap_or((self.chunks.len(), 0));
+        self.chunks[chunk..]
+            .iter()
+            .enumerate()
+            .flat_map(move |(at, items)| &items[if at == 0 { inside } else { 0 }..])
+    }
+
+    /// Items before a position, from there back to the first.
+    pub fn iter_back_from(&self, position: usize) -> impl Iterator<Item = &T> {
+        let (chunk, inside) = match position.checked_sub(1).and_then(|last| self.find(last)) {
+            Some((chunk, inside)) => (chunk + 1, inside + 1),
+            None if position == 0 => (0, 0),
+            None => (self.chunks.len(), usize::MAX),
+        };
+        self.chunks[..chunk]
+            .iter()
+            .rev()
+            .enumerate()
+            .flat_map(move |(at, items)| {
+                let end = if at == 0 { inside } else { usize::MAX };
+                items[..items.len().min(end)].iter().rev()
+            })
+    }
+
+    /// Inserts an item where `is_before` becomes false.
+    pub fn insert(&mut self, item: T, mut is_before: impl FnMut(&T) -> bool) {
+        let chunk = self
+            .chunks
+            .partition_point(|chunk| chunk.last().is_some_and(&mut is_before));
+        self.len += 1;
+        let Some(items) = self.chunks.get_mut(chunk) else {
+            return self.push(item);
+        };
+        let inside = items.partition_point(is_before);
+        items.insert(inside, item);
+        if items.len() > CHUNK_ITEMS_MAX {
+            let upper = items.split_off(items.len() / 2);
+            self.chunks.insert(chunk + 1, upper);
+            self.rebuild();
+        } else {
+            self.add(chunk, 1);
+        }
+    }
+
+    /// Appends behind the last item. Ascending insertions fill their chunks.
+    fn push(&mut self, item: T) {
+        let last = self.chunks.len().checked_sub(1);
+        match last {
+            Some(last) if self.chunks[last].len() < CHUNK_ITEMS_MAX => {
+                self.chunks[last].push(item);
+                self.add(last, 1);
+            }
+            _ => {
+                self.chunks.push(vec![item]);
+                self.rebuild();
+            }
+        }
+    }
+
+    /// Removes the item at a position.
+    pub fn remove(&mut self, position: usize) -> Option<T> {
+        let (chunk, inside) = self.find(position)?;
+        let items = &mut self.chunks[chunk];
+        let item = items.remove(inside);
+        self.len -= 1;
+        if items.is_empty() {
+            self.chunks.remove(chunk);
+            self.rebuild();
+        } else {
+            if items.capacity() > 16 && items.len() * 4 < items.capacity() {
+                items.shrink_to(items.len() * 2);
+            }
+            self.subtract_one(chunk);
+        }
+        Some(item)
+    }
+
+    /// Bytes of memory, without what the items refer to.
+    pub fn heap_bytes(&self) -> usize {
+        let chunks: usize = self.chunks.iter().map(Vec::capacity).sum();
+        chunks * size_of::<T>()
+            + self.chunks.capacity() * size_of::<Vec<T>>()
+            + self.sums.capacity() * size_of::<usize>()
+    }
+
+    /// The chunk that holds a position, and the place inside.
+    fn find(&self, position: usize) -> Option<(usize, usize)> {
+        if position >= self.len {
+            return None;
+        }
+        let mut left = position;
+        let mut at = 0;
+        let mut step = self.chunks.len().next_power_of_two();
+        while step > 0 {
+            if let Some(sum) = self.sums.get(at + step)
+                && *sum <= left
+            {
+                at += step;
+                left -= sum;
+            }
+            step /= 2;
+        }
+        Some((at, left))
+    }
+
+    /// Items in the first `chunks` chunks.
+    fn before(&self, chunks: usize) -> usize {
+        let (mut at, mut sum) = (chunks, 0);
+        while at > 0 {
+            sum += self.sums[at];
+            at &= at - 1;
+        }
+        sum
+    }
+
+    fn add(&mut self, chunk: usize, n: usize) {
+        let mut at = chunk + 1;
+        while let Some(sum) = self.sums.get_mut(at) {
+            *sum += n;
+            at += at & at.wrapping_neg();
+        }
+    }
+
+    fn subtract_one(&mut self, chunk: usize) {
+        let mut at = chunk + 1;
+        while let Some(sum) = self.sums.get_mut(at) {
+            *sum -= 1;
+            at += at & at.wrapping_neg();
+        }
+    }
+
+    fn rebuild(&mut self) {
+        self.sums.clear();
+        self.sums.push(0);
+        self.sums.extend(self.chunks.iter().map(Vec::len));
+        for at in 1..self.sums.len() {
+            let above = at + (at & at.wrapping_neg());
+            let sum = self.sums[at];
+            if let Some(above) = self.sums.get_mut(above) {
+                *above += sum;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn it_is_a_sorted_vector(ops in proptest::collection::vec((0_u8..4, any::<u16>()), 0..2000), ascending in 0_u16..2000) {
+            let mut ranked = Ranked::default();
+            let mut model: Vec<u16> = Vec::new();
+            for n in 0..ascending {
+                ranked.insert(n, |other| *other < n);
+                model.push(n);
+            }
+            for (op, n) in ops {
+                if op < 3 {
+                    ranked.insert(n, |other| *other < n);
+                    model.insert(model.partition_point(|other| *other < n), n);
+                } else if !model.is_empty() {
+                    let at = usize::from(n) % model.len();
+                    prop_assert_eq!(ranked.remove(at), Some(model.remove(at)));
+                }
+            }
+            prop_assert_eq!(ranked.len(), model.len());
+            prop_assert!(ranked.iter_from(0).eq(&model));
+            for n in (0..=u16::MAX).step_by(997) {
+                let at = model.partition_point(|other| *other < n);
+                prop_assert_eq!(ranked.partition_point(|other| *other < n), at);
+                prop_assert_eq!(ranked.get(at), model.get(at));
+                prop_assert!(ranked.iter_from(at).eq(&model[at..]));
+                prop_assert!(ranked.iter_back_from(at).eq(model[..at].iter().rev()));
+            }
+            prop_assert!(ranked.iter_back_from(model.len() + 5).eq(model.iter().rev()));
+            prop_assert_eq!(ranked.iter_from(model.len() + 5).next(), None);
+        }
+    }
+}

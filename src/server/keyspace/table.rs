@@ -1,0 +1,155 @@
+//! The table of a large hash, set or sorted set: many small tables, each shared with the snapshots that are
+//! still writing it out and copied only if it is.
+
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::quality::RandomState;
+
+use super::dense::{Dense, Keyed};
+use super::extendible::{Extendible, Leaf};
+
+/// A table whose clone costs one counter for each couple of hundred entries.
+#[derive(Clone, Debug)]
+pub struct Table<E> {
+    leaves: Extendible<Arc<Dense<E>>>,
+    len: usize,
+}
+
+impl<E: Keyed + Clone> Leaf for Arc<Dense<E>> {
+    type Entry = E;
+
+    fn dense(&self) -> &Dense<E> {
+        self
+    }
+
+    fn split_off(&mut self, hash_of: impl Fn(&[u8]) -> u64, goes: impl Fn(u64) -> bool) -> Self {
+        Arc::new(Arc::make_mut(self).split_off(hash_of, goes))
+    }
+}
+
+impl<E: Keyed + Clone> Default for Table<E> {
+    fn default() -> Table<E> {
+        Table {
+            leaves: Extendible::new(RandomState::default(), Arc::default()),
+            len: 0,
+        }
+    }
+}
+
+impl<E: Keyed + Clone> Table<E> {
+    /// Entries.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True without any.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The entry with these bytes.
+    pub fn get(&self, key: &[u8]) -> Option<&E> {
+        self.leaves.find(self.leaves.hash(key), key)
+    }
+
+    /// The entry with these bytes, to be changed; its key must stay.
+    pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut E> {
+        let hash = self.leaves.hash(key);
+        let (leaf, _) = self.leaves.leaf_mut(self.leaves.leaf_at(hash));
+        Arc::make_mut(leaf).find_mut(hash, key)
+    }
+
+    /// Inserts or replaces; returns what was there before.
+    pub fn insert(&mut self, entry: E) -> Option<E> {
+        let hash = self.leaves.hash(entry.key());
+        let (leaf, hasher) = self.leaves.leaf_mut(self.leaves.leaf_at(hash));
+        let before = Arc::make_mut(leaf).insert(hash, entry, |key| hasher.hash_one(key));
+        if before.is_none() {
+            self.len += 1;
+            self.leaves.split_while_full(hash);
+        }
+        before
+    }
+
+    /// Removes the entry with these bytes.
+    pub fn remove(&mut self, key: &[u8]) -> Option<E> {
+        let hash = self.leaves.hash(key);
+        let number = self.leaves.leaf_at(hash);
+        // A leaf that lacks it need not be copied.
+        self.leaves.leaf(number).find(hash, key)?;
+        let (leaf, hasher) = self.leaves.leaf_mut(number);
+        let entry = Arc::make_mut(leaf).remove(hash, key, |key| hasher.hash_one(key));
+        self.len -= usize::from(entry.is_some());
+        entry
+    }
+
+    /// All entries, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &E> {
+        self.leaves.iter()
+    }
+
+    /// One step of a `SCAN` of its entries: about `count` of them from `cursor`; returns the next cursor, 0
+    /// at the end.
+    pub fn scan<'a>(&'a self, cursor: u64, count: usize, each: impl FnMut(&'a E)) -> u64 {
+        self.leaves.scan(cursor, count, each)
+    }
+
+    /// An entry at random; `dice` is uniform.
+    pub fn random(&self, dice: impl FnMut() -> u64) -> Option<&E> {
+        self.leaves.random(dice)
+    }
+
+    /// How many groups [`Table::group`] knows.
+    pub fn groups(&self) -> usize {
+        self.leaves.leaf_count()
+    }
+
+    /// A part of the entries, so that a walk over all of them can be cut into slices.
+    pub fn group(&self, number: usize) -> &[E] {
+        self.leaves.leaf(number).entries()
+    }
+
+    /// Bytes of memory, without what the entries refer to.
+    pub fn heap_bytes(&self) -> usize {
+        self.leaves.heap_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::keyspace::Key;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn it_is_a_set_and_its_clones_keep_their_moment(
+            ops in proptest::collection::vec((0_u16..1000, any::<bool>()), 0..3000),
+            clone_at in 0_usize..3000,
+        ) {
+            let mut table = Table::<Key>::default();
+            let mut model = BTreeSet::new();
+            let mut kept = None;
+            for (at, (n, add)) in ops.iter().enumerate() {
+                if at == clone_at {
+                    kept = Some((table.clone(), model.clone()));
+                }
+                let key = Key::from(n.to_string().as_bytes());
+                if *add {
+                    prop_assert_eq!(table.insert(key.clone()).is_none(), model.insert(key));
+                } else {
+                    prop_assert_eq!(table.remove(&key).is_some(), model.remove(&key));
+                }
+            }
+            for (table, model) in kept.into_iter().chain([(table, model)]) {
+                table.leaves.check();
+                prop_assert_eq!(table.len(), model.len());
+                prop_assert_eq!(table.iter().cloned().collect::<BTreeSet<_>>(), model);
+            }
+        }
+    }
+}

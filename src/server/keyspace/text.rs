@@ -1,0 +1,241 @@
+//! Strings, stored by what they are, and how an element of any collection is handed out.
+
+use std::sync::Arc;
+
+/// The longest string that is copied when it is changed or saved. Bytes. Longer ones are shared with the
+/// snapshots that are still writing them out.
+const SHORT_BYTES_MAX: usize = 4096;
+
+/// The most bytes that need no allocation of their own.
+const INLINE_BYTES_MAX: usize = 22;
+
+/// The bytes of a string value, stored by what they are.
+///
+/// The form depends on the length and the content only where that is invisible: two texts of equal bytes
+/// are equal whatever form they have.
+#[derive(Clone, Debug)]
+pub enum Text {
+    /// The canonical decimal text of this number.
+    Integer(i64),
+    /// A few bytes, in place: how many, and they.
+    Inline(u8, [u8; INLINE_BYTES_MAX]),
+    /// Up to `SHORT_BYTES_MAX` bytes.
+    Short(Box<[u8]>),
+    /// Any more. Shared with snapshots in progress; a writer copies it only if it is.
+    Long(Arc<Vec<u8>>),
+}
+
+/// One element of a collection, or a string, as its store has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Element<'a> {
+    /// The canonical decimal text of this number.
+    Integer(i64),
+    /// These bytes.
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Element<'a> {
+    /// The bytes; `digits` holds them where they are stored as a number.
+    pub fn bytes<'b>(self, digits: &'b mut itoa::Buffer) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        match self {
+            Element::Integer(n) => digits.format(n).as_bytes(),
+            Element::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// A copy of the bytes.
+    pub fn to_vec(self) -> Vec<u8> {
+        self.bytes(&mut itoa::Buffer::new()).to_vec()
+    }
+
+    /// Length in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "an element is a value, no container")]
+    pub fn len(self) -> usize {
+        self.bytes(&mut itoa::Buffer::new()).len()
+    }
+
+    /// The number that it is, when it is the canonical decimal of an `i64`.
+    pub fn as_integer(self) -> Option<i64> {
+        match self {
+            Element::Integer(n) => Some(n),
+            Element::Bytes(bytes) => canonical_integer(bytes),
+        }
+    }
+}
+
+impl Text {
+    /// A copy of `bytes`.
+    pub fn from_bytes(bytes: &[u8]) -> Text {
+        if let Some(n) = canonical_integer(bytes) {
+            return Text::Integer(n);
+        }
+        let mut inline = [0; INLINE_BYTES_MAX];
+        match (inline.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
+            (Some(room), Ok(len)) => {
+                room.copy_from_slice(bytes);
+                Text::Inline(len, inline)
+            }
+            _ if bytes.len() <= SHORT_BYTES_MAX => Text::Short(bytes.into()),
+            _ => Text::Long(Arc::new(bytes.to_vec())),
+        }
+    }
+
+    /// Takes over `bytes`.
+    pub fn from_vec(bytes: Vec<u8>) -> Text {
+        if bytes.len() <= SHORT_BYTES_MAX {
+            Text::from_bytes(&bytes)
+        } else {
+            Text::Long(Arc::new(bytes))
+        }
+    }
+
+    /// The content.
+    pub fn element(&self) -> Element<'_> {
+        match self {
+            Text::Integer(n) => Element::Integer(*n),
+            Text::Inline(len, bytes) => Element::Bytes(&bytes[..usize::from(*len)]),
+            Text::Short(bytes) => Element::Bytes(bytes),
+            Text::Long(bytes) => Element::Bytes(bytes),
+        }
+    }
+
+    /// The bytes; `digits` holds them where they are stored as a number.
+    pub fn bytes<'a>(&'a self, digits: &'a mut itoa::Buffer) -> &'a [u8] {
+        self.element().bytes(digits)
+    }
+
+    /// The number that the text is, when it is the canonical decimal of an `i64`.
+    pub fn as_integer(&self) -> Option<i64> {
+        self.element().as_integer()
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.element().len()
+    }
+
+    /// True for the empty string.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Changes the bytes in place; amortised like a `Vec` for long texts.
+    pub fn edit<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        if let Text::Long(shared) = self {
+            return change(Arc::make_mut(shared));
+        }
+        let mut bytes = self.element().to_vec();
+        let result = change(&mut bytes);
+        *self = Text::from_vec(bytes);
+        result
+    }
+
+    /// Bytes of memory beyond those of the `Text` itself.
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            Text::Integer(_) | Text::Inline(..) => 0,
+            Text::Short(bytes) => bytes.len(),
+            Text::Long(bytes) => bytes.capacity() + size_of::<Vec<u8>>() + 16,
+        }
+    }
+
+    /// Whether it is shared with snapshots instead of being copied.
+    pub fn is_large(&self) -> bool {
+        matches!(self, Text::Long(_))
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Text) -> bool {
+        self.bytes(&mut itoa::Buffer::new()) == other.bytes(&mut itoa::Buffer::new())
+    }
+}
+
+impl Eq for Text {}
+
+/// The number whose canonical decimal text `bytes` is: no sign but `-`, no leading zero, no blank.
+pub fn canonical_integer(bytes: &[u8]) -> Option<i64> {
+    let (is_negative, digits) = match bytes {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    match digits {
+        [b'0'] if !is_negative => return Some(0),
+        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
+        _ => return None,
+    }
+    let mut n: i64 = 0;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        // Downwards, where there is one number more.
+        n = n.checked_mul(10)?.checked_sub(i64::from(digit))?;
+    }
+    if is_negative { Some(n) } else { n.checked_neg() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_canonical_integers_are_numbers() {
+        for text in [
+            "0",
+            "7",
+            "-1",
+            "9223372036854775807",
+            "-9223372036854775808",
+        ] {
+            assert_eq!(
+                canonical_integer(text.as_bytes()).map(|n| n.to_string()),
+                Some(text.to_owned())
+            );
+        }
+        for text in [
+            "",
+            "-",
+            "00",
+            "007",
+            "+1",
+            "-0",
+            " 1",
+            "1 ",
+            "1.0",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "9999999999999999999",
+            "1e3",
+        ] {
+            assert_eq!(canonical_integer(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_edit_changes_the_form_when_it_must() {
+        let mut text = Text::from_bytes(b"12");
+        assert!(matches!(text, Text::Integer(12)));
+        text.edit(|bytes| bytes.push(b'x'));
+        assert!(matches!(text, Text::Inline(3, _)));
+        text.edit(|bytes| bytes.resize(100, b'x'));
+        assert!(matches!(text, Text::Short(_)));
+        text.edit(|bytes| bytes.resize(SHORT_BYTES_MAX + 1, b'y'));
+        assert!(matches!(text, Text::Long(_)));
+        assert_eq!(text.len(), SHORT_BYTES_MAX + 1);
+        assert_eq!(size_of::<Text>(), 24);
+    }
+
+    #[test]
+    fn a_shared_long_text_is_copied_by_its_writer() {
+        let mut text = Text::from_vec(vec![b'a'; SHORT_BYTES_MAX + 1]);
+        let before = text.clone();
+        text.edit(|bytes| bytes[0] = b'b');
+        assert_ne!(text, before);
+        assert_eq!(before, Text::from_vec(vec![b'a'; SHORT_BYTES_MAX + 1]));
+    }
+}
