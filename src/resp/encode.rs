@@ -1,6 +1,6 @@
 //! Writing RESP.
 
-use super::{Protocol, Value};
+use super::{Protocol, Value, double_text};
 
 /// Appends `value` to `out` in the given protocol.
 pub fn encode_value(value: &Value, protocol: Protocol, out: &mut Vec<u8>) {

@@ -4,7 +4,8 @@
 //! A replica never removes an expired key by itself; it hides it from its clients until the master's `DEL`
 //! comes. The master's own stream sees it as existing, whatever the local clock says.
 
-use super::keyspace::{Entry, Value};
+use super::command::Failure;
+use super::keyspace::{Entry, Kind, Thresholds, Value};
 use super::persist::rdb_decode::STRING_BYTES_MAX;
 use super::{NotifyClasses, Server};
 use crate::front::{Call, PauseMode};
@@ -26,8 +27,8 @@ impl Server {
         self.config.process.proto_max_bulk_len.max(STRING_BYTES_MAX)
     }
 
-    /// A value as a reader sees it. Counted as a hit or a miss.
-    pub(crate) fn read(&mut self, call: &Call<'_>, key: &[u8]) -> Option<&Value> {
+    /// A value as a reader sees it, whatever it is. Counted as a hit or a miss.
+    pub(crate) fn read_any(&mut self, call: &Call<'_>, key: &[u8]) -> Option<&Value> {
         if self.exists_for_write(call, key) {
             self.stats.keyspace_hits += 1;
             self.keyspace.get(self.current.db, key).map(|e| &e.value)
@@ -36,6 +37,46 @@ impl Server {
             self.notify_here(NotifyClasses::KEY_MISS, "keymiss", key);
             None
         }
+    }
+
+    /// A value of one type as a reader sees it. Counted as a hit or a miss.
+    ///
+    /// # Errors
+    /// The key holds something else.
+    pub(crate) fn read<K: Kind>(
+        &mut self,
+        call: &Call<'_>,
+        key: &[u8],
+    ) -> Result<Option<&K>, Failure> {
+        typed(self.read_any(call, key))
+    }
+
+    /// A value of one type, looked up by a command that is about to change it.
+    ///
+    /// # Errors
+    /// The key holds something else.
+    pub(crate) fn lookup<K: Kind>(
+        &mut self,
+        call: &Call<'_>,
+        key: &[u8],
+    ) -> Result<Option<&K>, Failure> {
+        if self.exists_for_write(call, key) {
+            typed(self.stored_any(call, key))
+        } else {
+            Ok(None)
+        }
+    }
+
+    /// A value of one type that was just looked up.
+    ///
+    /// # Errors
+    /// The key holds something else.
+    pub(crate) fn stored<K: Kind>(
+        &self,
+        call: &Call<'_>,
+        key: &[u8],
+    ) -> Result<Option<&K>, Failure> {
+        typed(self.stored_any(call, key))
     }
 
     /// Whether a key is there; one that has expired is removed first where that is ours to do.
@@ -52,8 +93,8 @@ impl Server {
         false
     }
 
-    /// A value that was just looked up.
-    pub(crate) fn stored(&self, call: &Call<'_>, key: &[u8]) -> Option<&Value> {
+    /// A value that was just looked up, whatever it is.
+    pub(crate) fn stored_any(&self, call: &Call<'_>, key: &[u8]) -> Option<&Value> {
         let entry = self.keyspace.get(self.current.db, key)?;
         (!self.is_hidden(call, entry)).then_some(&entry.value)
     }
@@ -74,10 +115,9 @@ impl Server {
         at <= call.now.unix.0 && self.replication.is_master() && !self.current.is_from_master
     }
 
-    /// The length of the string under a key that exists.
-    pub(crate) fn text_len(&self, call: &Call<'_>, key: &[u8]) -> usize {
-        self.stored(call, key)
-            .map_or(0, |Value::String(text)| text.len())
+    /// Where the small forms of collections end, as configured.
+    pub(crate) fn thresholds(&self) -> Thresholds {
+        self.config.tuning.thresholds()
     }
 
     /// Sets a key, replacing value and expiry.
@@ -85,18 +125,55 @@ impl Server {
         let db = self.current.db;
         let before = self.keyspace.insert(db, Entry::new(key, value, expire_at));
         self.changed(db, key);
-        if before.is_none() {
-            self.notify(NotifyClasses::NEW, "new", db, key);
+        match before {
+            Some(entry) => discard(entry),
+            None => self.notify(NotifyClasses::NEW, "new", db, key),
         }
     }
 
-    /// Changes the string under a key that exists.
-    pub(crate) fn edit(&mut self, _: &Call<'_>, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) {
+    /// Changes a value in place; makes it first where the key is new, and leaves no empty collection there.
+    /// Whoever calls it has looked the key up as a `K`, and says by [`Server::touched`] what has changed and by
+    /// [`Server::drop_if_empty`] that nothing may be left.
+    pub(crate) fn modify<K: Kind, R>(
+        &mut self,
+        _: &Call<'_>,
+        key: &[u8],
+        change: impl FnOnce(&mut K) -> R,
+    ) -> R {
         let db = self.current.db;
-        if let Some(Value::String(text)) = self.keyspace.value_mut(db, key) {
-            text.edit(change);
+        if let Some(value) = self.keyspace.value_mut(db, key) {
+            return change(K::of_mut(value).expect("the type was checked at the look-up"));
         }
+        let mut value = K::default();
+        let result = change(&mut value);
+        if !value.has_nothing() {
+            self.keyspace
+                .insert(db, Entry::new(key, value.into_value(), None));
+            self.notify(NotifyClasses::NEW, "new", db, key);
+        }
+        result
+    }
+
+    /// The value of a key has changed: those who watch or track it hear of it, and the event is published.
+    pub(crate) fn touched(&mut self, key: &[u8], class: NotifyClasses, event: &str) {
+        let db = self.current.db;
         self.changed(db, key);
+        self.notify(class, event, db, key);
+    }
+
+    /// Removes a key whose collection has become empty; true if it has.
+    #[expect(dead_code, reason = "collections come with their commands")]
+    pub(crate) fn drop_if_empty<K: Kind>(&mut self, _: &Call<'_>, key: &[u8]) -> bool {
+        let db = self.current.db;
+        let found = self.keyspace.get(db, key);
+        let is_empty = found
+            .and_then(|entry| K::of(&entry.value))
+            .is_some_and(K::has_nothing);
+        if is_empty {
+            self.keyspace.remove(db, key);
+            self.notify(NotifyClasses::GENERIC, "del", db, key);
+        }
+        is_empty
     }
 
     /// Sets or clears the expiry of a key that exists.
@@ -108,7 +185,7 @@ impl Server {
 
     /// Removes a key; false when there was none.
     pub(crate) fn delete(&mut self, call: &Call<'_>, key: &[u8]) -> bool {
-        self.take(call, key).is_some()
+        self.take(call, key).map(discard).is_some()
     }
 
     /// Removes a key and hands it over.
@@ -142,7 +219,8 @@ impl Server {
 
     /// Removes a key that has expired, here and on the replicas.
     pub(crate) fn remove_expired(&mut self, db: usize, key: &[u8]) {
-        if self.keyspace.remove(db, key).is_some() {
+        if let Some(entry) = self.keyspace.remove(db, key) {
+            discard(entry);
             self.stats.expired_keys += 1;
             // Nobody has changed it: whoever runs a command now must hear of it too.
             let client = self.current.client.take();
@@ -162,6 +240,25 @@ impl Server {
     fn changed(&mut self, db: usize, key: &[u8]) {
         self.saver.dirty += 1;
         self.touch(db, key);
+    }
+}
+
+/// The error of a command for a key that holds another type.
+const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
+
+/// A value as the type that a command is about.
+fn typed<K: Kind>(value: Option<&Value>) -> Result<Option<&K>, Failure> {
+    match value.map(K::of) {
+        None => Ok(None),
+        Some(Some(found)) => Ok(Some(found)),
+        Some(None) => Err(WRONG_TYPE.into()),
+    }
+}
+
+/// Drops a removed entry, on another thread if that takes long.
+fn discard(entry: Entry) {
+    if entry.value.is_large() {
+        drop_elsewhere(entry);
     }
 }
 

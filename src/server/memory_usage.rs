@@ -1,32 +1,17 @@
 //! What keys take, and where the rest of the memory goes: for `MEMORY` and `INFO memory`.
 
 use super::Server;
-use super::keyspace::{Entry, Text, Value};
+use super::keyspace::Entry;
 use crate::front::ClientKind;
 use crate::memory;
 
-/// Bytes that a slot of a table costs beside its entry: a byte of the tag, and the share that stays empty.
-const SLOT_OVERHEAD_BYTES: usize = 1 + size_of::<Entry>() / 7;
+/// Bytes of the index that a key costs beside its entry.
+const SLOT_BYTES: usize = 4;
 
 /// About how many bytes a key takes with its value. Of a collection of many elements `samples` are looked at
 /// (0: all) and stand for the rest.
-///
-/// A new type of values gets its arm here.
 pub(crate) fn entry_bytes(entry: &Entry, samples: usize) -> usize {
-    let _ = samples;
-    let value = match &entry.value {
-        Value::String(text) => text_bytes(text),
-    };
-    size_of::<Entry>() + SLOT_OVERHEAD_BYTES + entry.key.len() + value
-}
-
-/// What a string holds outside of its own few bytes.
-fn text_bytes(text: &Text) -> usize {
-    if text.as_integer().is_some() {
-        0
-    } else {
-        text.len()
-    }
+    size_of::<Entry>() + SLOT_BYTES + entry.key.heap_bytes() + entry.value.heap_bytes(samples)
 }
 
 /// Where the memory goes. Bytes.

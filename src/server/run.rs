@@ -154,6 +154,7 @@ async fn load_data(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
             drop_expired_at: (!is_replica).then(|| server.clock.now().unix.0),
             verify_checksum: server.config.rdbchecksum,
             string_bytes_max: server.string_bytes_max(),
+            thresholds: server.thresholds(),
         };
         (server.config.dbfilename.clone(), options, is_replica)
     };

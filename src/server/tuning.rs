@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::keyspace::{NodeLimit, Thresholds};
 use super::notify::{self, NotifyClasses};
 use crate::config::forms::{parse_integer, parse_memory};
 use crate::config::{
@@ -62,6 +63,21 @@ pub enum EvictionPolicy {
     AllKeysRandom,
     /// None: writes are refused.
     NoEviction,
+}
+
+impl Tuning {
+    /// Where the small forms of collections end.
+    pub fn thresholds(&self) -> Thresholds {
+        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        Thresholds {
+            hash_entries: size(self.hash_max_listpack_entries),
+            hash_value_bytes: size(self.hash_max_listpack_value),
+            intset_entries: size(self.set_max_intset_entries),
+            sorted_set_entries: size(self.zset_max_listpack_entries),
+            sorted_set_value_bytes: size(self.zset_max_listpack_value),
+            list_node: NodeLimit::from_setting(self.list_max_listpack_size),
+        }
+    }
 }
 
 const POLICIES: &[(&str, EvictionPolicy)] = &[

@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sha1::{Digest, Sha1};
 
 use super::args::{Failure, SYNTAX, option};
+use super::digest;
 use super::strings::finish;
 use crate::front::{Call, Closing, CommandSpec, InfoSections, Reply, ReplyMode, category, flag};
 use crate::resp::Protocol;
 use crate::server::Server;
-use crate::server::keyspace::{Entry, Keyspace, Value};
 
 type Spec = CommandSpec<Server>;
 
@@ -136,7 +135,7 @@ fn debug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
             std::thread::sleep(pause);
             reply.ok();
         }
-        (b"digest", []) => reply.simple(&digest(&server.keyspace)),
+        (b"digest", []) => reply.simple(&digest::digest(&server.keyspace)),
         (b"change-repl-id", []) => {
             let id = server.new_repl_id();
             server.replication.history.rename(id);
@@ -149,53 +148,6 @@ fn debug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
         }
     }
     Ok(())
-}
-
-/// A digest of all data, equal to what `DEBUG DIGEST` of redis-server gives for the same data: SHA-1 over
-/// database numbers in their order and, in any order, over keys, types, values and whether they expire.
-fn digest(keyspace: &Keyspace) -> String {
-    let mut total = [0_u8; 20];
-    for number in 0..keyspace.databases() {
-        let db = keyspace.db(number);
-        if db.is_empty() {
-            continue;
-        }
-        let number = u32::try_from(number).expect("at most 1024");
-        mix(&mut total, &number.to_be_bytes());
-        for entry in db.iter() {
-            xor(&mut total, &Sha1::digest(digest_of(entry)).into());
-        }
-    }
-    total.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn digest_of(entry: &Entry) -> [u8; 20] {
-    /// Redis's number of the string type.
-    const STRING: u32 = 0;
-    let mut digest = [0; 20];
-    mix(&mut digest, &entry.key);
-    let Value::String(text) = &entry.value;
-    mix(&mut digest, &STRING.to_be_bytes());
-    mix(&mut digest, text.bytes(&mut itoa::Buffer::new()));
-    if entry.expire_at().is_some() {
-        let mark: [u8; 20] = Sha1::digest(b"!!expire!!").into();
-        xor(&mut digest, &mark);
-    }
-    digest
-}
-
-/// Mixes in a part whose place among others matters.
-fn mix(digest: &mut [u8; 20], part: &[u8]) {
-    let hash: [u8; 20] = Sha1::digest(part).into();
-    xor(digest, &hash);
-    *digest = Sha1::digest(&digest[..]).into();
-}
-
-/// Mixes in a part whose place among others does not matter.
-fn xor(digest: &mut [u8; 20], part: &[u8; 20]) {
-    for (byte, other) in digest.iter_mut().zip(part) {
-        *byte ^= other;
-    }
 }
 
 impl Server {

@@ -17,7 +17,7 @@ pub(super) const NO_SUCH_KEY: &str = "ERR no such key";
 pub(super) const NOT_IN_MULTI: &str = "ERR Command not allowed inside a transaction";
 
 /// What a command answers when it fails: the whole line after `-`.
-pub(super) type Failure = std::borrow::Cow<'static, str>;
+pub(crate) type Failure = std::borrow::Cow<'static, str>;
 
 /// The number that a word is, in the one spelling that Redis accepts.
 pub(super) fn integer(word: &[u8]) -> Result<i64, Failure> {

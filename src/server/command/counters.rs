@@ -4,7 +4,7 @@ use super::args::{Failure, NOT_A_FLOAT, integer, word};
 use super::long_double::LongDouble;
 use super::strings::{finish, store_integer, stored_integer};
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
-use crate::server::keyspace::Value;
+use crate::server::keyspace::{Text, Value};
 use crate::server::{NotifyClasses, Server};
 
 type Spec = CommandSpec<Server>;
@@ -92,13 +92,9 @@ fn add(server: &mut Server, call: &Call<'_>, reply: &mut Reply, by: i64) -> Resu
 
 fn incrbyfloat(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     let key = &call.words[1];
-    let stored = if server.exists_for_write(call, key) {
-        let Some(Value::String(text)) = server.stored(call, key) else {
-            return Err(NOT_A_FLOAT.into());
-        };
-        LongDouble::parse(text.bytes(&mut itoa::Buffer::new())).ok_or(NOT_A_FLOAT)?
-    } else {
-        LongDouble::ZERO
+    let stored = match server.lookup::<Text>(call, key)? {
+        Some(text) => LongDouble::parse(text.bytes(&mut itoa::Buffer::new())).ok_or(NOT_A_FLOAT)?,
+        None => LongDouble::ZERO,
     };
     let by = LongDouble::parse(&call.words[2]).ok_or(NOT_A_FLOAT)?;
     let sum = stored

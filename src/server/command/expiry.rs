@@ -224,7 +224,7 @@ fn persist(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
 
 fn ttl(server: &mut Server, call: &Call<'_>, reply: &mut Reply, show: fn(u64, u64) -> u64) {
     let key = &call.words[1];
-    if server.read(call, key).is_none() {
+    if server.read_any(call, key).is_none() {
         reply.integer(-2);
         return;
     }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::args::{Failure, NO_SUCH_KEY, SYNTAX, integer, option};
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, glob_match, key};
-use crate::server::keyspace::Entry;
+use crate::server::keyspace::{Entry, Key};
 use crate::server::{NotifyClasses, Server};
 
 type Spec = CommandSpec<Server>;
@@ -61,7 +61,7 @@ pub(super) fn commands() -> Vec<Spec> {
             "Alters the last access time of a key(s). Returns the number of existing keys specified.",
         ),
     Spec::new("type", 2, |s, c, r| {
-        r.simple(s.read(c, &c.words[1]).map_or("none", |value| value.type_name()));
+        r.simple(s.read_any(c, &c.words[1]).map_or("none", |value| value.type_name()));
     })
     .flags(flag::READONLY | flag::FAST)
     .acl(category::KEYSPACE)
@@ -162,7 +162,7 @@ fn delete(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
 fn exists(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     let mut count = 0;
     for key in &call.words[1..] {
-        count += i64::from(server.read(call, key).is_some());
+        count += i64::from(server.read_any(call, key).is_some());
     }
     reply.integer(count);
 }
@@ -200,7 +200,7 @@ fn rename(
 fn random_key(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     /// Tries, where keys have expired and may not be removed here.
     const TRIES_MAX: usize = 100;
-    let mut name: Option<Box<[u8]>> = None;
+    let mut name: Option<Key> = None;
     for _ in 0..TRIES_MAX {
         let db = server.db();
         let (keyspace, rng) = (&server.keyspace, &mut server.rng);
@@ -261,7 +261,7 @@ fn scan(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
             _ => return Err(SYNTAX.into()),
         }
     }
-    let mut found: Vec<Box<[u8]>> = Vec::new();
+    let mut found: Vec<Key> = Vec::new();
     let next = server
         .keyspace
         .db(server.db())

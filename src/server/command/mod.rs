@@ -4,6 +4,7 @@ mod admin;
 mod args;
 mod configuration;
 mod counters;
+mod digest;
 mod expiry;
 mod keys;
 mod long_double;
@@ -14,6 +15,8 @@ mod persistence;
 mod replicas;
 mod strings;
 pub(crate) mod transactions;
+
+pub(crate) use args::Failure;
 
 use super::Server;
 use crate::front::{

@@ -48,17 +48,17 @@ pub(super) fn commands() -> Vec<Spec> {
             "O(1)",
             "Set the value and expiration in milliseconds of a key",
         ),
-    Spec::new("get", 2, |s, c, r| reply_text(s.read(c, &c.words[1]), r))
+    Spec::new("get", 2, |s, c, r| finish(get(s, c, r), r))
         .flags(READ)
         .acl(category::STRING)
         .keys(KEY_RO)
         .doc("1.0.0", "string", "O(1)", "Get the value of a key"),
-    Spec::new("getset", 3, getset)
+    Spec::new("getset", 3, |s, c, r| finish(getset(s, c, r), r))
         .flags(WRITE | flag::FAST)
         .acl(category::STRING)
         .keys(KEY_RW)
         .doc("1.0.0", "string", "O(1)", "Set the string value of a key and return its old value"),
-    Spec::new("getdel", 2, getdel)
+    Spec::new("getdel", 2, |s, c, r| finish(getdel(s, c, r), r))
         .flags(flag::WRITE | flag::FAST)
         .acl(category::STRING)
         .keys([KeySpec::one(1, key::RW | key::ACCESS | key::DELETE)])
@@ -116,9 +116,7 @@ pub(super) fn commands() -> Vec<Spec> {
             "O(1). The amortized time complexity is O(1) assuming the appended value is small and the already present value is of any size, since the dynamic string library used by Redis will double the free space available on every reallocation.",
             "Append a value to a key",
         ),
-    Spec::new("strlen", 2, |s, c, r| {
-        r.count(s.read(c, &c.words[1]).map_or(0, |Value::String(text)| text.len()));
-    })
+    Spec::new("strlen", 2, |s, c, r| finish(strlen(s, c, r), r))
     .flags(READ)
     .acl(category::STRING)
     .keys([KeySpec::one(1, key::RO)])
@@ -172,11 +170,22 @@ fn note_set(server: &mut Server, key: &[u8], expires: bool) {
 }
 
 /// A string value, or null.
-fn reply_text(value: Option<&Value>, reply: &mut Reply) {
+fn reply_text(value: Option<&Text>, reply: &mut Reply) {
     match value {
-        Some(Value::String(text)) => reply.bulk(text.bytes(&mut itoa::Buffer::new())),
+        Some(text) => reply.bulk(text.bytes(&mut itoa::Buffer::new())),
         None => reply.null(),
     }
+}
+
+fn get(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    reply_text(server.read(call, &call.words[1])?, reply);
+    Ok(())
+}
+
+fn strlen(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    let text = server.read::<Text>(call, &call.words[1])?;
+    reply.count(text.map_or(0, Text::len));
+    Ok(())
 }
 
 /// The options of `SET`.
@@ -220,7 +229,12 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
     };
     let exists = server.exists_for_write(call, key);
     if options.get {
-        reply_text(server.stored(call, key), reply);
+        let text = if exists {
+            server.stored(call, key)?
+        } else {
+            None
+        };
+        reply_text(text, reply);
     }
     if options.if_exists.is_some_and(|wanted| wanted != exists) {
         if !options.get {
@@ -304,17 +318,18 @@ fn setex(
     Ok(())
 }
 
-fn getset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
+fn getset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     let (key, value) = (&call.words[1], &call.words[2]);
-    reply_text(server.read(call, key), reply);
+    reply_text(server.read(call, key)?, reply);
     server.store(call, key, Value::string(value), None);
     note_set(server, key, false);
     server.propagate(call, &[word("SET"), key.clone(), value.clone()]);
+    Ok(())
 }
 
-fn getdel(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
+fn getdel(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     let key = &call.words[1];
-    let value = server.read(call, key);
+    let value = server.read(call, key)?;
     let exists = value.is_some();
     reply_text(value, reply);
     if exists {
@@ -322,6 +337,7 @@ fn getdel(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
         server.notify_here(NotifyClasses::GENERIC, "del", key);
         server.propagate(call, &[word("DEL"), key.clone()]);
     }
+    Ok(())
 }
 
 fn getex(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
@@ -343,7 +359,7 @@ fn getex(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
             return Err(SYNTAX.into());
         }
     }
-    if server.read(call, key).is_none() {
+    if server.read::<Text>(call, key)?.is_none() {
         reply.null();
         return Ok(());
     }
@@ -351,7 +367,7 @@ fn getex(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
         Some((unit, at)) => Some((unit, positive_expiry(unit, at, call.now.unix, "getex")?)),
         None => None,
     };
-    reply_text(server.stored(call, key), reply);
+    reply_text(server.stored(call, key)?, reply);
     match at {
         Some((unit, at)) if unit.is_absolute() && server.is_past(call, at) => {
             server.delete(call, key);
@@ -376,7 +392,8 @@ fn getex(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
 fn mget(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     reply.array(call.words.len() - 1);
     for key in &call.words[1..] {
-        reply_text(server.read(call, key), reply);
+        // A value of another type is as good as none.
+        reply_text(server.read(call, key).unwrap_or(None), reply);
     }
 }
 
@@ -429,16 +446,12 @@ fn check_length(server: &Server, call: &Call<'_>, len: usize) -> Result<(), Fail
 
 fn append(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     let (key, tail) = (&call.words[1], &call.words[2]);
-    let len = if server.exists_for_write(call, key) {
-        let len = server.text_len(call, key) + tail.len();
-        check_length(server, call, len)?;
-        server.edit(call, key, |bytes| bytes.extend_from_slice(tail));
-        len
-    } else {
-        server.store(call, key, Value::string(tail), None);
-        tail.len()
-    };
-    server.notify_here(NotifyClasses::STRING, "append", key);
+    let len = server.lookup::<Text>(call, key)?.map_or(0, Text::len) + tail.len();
+    check_length(server, call, len)?;
+    server.modify(call, key, |text: &mut Text| {
+        text.edit(|bytes| bytes.extend_from_slice(tail));
+    });
+    server.touched(key, NotifyClasses::STRING, "append");
     server.propagate(call, call.words);
     reply.count(len);
     Ok(())
@@ -446,7 +459,7 @@ fn append(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(),
 
 fn getrange(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     let (start, end) = (integer(&call.words[2])?, integer(&call.words[3])?);
-    let Some(Value::String(text)) = server.read(call, &call.words[1]) else {
+    let Some(text) = server.read::<Text>(call, &call.words[1])? else {
         reply.bulk("");
         return Ok(());
     };
@@ -469,12 +482,7 @@ fn setrange(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(
     let (key, patch) = (&call.words[1], &call.words[3]);
     let offset = integer(&call.words[2])?;
     let offset = usize::try_from(offset).map_err(|_| "ERR offset is out of range")?;
-    let exists = server.exists_for_write(call, key);
-    let len = if exists {
-        server.text_len(call, key)
-    } else {
-        0
-    };
+    let len = server.lookup::<Text>(call, key)?.map_or(0, Text::len);
     if patch.is_empty() {
         reply.count(len);
         return Ok(());
@@ -483,14 +491,13 @@ fn setrange(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(
         .checked_add(patch.len())
         .ok_or("ERR offset is out of range")?;
     check_length(server, call, end)?;
-    if !exists {
-        server.store(call, key, Value::string(b""), None);
-    }
-    server.edit(call, key, |bytes| {
-        bytes.resize(bytes.len().max(end), 0);
-        bytes[offset..end].copy_from_slice(patch);
+    server.modify(call, key, |text: &mut Text| {
+        text.edit(|bytes| {
+            bytes.resize(bytes.len().max(end), 0);
+            bytes[offset..end].copy_from_slice(patch);
+        });
     });
-    server.notify_here(NotifyClasses::STRING, "setrange", key);
+    server.touched(key, NotifyClasses::STRING, "setrange");
     server.propagate(call, call.words);
     reply.count(len.max(end));
     Ok(())
@@ -502,11 +509,8 @@ pub(super) fn stored_integer(
     call: &Call<'_>,
     key: &[u8],
 ) -> Result<i64, Failure> {
-    if !server.exists_for_write(call, key) {
-        return Ok(0);
-    }
-    match server.stored(call, key) {
-        Some(Value::String(text)) => text.as_integer().ok_or(NOT_AN_INTEGER.into()),
+    match server.lookup::<Text>(call, key)? {
+        Some(text) => text.as_integer().ok_or(NOT_AN_INTEGER.into()),
         None => Ok(0),
     }
 }

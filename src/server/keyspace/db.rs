@@ -201,7 +201,9 @@ impl Db {
         let number = self.segments.leaf_at(hash);
         let (segment, hasher) = self.segments.leaf_mut(number);
         let after = entry.expire_at;
-        let before = segment.table.insert(hash, entry, |key| hasher.hash_one(key));
+        let before = segment
+            .table
+            .insert(hash, entry, |key| hasher.hash_one(key));
         let was = before.as_ref().map_or(0, |e| e.expire_at);
         segment.note_expiry(was, after);
         self.volatile = self.volatile + usize::from(after != 0) - usize::from(was != 0);
@@ -215,7 +217,9 @@ impl Db {
     pub(super) fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Entry> {
         let number = self.segments.leaf_at(hash);
         let (segment, hasher) = self.segments.leaf_mut(number);
-        let entry = segment.table.remove(hash, key, |key| hasher.hash_one(key))?;
+        let entry = segment
+            .table
+            .remove(hash, key, |key| hasher.hash_one(key))?;
         segment.note_expiry(entry.expire_at, 0);
         if segment.table.is_empty() {
             segment.expires_from = u64::MAX;

@@ -21,7 +21,7 @@ impl Keyed for Key {
 
 /// The table. Whoever calls it knows the hashes; `hash_of` gives those of entries that have to be moved.
 #[derive(Clone, Debug)]
-pub struct Dense<E> {
+pub(super) struct Dense<E> {
     index: HashTable<u16>,
     entries: Vec<E>,
 }
@@ -42,36 +42,38 @@ fn table_hash(hash: u64) -> u64 {
 }
 
 impl<E: Keyed> Dense<E> {
-    /// The most entries that the index can number.
-    pub const ENTRIES_MAX: usize = 1 << 16;
-
     /// Entries.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// True without any.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// All entries, in no order.
-    pub fn entries(&self) -> &[E] {
+    pub(super) fn entries(&self) -> &[E] {
         &self.entries
     }
 
     /// The entry with these bytes.
-    pub fn find(&self, hash: u64, key: &[u8]) -> Option<&E> {
+    pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<&E> {
         self.place(hash, key).map(|at| &self.entries[at])
     }
 
     /// The entry with these bytes, to be changed; its key must stay.
-    pub fn find_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut E> {
+    pub(super) fn find_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut E> {
         self.place(hash, key).map(|at| &mut self.entries[at])
     }
 
     /// Inserts or replaces; returns what was there before.
-    pub fn insert(&mut self, hash: u64, entry: E, hash_of: impl Fn(&[u8]) -> u64) -> Option<E> {
+    pub(super) fn insert(
+        &mut self,
+        hash: u64,
+        entry: E,
+        hash_of: impl Fn(&[u8]) -> u64,
+    ) -> Option<E> {
         if let Some(at) = self.place(hash, entry.key()) {
             return Some(std::mem::replace(&mut self.entries[at], entry));
         }
@@ -82,8 +84,8 @@ impl<E: Keyed> Dense<E> {
     /// Adds an entry that is not there yet.
     ///
     /// # Panics
-    /// There are [`Dense::ENTRIES_MAX`] already.
-    pub fn push(&mut self, hash: u64, entry: E, hash_of: impl Fn(&[u8]) -> u64) {
+    /// There are as many as 16 bits can number.
+    pub(super) fn push(&mut self, hash: u64, entry: E, hash_of: impl Fn(&[u8]) -> u64) {
         /// Room grows by an eighth, and by no less than this.
         const GROWTH_MIN: usize = 4;
         let place = u16::try_from(self.entries.len()).expect("a segment splits long before");
@@ -99,7 +101,12 @@ impl<E: Keyed> Dense<E> {
     }
 
     /// Removes the entry with these bytes.
-    pub fn remove(&mut self, hash: u64, key: &[u8], hash_of: impl Fn(&[u8]) -> u64) -> Option<E> {
+    pub(super) fn remove(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        hash_of: impl Fn(&[u8]) -> u64,
+    ) -> Option<E> {
         let entries = &self.entries;
         let is_it = |at: &u16| entries[usize::from(*at)].key() == key;
         let found = self.index.find_entry(table_hash(hash), is_it).ok()?;
@@ -110,7 +117,9 @@ impl<E: Keyed> Dense<E> {
             let was = self.entries.len();
             let slot = self
                 .index
-                .find_mut(table_hash(hash_of(moved.key())), |at| usize::from(*at) == was)
+                .find_mut(table_hash(hash_of(moved.key())), |at| {
+                    usize::from(*at) == was
+                })
                 .expect("every entry is in the index");
             *slot = u16::try_from(place).expect("below the old length");
         }
@@ -119,7 +128,7 @@ impl<E: Keyed> Dense<E> {
     }
 
     /// Moves the entries that `goes` names by their hash into a table of their own.
-    pub fn split_off(
+    pub(super) fn split_off(
         &mut self,
         hash_of: impl Fn(&[u8]) -> u64,
         goes: impl Fn(u64) -> bool,
@@ -156,13 +165,13 @@ impl<E: Keyed> Dense<E> {
     }
 
     /// Bytes of memory that it holds, without what its entries refer to.
-    pub fn heap_bytes(&self) -> usize {
+    pub(super) fn heap_bytes(&self) -> usize {
         self.entries.capacity() * size_of::<E>() + self.index.allocation_size()
     }
 
     /// Looks each entry up.
     #[cfg(test)]
-    pub fn check(&self, hash_of: impl Fn(&[u8]) -> u64) {
+    pub(super) fn check(&self, hash_of: impl Fn(&[u8]) -> u64) {
         assert_eq!(self.index.len(), self.entries.len());
         for (at, entry) in self.entries.iter().enumerate() {
             let key = entry.key();

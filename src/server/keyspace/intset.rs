@@ -32,12 +32,17 @@ impl IntSet {
         };
         let width = u32::from_le_bytes(*width) as usize;
         let count = u32::from_le_bytes(*count) as usize;
-        if !matches!(width, 2 | 4 | 8) || count.checked_mul(width) != Some(bytes.len() - HEAD_BYTES) {
+        if !matches!(width, 2 | 4 | 8) || count.checked_mul(width) != Some(bytes.len() - HEAD_BYTES)
+        {
             return Err(Malformed);
         }
         let set = IntSet(bytes);
         let is_ascending = (1..count).all(|at| set.get(at - 1) < set.get(at));
-        if is_ascending { Ok(set) } else { Err(Malformed) }
+        if is_ascending {
+            Ok(set)
+        } else {
+            Err(Malformed)
+        }
     }
 
     /// The bytes.
@@ -103,7 +108,8 @@ impl IntSet {
         }
         let width = self.width();
         let at = HEAD_BYTES + place * width;
-        self.0.splice(at..at, n.to_le_bytes()[..width].iter().copied());
+        self.0
+            .splice(at..at, n.to_le_bytes()[..width].iter().copied());
         self.note_count();
         true
     }
@@ -165,10 +171,7 @@ mod tests {
         let mut set = IntSet::default();
         set.insert(300);
         set.insert(1);
-        assert_eq!(
-            set.as_bytes(),
-            [2, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0x2c, 1]
-        );
+        assert_eq!(set.as_bytes(), [2, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0x2c, 1]);
     }
 
     proptest! {

@@ -60,7 +60,6 @@ pub enum End {
 
 impl List {
     /// What `OBJECT ENCODING` calls the form.
-    #[expect(clippy::unused_self, reason = "as for the other types")]
     pub fn encoding(&self) -> &'static str {
         "quicklist"
     }
@@ -190,7 +189,10 @@ impl List {
     pub fn heap_bytes(&self, samples: usize) -> usize {
         /// A node's counters and its listpack's vector.
         const NODE_HEAD_BYTES: usize = 40;
-        let each = self.nodes.iter().map(|node| node.heap_bytes() + NODE_HEAD_BYTES);
+        let each = self
+            .nodes
+            .iter()
+            .map(|node| node.heap_bytes() + NODE_HEAD_BYTES);
         self.nodes.capacity() * size_of::<Arc<Listpack>>()
             + super::estimate(each, self.nodes.len(), samples)
     }

@@ -155,7 +155,9 @@ impl Listpack {
     /// All elements in pairs: fields and values, members and scores. An odd one out is left out.
     pub fn pairs(&self) -> impl Iterator<Item = (Element<'_>, Element<'_>)> {
         self.pair_places().map(|at| {
-            let second = self.next(at).expect("places of pairs have a second element");
+            let second = self
+                .next(at)
+                .expect("places of pairs have a second element");
             (self.get(at), self.get(second))
         })
     }
@@ -323,7 +325,7 @@ impl Listpack {
 }
 
 /// Bytes that an element adds to a listpack.
-pub fn encoded_len(bytes: &[u8]) -> usize {
+pub(super) fn encoded_len(bytes: &[u8]) -> usize {
     let len = match canonical_integer(bytes) {
         Some(n) => integer_len(n),
         None if bytes.len() < 64 => 1 + bytes.len(),

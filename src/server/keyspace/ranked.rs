@@ -9,7 +9,7 @@ const CHUNK_ITEMS_MAX: usize = 256;
 
 /// The sequence. Who inserts sees to the order.
 #[derive(Clone, Debug)]
-pub struct Ranked<T> {
+pub(super) struct Ranked<T> {
     /// None is empty.
     chunks: Vec<Vec<T>>,
     /// `sums[i]`: items in the chunks that entry `i` of the Fenwick tree stands for (counted from 1).
@@ -29,17 +29,12 @@ impl<T> Default for Ranked<T> {
 
 impl<T> Ranked<T> {
     /// Items.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// True without any.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// How many items come before the first for which `is_before` is false.
-    pub fn partition_point(&self, mut is_before: impl FnMut(&T) -> bool) -> usize {
+    pub(super) fn partition_point(&self, mut is_before: impl FnMut(&T) -> bool) -> usize {
         let chunk = self
             .chunks
             .partition_point(|chunk| chunk.last().is_some_and(&mut is_before));
@@ -50,14 +45,8 @@ impl<T> Ranked<T> {
         self.before(chunk) + inside
     }
 
-    /// The item at a position.
-    pub fn get(&self, position: usize) -> Option<&T> {
-        let (chunk, inside) = self.find(position)?;
-        self.chunks[chunk].get(inside)
-    }
-
     /// Items from a position on.
-    pub fn iter_from(&self, position: usize) -> impl Iterator<Item = &T> {
+    pub(super) fn iter_from(&self, position: usize) -> impl Iterator<Item = &T> {
         let (chunk, inside) = self.find(position).unwrap_or((self.chunks.len(), 0));
         self.chunks[chunk..]
             .iter()
@@ -66,7 +55,7 @@ impl<T> Ranked<T> {
     }
 
     /// Items before a position, from there back to the first.
-    pub fn iter_back_from(&self, position: usize) -> impl Iterator<Item = &T> {
+    pub(super) fn iter_back_from(&self, position: usize) -> impl Iterator<Item = &T> {
         let (chunk, inside) = match position.checked_sub(1).and_then(|last| self.find(last)) {
             Some((chunk, inside)) => (chunk + 1, inside + 1),
             None if position == 0 => (0, 0),
@@ -83,7 +72,7 @@ impl<T> Ranked<T> {
     }
 
     /// Inserts an item where `is_before` becomes false.
-    pub fn insert(&mut self, item: T, mut is_before: impl FnMut(&T) -> bool) {
+    pub(super) fn insert(&mut self, item: T, mut is_before: impl FnMut(&T) -> bool) {
         let chunk = self
             .chunks
             .partition_point(|chunk| chunk.last().is_some_and(&mut is_before));
@@ -118,7 +107,7 @@ impl<T> Ranked<T> {
     }
 
     /// Removes the item at a position.
-    pub fn remove(&mut self, position: usize) -> Option<T> {
+    pub(super) fn remove(&mut self, position: usize) -> Option<T> {
         let (chunk, inside) = self.find(position)?;
         let items = &mut self.chunks[chunk];
         let item = items.remove(inside);
@@ -136,7 +125,7 @@ impl<T> Ranked<T> {
     }
 
     /// Bytes of memory, without what the items refer to.
-    pub fn heap_bytes(&self) -> usize {
+    pub(super) fn heap_bytes(&self) -> usize {
         let chunks: usize = self.chunks.iter().map(Vec::capacity).sum();
         chunks * size_of::<T>()
             + self.chunks.capacity() * size_of::<Vec<T>>()
@@ -233,7 +222,6 @@ mod tests {
             for n in (0..=u16::MAX).step_by(997) {
                 let at = model.partition_point(|other| *other < n);
                 prop_assert_eq!(ranked.partition_point(|other| *other < n), at);
-                prop_assert_eq!(ranked.get(at), model.get(at));
                 prop_assert!(ranked.iter_from(at).eq(&model[at..]));
                 prop_assert!(ranked.iter_back_from(at).eq(model[..at].iter().rev()));
             }

@@ -90,12 +90,7 @@ impl Set {
 
     /// One step of `SSCAN`: about `count` members from `cursor` (all of them in the small form); returns the
     /// next cursor, 0 at the end.
-    pub fn scan<'a>(
-        &'a self,
-        cursor: u64,
-        count: usize,
-        mut each: impl FnMut(Element<'a>),
-    ) -> u64 {
+    pub fn scan<'a>(&'a self, cursor: u64, count: usize, mut each: impl FnMut(Element<'a>)) -> u64 {
         match self {
             Set::Integers(set) => {
                 set.iter().for_each(|n| each(Element::Integer(n)));

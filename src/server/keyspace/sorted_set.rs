@@ -57,7 +57,8 @@ impl Ranking {
     }
 
     fn rank(&self, score: f64, member: &[u8]) -> usize {
-        self.order.partition_point(|item| item.is_before(score, member))
+        self.order
+            .partition_point(|item| item.is_before(score, member))
     }
 
     fn insert(&mut self, member: &[u8], score: f64) -> Option<f64> {
@@ -66,7 +67,10 @@ impl Ranking {
             None => None,
         };
         let key = match before {
-            #[expect(clippy::float_cmp, reason = "the same score means no change, bit for bit")]
+            #[expect(
+                clippy::float_cmp,
+                reason = "the same score means no change, bit for bit"
+            )]
             Some(old) if old == score => return before,
             Some(old) => {
                 let moved = self.order.remove(self.rank(old, member));
@@ -82,7 +86,8 @@ impl Ranking {
             }
         };
         let item = Scored { member: key, score };
-        self.order.insert(item, |other| other.is_before(score, member));
+        self.order
+            .insert(item, |other| other.is_before(score, member));
         before
     }
 }
@@ -212,10 +217,7 @@ impl SortedSet {
     }
 
     /// Members with their scores from a position up.
-    pub fn iter_from(
-        &self,
-        position: usize,
-    ) -> Box<dyn Iterator<Item = (Element<'_>, f64)> + '_> {
+    pub fn iter_from(&self, position: usize) -> Box<dyn Iterator<Item = (Element<'_>, f64)> + '_> {
         match self {
             SortedSet::Packed(pack) => Box::new(
                 pack.pair_places()
@@ -312,7 +314,10 @@ fn score_after(pack: &Listpack, at: Place) -> f64 {
     let score = pack.next(at).expect("members and scores are in turn");
     match pack.get(score) {
         Element::Integer(n) => {
-            #[expect(clippy::cast_precision_loss, reason = "only exact integers are stored so")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "only exact integers are stored so"
+            )]
             let score = n as f64;
             score
         }

@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use super::*;
 use crate::server::persist::rdb::CRC64;
 use crate::server::persist::rdb_decode::{LoadOptions, load};
-use crate::server::persist::rdb_encode;
+use crate::server::persist::rdb_encode::ImageWriter;
 
 type Model = BTreeMap<(usize, Vec<u8>), (Value, Option<u64>)>;
 
@@ -37,7 +37,10 @@ fn drain(keyspace: &mut Keyspace, id: SnapshotEpoch, into: &mut Vec<u8>) {
     while let Some(chunk) = output.pop() {
         match chunk {
             Chunk::Encoded(bytes) => into.extend(bytes),
-            Chunk::Long(text) => rdb_encode::string(&text, false, into),
+            Chunk::Large(image) => {
+                let mut writer = ImageWriter::new(image);
+                while !writer.write(false, 100, into) {}
+            }
         }
     }
 }
@@ -49,6 +52,7 @@ fn loaded(mut file: Vec<u8>, databases: usize) -> Model {
         drop_expired_at: None,
         verify_checksum: true,
         string_bytes_max: 1 << 20,
+        thresholds: Thresholds::default(),
     };
     model_of(&load(&file[..], options).unwrap().keyspace)
 }
@@ -57,6 +61,8 @@ fn loaded(mut file: Vec<u8>, databases: usize) -> Model {
 enum Op {
     Insert(usize, u16, u16, Option<u64>),
     Append(usize, u16, usize),
+    /// Adds elements to a collection, whose kind goes by the key, or takes them away again.
+    Collect(usize, u16, u16, bool),
     Remove(usize, u16),
     Expire(usize, u16, Option<u64>),
     Flush(usize),
@@ -72,12 +78,79 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(d, k, v, e)| Op::Insert(d, k, v, e)),
         10 => (db.clone(), 0_u16..2000, prop_oneof![Just(3_usize), Just(5000)])
             .prop_map(|(d, k, n)| Op::Append(d, k, n)),
+        20 => (db.clone(), 0_u16..8, 0_u16..30, any::<bool>())
+            .prop_map(|(d, k, n, add)| Op::Collect(d, k, n, add)),
         10 => (db.clone(), 0_u16..2000).prop_map(|(d, k)| Op::Remove(d, k)),
         5 => (db.clone(), 0_u16..2000, expiry).prop_map(|(d, k, e)| Op::Expire(d, k, e)),
         1 => db.prop_map(Op::Flush),
         2 => Just(Op::Begin),
         10 => (0_usize..4000).prop_map(Op::Walk),
     ]
+}
+
+/// A copy that shares nothing with the original.
+fn deep(value: &Value) -> Value {
+    let mut copy = value.clone();
+    let thresholds = Thresholds::default();
+    match (&mut copy, value) {
+        (Value::List(to), Value::List(from)) => {
+            **to = List::default();
+            for element in from.iter_from(0) {
+                to.push(End::Right, &element.to_vec(), thresholds.list_node);
+            }
+        }
+        (Value::Set(to), Value::Set(from)) => {
+            **to = Set::default();
+            for member in from.iter() {
+                to.insert(&member.to_vec(), &thresholds);
+            }
+        }
+        (Value::Hash(to), Value::Hash(from)) => {
+            **to = Hash::default();
+            for (name, value) in from.iter() {
+                to.set(&name.to_vec(), &value.to_vec(), &thresholds);
+            }
+        }
+        (Value::SortedSet(to), Value::SortedSet(from)) => {
+            **to = SortedSet::default();
+            for (member, score) in from.iter() {
+                to.insert(&member.to_vec(), score, &thresholds);
+            }
+        }
+        _ => {}
+    }
+    copy
+}
+
+/// Adds or removes element `n`.
+fn collect(value: &mut Value, n: u16, add: bool) {
+    let thresholds = Thresholds::default();
+    let word = format!("element {n}").into_bytes();
+    match value {
+        Value::String(_) => unreachable!("a collection"),
+        Value::List(list) if add => list.push(End::Left, &word, thresholds.list_node),
+        Value::List(list) => {
+            list.pop(End::Right);
+        }
+        Value::Set(set) if add => {
+            set.insert(&word, &thresholds);
+        }
+        Value::Set(set) => {
+            set.remove(&word);
+        }
+        Value::Hash(hash) if add => {
+            hash.set(&word, &word, &thresholds);
+        }
+        Value::Hash(hash) => {
+            hash.remove(&word);
+        }
+        Value::SortedSet(set) if add => {
+            set.insert(&word, f64::from(n % 7), &thresholds);
+        }
+        Value::SortedSet(set) => {
+            set.remove(&word);
+        }
+    }
 }
 
 fn key(n: u16) -> Vec<u8> {
@@ -93,19 +166,35 @@ fn apply(op: &Op, keyspace: &mut Keyspace, model: &mut Model) {
             assert_eq!(before.map(|e| (e.value.clone(), e.expire_at())), want);
         }
         Op::Append(db, k, n) => {
-            let got = keyspace
-                .value_mut(*db, &key(*k))
-                .map(|Value::String(text)| {
-                    text.edit(|bytes| bytes.resize(bytes.len() + n, b'+'));
-                    text.clone()
-                });
-            let want = model
-                .get_mut(&(*db, key(*k)))
-                .map(|(Value::String(text), _)| {
-                    text.edit(|bytes| bytes.resize(bytes.len() + n, b'+'));
-                    text.clone()
-                });
-            assert_eq!(got, want);
+            let append = |value: &mut Value| {
+                let text = Text::of_mut(value)?;
+                text.edit(|bytes| bytes.resize(bytes.len() + n, b'+'));
+                Some(text.clone())
+            };
+            let got = keyspace.value_mut(*db, &key(*k)).and_then(append);
+            let found = model.get_mut(&(*db, key(*k)));
+            assert_eq!(got, found.and_then(|(value, _)| append(value)));
+        }
+        Op::Collect(db, k, n, add) => {
+            let name = format!("collection:{k}").into_bytes();
+            if keyspace.get(*db, &name).is_none() {
+                let value = match k % 4 {
+                    0 => List::default().into_value(),
+                    1 => Set::default().into_value(),
+                    2 => Hash::default().into_value(),
+                    _ => SortedSet::default().into_value(),
+                };
+                keyspace.insert(*db, Entry::new(&name, value, None));
+            }
+            let value = keyspace.value_mut(*db, &name).unwrap();
+            (0..25).for_each(|i| collect(value, n * 25 + i, *add));
+            if value.elements() == 0 {
+                keyspace.remove(*db, &name);
+                model.remove(&(*db, name));
+            } else {
+                let value = deep(value);
+                model.insert((*db, name), (value, None));
+            }
         }
         Op::Remove(db, k) => {
             let got = keyspace.remove(*db, &key(*k));
@@ -236,14 +325,16 @@ fn segments_split_and_give_memory_back() {
     let db = keyspace.db(0);
     db.check();
     assert_eq!((db.len(), db.volatile()), (20_000, 20_000));
-    assert!(db.segments.len() > 80, "{} segments", db.segments.len());
+    assert!(db.segment_count() > 80, "{} segments", db.segment_count());
     for n in 0..20_000_u32 {
         assert!(keyspace.remove(0, n.to_string().as_bytes()).is_some());
     }
     let db = keyspace.db(0);
     db.check();
     assert_eq!((db.len(), db.volatile()), (0, 0));
-    assert!(db.segments.iter().all(|s| s.table.capacity() == 0));
+    let empty = Keyspace::new(1).db(0).heap_bytes();
+    let left = (db.heap_bytes() - empty) / db.segment_count();
+    assert!(left < 200, "{left} bytes a segment");
 }
 
 #[test]

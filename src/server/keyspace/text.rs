@@ -52,7 +52,10 @@ impl<'a> Element<'a> {
     }
 
     /// Length in bytes.
-    #[expect(clippy::len_without_is_empty, reason = "an element is a value, no container")]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "an element is a value, no container"
+    )]
     pub fn len(self) -> usize {
         self.bytes(&mut itoa::Buffer::new()).len()
     }
@@ -176,7 +179,11 @@ pub fn canonical_integer(bytes: &[u8]) -> Option<i64> {
         // Downwards, where there is one number more.
         n = n.checked_mul(10)?.checked_sub(i64::from(digit))?;
     }
-    if is_negative { Some(n) } else { n.checked_neg() }
+    if is_negative {
+        Some(n)
+    } else {
+        n.checked_neg()
+    }
 }
 
 #[cfg(test)]

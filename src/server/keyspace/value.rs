@@ -274,7 +274,10 @@ impl PartialEq for Value {
             (Value::String(one), Value::String(two)) => one == two,
             (Value::List(one), Value::List(two)) => {
                 one.len() == two.len()
-                    && one.iter_from(0).map(Element::to_vec).eq(two.iter_from(0).map(Element::to_vec))
+                    && one
+                        .iter_from(0)
+                        .map(Element::to_vec)
+                        .eq(two.iter_from(0).map(Element::to_vec))
             }
             (Value::Set(one), Value::Set(two)) => {
                 one.len() == two.len() && one.iter().all(|member| two.contains(&member.to_vec()))
@@ -293,7 +296,11 @@ impl PartialEq for Value {
                         .eq(two.iter().map(|(member, score)| (member.to_vec(), score)))
             }
             (
-                Value::String(_) | Value::List(_) | Value::Set(_) | Value::Hash(_) | Value::SortedSet(_),
+                Value::String(_)
+                | Value::List(_)
+                | Value::Set(_)
+                | Value::Hash(_)
+                | Value::SortedSet(_),
                 _,
             ) => false,
         }
@@ -301,12 +308,8 @@ impl PartialEq for Value {
 }
 
 /// What `len` elements come to, from the first `samples` of them; 0 samples: all.
-pub(super) fn estimate(
-    sizes: impl Iterator<Item = usize>,
-    len: usize,
-    samples: usize,
-) -> usize {
+pub(super) fn estimate(sizes: impl Iterator<Item = usize>, len: usize, samples: usize) -> usize {
     let wanted = if samples == 0 { len } else { samples.min(len) };
     let sum: usize = sizes.take(wanted).sum();
-    if wanted == 0 { 0 } else { sum.saturating_mul(len) / wanted }
+    sum.saturating_mul(len).checked_div(wanted).unwrap_or(0)
 }

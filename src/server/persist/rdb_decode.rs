@@ -438,9 +438,7 @@ impl<R: Read> Reader<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::keyspace::{
-        Chunk, End, Hash, Key, Kind, List, Set, SortedSet, Value, Walk,
-    };
+    use crate::server::keyspace::{Chunk, End, Hash, Key, Kind, List, Set, SortedSet, Value, Walk};
     use crate::server::persist::rdb_encode::{Head, ImageWriter};
     use proptest::prelude::*;
 
@@ -521,7 +519,8 @@ mod tests {
             );
         }
         for (name, size) in [("small", 3), ("large", 700)] {
-            let (mut list, mut set, mut integers) = (List::default(), Set::default(), Set::default());
+            let (mut list, mut set, mut integers) =
+                (List::default(), Set::default(), Set::default());
             let (mut hash, mut sorted) = (Hash::default(), SortedSet::default());
             for n in 0..size {
                 let word = format!("element {n}");

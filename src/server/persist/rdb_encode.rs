@@ -8,8 +8,8 @@ use std::ops::RangeInclusive;
 use super::rdb::{
     ENC_INT8, ENC_INT16, ENC_INT32, ENC_LZF, LEN_32, LEN_64, OP_AUX, OP_EOF, OP_EXPIRE_MS,
     OP_RESIZE_DB, OP_SELECT_DB, QUICKLIST_PACKED, TYPE_HASH, TYPE_HASH_LISTPACK,
-    TYPE_LIST_QUICKLIST_2, TYPE_SET, TYPE_SET_INTSET, TYPE_STRING, TYPE_ZSET_2,
-    TYPE_ZSET_LISTPACK, VERSION,
+    TYPE_LIST_QUICKLIST_2, TYPE_SET, TYPE_SET_INTSET, TYPE_STRING, TYPE_ZSET_2, TYPE_ZSET_LISTPACK,
+    VERSION,
 };
 use crate::server::keyspace::{
     Element, Entry, Field, Hash, Image, Key, Keyed, List, Scored, Set, SortedSet, Table, Value,

@@ -377,6 +377,7 @@ async fn receive(
             drop_expired_at: None,
             verify_checksum: server.config.rdbchecksum,
             string_bytes_max: server.string_bytes_max(),
+            thresholds: server.thresholds(),
         }
     };
     let (pieces, queue) = mpsc::channel::<Vec<u8>>(LOAD_QUEUE);

@@ -397,9 +397,7 @@ async fn send_file(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::keyspace::{
-        End, Entry, Hash, Keyspace, Kind, List, Thresholds, Value,
-    };
+    use crate::server::keyspace::{End, Entry, Hash, Keyspace, Kind, List, Thresholds, Value};
     use crate::server::persist::rdb_decode::{LoadOptions, load};
 
     #[test]
