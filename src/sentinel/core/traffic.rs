@@ -666,11 +666,11 @@ impl Sentinel {
             }
             Some(Awaited::Ask {
                 master,
-                about,
+                asked_in,
                 epoch,
                 candidate,
             }) => {
-                self.handle_answer(p, master, about, epoch, candidate.as_ref(), reply);
+                self.handle_answer(p, master, asked_in, epoch, candidate.as_ref(), reply);
             }
             Some(Awaited::PeerPublish(m)) => {
                 let entry = self.masters.get_mut(&m).and_then(|m| m.entry_mut(p));
