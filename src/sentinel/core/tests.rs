@@ -290,7 +290,7 @@ fn an_answer_from_before_two_switches_says_nothing_of_the_same_address() {
 fn an_answer_that_lay_in_the_socket_through_a_stall_is_no_news() {
     let mut alone = asked_and_not_answered();
     let late = Duration::from_millis(1500);
-    alone.now.mono = alone.now.mono + late;
+    alone.now.mono += late;
     alone.give(Input::Stalled { late });
     alone.release("10.0.0.9");
     alone.run(Duration::from_millis(500));
