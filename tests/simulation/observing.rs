@@ -345,6 +345,13 @@ impl World {
             return;
         };
         let Some(core) = &ours.core else { return };
+        // An event that was held back may be told by the very write that failed.
+        if let Some(error) = core.save_failure().filter(|_| self.held_ms(id) == 0) {
+            let name = &self.nodes[id].name;
+            let text = format!("{name} leads although its state cannot be written: {error}");
+            self.violate("durable_first", text);
+            return;
+        }
         let Some(epoch) = ours.stands.get(&group).copied() else {
             let text = format!("{} leads without having stood", self.nodes[id].name);
             self.violate("authority", text);

@@ -43,6 +43,7 @@ scripts! {
     w13_absurd_epochs_are_refused,
     w14_ghosts_are_reported,
     w15_a_slow_disk_blocks_nothing,
+    w16_who_cannot_write_does_not_lead,
     w16_who_cannot_write_does_not_vote,
     w18_tilt_is_for_stalls_not_for_clocks,
     w19_a_hang_is_agreed_on_at_once,
