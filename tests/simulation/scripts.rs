@@ -22,6 +22,7 @@ macro_rules! scripts {
 scripts! {
     a_minority_never_fails_over,
     a_raised_config_epoch_waits_for_the_disk,
+    an_event_that_was_held_back_through_a_stall,
     an_order_after_a_reset_does_not_lead_alone,
     convert_to_slave,
     crash_failover,
