@@ -50,6 +50,14 @@ fn an_answer_from_an_earlier_chapter_makes_no_quorum() {
     holds(1_795_843_439_287_338);
 }
 
+/// A sentinel woke up shortly before it would have called a replica down. First in its sockets lay the end
+/// of the subscription, which it took as an occasion to judge, and behind it the PONG. Found by `stall`;
+/// only a tick calls anyone down since, which a unit test of the core holds to.
+#[test]
+fn a_link_that_breaks_judges_nobody_before_the_pong_behind_it_is_read() {
+    holds(1_795_844_373_572_126);
+}
+
 /// An order was given while the announcement of a switch waited for the disk; +switch-master came out
 /// after the order and before +try-failover, and the checker took the order for carried out.
 #[test]

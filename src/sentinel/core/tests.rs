@@ -25,6 +25,8 @@ struct Alone {
     /// Hosts whose answers are on their way, and what they will answer.
     slow: Vec<&'static str>,
     withheld: Vec<(LinkId, Request)>,
+    /// The newest subscription to each host.
+    subscribed: HashMap<String, LinkId>,
 }
 
 impl Alone {
@@ -67,6 +69,7 @@ impl Alone {
             exec: Value::Array(Vec::new()),
             slow: Vec::new(),
             withheld: Vec::new(),
+            subscribed: HashMap::new(),
         };
         alone.perform(out);
         alone
@@ -100,6 +103,9 @@ impl Alone {
     }
 
     fn answer(&mut self, link: LinkId, request: &Request) {
+        if matches!(request, Request::Subscribe) {
+            self.subscribed.insert(self.hosts[&link].clone(), link);
+        }
         if self.slow.contains(&self.hosts[&link].as_str()) {
             self.withheld.push((link, request.clone()));
         } else {
@@ -295,4 +301,22 @@ fn an_answer_that_lay_in_the_socket_through_a_stall_is_no_news() {
     alone.release("10.0.0.9");
     alone.run(Duration::from_millis(500));
     assert!(!alone.saw("+odown"), "{:?}", alone.events);
+}
+
+#[test]
+fn a_link_that_breaks_judges_nobody_before_the_pong_behind_it_is_read() {
+    let mut alone = Alone::new(healthy);
+    alone.run(Duration::from_secs(5));
+    alone.slow = vec!["10.0.0.1"];
+    alone.run(Duration::from_millis(300));
+    // Down-after has passed, and the PONG lies in the socket behind the end of the subscription.
+    alone.now.mono += Duration::from_secs(1);
+    alone.give(Input::LinkDown {
+        link: alone.subscribed["10.0.0.1"],
+        reason: DownReason::Closed,
+    });
+    alone.slow.clear();
+    alone.release("10.0.0.1");
+    alone.run(Duration::from_millis(100));
+    assert!(!alone.saw("+sdown"), "{:?}", alone.events);
 }
