@@ -61,7 +61,7 @@ impl World {
                     ours.disk.confirmed = *durable;
                 }
                 self.feed(id, Input::Persisted(seq));
-                self.note_written(id);
+                self.note_written(id, seq);
             }
             Arrival::PersistFailed(seq, durable) => {
                 if let Some(ours) = self.ours_mut(id) {
@@ -69,7 +69,7 @@ impl World {
                 }
                 let error = "No space left on device".to_owned();
                 self.feed(id, Input::PersistFailed { seq, error });
-                self.note_written(id);
+                self.note_written(id, seq);
             }
             Arrival::Resolved(host, ip) => self.feed(id, Input::Resolved { host, ip }),
             Arrival::Operator(request) => self.drive_operator(id, request),
@@ -182,6 +182,7 @@ impl World {
             }
             Packet::Syn | Packet::Accept | Packet::Refuse | Packet::Reply(_) => return,
         };
+        self.remember(&request);
         match request {
             Request::Auth(_) | Request::SetName(_) => {
                 self.answer_client(id, conn, Value::ok());
@@ -232,6 +233,25 @@ impl World {
                     self.answer_client(id, conn, Value::error("ERR unknown command"));
                 }
             }
+        }
+    }
+
+    /// Keeps what a lost and repeated message might say again.
+    fn remember(&mut self, request: &Request) {
+        const HEARD_MAX: usize = 200;
+        let is_worth_it = matches!(
+            request,
+            Request::Publish(_)
+                | Request::AskMasterDown {
+                    candidate: Some(_),
+                    ..
+                }
+        );
+        if is_worth_it && self.faults.is_on {
+            if self.heard.len() >= HEARD_MAX {
+                self.heard.pop_front();
+            }
+            self.heard.push_back(request.clone());
         }
     }
 
@@ -337,7 +357,11 @@ impl World {
             ours.wake_at = None;
         }
         self.story(id, || format!("runs again, {late} ms late"));
-        self.observe(id, &Fact::StallEnds { answered });
+        let fact = Fact::StallEnds {
+            late_ms: late,
+            answered,
+        };
+        self.observe(id, &fact);
         if late > 0 {
             let late = Duration::from_millis(late);
             self.feed(id, Input::Stalled { late });
@@ -431,11 +455,11 @@ impl World {
         self.arrive(id, arrival);
     }
 
-    /// A write is over; perhaps everything is written now.
-    fn note_written(&mut self, id: NodeId) {
+    /// The core has heard how the write of a state ended; perhaps it was the newest. A write that ended
+    /// while the process was stopped has not been heard of, and what waits for it is still held back.
+    fn note_written(&mut self, id: NodeId, seq: Seq) {
         if let Some(ours) = self.ours_mut(id)
-            && !ours.disk.is_wanted
-            && ours.disk.in_flight.is_none()
+            && ours.core.as_ref().is_some_and(|core| core.seq() <= seq)
         {
             ours.disk.unwritten_since = None;
         }

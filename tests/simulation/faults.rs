@@ -4,7 +4,7 @@ use sentinel::sentinel::core::Operator;
 
 use crate::agenda::{Due, NodeId};
 use crate::dice::Dice;
-use crate::net::Weather;
+use crate::net::{Packet, SERVER, Weather};
 use crate::ours::DiskMode;
 use crate::world::{Arrival, Body, Power, World};
 
@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     ClockJumps,
     /// The disk of a sentinel becomes slow, full, or well again.
     Disk,
+    /// A hello or a request for a vote is heard once more, late and by anyone.
+    Echo,
     /// `SENTINEL FAILOVER`
     Order,
     /// `SENTINEL RESET`
@@ -135,6 +137,7 @@ impl World {
                 self.story(id, || "its wall clock jumps".to_owned());
             }
             Fault::Disk => self.change_disk(),
+            Fault::Echo => self.echo(),
             Fault::Order => self.order(),
             Fault::Reset => self.reset(),
         }
@@ -268,6 +271,24 @@ impl World {
         if let Some(ours) = self.ours_mut(id) {
             ours.disk.mode = mode;
             self.story(id, || format!("its disk: {mode:?}"));
+        }
+    }
+
+    fn echo(&mut self) {
+        let sentinels = self.sentinels();
+        let (Some(id), false) = (self.one_running(&sentinels), self.heard.is_empty()) else {
+            return;
+        };
+        if matches!(self.nodes[id].body, Body::Ours(_)) {
+            let index = self.faults.dice.index(self.heard.len());
+            let request = self.heard[index].clone();
+            self.story(id, || format!("hears once more: {request:?}"));
+            let arrival = Arrival::Packet {
+                conn: self.client_of(id),
+                end: SERVER,
+                packet: Packet::Request(Box::new(request)),
+            };
+            self.arrive(id, arrival);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The network: connections in the manner of TCP. Within a direction of a connection nothing is lost,
 //! doubled or overtaken; a lost packet shows as a delay, a long loss as a stall or a broken
-//! connection. Between connections everything overtakes everything.
+//! connection. Between connections everything overtakes everything, and `Fault::Echo` makes what was
+//! said be heard again.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

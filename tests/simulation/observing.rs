@@ -276,13 +276,18 @@ impl World {
         self.log(id, event.kind.level(), || event.to_string());
         let name = event.master.as_ref().map(|name| name.as_str().to_owned());
         let group = name.as_deref().and_then(|name| self.watched_group(name));
-        self.observe(id, &Fact::Event { event, group });
+        let held_ms = self.held_ms(id);
+        let fact = Fact::Event {
+            event,
+            group,
+            held_ms,
+        };
+        self.observe(id, &fact);
         let (Some(group), Some(name)) = (group, name) else {
             return;
         };
         match event.kind {
             EventKind::Odown => {
-                let held_ms = self.held_ms(id);
                 observe_ours!(self, id, |ours| ours.core.as_ref().and_then(|core| {
                     let quorum = core.settings(&name)?.quorum;
                     Some(Fact::Odown {
@@ -345,6 +350,13 @@ impl World {
             return;
         };
         let Some(core) = &ours.core else { return };
+        // An event that was held back may be told by the very write that failed.
+        if let Some(error) = core.save_failure().filter(|_| self.held_ms(id) == 0) {
+            let name = &self.nodes[id].name;
+            let text = format!("{name} leads although its state cannot be written: {error}");
+            self.violate("durable_first", text);
+            return;
+        }
         let Some(epoch) = ours.stands.get(&group).copied() else {
             let text = format!("{} leads without having stood", self.nodes[id].name);
             self.violate("authority", text);

@@ -197,6 +197,10 @@ fn build(seed: u64, dice: &mut Dice, detail: Detail) -> World {
     }
     if !dice.chance(40) {
         world.faults.kinds = faults(&world, dice);
+        // By a die of its own: without echoes every seed is the run that it was before there were any.
+        if Dice::new(seed, "echoes").chance(300) {
+            world.faults.kinds.extend([Fault::Echo; 3]);
+        }
     }
     world.faults.pause_ms_max = dice.pick(&[1_500, 4_000, 8_000, 15_000]);
     world

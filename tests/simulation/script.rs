@@ -39,7 +39,7 @@ use sentinel::sentinel::core::{MasterSettings, Operator, Request};
 
 use crate::agenda::NodeId;
 use crate::dice::Dice;
-use crate::net::{CLIENT, Packet, Weather};
+use crate::net::{Packet, Weather};
 use crate::ours::DiskMode;
 use crate::plan::{readable_id, sentinel_addr, server_addr};
 use crate::real::Real;
@@ -345,7 +345,7 @@ impl Stage {
                     epoch: Epoch(number(epoch)?),
                     candidate: Some(SentinelId::from(&*self.with_ids(candidate))),
                 };
-                let conn = self.client_of(id);
+                let conn = self.world.client_of(id);
                 Arrival::Packet {
                     conn,
                     end: crate::net::SERVER,
@@ -356,15 +356,6 @@ impl Stage {
         };
         self.world.arrive(id, arrival);
         Ok(())
-    }
-
-    /// A connection that some client has opened to a node: nobody reads its replies.
-    fn client_of(&mut self, id: NodeId) -> usize {
-        let addr = self.world.nodes[id].addr;
-        let conn = self.world.net.connect(id, addr, &mut self.world.agenda);
-        self.world.net.conns[conn].open = [false, true];
-        self.world.net.conns[conn].nodes[CLIENT] = None;
-        conn
     }
 
     /// `{s1}` stands for the id of s1.

@@ -22,6 +22,7 @@ macro_rules! scripts {
 scripts! {
     a_minority_never_fails_over,
     a_raised_config_epoch_waits_for_the_disk,
+    an_event_that_was_held_back_through_a_stall,
     an_order_after_a_reset_does_not_lead_alone,
     convert_to_slave,
     crash_failover,
@@ -43,6 +44,7 @@ scripts! {
     w13_absurd_epochs_are_refused,
     w14_ghosts_are_reported,
     w15_a_slow_disk_blocks_nothing,
+    w16_who_cannot_write_does_not_lead,
     w16_who_cannot_write_does_not_vote,
     w18_tilt_is_for_stalls_not_for_clocks,
     w19_a_hang_is_agreed_on_at_once,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use sentinel::clock::{Mono, Now, UnixMillis};
 use sentinel::ids::MasterName;
 use sentinel::sentinel::core::{
-    Durable, DurableMaster, Globals, MasterSettings, Operator, Output, Seq,
+    Durable, DurableMaster, Globals, MasterSettings, Operator, Output, Request, Seq,
 };
 
 use crate::agenda::{Agenda, Due, NodeId};
@@ -102,6 +102,8 @@ pub(crate) struct World {
     pub(crate) faults: Faults,
     /// Host names that can be looked up.
     pub(crate) hosts: Vec<(String, IpAddr)>,
+    /// The latest hellos and requests for votes that sentinels have sent each other, to be heard again.
+    pub(crate) heard: VecDeque<Request>,
     /// Reused for what the core puts out.
     pub(crate) outputs: Vec<Output>,
     /// Things done, to compare the cost of runs.
@@ -126,6 +128,7 @@ impl World {
             dice: Dice::new(seed, "world"),
             faults: Faults::none(seed),
             hosts: Vec::new(),
+            heard: VecDeque::new(),
             outputs: Vec::new(),
             steps: 0,
             is_spoiled: false,
@@ -460,6 +463,15 @@ impl World {
             Body::Real(_) => self.real_takes(id, arrival),
             Body::Server(_) => self.serve(id, arrival),
         }
+    }
+
+    /// A connection that some client has opened to a node: nobody reads its replies.
+    pub(crate) fn client_of(&mut self, id: NodeId) -> usize {
+        let addr = self.nodes[id].addr;
+        let conn = self.net.connect(id, addr, &mut self.agenda);
+        self.net.conns[conn].open = [false, true];
+        self.net.conns[conn].nodes[CLIENT] = None;
+        conn
     }
 
     // Processes.

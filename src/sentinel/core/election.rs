@@ -6,11 +6,10 @@ use super::Sentinel;
 use super::ballot::{PeerVote, Tally, tally};
 use super::event::{EventKind, Level};
 use super::failover::{Failover, FailoverKind};
-use super::instance::InstanceId;
 use super::io::{ReplyTo, Request};
 use super::journal::AfterWrite;
 use super::link::Awaited;
-use super::master::{Hold, MasterId};
+use super::master::{Chapter, Hold, MasterId};
 use super::peer::{Opinion, PeerEntry, PeerId};
 use super::timers::Timer;
 use crate::clock::Mono;
@@ -503,8 +502,8 @@ impl Sentinel {
             Some(failover) if failover.is_campaigning() => (failover.epoch, Some(self.id.clone())),
             Some(_) | None => (self.current_epoch, None),
         };
-        let about = master.instance;
-        let addr = &self.instance(about).addr;
+        let asked_in = master.chapter;
+        let addr = &self.instance(master.instance).addr;
         let request = Request::AskMasterDown {
             host: self.shown(addr),
             port: addr.port(),
@@ -521,7 +520,7 @@ impl Sentinel {
             request,
             Awaited::Ask {
                 master: m,
-                about,
+                asked_in,
                 epoch,
                 candidate,
             },
@@ -533,7 +532,7 @@ impl Sentinel {
         &mut self,
         p: PeerId,
         m: MasterId,
-        about: InstanceId,
+        asked_in: Chapter,
         epoch: Epoch,
         candidate: Option<&SentinelId>,
         reply: &Value,
@@ -541,13 +540,14 @@ impl Sentinel {
         let Some(master) = self.masters.get_mut(&m) else {
             return;
         };
-        let is_about_another = master.instance != about;
+        let is_outdated = master.chapter != asked_in;
         let Some(entry) = master.entry_mut(p) else {
             return;
         };
         entry.questions = entry.questions.saturating_sub(1);
-        // What is said of the address before a switch says nothing of the new one.
-        if is_about_another {
+        // What is said of the address before a switch says nothing of the new one, even where that is
+        // the one before it once more; and what lay in the socket through a stall is no news.
+        if is_outdated {
             return;
         }
         let Value::Array(parts) = reply else { return };

@@ -252,6 +252,12 @@ impl Sentinel {
             .election_timeout
             .min(master.settings.failover_timeout);
         let is_late = self.now.since(failover.started) > timeout;
+        // Our vote may be on disk, but what we would lead to could not be written.
+        if self.journal.failure.is_some() {
+            self.abort(m, EventKind::AbortNotElected);
+            self.pause(m, RETRY_PAUSE);
+            return true;
+        }
         if !failover.is_campaigning() {
             // Our own vote does not count before it is on disk.
             if is_late {

@@ -114,9 +114,7 @@ impl Sentinel {
             let masters: Vec<MasterId> = self.masters.keys().copied().collect();
             for m in masters {
                 self.expire_election(m);
-                for entry in &mut self.master_mut(m).peers {
-                    entry.forget_answers();
-                }
+                self.master_mut(m).begin_chapter();
                 self.timers.arm(Timer::Master(m), self.now);
             }
         }

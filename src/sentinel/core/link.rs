@@ -10,9 +10,8 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::instance::InstanceId;
 use super::io::{LinkId, Request};
-use super::master::MasterId;
+use super::master::{Chapter, MasterId};
 use crate::clock::Mono;
 use crate::ids::{Epoch, SentinelId};
 
@@ -36,10 +35,10 @@ pub(super) enum Awaited {
     Publish,
     /// A hello to a peer, for this master.
     PeerPublish(MasterId),
-    /// A question to a peer about this master, as it then was.
+    /// A question to a peer about this master, in the [`Chapter`] that it then was in.
     Ask {
         master: MasterId,
-        about: InstanceId,
+        asked_in: Chapter,
         epoch: Epoch,
         candidate: Option<SentinelId>,
     },

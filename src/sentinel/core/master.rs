@@ -15,6 +15,12 @@ use crate::ids::{Epoch, MasterName, SentinelId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct MasterId(pub(super) u32);
 
+/// A stretch of time in which answers of peers about a master are of use. It ends with the master's
+/// address, which may come back later, and with a stall after which all that was said is too old; an
+/// answer to a question of an earlier chapter is dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Chapter(u64);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Master {
@@ -24,6 +30,7 @@ pub(super) struct Master {
     pub(super) instance: InstanceId,
     pub(super) replicas: Vec<InstanceId>,
     pub(super) peers: Vec<PeerEntry>,
+    pub(super) chapter: Chapter,
     pub(super) odown_since: Option<Mono>,
     pub(super) vote: Vote,
     pub(super) failover: Option<Failover>,
@@ -91,6 +98,14 @@ impl Master {
 
     pub(super) fn entry_mut(&mut self, peer: PeerId) -> Option<&mut PeerEntry> {
         self.peers.iter_mut().find(|entry| entry.peer == peer)
+    }
+
+    /// What peers have said, and will say to questions that they were asked before, no longer counts.
+    pub(super) fn begin_chapter(&mut self) {
+        self.chapter.0 += 1;
+        for entry in &mut self.peers {
+            entry.forget_answers();
+        }
     }
 
     /// The master itself and its replicas.

@@ -275,6 +275,7 @@ impl Sentinel {
             instance: i,
             replicas: Vec::new(),
             peers: Vec::new(),
+            chapter: master::Chapter::default(),
             odown_since: None,
             vote: Vote {
                 candidate: None,

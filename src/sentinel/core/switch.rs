@@ -115,9 +115,7 @@ impl Sentinel {
         master.hold = Hold::Free;
         master.start_at = None;
         master.attempts = 0;
-        for entry in &mut master.peers {
-            entry.forget_answers();
-        }
+        master.begin_chapter();
         self.instance_mut(new_id)
             .become_role(Role::Master, String::new(), now);
         self.timers.arm(Timer::Instance(new_id), now);
@@ -149,6 +147,7 @@ impl Sentinel {
         if is_master {
             self.unindex_address(m, &old);
             self.index_address(m, &addr);
+            self.master_mut(m).begin_chapter();
         }
         self.close_instance_links(i);
         let now = self.now;
@@ -191,6 +190,7 @@ impl Sentinel {
         let i = self.master(m).instance;
         self.close_instance_links(i);
         let master = self.master_mut(m);
+        master.begin_chapter();
         master.odown_since = None;
         master.failover = None;
         master.vote.candidate = None;

@@ -22,11 +22,20 @@ struct Alone {
     promoted: bool,
     /// The answer to the transaction that promotes.
     exec: Value,
+    /// Hosts whose answers are on their way, and what they will answer.
+    slow: Vec<&'static str>,
+    withheld: Vec<(LinkId, Request)>,
+    /// The newest subscription to each host.
+    subscribed: HashMap<String, LinkId>,
 }
 
 impl Alone {
     fn new(info: fn(&str, bool) -> Value) -> Alone {
-        let mut settings = MasterSettings::new(1);
+        Alone::among(info, 1, Vec::new())
+    }
+
+    fn among(info: fn(&str, bool) -> Value, quorum: u32, peers: Vec<DurablePeer>) -> Alone {
+        let mut settings = MasterSettings::new(quorum);
         settings.down_after = Duration::from_secs(1);
         let master = DurableMaster {
             name: MasterName::from("mymaster"),
@@ -36,7 +45,7 @@ impl Alone {
             config_epoch: Epoch(0),
             leader_epoch: Epoch(0),
             replicas: vec![(Arc::from("10.0.0.2"), 6379)],
-            peers: Vec::new(),
+            peers,
         };
         let durable = Durable {
             masters: vec![Arc::new(master)],
@@ -58,6 +67,9 @@ impl Alone {
             info,
             promoted: false,
             exec: Value::Array(Vec::new()),
+            slow: Vec::new(),
+            withheld: Vec::new(),
+            subscribed: HashMap::new(),
         };
         alone.perform(out);
         alone
@@ -91,6 +103,17 @@ impl Alone {
     }
 
     fn answer(&mut self, link: LinkId, request: &Request) {
+        if matches!(request, Request::Subscribe) {
+            self.subscribed.insert(self.hosts[&link].clone(), link);
+        }
+        if self.slow.contains(&self.hosts[&link].as_str()) {
+            self.withheld.push((link, request.clone()));
+        } else {
+            self.answer_now(link, request);
+        }
+    }
+
+    fn answer_now(&mut self, link: LinkId, request: &Request) {
         let host = self.hosts[&link].clone();
         for _ in 1..request.reply_count() {
             self.give(Input::Reply {
@@ -108,15 +131,29 @@ impl Alone {
                 self.promoted = !self.exec.is_error();
                 self.exec.clone()
             }
+            Request::AskMasterDown { .. } => {
+                Value::Array(vec![Value::Integer(1), Value::bulk("*"), Value::Integer(0)])
+            }
             Request::Auth(_)
             | Request::SetName(_)
             | Request::Subscribe
             | Request::Publish(_)
-            | Request::AskMasterDown { .. }
             | Request::SlaveOf(Some(_))
             | Request::ScriptKill => Value::ok(),
         };
         self.give(Input::Reply { link, reply });
+    }
+
+    /// What was on its way from a host arrives; what it is asked from now on it answers late again.
+    fn release(&mut self, host: &'static str) {
+        let hosts = &self.hosts;
+        let (theirs, others): (Vec<_>, Vec<_>) = std::mem::take(&mut self.withheld)
+            .into_iter()
+            .partition(|(link, _)| hosts[link] == host);
+        self.withheld = others;
+        for (link, request) in theirs {
+            self.answer_now(link, &request);
+        }
     }
 
     fn run(&mut self, time: Duration) {
@@ -209,4 +246,77 @@ fn a_refused_promotion_is_not_waited_out() {
         alone.run(Duration::from_millis(500));
         assert!(alone.saw(outcome), "{outcome}: {:?}", alone.events);
     }
+}
+
+/// One of two sentinels, whose master and whose peer do not answer at present: the peer was asked
+/// whether the master is down.
+fn asked_and_not_answered() -> Alone {
+    let peer = DurablePeer {
+        host: Arc::from("10.0.0.9"),
+        port: 26379,
+        id: SentinelId::from(PEER),
+    };
+    let mut alone = Alone::among(healthy, 2, vec![peer]);
+    alone.run(Duration::from_secs(5));
+    alone.slow = vec!["10.0.0.1", "10.0.0.9"];
+    alone.run(Duration::from_millis(1500));
+    assert!(alone.saw("+sdown master"), "{:?}", alone.events);
+    assert!(!alone.saw("+odown"));
+    let is_question =
+        |(_, request): &(LinkId, Request)| matches!(request, Request::AskMasterDown { .. });
+    assert!(alone.withheld.iter().any(is_question));
+    alone
+}
+
+#[test]
+fn an_answer_in_time_counts() {
+    let mut alone = asked_and_not_answered();
+    alone.release("10.0.0.9");
+    alone.run(Duration::from_millis(1));
+    assert!(alone.saw("+odown"), "{:?}", alone.events);
+}
+
+#[test]
+fn an_answer_from_before_two_switches_says_nothing_of_the_same_address() {
+    let mut alone = asked_and_not_answered();
+    for (epoch, master) in [(1, "10.0.0.2"), (2, "10.0.0.1")] {
+        let hello = format!("10.0.0.9,26379,{PEER},{epoch},mymaster,{master},6379,{epoch}");
+        alone.give(Input::HelloPublished {
+            payload: hello.into(),
+        });
+    }
+    alone.release("10.0.0.9");
+    alone.events.clear();
+    alone.run(Duration::from_millis(1500));
+    assert!(alone.saw("+sdown master"), "{:?}", alone.events);
+    assert!(!alone.saw("+odown"), "{:?}", alone.events);
+}
+
+#[test]
+fn an_answer_that_lay_in_the_socket_through_a_stall_is_no_news() {
+    let mut alone = asked_and_not_answered();
+    let late = Duration::from_millis(1500);
+    alone.now.mono += late;
+    alone.give(Input::Stalled { late });
+    alone.release("10.0.0.9");
+    alone.run(Duration::from_millis(500));
+    assert!(!alone.saw("+odown"), "{:?}", alone.events);
+}
+
+#[test]
+fn a_link_that_breaks_judges_nobody_before_the_pong_behind_it_is_read() {
+    let mut alone = Alone::new(healthy);
+    alone.run(Duration::from_secs(5));
+    alone.slow = vec!["10.0.0.1"];
+    alone.run(Duration::from_millis(300));
+    // Down-after has passed, and the PONG lies in the socket behind the end of the subscription.
+    alone.now.mono += Duration::from_secs(1);
+    alone.give(Input::LinkDown {
+        link: alone.subscribed["10.0.0.1"],
+        reason: DownReason::Closed,
+    });
+    alone.slow.clear();
+    alone.release("10.0.0.1");
+    alone.run(Duration::from_millis(100));
+    assert!(!alone.saw("+sdown"), "{:?}", alone.events);
 }

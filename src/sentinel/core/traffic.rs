@@ -42,7 +42,9 @@ pub(super) enum Endpoint {
 impl Sentinel {
     // What is due at an instance.
 
-    /// Does all that is due at an instance and arms its timer for what comes next.
+    /// Does all that is due at an instance and arms its timer for what comes next. An input that may be
+    /// cause to call it down only arms the timer: the judgement waits for the tick behind all input,
+    /// because the PONG that would change it may already lie in the socket.
     pub(super) fn tend_instance(&mut self, i: InstanceId) {
         if !self.instances.contains_key(&i) {
             return;
@@ -366,7 +368,7 @@ impl Sentinel {
         self.send_hello(i);
         self.instance_mut(i).hello_next_at = now + hello_phase;
         self.timers.arm(Timer::Master(self.instance(i).master), now);
-        self.tend_instance(i);
+        self.timers.arm(Timer::Instance(i), now);
     }
 
     fn introduce(&mut self, i: InstanceId, kind: LinkKind) {
@@ -410,7 +412,7 @@ impl Sentinel {
         peer.ping.next_at = now + phase;
         self.send_peer(p, Request::Ping, Awaited::Ping);
         self.peer_masters_up(p);
-        self.tend_peer(p);
+        self.timers.arm(Timer::Peer(p), now);
     }
 
     /// The masters that share a peer's new link begin afresh on it. Where there are thousands, their
@@ -462,7 +464,7 @@ impl Sentinel {
                         self.timers.arm(Timer::Master(m), now);
                     }
                 }
-                self.tend_peer(p);
+                self.timers.arm(Timer::Peer(p), now);
             }
         }
     }
@@ -518,7 +520,7 @@ impl Sentinel {
         if self.master(m).failover.is_some() {
             self.timers.arm(Timer::Master(m), now);
         }
-        self.tend_instance(i);
+        self.timers.arm(Timer::Instance(i), now);
     }
 
     // Replies.
@@ -580,7 +582,10 @@ impl Sentinel {
             (PingVerdict::Pong, _) => self.auth_granted(i, Gate::Ping),
             _ => {}
         }
-        if was_sdown || !acceptable {
+        if !acceptable {
+            self.timers.arm(Timer::Instance(i), now);
+        } else if was_sdown {
+            // A sign of life counts at once: it may call a failover off.
             self.tend_instance(i);
         }
     }
@@ -660,17 +665,19 @@ impl Sentinel {
                 if acceptable && let Some(up) = peer.link.up_mut() {
                     up.proven = true;
                 }
-                if peer.any_sdown || !acceptable {
+                if !acceptable {
+                    self.timers.arm(Timer::Peer(p), now);
+                } else if peer.any_sdown {
                     self.tend_peer(p);
                 }
             }
             Some(Awaited::Ask {
                 master,
-                about,
+                asked_in,
                 epoch,
                 candidate,
             }) => {
-                self.handle_answer(p, master, about, epoch, candidate.as_ref(), reply);
+                self.handle_answer(p, master, asked_in, epoch, candidate.as_ref(), reply);
             }
             Some(Awaited::PeerPublish(m)) => {
                 let entry = self.masters.get_mut(&m).and_then(|m| m.entry_mut(p));
@@ -687,8 +694,8 @@ impl Sentinel {
 
     // What is due at a peer.
 
-    /// Does all that is due at a peer's link, and arms its timer. Hellos and questions are due at its
-    /// masters.
+    /// Does all that is due at a peer's link, and arms its timer; inputs leave the judgement to a tick, as
+    /// above. Hellos and questions are due at its masters.
     pub(super) fn tend_peer(&mut self, p: PeerId) {
         if !self.peers.contains_key(&p) {
             return;

@@ -15,6 +15,9 @@ use crate::agenda::NodeId;
 /// Opinions count for 5 s; the rest is for the moment between two looks.
 const OPINION_MS: u64 = 5_000 + 1_100;
 
+/// After a stall of so long nothing counts that was said before its end.
+const STALL_FORGETS_MS: u64 = 500;
+
 #[derive(Default)]
 pub(super) struct Authority {
     /// Who has voted for whom.
@@ -27,6 +30,9 @@ pub(super) struct Authority {
     /// Failovers that were ordered and have not started.
     ordered: BTreeSet<(NodeId, usize)>,
     elected: BTreeSet<(NodeId, usize)>,
+    /// Who has woken from a stall that makes all that peers said too old, and still reads what had
+    /// queued up meanwhile.
+    waking: BTreeSet<NodeId>,
 }
 
 impl Authority {
@@ -37,7 +43,16 @@ impl Authority {
                 self.odown.retain(|(node, _)| *node != who);
                 self.ordered.retain(|(node, _)| *node != who);
                 self.elected.retain(|(node, _)| *node != who);
+                self.waking.remove(&who);
             }
+            Fact::StallEnds { late_ms, .. } if *late_ms >= STALL_FORGETS_MS => {
+                self.opinions.retain(|(node, _, _), _| *node != who);
+                self.waking.insert(who);
+            }
+            Fact::StallOver => {
+                self.waking.remove(&who);
+            }
+            Fact::Opinion { .. } if self.waking.contains(&who) => {}
             Fact::Vote {
                 group,
                 leader,
@@ -77,7 +92,7 @@ impl Authority {
             Fact::Ended { group } => {
                 self.elected.remove(&(who, *group));
             }
-            Fact::Event { event, group } => {
+            Fact::Event { event, group, .. } => {
                 let cleared = [
                     sentinel::sentinel::core::EventKind::OdownCleared,
                     sentinel::sentinel::core::EventKind::SwitchMaster,

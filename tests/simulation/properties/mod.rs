@@ -35,13 +35,14 @@ pub(crate) enum Fact<'a> {
     Handled { core: &'a Sentinel },
     /// The state that is to be written has changed (ours).
     Changed { durable: &'a Durable },
-    /// An event was published; `group` is the one that it is about.
+    /// An event was published; `group` is the one that it is about. It may have been held back for so
+    /// long, with others, until an earlier configuration was on disk.
     Event {
         event: &'a Event,
         group: Option<usize>,
+        held_ms: u64,
     },
-    /// ODOWN begins: `quorum` is that of its master. The event may have been held back for so long, with
-    /// others, until an earlier configuration was on disk.
+    /// ODOWN begins: `quorum` is that of its master. `held_ms` as above.
     Odown {
         group: usize,
         quorum: u32,
@@ -98,7 +99,10 @@ pub(crate) enum Fact<'a> {
         down: bool,
     },
     /// A stalled process runs again, and these instances have answered a PING meanwhile.
-    StallEnds { answered: Vec<(String, String)> },
+    StallEnds {
+        late_ms: u64,
+        answered: Vec<(String, String)>,
+    },
     /// It has heard everything that had queued up, and judged its deadlines.
     StallOver,
 }

@@ -52,6 +52,7 @@ impl Needless {
             Fact::Event {
                 event,
                 group: Some(group),
+                ..
             } => {
                 let key = (who, *group);
                 let about_master = event.payload.starts_with("master ");

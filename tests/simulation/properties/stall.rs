@@ -20,13 +20,16 @@ pub(super) struct Stall {
 impl Stall {
     pub(super) fn observe(&mut self, seen: Seen<'_>, fact: &Fact<'_>) -> Result<(), String> {
         match fact {
-            Fact::StallEnds { answered } => {
+            Fact::StallEnds { answered, .. } => {
                 self.waking.insert(seen.who, answered.clone());
             }
             Fact::StallOver | Fact::Crashed => {
                 self.waking.remove(&seen.who);
             }
-            Fact::Event { event, .. } if event.kind == EventKind::Sdown => {
+            // What was held back through the stall was decided before it.
+            Fact::Event {
+                event, held_ms: 0, ..
+            } if event.kind == EventKind::Sdown => {
                 let Some(answered) = self.waking.get(&seen.who) else {
                     return Ok(());
                 };
