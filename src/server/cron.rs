@@ -26,10 +26,13 @@ pub(super) async fn run(server: Rc<RefCell<Server>>) {
         server.front.tick(now);
         server.expire_keys();
         server.check_save_points();
+        server.check_aof_rewrite();
         if round % ROUNDS_PER_SECOND == 0 {
             server.replication_tick(now);
         }
         server.flush_stream();
+        server.hold_prompted();
+        server.advance_aof();
     }
 }
 

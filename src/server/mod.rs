@@ -43,6 +43,7 @@ use crate::net::Log;
 use command::transactions::{Transaction, Watched, Watches};
 use effects::Effects;
 use keyspace::Keyspace;
+use persist::aof::Aof;
 use persist::save::Saver;
 use replication::Replication;
 use replication::master::{Feed, Introduction};
@@ -56,6 +57,7 @@ pub struct Server {
     pub(crate) keyspace: Keyspace,
     pub(crate) replication: Replication,
     pub(crate) saver: Saver,
+    pub(crate) aof: Aof,
     pub(crate) stats: DataStats,
     pub(crate) shutdown: Shutdown,
     pub(crate) process: ProcessInfo,
@@ -116,6 +118,7 @@ impl Server {
                 keyspace: Keyspace::new(databases),
                 replication: Replication::new(repl_id, now.mono),
                 saver: Saver::new(now),
+                aof: Aof::default(),
                 stats: DataStats::default(),
                 shutdown: Shutdown::default(),
                 process: ProcessInfo {
@@ -175,9 +178,16 @@ impl Server {
         };
     }
 
-    /// Closes the unit of the last command: what it propagated becomes part of the stream.
+    /// Closes the unit of the last command: what it propagated becomes part of the append-only file and of the
+    /// stream.
     pub(crate) fn end_unit(&mut self) {
-        let Some(offset) = self.replication.append_unit(&mut self.effects) else {
+        if self.effects.is_empty() {
+            return;
+        }
+        self.append_unit_to_aof();
+        let offset = self.replication.append_unit(&self.effects);
+        self.effects.clear();
+        let Some(offset) = offset else {
             return;
         };
         let writer = self
@@ -212,8 +222,15 @@ impl Server {
     fn refuse_by_state(&mut self, call: &Call<'_>) -> Option<Cow<'static, str>> {
         let flags = self.flags_of(call);
         let is_write = flags & flag::WRITE != 0;
-        if (is_write || call.info.name == "ping") && self.is_misconfigured() {
-            return Some(MISCONF.into());
+        if is_write || call.info.name == "ping" {
+            if self.is_misconfigured() {
+                return Some(MISCONF.into());
+            }
+            if self.replication.is_master()
+                && let Some(error) = self.aof_error()
+            {
+                return Some(format!("MISCONF Errors writing to the AOF file: {error}").into());
+            }
         }
         if is_write && self.lacks_good_replicas(call.now.mono) {
             return Some("NOREPLICAS Not enough good replicas to write.".into());

@@ -436,6 +436,7 @@ mod tests {
                 offset: 77,
                 stream_db: 3,
             }),
+            is_aof_base: false,
         }
     }
 
