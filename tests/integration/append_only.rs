@@ -7,7 +7,9 @@ use crate::aof::{
     check, folder, last_file, manifest, rewrite, set, start, start_on, wait_for_rewrite,
 };
 use crate::data::{Commands, digest, replica_of, wait_until_equal, write};
-use crate::support::{Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
+use sentinel::resp::encode_request;
+
+use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
 
 #[test]
 fn both_directions_with_rewrites_between() {
@@ -217,6 +219,51 @@ fn a_replica_appends_what_its_master_sends() {
     for kind in [Kind::Real, Kind::Ours] {
         assert_eq!(digest(&start_on(kind, &replica, "")), before, "{kind:?}");
     }
+}
+
+#[test]
+fn clients_hear_loading_meanwhile() {
+    /// Enough for a while, in a release build too.
+    const COMMANDS: usize = 400_000;
+    let mut server = damaged("", |bytes| {
+        for n in 0..COMMANDS {
+            let key = format!("k{n}");
+            encode_request(&["SET", &key, &"x".repeat(50)], bytes);
+        }
+    });
+    server.process.start_again();
+    let mut replies: Vec<String> = Vec::new();
+    wait_for("it answers", secs(60), || {
+        let mut client = Client::try_to(server.port()).map_err(|error| error.to_string())?;
+        let reply = client
+            .try_call(&["GET", "k1"])
+            .map_err(|error| error.to_string())?;
+        replies.push(text(&reply));
+        expect_that(!text(&reply).starts_with("LOADING"), || text(&reply))
+    });
+    assert_eq!(replies[0], "LOADING Redis is loading the dataset in memory");
+    assert_eq!(replies.pop().unwrap(), "x".repeat(50));
+    let keys = text(&server.client().call(&["DBSIZE"]));
+    assert_eq!(keys, (COMMANDS + 4).to_string());
+}
+
+#[test]
+fn it_is_loaded_again_by_command() {
+    let server = start(Kind::Ours, "rename-command DEL \"\"\n");
+    write(&mut server.client(), &mut Commands::of(78), 500);
+    server.client().call(&["SET", "gone", "1", "PX", "1"]);
+    wait_for("the key has expired", secs(10), || {
+        let file = fs::read_to_string(last_file(&server)).unwrap();
+        expect_that(file.contains("DEL\r\n$4\r\ngone"), || file.clone())
+    });
+    let before = digest(&server);
+    assert_eq!(text(&server.client().call(&["DEBUG", "LOADAOF"])), "OK");
+    assert_eq!(digest(&server), before);
+    server.client().call(&["SET", "more", "1"]);
+    let before = digest(&server);
+    assert_eq!(text(&server.client().call(&["DEBUG", "LOADAOF"])), "OK");
+    assert_eq!(digest(&server), before);
+    check(&server);
 }
 
 /// A server of ours that has ended, whose last file is `damage`d.

@@ -7,10 +7,12 @@ use sha1::{Digest, Sha1};
 
 use super::args::{Failure, SYNTAX, option};
 use super::strings::finish;
+use crate::clock::Mono;
 use crate::front::{Call, Closing, CommandSpec, InfoSections, Reply, ReplyMode, category, flag};
 use crate::resp::Protocol;
 use crate::server::Server;
 use crate::server::keyspace::{Entry, Keyspace, Value};
+use crate::server::persist::aof::{State, reload};
 
 type Spec = CommandSpec<Server>;
 
@@ -118,6 +120,24 @@ fn debug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
             // To stop everything is what it is for.
             std::thread::sleep(pause);
             reply.ok();
+        }
+        (b"loadaof", []) => {
+            let can_load = server.aof.state == State::On && server.replication.is_master();
+            if !can_load || server.in_exec {
+                return Err("ERR DEBUG LOADAOF is for a master with appendonly yes".into());
+            }
+            let on = server.front.clients.wait(call.client, Mono::NEVER, false);
+            let server = server.handle();
+            tokio::task::spawn_local(async move {
+                let loaded = reload(&server).await;
+                if let Err(error) = loaded {
+                    // As redis-server: what is here now is nobody's data.
+                    tracing::error!("{error:#}");
+                    std::process::exit(1);
+                }
+                let clients = &mut server.borrow_mut().front.clients;
+                clients.resolve_with(on, Reply::ok);
+            });
         }
         (b"digest", []) => reply.simple(&digest(&server.keyspace)),
         (b"change-repl-id", []) => {

@@ -199,8 +199,13 @@ impl Server {
         words: &[Bytes],
     ) -> Option<(CommandId, &'static CommandInfo)> {
         const BESIDE_WRITES: [&str; 3] = ["select", "ping", "replconf"];
-        let Lookup::Found(command) = self.front.table.lookup(words) else {
-            return None;
+        let command = match self.front.table.lookup(words) {
+            Lookup::Found(command) => command,
+            // `rename-command` is for clients; what we propagate by ourselves has the original name.
+            Lookup::UnknownCommand | Lookup::UnknownSubcommand(_) => {
+                let name = std::str::from_utf8(words.first()?).ok()?;
+                self.front.table.catalog().find(name)?
+            }
         };
         let info = self.front.table.catalog().entry(command).info;
         let wanted = usize::try_from(info.arity.unsigned_abs()).ok()?;

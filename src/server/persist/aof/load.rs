@@ -10,12 +10,14 @@ use std::rc::Rc;
 use anyhow::Context;
 use tokio::sync::mpsc;
 
-use super::State;
 use super::folder::Folder;
 use super::manifest::Manifest;
 use super::read::{AofError, Command, Cut, Piece, read_all};
+use super::{State, settle};
 use crate::front::{ClientAddr, ClientId, ClientKind, Peer};
 use crate::server::Server;
+use crate::server::access::drop_elsewhere;
+use crate::server::keyspace::Keyspace;
 use crate::server::persist::rdb_decode::{LoadOptions, printable};
 
 /// Pieces that wait to be executed.
@@ -63,6 +65,33 @@ pub(crate) async fn load(server: &Rc<RefCell<Server>>) -> anyhow::Result<bool> {
         )
     })?;
     Ok(true)
+}
+
+/// `DEBUG LOADAOF`: replaces all data by what the append-only file holds.
+pub(crate) async fn reload(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
+    server.borrow_mut().cancel_rewrite();
+    loop {
+        settle(server).await;
+        tokio::task::yield_now().await;
+        let server = &mut *server.borrow_mut();
+        if let Some(error) = server.aof_error() {
+            anyhow::bail!("{error}");
+        }
+        if server.aof.writer.is_settled() && !server.aof.rewriting.is_running() {
+            server.aof.writer.switch(None);
+            server.aof.state = State::Off;
+            server.loading = Some(server.clock.now());
+            server.cancel_save();
+            server.disconnect_replicas();
+            server.touch_all(None);
+            let empty = Keyspace::new(server.keyspace.databases());
+            drop_elsewhere(server.keyspace.replace_with(empty));
+            break;
+        }
+    }
+    let loaded = load(server).await;
+    server.borrow_mut().loading = None;
+    loaded.map(drop)
 }
 
 /// As in redis-server, the RDB file counts for nothing when the append-only file is on; that surprises many.

@@ -4,10 +4,10 @@
 //! since then, and a manifest that says which files count. What is appended is what replicas get: a unit is
 //! encoded once (`effects.rs`), for the file and for the stream, each with a selected database of its own.
 //!
-//! * [`manifest`], [`folder`]: which files there are, and changing that so that a crash leaves a complete set.
-//! * [`writer`]: appending, fsync, and the replies that wait for them.
-//! * [`read`], [`load`]: the start.
-//! * [`rewrite`]: a new base, without `fork` and while clients are served.
+//! * `manifest`, `folder`: which files there are, and changing that so that a crash leaves a complete set.
+//! * `writer`: appending, fsync, and the replies that wait for them.
+//! * `read`, `load`: the start.
+//! * `rewrite`: a new base, without `fork` and while clients are served.
 
 mod folder;
 mod load;
@@ -17,7 +17,7 @@ mod rewrite;
 mod settings;
 mod writer;
 
-pub(crate) use load::load;
+pub(crate) use load::{load, reload};
 pub use settings::{AofConfig, Fsync, aof_directives};
 pub(crate) use writer::settle;
 
@@ -121,6 +121,7 @@ impl Server {
     fn end_aof(&mut self) {
         self.cancel_rewrite();
         self.end_unit();
+        self.aof.rewriting.is_scheduled = false;
         self.aof.writer.switch(None);
         self.aof.state = State::Off;
         self.advance_aof();

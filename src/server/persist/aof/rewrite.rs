@@ -141,7 +141,9 @@ impl Server {
     pub(crate) fn check_aof_rewrite(&mut self) {
         let now = self.clock.mono();
         let (aof, config) = (&self.aof, &self.config.aof);
-        if aof.rewriting.is_running() || self.saver.is_saving() || now < aof.rewriting.not_before {
+        let is_busy =
+            aof.rewriting.is_running() || self.saver.is_saving() || self.loading.is_some();
+        if is_busy || now < aof.rewriting.not_before {
             return;
         }
         let is_grown = aof.state == State::On

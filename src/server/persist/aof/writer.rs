@@ -89,6 +89,11 @@ impl Writer {
         self.appended - self.written
     }
 
+    /// Whether everything that was appended is durable.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.synced == self.appended
+    }
+
     /// Whether an fsync is in progress.
     pub(crate) fn is_syncing(&self) -> bool {
         self.sync_since.is_some()
@@ -402,7 +407,9 @@ impl Server {
             Ok(()) if job.sync && !has_failed => {
                 writer.synced = writer.synced.max(written_before + bytes);
                 if writer.sync_error.take().is_some() {
-                    tracing::warn!("fsync of the append-only file works again");
+                    // What the failed one should have made durable may be gone all the same.
+                    tracing::warn!("fsync of the append-only file works again: rewriting it");
+                    self.aof.rewriting.is_scheduled = true;
                 }
             }
             Ok(()) => writer.note_written(0, job.dirty),
@@ -415,7 +422,7 @@ impl Server {
                 writer.note_written(0, job.dirty);
             }
         }
-        writer.progress.notify_waiters();
+        self.aof.writer.progress.notify_waiters();
         self.advance_aof();
     }
 }
