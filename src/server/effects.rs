@@ -23,22 +23,26 @@ pub(crate) struct Effects {
 impl Effects {
     /// Adds a command that is to be repeated in database `db`.
     pub(crate) fn propagate<A: AsRef<[u8]>>(&mut self, db: usize, words: &[A]) {
+        self.add(db, words);
+    }
+
+    /// Adds a published message.
+    pub(crate) fn propagate_message<A: AsRef<[u8]>>(&mut self, db: usize, words: &[A]) {
+        let message = self.add(db, words);
+        self.messages.push(message);
+    }
+
+    /// Adds a command; where its bytes are.
+    fn add<A: AsRef<[u8]>>(&mut self, db: usize, words: &[A]) -> Range<usize> {
         let (first, last) = self.dbs.unwrap_or((db, db));
         if last != db {
             select(db, &mut self.encoded);
         }
         self.dbs = Some((first, db));
         self.count += 1;
+        let start = self.encoded.len();
         encode_request(words, &mut self.encoded);
-    }
-
-    /// Adds a published message.
-    pub(crate) fn propagate_message<A: AsRef<[u8]>>(&mut self, db: usize, words: &[A]) {
-        self.propagate(db, words);
-        let mut len = Vec::new();
-        encode_request(words, &mut len);
-        let end = self.encoded.len();
-        self.messages.push(end - len.len()..end);
+        start..self.encoded.len()
     }
 
     /// True without anything.

@@ -36,6 +36,26 @@ fn both_directions_with_rewrites_between() {
 }
 
 #[test]
+fn a_base_of_commands_is_loaded() {
+    let mut real = start(
+        Kind::Real,
+        "aof-use-rdb-preamble no\naof-timestamp-enabled yes\nauto-aof-rewrite-percentage 0\n",
+    );
+    let mut commands = Commands::of(79);
+    write(&mut real.client(), &mut commands, 300);
+    rewrite(&real);
+    write(&mut real.client(), &mut commands, 300);
+    let before = digest(&real);
+    real.kill();
+    assert!(manifest(&real).contains(".2.base.aof"));
+    let mut ours = start_on(Kind::Ours, &real, "");
+    assert_eq!(digest(&ours), before);
+    rewrite(&ours);
+    ours.kill();
+    assert_eq!(digest(&start_on(Kind::Real, &ours, "")), before);
+}
+
+#[test]
 fn files_have_the_names_and_numbers_of_redis() {
     let manifests = [Kind::Ours, Kind::Real].map(|kind| {
         let mut server = start(

@@ -9,8 +9,10 @@ use std::process::Command;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tempfile::TempDir;
 
+use crate::data::replica_of;
 use crate::support::{
-    Client, Kind, NAME, Port, Process, expect_that, redis_check_aof, secs, text, texts, wait_for,
+    Client, Kind, NAME, Port, Process, expect_that, redis_check_aof, secs, start_server, text,
+    texts, wait_for,
 };
 
 /// Runs a command with a limit of so many KiB. The log goes through `cat`, which has none.
@@ -281,5 +283,42 @@ fn rewrite_ends(limited: &Limited, status: &str) {
             ended && info.contains(&format!("bgrewrite_status:{status}")),
             || info.clone(),
         )
+    });
+}
+
+#[test]
+fn a_replica_without_room_leaves_its_master_until_there_is_some() {
+    let master = start_server(Kind::Real, "");
+    let replica = start_data_server(&replica_of(&master));
+    let state = |client: &mut Client| {
+        let info = text(&client.call(&["INFO", "replication"]));
+        let status = info.contains("master_link_status:up");
+        (status, text(&client.call(&["DBSIZE"])))
+    };
+    let mut client = Client::to(replica.port.number());
+    wait_for(
+        "it follows, and its first file is complete",
+        secs(20),
+        || {
+            let info = text(&client.call(&["INFO", "persistence"]));
+            let is_busy =
+                info.contains("aof_rewrite_in_progress:1") || info.contains("scheduled:1");
+            expect_that(state(&mut client).0 && !is_busy, || info.clone())
+        },
+    );
+    let mut to_master = master.client();
+    for n in 0..200 {
+        to_master.call(&["SET", &format!("k{n}"), &"x".repeat(1000)]);
+    }
+    wait_for("it has left", secs(20), || {
+        let found = state(&mut client);
+        let log = replica.process.log();
+        let has_said_why = log.contains("the append-only file cannot be written: File too large");
+        expect_that(!found.0 && has_said_why, || format!("{found:?} {log}"))
+    });
+    make_room(&replica.process);
+    wait_for("it is back with everything", secs(20), || {
+        let found = state(&mut client);
+        expect_that(found == (true, "200".to_owned()), || format!("{found:?}"))
     });
 }

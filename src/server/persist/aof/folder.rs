@@ -121,10 +121,10 @@ impl Folder {
         }
     }
 
-    /// Opens a file to append to it, where it must be empty at first or go on.
-    pub(crate) fn open(path: &Path, truncate: bool) -> io::Result<File> {
+    /// Opens a file to append to it; one that is new is made empty, whatever lies there.
+    pub(crate) fn open(path: &Path, is_new: bool) -> io::Result<File> {
         let file = OpenOptions::new().create(true).append(true).open(path)?;
-        if truncate {
+        if is_new {
             file.set_len(0)?;
         }
         Ok(file)
@@ -136,6 +136,9 @@ impl Folder {
             return Ok(());
         }
         for AofFile { name, .. } in std::mem::take(&mut manifest.history) {
+            if manifest.live().any(|file| file.name == name) {
+                continue;
+            }
             tracing::info!("Removing the history file {name} in the background");
             match fs::remove_file(self.file(&name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -262,12 +262,13 @@ impl Server {
             tracing::info!("Creating AOF base file {name} on server start");
             self.write_aof_base(&folder.file(&name))?;
         }
-        if manifest.incrs.is_empty() {
+        let is_new = manifest.incrs.is_empty();
+        if is_new {
             let name = manifest.add_incr(folder.file_name());
             tracing::info!("Creating AOF incr file {name} on server start");
         }
         let last = manifest.incrs.last().map(|file| folder.file(&file.name));
-        let file = Folder::open(&last.unwrap_or_default(), false)?;
+        let file = Folder::open(&last.unwrap_or_default(), is_new)?;
         if manifest != self.aof.manifest {
             folder.write_manifest(&manifest)?;
         }

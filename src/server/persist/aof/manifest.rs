@@ -119,7 +119,15 @@ impl Manifest {
                 self.last_incr = self.last_incr.max(file.seq);
                 self.incrs.push(file);
             }
-            b'h' => self.history.push(file),
+            b'h' => {
+                // Its number must not be given again while it may still be there.
+                if file.name.contains(".incr.") {
+                    self.last_incr = self.last_incr.max(file.seq);
+                } else {
+                    self.last_base = self.last_base.max(file.seq);
+                }
+                self.history.push(file);
+            }
             _ => return Err("Unknown AOF file type"),
         }
         Ok(())
@@ -210,6 +218,7 @@ impl Manifest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const LIVE: &str = "file a.aof.3.base.rdb seq 3 type b\n\
                         file a.aof.4.incr.aof seq 4 type i\n\
@@ -308,6 +317,40 @@ mod tests {
             let error = parse(text).unwrap_err();
             assert_eq!(error.line, line, "{text:?}");
             assert!(error.reason.contains(reason), "{text:?}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_is_written_so_that_it_is_read_again(
+            words in proptest::collection::vec(
+                prop_oneof![
+                    Just("file".to_owned()), Just("seq".to_owned()), Just("type".to_owned()),
+                    Just("b".to_owned()), Just("i".to_owned()), Just("h\n".to_owned()),
+                    Just("\"a b\"".to_owned()), Just("\n".to_owned()), "[0-9]{1,3}", ".{0,6}",
+                ],
+                0..40,
+            ),
+        ) {
+            if let Ok(manifest) = parse(&words.join(" ")) {
+                let again = parse(&format!("#\n{}", manifest.text())).unwrap();
+                prop_assert_eq!(again.text(), manifest.text());
+            }
+        }
+
+        #[test]
+        fn files_of_any_name_are_read_again(
+            names in proptest::collection::vec("[^/\\\\\0]{1,20}", 1..9),
+        ) {
+            let mut manifest = Manifest::default();
+            for name in &names {
+                manifest.add_base(name);
+                manifest.add_incr(name);
+            }
+            manifest.retire_incrs(Some(2));
+            prop_assert_eq!(manifest.clone(), parse(&manifest.text()).unwrap());
+            manifest.retire_incrs(None);
+            prop_assert_eq!(parse(&manifest.text()).unwrap(), manifest);
         }
     }
 }

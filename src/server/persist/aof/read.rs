@@ -342,6 +342,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const OPTIONS: LoadOptions = LoadOptions {
         databases: 16,
@@ -431,5 +432,18 @@ mod tests {
         }
         let long = [b"#".as_slice(), &[b'x'; 2000]].concat();
         assert!(read(&long, 100).is_err());
+    }
+
+    proptest! {
+        /// Any damage is an error, a cut, or still commands; what is cut off begins behind all commands.
+        #[test]
+        fn damage_never_panics(at in 0..FILE.len(), byte: u8, part in 1_usize..40) {
+            let mut bytes = FILE.to_vec();
+            bytes[at] = byte;
+            if let Ok((lines, Some(cut))) = read(&bytes, part) {
+                let last = lines.last().map_or(0, |line| line.split(' ').next().unwrap().parse().unwrap());
+                prop_assert!(cut <= bytes.len() as u64 && (lines.is_empty() || last < cut));
+            }
+        }
     }
 }

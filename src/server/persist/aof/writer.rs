@@ -486,6 +486,7 @@ mod tests {
         append(&mut writer, "c");
         assert_eq!(writer.pending_bytes(), 3);
         writer.write_here(Mono(1));
+        assert_eq!((writer.settled(false), writer.settled(true)), (3, 0));
         assert_eq!((writer.pending_bytes(), writer.error()), (0, None));
         append(&mut writer, "d");
         writer.write_here(Mono(2));
