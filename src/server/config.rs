@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use super::persist::aof::{AofConfig, aof_directives};
 use super::tuning::{self, Tuning};
 use crate::config::errors::ConfigErrors;
 use crate::config::load::{self, Line, LoadError, Source};
@@ -71,8 +72,8 @@ pub struct ServerConfig {
     pub min_replicas_max_lag: Duration,
     /// `shutdown-timeout`: how long a shutdown waits for replicas. Default 10 s.
     pub shutdown_timeout: Duration,
-    /// `appendonly`: only `no` is possible.
-    pub appendonly: bool,
+    /// The append-only file.
+    pub aof: AofConfig,
     /// `maxmemory`: only 0, no limit, is possible.
     pub maxmemory: u64,
     /// What tunes the server, and what has no meaning here.
@@ -108,7 +109,7 @@ impl Default for ServerConfig {
             min_replicas_to_write: 0,
             min_replicas_max_lag: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(10),
-            appendonly: false,
+            aof: AofConfig::default(),
             maxmemory: 0,
             tuning: Tuning::default(),
         }
@@ -194,6 +195,11 @@ pub fn server_table() -> &'static Table<ServerConfig> {
             .map(|directive| directive.within::<ServerConfig>(at!(process)))
             .collect();
         all.extend(persistence());
+        all.extend(
+            aof_directives()
+                .into_iter()
+                .map(|directive| directive.within::<ServerConfig>(at!(aof))),
+        );
         all.extend(replication());
         let tuning = tuning::directives().into_iter();
         all.extend(tuning.map(|directive| directive.within::<ServerConfig>(at!(tuning))));
@@ -235,12 +241,6 @@ fn persistence() -> Vec<Directive<ServerConfig>> {
             YesNo,
             at!(stop_writes_on_bgsave_error),
             "refuse writes after a save has failed",
-        ),
-        D::at_run_time(
-            "appendonly",
-            Only::new(false, "no", "this server does not have append-only files"),
-            at!(appendonly),
-            "append-only files are not there yet",
         ),
         D::at_run_time(
             "maxmemory",
@@ -492,18 +492,9 @@ impl Form for FileName {
 /// Directives of redis.conf that are not there yet: accepted with any value, so that an ordinary redis.conf
 /// loads.
 const WITHOUT_EFFECT: &[&str] = &[
-    "aof-load-truncated",
     "aof-rewrite-incremental-fsync",
-    "aof-timestamp-enabled",
-    "aof-use-rdb-preamble",
     "aof-disable-auto-gc",
     "aof_rewrite_cpulist",
-    "appenddirname",
-    "appendfilename",
-    "appendfsync",
-    "auto-aof-rewrite-min-size",
-    "auto-aof-rewrite-percentage",
-    "no-appendfsync-on-rewrite",
     "shutdown-on-sigint",
     "shutdown-on-sigterm",
 ];
@@ -558,10 +549,11 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_refused() {
-        let error = load(&["--appendonly", "yes"]).unwrap_err();
-        assert!(error.contains("does not have append-only files"), "{error}");
-        assert!(load(&["--appendonly", "no", "--maxmemory", "0"]).is_ok());
-        assert!(load(&["--maxmemory", "1gb"]).is_err());
+        let error = load(&["--maxmemory", "1gb"]).unwrap_err();
+        assert!(error.contains("does not have a memory limit"), "{error}");
+        assert!(load(&["--appendonly", "yes", "--maxmemory", "0"]).is_ok());
+        assert!(load(&["--aof-use-rdb-preamble", "no"]).is_err());
+        assert!(load(&["--appenddirname", "a/b"]).is_err());
         assert!(load(&["--cluster-enabled-typo", "1"]).is_err());
     }
 

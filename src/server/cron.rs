@@ -29,10 +29,13 @@ pub(super) async fn run(server: Rc<RefCell<Server>>) {
         server.sample_memory();
         server.limit_tracking();
         server.broadcast_invalidations();
+        server.check_aof_rewrite();
         if round % ROUNDS_PER_SECOND == 0 {
             server.replication_tick(now);
         }
         server.flush_stream();
+        server.hold_prompted();
+        server.advance_aof();
     }
 }
 

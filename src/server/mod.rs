@@ -58,6 +58,7 @@ use effects::Effects;
 use keyspace::Keyspace;
 use latency::Latencies;
 use metrics::Metrics;
+use persist::aof::Aof;
 use persist::save::Saver;
 use replication::Replication;
 use replication::master::{Feed, Introduction};
@@ -73,6 +74,7 @@ pub struct Server {
     pub(crate) keyspace: Keyspace,
     pub(crate) replication: Replication,
     pub(crate) saver: Saver,
+    pub(crate) aof: Aof,
     pub(crate) stats: DataStats,
     pub(crate) shutdown: Shutdown,
     pub(crate) process: ProcessInfo,
@@ -142,6 +144,7 @@ impl Server {
                 keyspace: Keyspace::new(databases),
                 replication: Replication::new(repl_id, now.mono),
                 saver: Saver::new(now),
+                aof: Aof::default(),
                 stats: DataStats::default(),
                 shutdown: Shutdown::default(),
                 process: ProcessInfo {
@@ -208,9 +211,16 @@ impl Server {
         };
     }
 
-    /// Closes the unit of the last command: what it propagated becomes part of the stream.
+    /// Closes the unit of the last command: what it propagated becomes part of the append-only file and of the
+    /// stream.
     pub(crate) fn end_unit(&mut self) {
-        let Some(offset) = self.replication.append_unit(&mut self.effects) else {
+        if self.effects.is_empty() {
+            return;
+        }
+        self.append_unit_to_aof();
+        let offset = self.replication.append_unit(&self.effects);
+        self.effects.clear();
+        let Some(offset) = offset else {
             return;
         };
         let writer = self
@@ -249,8 +259,15 @@ impl Server {
         if flags & touches_data != 0 && self.monitors.contains(&call.client) {
             return Some("ERR Replica can't interact with the keyspace".into());
         }
-        if (is_write || call.info.name == "ping") && self.is_misconfigured() {
-            return Some(MISCONF.into());
+        if is_write || call.info.name == "ping" {
+            if self.is_misconfigured() {
+                return Some(MISCONF.into());
+            }
+            if self.replication.is_master()
+                && let Some(error) = self.aof_error()
+            {
+                return Some(format!("MISCONF Errors writing to the AOF file: {error}").into());
+            }
         }
         if is_write && self.lacks_good_replicas(call.now.mono) {
             return Some("NOREPLICAS Not enough good replicas to write.".into());

@@ -11,7 +11,7 @@ use tokio::task::LocalSet;
 
 use super::persist::rdb_decode::{LoadOptions, Loaded, load};
 use super::shutdown::ShutdownOptions;
-use super::{Server, ServerSetup, command, cron, replication};
+use super::{Server, ServerSetup, command, cron, persist, replication};
 use crate::clock::Clock;
 use crate::front::{ClientAddr, Front, FrontSettings, OutputLimits, Peer, serve};
 use crate::net::{
@@ -144,8 +144,19 @@ async fn until_told(
     ExitCode::SUCCESS
 }
 
-/// Loads the RDB file, if there is one, on another thread; clients hear `LOADING` meanwhile.
+/// Loads the append-only file where that is on, else the RDB file; clients hear `LOADING` meanwhile.
 async fn load_data(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
+    if !persist::aof::load(server).await? {
+        load_rdb(server).await?;
+    }
+    let server = &mut *server.borrow_mut();
+    server.loading = None;
+    // It may have been switched meanwhile.
+    server.follow_appendonly().map_err(anyhow::Error::msg)
+}
+
+/// Loads the RDB file, if there is one, on another thread.
+async fn load_rdb(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
     let (path, options, is_replica) = {
         let server = server.borrow();
         let is_replica = server.config.replicaof.is_some();
@@ -160,7 +171,6 @@ async fn load_data(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
     };
     let file = match File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            server.borrow_mut().loading = None;
             return Ok(());
         }
         file => file.with_context(|| format!("cannot open {path}"))?,
@@ -182,7 +192,6 @@ impl Server {
         self.saver.last_load = (loaded.keys_expired, loaded.keys_loaded);
         tracing::info!(keys = loaded.keys_loaded, "DB loaded from disk");
         drop(self.keyspace.replace_with(loaded.keyspace));
-        self.loading = None;
         let Some(position) = loaded.replication else {
             return;
         };
@@ -252,6 +261,10 @@ impl Server {
             self.front.acl.set_requirepass(password.map(str::as_bytes));
         }
         self.apply_settings();
+        if names.contains(&"appendonly") {
+            self.follow_appendonly()
+                .map_err(|reason| ("appendonly", reason))?;
+        }
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::Server;
+use super::persist::aof::{State, settle};
 use crate::clock::Mono;
 use crate::front::{ClientId, PauseMode, WaitId};
 use crate::ids::ReplOffset;
@@ -103,6 +104,24 @@ async fn shut_down(server: Rc<RefCell<Server>>, options: ShutdownOptions) {
     }
     {
         let server = &mut *server.borrow_mut();
+        if server.aof.state == State::First && server.aof.rewriting.is_running() {
+            tracing::warn!("Writing initial AOF. Can't exit.");
+            if !options.force {
+                server.shutdown_failed();
+                return;
+            }
+        }
+        server.cancel_rewrite();
+        server.end_unit();
+        // Nothing may be acknowledged that the files do not hold.
+        server.front.pause(PauseMode::All, Mono::NEVER);
+    }
+    if server.borrow().aof.state == State::On {
+        tracing::info!("Calling fsync() on the AOF file.");
+        settle(&server).await;
+    }
+    {
+        let server = &mut *server.borrow_mut();
         let save = match options.save {
             SaveChoice::Always => true,
             SaveChoice::Never => false,
@@ -111,8 +130,6 @@ async fn shut_down(server: Rc<RefCell<Server>>, options: ShutdownOptions) {
         server.cancel_save();
         server.end_unit();
         server.flush_stream();
-        // Nothing may be acknowledged that the file does not hold.
-        server.front.pause(PauseMode::All, Mono::NEVER);
         if save && server.loading.is_none() {
             tracing::info!("Saving the final RDB snapshot before exiting.");
             if let Err(error) = server.save_now() {

@@ -7,9 +7,11 @@ use bytes::Bytes;
 use super::args::{Failure, SYNTAX, option};
 use super::digest;
 use super::strings::finish;
+use crate::clock::Mono;
 use crate::front::{Call, Closing, CommandSpec, InfoSections, Reply, ReplyMode, category, flag};
 use crate::resp::Protocol;
 use crate::server::Server;
+use crate::server::persist::aof::{State, reload};
 
 type Spec = CommandSpec<Server>;
 
@@ -136,6 +138,24 @@ fn debug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
             reply.ok();
         }
         (b"digest", []) => reply.simple(&digest::digest(&server.keyspace)),
+        (b"loadaof", []) => {
+            let can_load = server.aof.state == State::On && server.replication.is_master();
+            if !can_load || server.in_exec {
+                return Err("ERR DEBUG LOADAOF is for a master with appendonly yes".into());
+            }
+            let on = server.front.clients.wait(call.client, Mono::NEVER, false);
+            let server = server.handle();
+            tokio::task::spawn_local(async move {
+                let loaded = reload(&server).await;
+                if let Err(error) = loaded {
+                    // As redis-server: what is here now is nobody's data.
+                    tracing::error!("{error:#}");
+                    std::process::exit(1);
+                }
+                let clients = &mut server.borrow_mut().front.clients;
+                clients.resolve_with(on, Reply::ok);
+            });
+        }
         (b"change-repl-id", []) => {
             let id = server.new_repl_id();
             server.replication.history.rename(id);

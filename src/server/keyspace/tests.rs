@@ -28,6 +28,7 @@ fn head() -> Head {
         created: 0,
         used_memory: 0,
         replication: None,
+        is_aof_base: false,
     }
 }
 

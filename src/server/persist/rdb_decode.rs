@@ -450,14 +450,7 @@ mod tests {
         thresholds: THRESHOLDS,
     };
 
-    const THRESHOLDS: Thresholds = Thresholds {
-        hash_entries: 512,
-        hash_value_bytes: 64,
-        intset_entries: 512,
-        sorted_set_entries: 128,
-        sorted_set_value_bytes: 64,
-        list_node: crate::server::keyspace::NodeLimit::Bytes(8192),
-    };
+    const THRESHOLDS: Thresholds = Thresholds::DEFAULT;
 
     fn head() -> Head {
         Head {
@@ -468,6 +461,7 @@ mod tests {
                 offset: 77,
                 stream_db: 3,
             }),
+            is_aof_base: false,
         }
     }
 

@@ -28,6 +28,8 @@ pub struct Head {
     pub used_memory: u64,
     /// The replication position that this is the state of, if any.
     pub replication: Option<ReplicationInfo>,
+    /// It is the base of an append-only file: commands follow.
+    pub is_aof_base: bool,
 }
 
 /// A replication position as RDB files record it.
@@ -61,7 +63,7 @@ impl Encoder {
             aux("repl-id", &position.repl_id, out);
             aux("repl-offset", &position.offset.to_string(), out);
         }
-        aux("aof-base", "0", out);
+        aux("aof-base", if head.is_aof_base { "1" } else { "0" }, out);
     }
 
     /// The EOF opcode. Eight bytes of checksum (LE) must follow.

@@ -65,6 +65,8 @@ pub(crate) enum LinkError {
     Apply(#[from] ApplyError),
     #[error("the link was closed by CLIENT KILL")]
     Killed,
+    #[error("the append-only file cannot be written: {0}")]
+    Disk(String),
     #[error("{0:#}")]
     Tls(anyhow::Error),
 }
@@ -107,6 +109,9 @@ pub(crate) async fn follow(server: Rc<RefCell<Server>>, host: Arc<str>, port: u1
 
 /// One connection, from its beginning to its end; whether the stream was reached.
 async fn follow_once(server: &Rc<RefCell<Server>>, host: &str, port: u16) -> (bool, LinkError) {
+    if let Err(error) = check_disk(server) {
+        return (false, error);
+    }
     let mut wire = match connect(server, host, port).await {
         Ok(wire) => wire,
         Err(error) => return (false, error),
@@ -120,6 +125,14 @@ async fn follow_once(server: &Rc<RefCell<Server>>, host: &str, port: u16) -> (bo
             Ok(never) => match never {},
             Err(error) => (true, error),
         },
+    }
+}
+
+/// A replica that cannot write its append-only file is in step in memory only; it says so by its link.
+fn check_disk(server: &Rc<RefCell<Server>>) -> Result<(), LinkError> {
+    match server.borrow().aof_error() {
+        Some(error) => Err(LinkError::Disk(error.to_owned())),
+        None => Ok(()),
     }
 }
 
@@ -524,6 +537,15 @@ async fn apply_stream(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<N
     let mut applier = Applier::default();
     let mut acks = AckTimer::start().await;
     loop {
+        check_disk(server)?;
+        let congestion = server.borrow().aof_congestion();
+        if let Some(progress) = congestion {
+            // The disk is slower than the master: the rest stays in the socket until there is room.
+            let _ = timeout(ACK_PERIOD, progress.notified()).await;
+            let (offset, _) = server.borrow().stream_position();
+            wire.send(&ack(offset)).await?;
+            continue;
+        }
         let has_input = !wire.input.is_empty();
         if has_input {
             let server = &mut *server.borrow_mut();

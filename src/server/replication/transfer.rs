@@ -74,6 +74,7 @@ impl Server {
             created: self.clock.now().unix.0 / 1000,
             used_memory: crate::memory::used(),
             replication: position,
+            is_aof_base: false,
         }
     }
 
@@ -423,6 +424,7 @@ mod tests {
             created: 1,
             used_memory: 1,
             replication: None,
+            is_aof_base: false,
         };
         let snapshot = keyspace.begin_snapshot(&head);
         while keyspace.advance_snapshot(snapshot, SLICE_BYTES) == Walk::Going {}
