@@ -238,6 +238,12 @@ impl Selector {
         if first_arg.is_empty() {
             return Err(RuleError::Syntax);
         }
+        let names_subcommand = first_arg
+            .split_once('|')
+            .is_some_and(|(sub, _)| catalog.find(&format!("{command}|{sub}")).is_some());
+        if names_subcommand {
+            return Err(RuleError::FirstArgOfSubcommand);
+        }
         if catalog.entry(id).subcommand_count > 0 || first_arg.contains('|') {
             return Err(RuleError::UnknownCommand);
         }
