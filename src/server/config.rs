@@ -327,7 +327,7 @@ fn replication() -> Vec<Directive<ServerConfig>> {
         ),
         D::at_run_time(
             "repl-backlog-size",
-            Memory::at_most(1 << 40),
+            Memory::between(1, i64::MAX.unsigned_abs()),
             at!(backlog_bytes),
             "how much of the stream is kept for replicas that come back",
         ),

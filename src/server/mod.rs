@@ -342,7 +342,8 @@ impl Program for Server {
         if let Some(command) = command {
             self.metrics.rejected(command);
             let name = self.front.table.catalog().entry(command).info.name;
-            if name == "exec" && self.end_transaction(client).is_some() {
+            if name == "exec" {
+                self.end_transaction(client);
                 self.unwatch(client);
                 instead = Some([b"EXECABORT Transaction discarded because of: ", text].concat());
             }

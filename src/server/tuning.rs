@@ -357,7 +357,7 @@ impl Form for PercentilesForm {
             })?;
             if !(0.0..=100.0).contains(&percent) {
                 return Err(Refusal::new(
-                    "latency-tracking-info-percentiles should be between 0.0 and 100.0",
+                    "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]",
                 ));
             }
             #[expect(
