@@ -217,7 +217,7 @@ fn persistence() -> Vec<Directive<ServerConfig>> {
             at!(save),
             "when the data is saved by itself",
         ),
-        D::at_run_time(
+        D::protected(
             "dbfilename",
             FileName,
             at!(dbfilename),

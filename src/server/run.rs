@@ -92,6 +92,9 @@ async fn serve_until_told(
     let serving = listeners.serve(Rc::new(RefCell::new(tls)), on_accept);
     server.borrow_mut().serving = Some(serving);
     started.write_pid_file();
+    if server.borrow().config.tuning.io_threads > 1 {
+        tracing::warn!("io-threads has no effect: one thread serves all clients");
+    }
     tracing::info!(port = process.port, "Server initialized");
     let ended = tokio::select! {
         loaded = load_data(&server) => {
@@ -263,6 +266,7 @@ impl Server {
             let password = self.config.process.requirepass.as_deref();
             self.front.acl.set_requirepass(password.map(str::as_bytes));
         }
+        self.slowlog.shorten(self.config.tuning.slowlog_max_len);
         self.apply_settings();
         Ok(())
     }

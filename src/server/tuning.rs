@@ -19,10 +19,6 @@ macro_rules! tuning {
        $how:ident $name:literal $(| $alias:literal)?, $form:expr;)+) => {
         /// The settings. `Default` is redis-server 7.0's.
         #[derive(Clone, Debug, PartialEq, Eq)]
-        #[expect(
-            clippy::struct_excessive_bools,
-            reason = "each is a directive of its own, and independent of the others"
-        )]
         pub struct Tuning {
             $($(#[doc = $help])+ pub $field: $type,)+
         }

@@ -7,6 +7,7 @@ use sha1::{Digest, Sha1};
 
 use super::args::{Failure, SYNTAX, option};
 use super::strings::finish;
+use crate::config::process::Allow;
 use crate::front::{Call, Closing, CommandSpec, InfoSections, Reply, ReplyMode, category, flag};
 use crate::ids::hex;
 use crate::resp::Protocol;
@@ -192,7 +193,10 @@ fn protocol(kind: &[u8], reply: &mut Reply) -> Result<(), Failure> {
     match kind {
         b"string" => reply.bulk("Hello World"),
         b"integer" => reply.integer(12345),
-        b"double" => reply.double(3.141),
+        b"double" => {
+            #[expect(clippy::approx_constant, reason = "the value that redis-server shows")]
+            reply.double(3.141);
+        }
         b"null" => reply.null(),
         b"array" | b"set" => {
             if kind == b"set" {
@@ -335,8 +339,12 @@ fn xor(digest: &mut [u8; 20], part: &[u8; 20]) {
 impl Server {
     /// Whether `enable-debug-command` lets this client debug.
     fn may_debug(&mut self, call: &Call<'_>) -> bool {
-        use crate::config::process::Allow;
-        match self.config.process.enable_debug_command {
+        self.allows(self.config.process.enable_debug_command, call)
+    }
+
+    /// Whether this client is among those whom a setting allows.
+    pub(super) fn allows(&mut self, whom: Allow, call: &Call<'_>) -> bool {
+        match whom {
             Allow::No => false,
             Allow::Yes => true,
             Allow::Local => self.front.clients.current(call.client).addr.is_local(),
