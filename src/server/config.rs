@@ -223,7 +223,7 @@ fn persistence() -> Vec<Directive<ServerConfig>> {
             at!(save),
             "when the data is saved by itself",
         ),
-        D::at_run_time(
+        D::protected(
             "dbfilename",
             FileName,
             at!(dbfilename),
@@ -327,7 +327,7 @@ fn replication() -> Vec<Directive<ServerConfig>> {
         ),
         D::at_run_time(
             "repl-backlog-size",
-            Memory::at_most(1 << 40),
+            Memory::between(1, i64::MAX.unsigned_abs()),
             at!(backlog_bytes),
             "how much of the stream is kept for replicas that come back",
         ),

@@ -44,7 +44,11 @@ impl Server {
     fn expire_keys(&mut self) {
         let now = self.clock.now();
         let is_paused = self.front.paused(now.mono).is_some();
-        if !self.replication.is_master() || is_paused || self.loading.is_some() {
+        if !self.expires_actively
+            || !self.replication.is_master()
+            || is_paused
+            || self.loading.is_some()
+        {
             return;
         }
         for _ in 0..EXPIRE_STEPS {

@@ -52,7 +52,7 @@ use crate::front::{
     Program, Reply, WaitId, flag,
 };
 use crate::ids::{ReplId, ReplOffset, RunId, random_hex};
-use crate::net::Log;
+use crate::net::{self, Log};
 use command::transactions::{Transaction, Watched, Watches};
 use effects::Effects;
 use keyspace::Keyspace;
@@ -86,6 +86,10 @@ pub struct Server {
     /// The most memory that was in use, and what was when the server began. Bytes.
     memory_peak: u64,
     memory_at_start: u64,
+    /// `DEBUG SET-ACTIVE-EXPIRE`
+    pub(crate) expires_actively: bool,
+    /// Where clients come in.
+    pub(crate) serving: Option<net::Serving>,
     /// Who is shown every command.
     monitors: Vec<ClientId>,
     effects: Effects,
@@ -162,6 +166,8 @@ impl Server {
                 slowlog: SlowLog::default(),
                 latencies: Latencies::default(),
                 tracking: TrackingTable::default(),
+                expires_actively: true,
+                serving: None,
                 monitors: Vec::new(),
                 memory_peak: 0,
                 memory_at_start: crate::memory::used(),
@@ -324,15 +330,10 @@ impl Program for Server {
         if let Some(text) = self.refuse_from_replica(call) {
             return Some(text);
         }
-        let text = match self.refuse_in_transaction(call) {
-            Some(text) => Cow::Borrowed(text),
-            None => self.refuse_by_state(call)?,
-        };
-        if call.info.name == "exec" && self.end_transaction(call.client).is_some() {
-            self.unwatch(call.client);
-            return Some(format!("EXECABORT Transaction discarded because of: {text}").into());
+        match self.refuse_in_transaction(call) {
+            Some(text) => Some(Cow::Borrowed(text)),
+            None => self.refuse_by_state(call),
         }
-        Some(text)
     }
 
     fn execute(&mut self, call: &Call<'_>, handler: Handler<Server>, reply: &mut Reply) {
@@ -343,17 +344,30 @@ impl Program for Server {
         self.tracking_of(client);
     }
 
-    fn refused(&mut self, client: ClientId, command: Option<CommandId>, text: &[u8]) {
-        self.metrics.error(text);
+    fn refused(
+        &mut self,
+        client: ClientId,
+        command: Option<CommandId>,
+        text: &[u8],
+    ) -> Option<Vec<u8>> {
+        // An error reply would become part of a replica's stream.
+        let asking = self.front.clients.current(client);
+        if asking.kind == ClientKind::Replica {
+            asking.close(Closing::Now);
+        }
+        let mut instead = None;
         if let Some(command) = command {
             self.metrics.rejected(command);
+            let name = self.front.table.catalog().entry(command).info.name;
+            if name == "exec" {
+                self.end_transaction(client);
+                self.unwatch(client);
+                instead = Some([b"EXECABORT Transaction discarded because of: ", text].concat());
+            }
         }
         self.spoil_transaction(client);
-        // An error reply would become part of a replica's stream.
-        let client = self.front.clients.current(client);
-        if client.kind == ClientKind::Replica {
-            client.close(Closing::Now);
-        }
+        self.metrics.error(instead.as_deref().unwrap_or(text));
+        instead
     }
 
     fn is_write(&mut self, call: &Call<'_>) -> bool {

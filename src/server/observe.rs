@@ -100,7 +100,7 @@ pub(super) fn shown_words<'a>(call: &Call<'a>) -> Cow<'a, [Bytes]> {
             .step_by(2)
             .filter(|at| {
                 let is_it = |secret: &&str| words[*at].eq_ignore_ascii_case(secret.as_bytes());
-                SECRETS.iter().any(|secret| is_it(&secret))
+                SECRETS.iter().any(is_it)
             })
             .map(|at| at + 1)
             .collect(),

@@ -72,7 +72,7 @@ async fn serve_until_told(
         let server = &mut *server.borrow_mut();
         server.loading = Some(server.clock.now());
     }
-    let accepting = Rc::clone(&server);
+    let accepting = Rc::downgrade(&server);
     let on_accept = Rc::new(move |accepted: Accepted| {
         use std::os::fd::AsRawFd;
         let Accepted {
@@ -85,10 +85,16 @@ async fn serve_until_told(
             laddr: client_addr(local),
             fd: stream.as_raw_fd(),
         };
-        tokio::task::spawn_local(serve(Rc::clone(&accepting), stream, peer));
+        if let Some(server) = accepting.upgrade() {
+            tokio::task::spawn_local(serve(server, stream, peer));
+        }
     });
-    let _serving = listeners.serve(tls, on_accept);
+    let serving = listeners.serve(Rc::new(RefCell::new(tls)), on_accept);
+    server.borrow_mut().serving = Some(serving);
     started.write_pid_file();
+    if server.borrow().config.tuning.io_threads > 1 {
+        tracing::warn!("io-threads has no effect: one thread serves all clients");
+    }
     tracing::info!(port = process.port, "Server initialized");
     let ended = tokio::select! {
         loaded = load_data(&server) => {
@@ -98,6 +104,7 @@ async fn serve_until_told(
         ended = until_told(&server, &mut signals, started.log) => Some(ended),
     };
     if let Some(status) = ended {
+        server.borrow_mut().serving = None;
         return Ok(status);
     }
     tracing::info!("Ready to accept connections");
@@ -109,7 +116,9 @@ async fn serve_until_told(
     }
     tokio::task::spawn_local(cron::run(Rc::clone(&server)));
     tokio::task::spawn_local(replication::wait::open_gate(Rc::clone(&server)));
-    Ok(until_told(&server, &mut signals, started.log).await)
+    let status = until_told(&server, &mut signals, started.log).await;
+    server.borrow_mut().serving = None;
+    Ok(status)
 }
 
 /// Acts on signals until the process is to end.
@@ -160,13 +169,7 @@ async fn load_rdb(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
     let (path, options, is_replica) = {
         let server = server.borrow();
         let is_replica = server.config.replicaof.is_some();
-        let options = LoadOptions {
-            databases: server.keyspace.databases(),
-            drop_expired_at: (!is_replica).then(|| server.clock.now().unix.0),
-            verify_checksum: server.config.rdbchecksum,
-            string_bytes_max: server.string_bytes_max(),
-            thresholds: server.thresholds(),
-        };
+        let options = server.load_options(is_replica);
         (server.config.dbfilename.clone(), options, is_replica)
     };
     let file = match File::open(&path) {
@@ -187,6 +190,26 @@ async fn load_rdb(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
 }
 
 impl Server {
+    /// How data is read: on a master without what has expired.
+    pub(crate) fn load_options(&self, is_replica: bool) -> LoadOptions {
+        LoadOptions {
+            databases: self.keyspace.databases(),
+            drop_expired_at: (!is_replica).then(|| self.clock.now().unix.0),
+            verify_checksum: self.config.rdbchecksum,
+            string_bytes_max: self.string_bytes_max(),
+            thresholds: self.thresholds(),
+        }
+    }
+
+    /// `DEBUG RELOAD`: replaces all data by those of the file, while everybody waits.
+    pub(crate) fn reload(&mut self) -> anyhow::Result<()> {
+        let options = self.load_options(!self.replication.is_master());
+        let file = File::open(&self.config.dbfilename)?;
+        let loaded = load(BufReader::with_capacity(1 << 18, file), options)?;
+        drop(self.keyspace.replace_with(loaded.keyspace));
+        Ok(())
+    }
+
     /// Takes over the data of the file, and its place in a replication history.
     fn adopt_loaded(&mut self, loaded: Loaded, is_replica: bool) {
         self.saver.last_load = (loaded.keys_expired, loaded.keys_loaded);
@@ -239,14 +262,7 @@ impl Server {
         &mut self,
         names: &[&'static str],
     ) -> Result<(), (&'static str, String)> {
-        /// What would need new sockets or certificates.
-        const AT_START_HERE: [&str; 4] = ["port", "bind", "tls-port", "tls-cert-file"];
-        if let Some(name) = names.iter().find(|name| AT_START_HERE.contains(name)) {
-            return Err((
-                name,
-                "this server can change it only at its start".to_owned(),
-            ));
-        }
+        self.listen_as_configured(names)?;
         if names.contains(&"dir") {
             std::env::set_current_dir(&self.config.process.dir)
                 .map_err(|error| ("dir", crate::config::forms::os_text(&error)))?;
@@ -260,10 +276,44 @@ impl Server {
             let password = self.config.process.requirepass.as_deref();
             self.front.acl.set_requirepass(password.map(str::as_bytes));
         }
+        self.slowlog.shorten(self.config.tuning.slowlog_max_len);
         self.apply_settings();
         if names.contains(&"appendonly") {
             self.follow_appendonly()
                 .map_err(|reason| ("appendonly", reason))?;
+        }
+        Ok(())
+    }
+
+    /// Loads certificates anew and listens elsewhere, where settings that say so have changed.
+    fn listen_as_configured(
+        &mut self,
+        names: &[&'static str],
+    ) -> Result<(), (&'static str, String)> {
+        let Some(serving) = &mut self.serving else {
+            return Ok(());
+        };
+        if let Some(name) = names.iter().find(|name| name.starts_with("tls-")) {
+            let loaded = load_tls(&self.config.process).map_err(|error| {
+                tracing::warn!("TLS stays as it was: {error:#}");
+                let text = "Unable to update TLS configuration. Check server logs.";
+                (*name, text.to_owned())
+            })?;
+            serving.tls().replace(loaded.map(Rc::new));
+        }
+        let moves = |name: &&&str| matches!(**name, "port" | "bind" | "tls-port");
+        if let Some(name) = names.iter().find(moves) {
+            let options = ListenOptions::from(&self.config.process);
+            serving.listen_again(&options).map_err(|error| {
+                tracing::warn!("Listening where it was before: {error}");
+                let text = if *name == "bind" {
+                    "Failed to bind to specified addresses."
+                } else {
+                    "Unable to listen on this port. Check server logs."
+                };
+                (*name, text.to_owned())
+            })?;
+            self.process.tcp_port = self.config.process.port;
         }
         Ok(())
     }

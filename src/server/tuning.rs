@@ -20,10 +20,6 @@ macro_rules! tuning {
        $how:ident $name:literal $(| $alias:literal)?, $form:expr;)+) => {
         /// The settings. `Default` is redis-server 7.0's.
         #[derive(Clone, Debug, PartialEq, Eq)]
-        #[expect(
-            clippy::struct_excessive_bools,
-            reason = "each is a directive of its own, and independent of the others"
-        )]
         pub struct Tuning {
             $($(#[doc = $help])+ pub $field: $type,)+
         }
@@ -373,7 +369,7 @@ impl Form for PercentilesForm {
             })?;
             if !(0.0..=100.0).contains(&percent) {
                 return Err(Refusal::new(
-                    "latency-tracking-info-percentiles should be between 0.0 and 100.0",
+                    "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]",
                 ));
             }
             #[expect(

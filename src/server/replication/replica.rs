@@ -23,7 +23,7 @@ use crate::ids::{ReplId, ReplOffset};
 use crate::net::{Stream, load_tls};
 use crate::resp::encode_request;
 use crate::server::Server;
-use crate::server::persist::rdb_decode::{LoadError, LoadOptions, Loaded, load};
+use crate::server::persist::rdb_decode::{LoadError, Loaded, load};
 
 /// The longest single step of a handshake.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -383,16 +383,7 @@ async fn receive(
     wire: &mut Wire,
     header: &TransferHeader,
 ) -> Result<Loaded, LinkError> {
-    let options = {
-        let server = server.borrow();
-        LoadOptions {
-            databases: server.keyspace.databases(),
-            drop_expired_at: None,
-            verify_checksum: server.config.rdbchecksum,
-            string_bytes_max: server.string_bytes_max(),
-            thresholds: server.thresholds(),
-        }
-    };
+    let options = server.borrow().load_options(true);
     let (pieces, queue) = mpsc::channel::<Vec<u8>>(LOAD_QUEUE);
     let mut loader = tokio::task::spawn_blocking(move || load(PieceReader::new(queue), options));
     let mut finder = match header {

@@ -18,7 +18,7 @@ use crate::front::{ClientAddr, ClientId, ClientKind, Peer};
 use crate::server::Server;
 use crate::server::access::drop_elsewhere;
 use crate::server::keyspace::Keyspace;
-use crate::server::persist::rdb_decode::{LoadOptions, printable};
+use crate::server::persist::rdb_decode::printable;
 
 /// Pieces that wait to be executed.
 const PIECES_QUEUED: usize = 8;
@@ -112,16 +112,7 @@ async fn replay(
     manifest: &Manifest,
     may_cut: bool,
 ) -> Result<(), anyhow::Error> {
-    let options = {
-        let server = server.borrow();
-        LoadOptions {
-            databases: server.keyspace.databases(),
-            drop_expired_at: None,
-            verify_checksum: server.config.rdbchecksum,
-            string_bytes_max: server.string_bytes_max(),
-            thresholds: server.thresholds(),
-        }
-    };
+    let options = server.borrow().load_options(true);
     let started = server.borrow().clock.mono();
     let (out, mut pieces) = mpsc::channel(PIECES_QUEUED);
     let reader = {
