@@ -112,7 +112,7 @@ fn stats(server: &mut Server, _: &Call<'_>, reply: &mut Reply) {
         .saturating_sub(report.startup)
         .checked_div(keys)
         .unwrap_or(0);
-    let aof = server.aof.writer.pending_bytes() as u64;
+    let aof = server.aof.writer.pending_bytes();
     let fields = [
         ("peak.allocated", Stat::Bytes(report.peak)),
         ("total.allocated", Stat::Bytes(report.used)),

@@ -29,7 +29,7 @@ fn keys_max(number: usize) -> usize {
     const SPREAD: usize = 96;
     // The golden ratio of 32 bits spreads successive numbers evenly.
     let place = u32::try_from(number).unwrap_or(0).wrapping_mul(0x9e37_79b9) >> 16;
-    LEAF_KEYS_MAX - (place as usize * SPREAD >> 16)
+    LEAF_KEYS_MAX - ((place as usize * SPREAD) >> 16)
 }
 
 /// A small table as the directory sees it.
