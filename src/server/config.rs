@@ -504,8 +504,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "auto-aof-rewrite-min-size",
     "auto-aof-rewrite-percentage",
     "no-appendfsync-on-rewrite",
-    "shutdown-on-sigint",
-    "shutdown-on-sigterm",
 ];
 
 #[cfg(test)]
