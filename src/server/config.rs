@@ -495,8 +495,6 @@ const WITHOUT_EFFECT: &[&str] = &[
     "aof-rewrite-incremental-fsync",
     "aof-disable-auto-gc",
     "aof_rewrite_cpulist",
-    "shutdown-on-sigint",
-    "shutdown-on-sigterm",
 ];
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use anyhow::Context;
 use tokio::task::LocalSet;
 
 use super::persist::rdb_decode::{LoadOptions, Loaded, load};
-use super::shutdown::ShutdownOptions;
 use super::{Server, ServerSetup, command, cron, persist, replication};
 use crate::clock::Clock;
 use crate::front::{ClientAddr, Front, FrontSettings, OutputLimits, Peer, serve};
@@ -147,7 +146,13 @@ async fn until_told(
             tracing::warn!("interrupted again: ending at once, without saving");
             return ExitCode::FAILURE;
         }
-        server.begin_shutdown(ShutdownOptions::default(), None);
+        let tuning = &server.config.tuning;
+        let options = if signal == Signal::Interrupt {
+            tuning.shutdown_on_sigint
+        } else {
+            tuning.shutdown_on_sigterm
+        };
+        server.begin_shutdown(options, None);
     }
     tracing::warn!("Redis is now ready to exit, bye bye...");
     ExitCode::SUCCESS

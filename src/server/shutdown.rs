@@ -22,8 +22,9 @@ const GOODBYE: &[u8] = b"shutdown";
 const LAST_WRITES: Duration = Duration::from_millis(50);
 
 /// What a shutdown does.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ShutdownOptions {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownOptions {
+    /// Whether the data are saved.
     pub(crate) save: SaveChoice,
     /// Do not wait for replicas.
     pub(crate) now: bool,
@@ -33,11 +34,13 @@ pub(crate) struct ShutdownOptions {
 
 /// Whether to save.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum SaveChoice {
+pub enum SaveChoice {
     /// If there are save points.
     #[default]
     AsConfigured,
+    /// Whatever there is.
     Always,
+    /// Not even then.
     Never,
 }
 

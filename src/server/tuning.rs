@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::keyspace::{NodeLimit, Thresholds};
 use super::notify::{self, NotifyClasses};
+use super::shutdown::{SaveChoice, ShutdownOptions};
 use crate::config::forms::{parse_integer, parse_memory};
 use crate::config::{
     Choice, Directive, Form, Memory, Milliseconds, Number, Only, OptionalText, Refusal, Text, When,
@@ -253,6 +254,12 @@ tuning! {
     oom_score_adj: Word = "no", at_run_time "oom-score-adj", Choice::of(OOM_SCORE);
     /// without effect
     oom_score_adj_values: [i32; 3] = [0, 200, 800], at_run_time "oom-score-adj-values", OomValues;
+    /// what SIGINT does
+    shutdown_on_sigint: ShutdownOptions = ShutdownOptions::default(),
+        at_run_time "shutdown-on-sigint", ShutdownForm;
+    /// what SIGTERM does
+    shutdown_on_sigterm: ShutdownOptions = ShutdownOptions::default(),
+        at_run_time "shutdown-on-sigterm", ShutdownForm;
     /// without effect: one thread serves all clients
     io_threads: i32 = 1, at_start "io-threads", Number::between(1, 128);
     /// without effect
@@ -496,6 +503,62 @@ impl Form for Hertz {
 
     fn expected(&self) -> String {
         natural::<i32>(0).expected()
+    }
+}
+
+/// `shutdown-on-sigterm default`, or some of `save nosave now force`.
+struct ShutdownForm;
+
+impl Form for ShutdownForm {
+    type Value = ShutdownOptions;
+
+    fn arity(&self) -> (usize, usize) {
+        (1, 4)
+    }
+
+    fn parse(&self, words: &[&str], _: When, value: &mut ShutdownOptions) -> Result<(), Refusal> {
+        *value = ShutdownOptions::default();
+        for word in words {
+            match word.to_ascii_lowercase().as_str() {
+                "default" => {}
+                "save" if value.save != SaveChoice::Never => value.save = SaveChoice::Always,
+                "nosave" if value.save != SaveChoice::Always => value.save = SaveChoice::Never,
+                "save" | "nosave" => {
+                    return Err(Refusal::new("Invalid combination of SAVE and NOSAVE."));
+                }
+                "now" => value.now = true,
+                "force" => value.force = true,
+                _ => {
+                    return Err(Refusal::new(
+                        "argument(s) must be one of the following: default, save, nosave, now, force",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&self, value: &ShutdownOptions) -> String {
+        self.lines(value).concat().join(" ")
+    }
+
+    fn lines(&self, value: &ShutdownOptions) -> Vec<Vec<String>> {
+        let words = [
+            ("save", value.save == SaveChoice::Always),
+            ("nosave", value.save == SaveChoice::Never),
+            ("now", value.now),
+            ("force", value.force),
+        ];
+        let said = words.iter().filter(|(_, is_said)| *is_said);
+        let mut said: Vec<String> = said.map(|(word, _)| (*word).to_owned()).collect();
+        if said.is_empty() {
+            said.push("default".to_owned());
+        }
+        vec![said]
+    }
+
+    fn expected(&self) -> String {
+        "default, or some of save, nosave, now, force".to_owned()
     }
 }
 
