@@ -110,7 +110,7 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, String> {
     let read = || -> std::io::Result<Vec<u8>> {
         let file = File::open(path)?;
         if file.metadata()?.is_dir() {
-            return Err(std::io::ErrorKind::IsADirectory.into());
+            return Err(rustix::io::Errno::ISDIR.into());
         }
         let mut bytes = Vec::new();
         file.take(limits::FILE_BYTES_MAX + 1)

@@ -78,7 +78,10 @@ fn open_on(
     arguments: &[String],
     disk: impl Fn() -> Box<dyn Disk>,
 ) -> Result<(SentinelConfig, Store), OpenError> {
-    if let Source::File(path) = source {
+    // A pipe can be read once only, and what is no file was never written in place.
+    if let Source::File(path) = source
+        && is_special(path).is_none()
+    {
         let given = arguments.windows(2).filter(|pair| pair[0] == "--dir");
         let mut dirs: Vec<PathBuf> = given.map(|pair| PathBuf::from(&pair[1])).collect();
         dirs.extend(dirs_in(path));
@@ -89,9 +92,9 @@ fn open_on(
     let requirepass = config.process.requirepass.clone();
     let (target, form) = match (&config.state_file, &config.path) {
         (Some(file), _) => {
-            restore(&disk, file, std::slice::from_ref(&dir))?;
             let target = Target::new(disk(), file, &dir);
             check_writable("state", target.path())?;
+            restore(&disk, file, std::slice::from_ref(&dir))?;
             let base = text::base_text(
                 &config.durable,
                 &config.process.users,
@@ -152,9 +155,28 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// What a path is that names something else than a file: a rename would put a file in its place.
+fn is_special(path: &Path) -> Option<&'static str> {
+    let found = std::fs::metadata(path).ok()?.file_type();
+    if found.is_file() {
+        None
+    } else if found.is_dir() {
+        Some("Is a directory")
+    } else {
+        Some("It is a device, a pipe or a socket, which cannot hold state")
+    }
+}
+
 /// Asks whether the file, or the folder in which it is to be made, can be written.
 fn check_writable(what: &'static str, path: &Path) -> Result<(), OpenError> {
     use rustix::fs::{Access, access};
+    if let Some(why) = is_special(path) {
+        return Err(OpenError::NotWritable {
+            what,
+            path: path.to_owned(),
+            error: why.to_owned(),
+        });
+    }
     let writable = match access(path, Access::WRITE_OK) {
         Err(rustix::io::Errno::NOENT) => {
             let folder = path.parent().unwrap_or(Path::new("/"));

@@ -287,6 +287,44 @@ fn what_cannot_work_is_said_at_start() {
 }
 
 #[test]
+fn what_is_no_file_is_never_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("s.conf");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let fixture = Fixture::new("s.conf", &format!("state-file {}\n", socket.display()));
+    let error = fixture.open().err().unwrap().to_string();
+    assert!(error.contains("cannot hold state"), "{error}");
+    let error = open(&Source::File("/dev/null".into()), &[]);
+    let error = error.err().unwrap().to_string();
+    assert!(
+        error.starts_with("Sentinel config file /dev/null is not writable: It is a device"),
+        "{error}"
+    );
+    let error = open(&Source::File(folder.path().to_owned()), &[]);
+    let error = error.err().unwrap().to_string();
+    assert!(error.ends_with(": Is a directory"), "{error}");
+    assert!(error.starts_with("Fatal error, can't open"), "{error}");
+}
+
+#[test]
+fn a_configuration_from_a_pipe_is_read_once_and_whole() {
+    let fixture = state_form();
+    let pipe = fixture.at("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+    let text = format!(
+        "{}sentinel monitor m 10.0.0.1 6379 2\n",
+        fixture.read("s.conf")
+    );
+    let writer = std::thread::spawn({
+        let pipe = pipe.clone();
+        move || std::fs::write(pipe, text)
+    });
+    let (config, _) = open(&Source::File(pipe), &[]).unwrap();
+    assert_eq!(&*config.durable.masters[0].host, "10.0.0.1");
+    writer.join().unwrap().unwrap();
+}
+
+#[test]
 fn w17_values_that_need_quotes_get_them() {
     let fixture = redis_form();
     let (_, mut store) = fixture.open().unwrap();
