@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::topology::{JANITOR, TIED, UpArgs};
 
@@ -97,7 +97,8 @@ sentinels disagree.";
     about = "High availability for Redis and Valkey: watches masters and replicas, and fails over",
     after_help = EXAMPLES,
     override_usage = "sentinel FILE [--directive value]...\n       sentinel <COMMAND>",
-    disable_version_flag = true
+    disable_version_flag = true,
+    arg_required_else_help = true
 )]
 struct Cli {
     #[command(subcommand)]
@@ -234,11 +235,7 @@ fn with_clap(name: OsString, words: Vec<OsString>) -> Call {
                 file,
                 arguments: Vec::new(),
             }),
-            None => {
-                let kind = clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
-                let help = Cli::command().render_help().to_string();
-                Call::Clap(Box::new(Cli::command().error(kind, help)))
-            }
+            None => help_of(None),
         },
         Err(error) => Call::Clap(Box::new(error)),
     }
@@ -362,6 +359,6 @@ mod tests {
 
     #[test]
     fn clap_definitions_hold() {
-        Cli::command().debug_assert();
+        <Cli as clap::CommandFactory>::command().debug_assert();
     }
 }

@@ -101,7 +101,11 @@ fn help_shows_examples() {
         assert!(said(&output).contains("sentinel "), "{args:?}");
     }
     assert!(said(&run(program, &["--help"])).contains("Examples:"));
-    assert_eq!(run(program, &[]).status.code(), Some(2));
+    let nothing = run(program, &[]);
+    assert_eq!(nothing.status.code(), Some(2));
+    let help = String::from_utf8_lossy(&nothing.stderr).into_owned();
+    assert!(help.starts_with("High availability"), "{help}");
+    assert_eq!(help.matches("Usage:").count(), 1, "{help}");
 }
 
 #[test]
