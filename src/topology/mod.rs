@@ -126,7 +126,7 @@ impl View {
             news,
             access: Access {
                 user: None,
-                password: None,
+                password: plan.password.clone(),
                 timeout: Duration::from_secs(2),
             },
             clock: Clock::start(),

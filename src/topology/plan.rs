@@ -15,6 +15,8 @@ use serde::{Deserialize, Deserializer};
 use tempfile::TempDir;
 
 use crate::clock::millis;
+use crate::config::lex;
+use crate::config::statements::check_master_name;
 
 /// Sentinels listen this far above the base port.
 pub(super) const SENTINEL_PORT_OFFSET: u16 = 20_000;
@@ -50,7 +52,11 @@ pub struct UpArgs {
 
 /// A `topology.yaml`. Every key may be left out; durations are written `1s`, `500ms`, `3min`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(
+    deny_unknown_fields,
+    default,
+    expecting = "keys and values, one `key: value` a line"
+)]
 pub struct TopologyFile {
     /// The name under which the master is monitored. Default `mymaster`.
     pub name: Option<String>,
@@ -175,6 +181,8 @@ pub(super) struct Plan {
     pub is_temporary: bool,
     /// The data server program, if it is not this one.
     pub with: Option<PathBuf>,
+    /// What its members ask of us.
+    pub password: Option<String>,
     /// Whether to start again what died.
     pub restart: bool,
     /// How long without an answer means down.
@@ -209,6 +217,30 @@ impl Plan {
             (1..=sentinels).contains(&quorum),
             "quorum {quorum}: must be 1 to {sentinels}, the number of sentinels"
         );
+        for (key, time) in [
+            ("down_after", file.down_after),
+            ("failover_timeout", file.failover_timeout),
+        ] {
+            ensure!(
+                time.is_none_or(|time| millis(time) > 0),
+                "{key} 0: must be at least 1ms"
+            );
+        }
+        ensure!(
+            file.parallel_syncs != Some(0),
+            "parallel_syncs 0: must be at least 1"
+        );
+        if let Some(Err(refusal)) = file.name.as_deref().map(check_master_name) {
+            bail!(
+                "name {:?}: must be {}",
+                file.name.as_deref().unwrap_or_default(),
+                refusal.hint.unwrap_or_default()
+            );
+        }
+        ensure!(
+            file.base_port != Some(0),
+            "base port 0: must be at least 1; leave it out for the first free one"
+        );
         let with = file.with.as_deref().map(find_program).transpose()?;
         let found = file.dir.as_deref().map(FoundFolders::read).transpose()?;
         let found = found.unwrap_or_default();
@@ -231,6 +263,7 @@ impl Plan {
             is_temporary: temporary.is_some(),
             temporary,
             with,
+            password: password(file),
             restart: file.restart,
             down_after: file.down_after.unwrap_or(Duration::from_secs(1)),
             is_continued: !found.0.is_empty(),
@@ -315,6 +348,18 @@ impl Plan {
         push_lines(&mut text, &file.sentinel);
         text
     }
+}
+
+/// The password that the further lines demand of clients: the sentinels', else the data servers'.
+fn password(file: &TopologyFile) -> Option<String> {
+    let value = |line: &String| match lex::words(line.as_bytes()).ok()??.as_slice() {
+        [name, value] if name.eq_ignore_ascii_case("requirepass") => Some(value.clone()),
+        _ => None,
+    };
+    let last = |lines: &[String]| lines.iter().rev().find_map(value);
+    last(&file.sentinel)
+        .or_else(|| last(&file.server))
+        .filter(|password| !password.is_empty())
 }
 
 fn push_lines(text: &mut String, lines: &[String]) {
@@ -566,6 +611,39 @@ mod tests {
         );
         check("down_after: soon\n", &["soon", "500ms", "line 1"]);
         check("replicas: -1\n", &["replicas", "line 1"]);
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_refused_before_anything_is_made() {
+        #[track_caller]
+        fn check(text: &str, expected: &str) {
+            let file = TopologyFile::parse(text).unwrap();
+            let error = Plan::make(&file).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+        check("base_port: 0\n", "base port 0: must be at least 1");
+        check("down_after: 0s\n", "down_after 0: ");
+        check("failover_timeout: 0s\n", "failover_timeout 0: ");
+        check("parallel_syncs: 0\n", "parallel_syncs 0: ");
+        check(
+            "name: my master\n",
+            "name \"my master\": must be a name of 1",
+        );
+        check("name: ''\n", "name \"\": must be a name of 1");
+    }
+
+    #[test]
+    fn the_password_is_the_sentinels_else_the_servers() {
+        #[track_caller]
+        fn check(text: &str, expected: Option<&str>) {
+            let file = TopologyFile::parse(text).unwrap();
+            assert_eq!(password(&file).as_deref(), expected);
+        }
+        check("replicas: 1\n", None);
+        check("server: [requirepass one]\n", Some("one"));
+        let both = "server: [requirepass one]\nsentinel: ['RequirePass \"t w o\"']\n";
+        check(both, Some("t w o"));
+        check("sentinel: ['requirepass \"\"']\n", None);
     }
 
     #[test]
