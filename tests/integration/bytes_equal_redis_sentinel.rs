@@ -14,6 +14,8 @@ const CASES: &[&[u8]] = &[
     // Lengths and types
     b"*1\r\n:1\r\n",
     b"*1\r\nPING\r\n",
+    b"*1\r\n\n4\r\nPING\r\n",
+    b"*1\r\n\r4\r\nPING\r\n",
     b"*a\r\n",
     b"*01\r\n$4\r\nPING\r\n",
     b"*+1\r\n$4\r\nPING\r\n",
