@@ -4,7 +4,7 @@
 use sentinel::resp::Value;
 
 use crate::data::{Commands, digest, send};
-use crate::support::{Client, Kind, start_server, text};
+use crate::support::{Client, Kind, expect_that, secs, start_server, text, wait_for};
 
 /// Replies are equal. Only what tells the time may differ, as the two are not asked in the same moment: by a few
 /// seconds of a time that is far away.
@@ -276,6 +276,11 @@ fn the_stream_to_replicas_is_the_same() {
             .map(str::trim)
             .filter(|line| !line.is_empty());
         let offset = crate::stream::begin(&mut replica);
+        // FLUSHALL kills a child that has sent the data and not been collected yet, and with it the link.
+        wait_for("the transfer is over", secs(20), || {
+            let running = server.info("rdb_bgsave_in_progress");
+            expect_that(running.as_deref() == Some("0"), || format!("{running:?}"))
+        });
         let mut client = server.client();
         commands.by_ref().for_each(|line| {
             client.call(&line.split(' ').collect::<Vec<_>>());
