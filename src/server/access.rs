@@ -162,7 +162,6 @@ impl Server {
     }
 
     /// Removes a key whose collection has become empty; true if it has.
-    #[expect(dead_code, reason = "collections come with their commands")]
     pub(crate) fn drop_if_empty<K: Kind>(&mut self, _: &Call<'_>, key: &[u8]) -> bool {
         let db = self.current.db;
         let found = self.keyspace.get(db, key);

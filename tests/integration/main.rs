@@ -34,6 +34,7 @@ mod replicates_with_real_redis;
 mod replies_equal_redis;
 mod replies_equal_redis_sentinel;
 mod scripts_inherit_nothing;
+mod sorted_sets_equal_redis;
 mod status;
 mod the_data_file_is_exchanged;
 mod the_log_is_reopened;

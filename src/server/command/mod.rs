@@ -13,7 +13,12 @@ mod messages;
 mod observing;
 mod persistence;
 mod replicas;
+mod sorted_set_algebra;
+mod sorted_set_pops;
+mod sorted_set_ranges;
+mod sorted_sets;
 mod strings;
+mod strtod;
 pub(crate) mod transactions;
 
 pub(crate) use args::Failure;
@@ -34,6 +39,10 @@ pub(super) fn all() -> Vec<CommandSpec<Server>> {
     all.extend(acl_commands());
     all.extend(strings::commands());
     all.extend(counters::commands());
+    all.extend(sorted_sets::commands());
+    all.extend(sorted_set_ranges::commands());
+    all.extend(sorted_set_pops::commands());
+    all.extend(sorted_set_algebra::commands());
     all.extend(keys::commands());
     all.extend(expiry::commands());
     all.extend(transactions::commands());
