@@ -252,6 +252,25 @@ fn chosen_lines() {
 }
 
 #[test]
+fn plain_sets_take_part() {
+    let mut both = Both::start();
+    let [real, ours] = &mut both.servers;
+    for line in [
+        "SADD s1 b c x",
+        "SADD s2 1 2 3",
+        "ZADD u1 1 a 2 b 3 c",
+        "ZADD u5 5 2 6 3",
+    ] {
+        send(&mut real.client(), &lines_of(line).next().unwrap());
+    }
+    crate::data::follow(ours, real);
+    wait_until_equal(real, ours);
+    crate::data::promote(ours);
+    both.check_lines(PLAIN_SETS);
+    both.check_data();
+}
+
+#[test]
 fn random_commands() {
     for (seed, protocol) in [(80, "2"), (81, "3"), (82, "2")] {
         let mut both = Both::start();
@@ -632,15 +651,8 @@ const LINES: &str = r#"
     ZADD u2 10 b 20 c 30 d
     ZADD u3 inf b -inf c
     ZADD u4 -inf b inf c
-    SADD s1 b c x
-    SADD s2 1 2 3
-    ZADD u5 5 2 6 3
     ZUNION 2 u1 u2
     ZUNION 2 u1 u2 WITHSCORES
-    ZUNION 3 u1 u2 s1 WITHSCORES
-    ZUNION 2 s2 u5 WITHSCORES
-    ZINTER 2 s2 u5 WITHSCORES AGGREGATE MIN
-    ZDIFF 2 s2 u5 WITHSCORES
     ZUNION 2 u3 u4 WITHSCORES
     ZUNION 2 u3 u4 WITHSCORES AGGREGATE MIN
     ZUNION 1 u3 WEIGHTS 0 WITHSCORES
@@ -660,12 +672,10 @@ const LINES: &str = r#"
     ZUNION 2 u1 nokey WITHSCORES
     ZUNION 2 u1 u1 WITHSCORES
     ZINTER 2 u1 u2 WITHSCORES
-    ZINTER 3 u1 u2 s1 WITHSCORES AGGREGATE MAX
     ZINTER 2 u1 u1 WITHSCORES
     ZINTER 2 u1 nokey
     ZINTER 2 nokey plain
     ZDIFF 2 u1 u2 WITHSCORES
-    ZDIFF 2 u1 s1
     ZDIFF 2 u1 u1
     ZDIFF 1 u1 WEIGHTS 1
     ZDIFF 1 u1 AGGREGATE MIN
@@ -685,7 +695,6 @@ const LINES: &str = r#"
     EXISTS d
     ZUNIONSTORE u1 2 u1 u2
     ZRANGE u1 0 -1 WITHSCORES
-    ZUNIONSTORE plain3 1 s1
     ZINTERCARD 2 u1 u2
     ZINTERCARD 2 u1 u2 LIMIT 1
     ZINTERCARD 2 u1 u2 LIMIT 0
@@ -716,6 +725,23 @@ const LINES: &str = r#"
     COMMAND GETKEYSANDFLAGS ZRANGESTORE d z 0 1
     COMMAND GETKEYS ZINTERCARD 0 a
 "#;
+
+const PLAIN_SETS: &str = "
+    ZUNION 3 u1 u2 s1 WITHSCORES
+    ZUNION 2 s2 u5 WITHSCORES
+    ZINTER 2 s2 u5 WITHSCORES AGGREGATE MIN
+    ZDIFF 2 s2 u5 WITHSCORES
+    ZINTER 3 u1 u2 s1 WITHSCORES AGGREGATE MAX
+    ZDIFF 2 u1 s1
+    ZUNIONSTORE plain3 1 s1
+    ZRANGE s1 0 -1
+    ZINTERCARD 2 s1 u1
+    ZINTERCARD 2 s2 u5 LIMIT 1
+    ZDIFFSTORE d 2 u5 s2
+    ZINTERSTORE d 2 s2 u5 WEIGHTS 3 0.5
+    ZUNIONSTORE s2 2 s2 u5 WEIGHTS 3 0.5
+    ZRANGE s2 0 -1 WITHSCORES
+";
 
 const STREAM: &str = "
     ZADD z 1 a 2 b 3 c 4 d 5 e 6 f

@@ -391,7 +391,8 @@ fn store(
 
 /// A sorted set of these members.
 pub(super) fn sorted_set(members: &[(Key, f64)], thresholds: &Thresholds) -> SortedSet {
-    let mut set = SortedSet::default();
+    let longest = members.iter().map(|(member, _)| member.len()).max();
+    let mut set = SortedSet::for_members(members.len(), longest.unwrap_or(0), thresholds);
     for (member, score) in members {
         set.insert(member, *score, thresholds);
     }

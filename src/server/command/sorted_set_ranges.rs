@@ -330,6 +330,9 @@ fn range_store(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Resul
     let mut stored = SortedSet::default();
     if let Some(set) = server.read::<SortedSet>(call, &call.words[2])? {
         let positions = query.positions(set);
+        if let Range::Rank(..) = query.range {
+            stored = SortedSet::for_members(positions.len(), 0, &thresholds);
+        }
         let mut digits = itoa::Buffer::new();
         for (member, score) in set.iter_from(positions.start).take(positions.len()) {
             stored.insert(member.bytes(&mut digits), score, &thresholds);

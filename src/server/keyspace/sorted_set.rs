@@ -152,6 +152,17 @@ impl Default for SortedSet {
 }
 
 impl SortedSet {
+    /// An empty one for this many members of at most so many bytes, in the form that they will need.
+    pub fn for_members(len: usize, longest: usize, thresholds: &Thresholds) -> SortedSet {
+        let is_small =
+            len <= thresholds.sorted_set_entries && longest <= thresholds.sorted_set_value_bytes;
+        if is_small {
+            SortedSet::default()
+        } else {
+            SortedSet::Ranked(Box::default())
+        }
+    }
+
     /// What `OBJECT ENCODING` calls the form.
     pub fn encoding(&self) -> &'static str {
         match self {
