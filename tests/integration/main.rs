@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as the tests do")]
 
+mod both;
 mod data;
 mod stream;
 mod support;
@@ -20,6 +21,7 @@ mod failover_after_hang;
 mod failover_after_kill;
 mod failover_after_shutdown;
 mod full_disk;
+mod geo_equals_redis;
 mod going_back_is_always_possible;
 mod harness;
 mod host_names_are_followed;

@@ -1,56 +1,12 @@
-//! Sorted sets and places on the map: redis-server 7.0 and ours answer the same, hold the same in the end, tell
+//! Sorted sets: redis-server 7.0 and ours answer the same, hold the same in the end, tell
 //! their replicas the same, and read each other's files.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::both::{Both, lines_of};
 use crate::data::{digest, replica_of, send, wait_until_equal};
-use crate::support::{Client, Kind, ServerNode, start_server, text, texts};
-
-/// Both servers with a client each.
-struct Both {
-    servers: [ServerNode; 2],
-    clients: [Client; 2],
-}
-
-impl Both {
-    fn start() -> Both {
-        let servers = [Kind::Real, Kind::Ours].map(|kind| start_server(kind, ""));
-        let clients = [servers[0].client(), servers[1].client()];
-        Both { servers, clients }
-    }
-
-    /// Sends a command to both and compares the replies.
-    fn check(&mut self, words: &[String]) {
-        let [theirs, mine] = self.clients.each_mut().map(|client| send(client, words));
-        assert_eq!(
-            theirs,
-            mine,
-            "{words:?}: redis-server answers {:?}, ours {:?}",
-            text(&theirs),
-            text(&mine)
-        );
-    }
-
-    fn check_lines(&mut self, lines: &str) {
-        lines_of(lines).for_each(|words| self.check(&words));
-    }
-
-    fn check_data(&self) {
-        assert_eq!(digest(&self.servers[0]), digest(&self.servers[1]));
-    }
-}
-
-/// The words of each line, which single blanks separate. `""` is an empty word, `_` in one stands for a blank.
-fn lines_of(lines: &str) -> impl Iterator<Item = Vec<String>> {
-    let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.map(|line| {
-        let words = line.split(' ');
-        words
-            .map(|word| word.trim_matches('"').replace('_', " "))
-            .collect()
-    })
-}
+use crate::support::{Client, Kind, start_server, text, texts};
 
 /// Random commands about few keys.
 struct Commands(ChaCha8Rng);
@@ -120,21 +76,6 @@ impl Commands {
 
     fn rank(&mut self) -> String {
         self.0.random_range(-12..14).to_string()
-    }
-
-    fn place(&mut self) -> [String; 2] {
-        let (east, north) = match self.0.random_range(0..12) {
-            0 => (179.99, 0.01),
-            1 => (-179.99, -0.01),
-            2 => (10.0, 85.05),
-            3 => (10.0, -85.0),
-            4 => (190.0, 10.0),
-            _ => (
-                self.0.random_range(-180.0..180.0),
-                self.0.random_range(-85.0..85.0),
-            ),
-        };
-        [east, north].map(|n: f64| n.to_string())
     }
 
     fn next(&mut self) -> Vec<String> {
@@ -242,13 +183,7 @@ fn write(client: &mut Client, commands: &mut Commands, count: usize) {
 
 #[test]
 fn chosen_lines() {
-    for protocol in ["2", "3"] {
-        let mut both = Both::start();
-        let hello = |client: &mut Client| client.call(&["HELLO", protocol]);
-        both.clients.each_mut().map(hello);
-        both.check_lines(LINES);
-        both.check_data();
-    }
+    crate::both::check_in_both_protocols(LINES);
 }
 
 #[test]
@@ -362,20 +297,7 @@ fn members_at_random_are_members() {
 
 #[test]
 fn the_stream_to_replicas_is_the_same() {
-    let streams = [Kind::Real, Kind::Ours].map(|kind| {
-        let server = start_server(kind, "");
-        let mut replica = server.client();
-        replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
-        replica.send(&["PSYNC", "?", "-1"]).unwrap();
-        let offset = crate::stream::begin(&mut replica);
-        let mut client = server.client();
-        for words in lines_of(STREAM) {
-            send(&mut client, &words);
-        }
-        client.call(&["SET", "the-end", "1"]);
-        crate::stream::until(&mut replica, offset, "the-end")
-    });
-    assert_eq!(streams[0], streams[1]);
+    crate::both::check_stream(STREAM);
 }
 
 #[test]
@@ -412,26 +334,7 @@ fn files_are_exchanged() {
 
 #[test]
 fn the_same_is_told_to_those_who_listen() {
-    let events = [Kind::Real, Kind::Ours].map(|kind| {
-        let server = start_server(kind, "");
-        let mut client = server.client();
-        client.call(&["CONFIG", "SET", "notify-keyspace-events", "KEA"]);
-        let mut listener = server.client();
-        listener.call(&["PSUBSCRIBE", "__keyevent@0__:*"]);
-        for words in lines_of(STREAM) {
-            send(&mut client, &words);
-        }
-        client.call(&["SET", "the-end", "1"]);
-        let mut heard = Vec::new();
-        loop {
-            let event = text(&listener.receive().unwrap());
-            if event.ends_with("the-end") {
-                break heard;
-            }
-            heard.push(event);
-        }
-    });
-    assert_eq!(events[0], events[1]);
+    crate::both::check_events(STREAM);
 }
 
 const LINES: &str = r#"

@@ -6,6 +6,8 @@ mod configuration;
 mod counters;
 mod digest;
 mod expiry;
+mod geo;
+mod geohash;
 mod keys;
 mod long_double;
 mod memory;
@@ -43,6 +45,7 @@ pub(super) fn all() -> Vec<CommandSpec<Server>> {
     all.extend(sorted_set_ranges::commands());
     all.extend(sorted_set_pops::commands());
     all.extend(sorted_set_algebra::commands());
+    all.extend(geo::commands());
     all.extend(keys::commands());
     all.extend(expiry::commands());
     all.extend(transactions::commands());
