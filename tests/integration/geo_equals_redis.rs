@@ -4,7 +4,6 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::both::{Both, check_events, check_in_both_protocols, check_stream};
-use crate::support::Client;
 
 /// Random places and searches among them.
 struct Commands(ChaCha8Rng);
@@ -201,8 +200,7 @@ fn chosen_lines() {
 fn random_commands() {
     for (seed, protocol, places) in [(90, "2", 400), (91, "3", 60)] {
         let mut both = Both::start();
-        let hello = |client: &mut Client| client.call(&["HELLO", protocol]);
-        both.clients.each_mut().map(hello);
+        both.speak(protocol);
         let mut commands = Commands::of(seed);
         for _ in 0..places {
             both.check(&commands.add());

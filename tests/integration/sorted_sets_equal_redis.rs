@@ -209,8 +209,8 @@ fn plain_sets_take_part() {
 fn random_commands() {
     for (seed, protocol) in [(80, "2"), (81, "3"), (82, "2")] {
         let mut both = Both::start();
+        both.speak(protocol);
         for client in &mut both.clients {
-            client.call(&["HELLO", protocol]);
             client.call(&["SET", "plain", "text"]);
             mix_forms(client);
         }

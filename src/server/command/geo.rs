@@ -147,7 +147,7 @@ fn reply_place(reply: &mut Reply, place: Place) {
 fn geoadd(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     let (options, count) = add_options(&call.words[2..], &[("nx", NX), ("xx", XX), ("ch", CH)]);
     let (head, places) = call.words.split_at(2 + count);
-    if places.len() % 3 != 0 || (options & NX != 0 && options & XX != 0) {
+    if !places.len().is_multiple_of(3) || (options & NX != 0 && options & XX != 0) {
         return Err(SYNTAX.into());
     }
     let mut words: Vec<Bytes> = vec![word("zadd")];

@@ -151,7 +151,7 @@ pub(super) fn add(
     let options = found | given;
     let has = |option: u8| options & option != 0;
     let pairs = &words[2 + count..];
-    if pairs.is_empty() || pairs.len() % 2 != 0 {
+    if pairs.is_empty() || !pairs.len().is_multiple_of(2) {
         return Err(SYNTAX.into());
     }
     if has(NX) && has(XX) {
