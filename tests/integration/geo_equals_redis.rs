@@ -72,8 +72,10 @@ impl Commands {
         let unit = self.pick(&["m", "km", "km", "ft", "MI", "xx"]);
         let order = self.pick(&["ASC", "DESC", "WITHHASH", "WITHDIST"]);
         let key = self.pick(&["g", "g", "g", "missing", "to"]);
+        let few = self.0.random_range(1..300).to_string();
+        let few = few.as_str();
         let count = self.pick(&["1", "5", "20", "0", "x"]);
-        let line: Vec<&str> = match self.0.random_range(0..16) {
+        let line: Vec<&str> = match self.0.random_range(0..18) {
             0 => vec!["GEOADD", "g", &longitude, &latitude, &one],
             1 => vec!["GEODIST", key, &one, &two, unit],
             2 => vec!["GEOPOS", key, &one, &two],
@@ -184,6 +186,29 @@ impl Commands {
                 &width,
                 unit,
                 "STOREDIST",
+            ],
+            15 => vec![
+                "GEORADIUS",
+                key,
+                &longitude,
+                &latitude,
+                &length,
+                unit,
+                "COUNT",
+                count,
+                order,
+            ],
+            16 => vec![
+                "GEOSEARCH",
+                key,
+                "FROMMEMBER",
+                &one,
+                "BYRADIUS",
+                "3e7",
+                "m",
+                "COUNT",
+                few,
+                order,
             ],
             _ => vec!["ZRANGE", "to", "0", "-1", "WITHSCORES"],
         };

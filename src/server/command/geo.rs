@@ -1,9 +1,12 @@
 //! Places: sorted sets whose scores are geohashes.
 
+use std::cmp::Ordering;
+
 use bytes::Bytes;
 
 use super::args::{Failure, SYNTAX, integer, number, word};
 use super::geohash::{Place, Region, Shape};
+use super::partial_sort::sort_first;
 use super::sorted_set_algebra::sorted_set;
 use super::sorted_set_ranges::store_result;
 use super::sorted_sets::{CH, KEY_RO, NX, XX, add, add_options};
@@ -484,7 +487,12 @@ impl<'a> Query<'a> {
             shape,
             unit,
         };
-        let enough = if self.is_any { self.count } else { usize::MAX };
+        let wanted = if self.count == 0 {
+            usize::MAX
+        } else {
+            self.count
+        };
+        let enough = if self.is_any { wanted } else { usize::MAX };
         let mut found = Vec::new();
         for (min, max) in region.scores() {
             let start = set.partition_point(|_, score| score < min);
@@ -502,13 +510,20 @@ impl<'a> Query<'a> {
             found.extend(matching.take(enough - found.len()));
         }
         let nearer = |one: &Found, two: &Found| one.meters.total_cmp(&two.meters);
-        match self.order {
-            Order::Any => {}
-            Order::Ascending => found.sort_by(nearer),
-            Order::Descending => found.sort_by(|one, two| nearer(two, one)),
-        }
-        if self.count != 0 {
-            found.truncate(self.count);
+        let order: fn(Ordering) -> Ordering = match self.order {
+            Order::Any => {
+                found.truncate(wanted);
+                return found;
+            }
+            Order::Ascending => |order| order,
+            Order::Descending => Ordering::reverse,
+        };
+        let compare = |one: &Found, two: &Found| order(nearer(one, two));
+        if found.len() > wanted {
+            sort_first(&mut found, wanted, compare);
+            found.truncate(wanted);
+        } else {
+            found.sort_by(compare);
         }
         found
     }

@@ -13,6 +13,7 @@ mod long_double;
 mod memory;
 mod messages;
 mod observing;
+mod partial_sort;
 mod persistence;
 mod replicas;
 mod sorted_set_algebra;

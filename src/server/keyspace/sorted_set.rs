@@ -78,7 +78,7 @@ impl Ranking {
             return Change::None;
         };
         assert!(!score.is_nan(), "no score is NaN");
-        let member = match before {
+        let name = match before {
             Some(old) if is_same(old, score) => return Change::None,
             Some(old) => {
                 let item = self.members.get_mut(member);
@@ -86,18 +86,20 @@ impl Ranking {
                 self.unlink(old, member).member
             }
             None => {
-                let member = Key::from(member);
+                let name = Key::from(member);
                 self.members.insert(Scored {
-                    member: member.clone(),
+                    member: name.clone(),
                     score,
                 });
-                member
+                name
             }
         };
-        let item = Scored { member, score };
-        let member = item.member.clone();
+        let item = Scored {
+            member: name,
+            score,
+        };
         self.order
-            .insert(item, |other| other.is_before(score, &member));
+            .insert(item, |other| other.is_before(score, member));
         if before.is_some() {
             Change::Moved
         } else {
