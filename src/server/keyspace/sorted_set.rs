@@ -464,3 +464,84 @@ fn score_after(pack: &Listpack, at: Place) -> f64 {
 fn pair(item: &Scored) -> (Element<'_>, f64) {
     (Element::Bytes(&item.member), item.score)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What the set must hold: members and scores in their order.
+    type Model = Vec<(Vec<u8>, f64)>;
+
+    fn put(model: &mut Model, member: &[u8], score: f64) -> Option<f64> {
+        let before = take(model, member);
+        let at = model.partition_point(|(other, old)| compare(*old, other, score, member).is_lt());
+        model.insert(at, (member.to_vec(), score));
+        before
+    }
+
+    fn take(model: &mut Model, member: &[u8]) -> Option<f64> {
+        let at = model.iter().position(|(other, _)| other == member)?;
+        Some(model.remove(at).1)
+    }
+
+    fn content<'a>(members: impl Iterator<Item = (Element<'a>, f64)>) -> Model {
+        members
+            .map(|(member, score)| (member.to_vec(), score))
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn both_forms_are_a_sorted_vector(
+            ops in proptest::collection::vec((0_u8..9, 0_u16..60, -6_i8..6), 0..400),
+            entries in 0_usize..80,
+        ) {
+            let thresholds = Thresholds { sorted_set_entries: entries, ..Thresholds::default() };
+            let (mut set, mut model) = (SortedSet::default(), Model::new());
+            for (op, n, score) in ops {
+                let member = if n % 3 == 0 { format!("m{n}") } else { n.to_string() }.into_bytes();
+                let (score, at) = (f64::from(score) / 4.0, usize::from(n));
+                match op {
+                    0..4 => {
+                        let before = set.insert(&member, score, &thresholds);
+                        prop_assert_eq!(before, put(&mut model, &member, score));
+                    }
+                    4 => {
+                        let known = model.iter().any(|(other, _)| *other == member);
+                        let change = set.update(&member, &thresholds, |old| old.map(|old| old + 1.0));
+                        prop_assert_eq!(change, if known { Change::Moved } else { Change::None });
+                        if let Some(old) = take(&mut model, &member) {
+                            put(&mut model, &member, old + 1.0);
+                        }
+                    }
+                    5 => prop_assert_eq!(set.remove(&member), take(&mut model, &member)),
+                    6 => {
+                        let removed = set.remove_at(at).map(|(name, score)| (name.to_vec(), score));
+                        let want = (at < model.len()).then(|| model.remove(at));
+                        prop_assert_eq!(removed, want);
+                    }
+                    7 => {
+                        let end = (at + 3).min(model.len());
+                        let want = model.drain(at.min(end)..end).count();
+                        prop_assert_eq!(set.remove_range(at..at + 3), want);
+                    }
+                    _ => {
+                        let rank = model.iter().position(|(other, _)| *other == member);
+                        prop_assert_eq!(set.rank(&member), rank);
+                        let from = model.partition_point(|(_, other)| *other < score);
+                        prop_assert_eq!(set.partition_point(|_, other| other < score), from);
+                        prop_assert_eq!(content(set.iter_from(from)), &model[from..]);
+                        let mut down = content(set.iter_back_from(from));
+                        down.reverse();
+                        prop_assert_eq!(down, &model[..from]);
+                    }
+                }
+                prop_assert_eq!(set.len(), model.len());
+            }
+            prop_assert_eq!(content(set.iter()), model);
+        }
+    }
+}
