@@ -564,6 +564,7 @@ fn search(
             Store::Optional | Store::Nowhere => "georadiusstore",
         };
         let set = sorted_set(&members, &server.thresholds());
+        server.changed_more(set.len().saturating_sub(1));
         store_result(server, call, reply, key, set, event);
         return Ok(());
     }

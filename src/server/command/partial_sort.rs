@@ -13,7 +13,8 @@ const MANY: usize = 40;
 /// stable: which of several equal items come first is seen by clients. Parts that nobody asked for are left
 /// alone. Parts wait on a list instead of the stack, so that no input makes it deep.
 pub(super) fn sort_first<T>(items: &mut [T], wanted: usize, compare: impl Fn(&T, &T) -> Ordering) {
-    let mut parts = vec![0..items.len()];
+    let mut parts = Vec::new();
+    parts.push(0..items.len());
     while let Some(part) = parts.pop() {
         if part.start < wanted && part.len() > 1 {
             let (less, greater) = partition(&mut items[part.clone()], &compare);

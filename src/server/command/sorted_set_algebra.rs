@@ -158,7 +158,8 @@ impl<'a> Query<'a> {
             match server.read_any(call, key) {
                 None | Some(Value::Set(_) | Value::SortedSet(_)) => {}
                 Some(Value::String(_) | Value::List(_) | Value::Hash(_)) => {
-                    server.read::<SortedSet>(call, key)?;
+                    // For the error alone.
+                    server.stored::<SortedSet>(call, key)?;
                 }
             }
         }

@@ -70,6 +70,7 @@ pub(super) fn take(
         Side::Highest => "zpopmax",
     };
     server.touched(key, NotifyClasses::ZSET, event);
+    server.changed_more(taken.len().saturating_sub(1));
     server.drop_if_empty::<SortedSet>(call, key);
     taken
 }

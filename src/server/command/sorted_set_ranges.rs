@@ -375,13 +375,14 @@ fn remove_range(
     let positions = set.map_or(0..0, |set| range.positions(set));
     reply.count(positions.len());
     if !positions.is_empty() {
-        server.modify(call, key, |set: &mut SortedSet| set.remove_range(positions));
+        let removed = server.modify(call, key, |set: &mut SortedSet| set.remove_range(positions));
         let event = match by {
             By::Rank => "zremrangebyrank",
             By::Score => "zremrangebyscore",
             By::Lex => "zremrangebylex",
         };
         server.touched(key, NotifyClasses::ZSET, event);
+        server.changed_more(removed - 1);
         server.drop_if_empty::<SortedSet>(call, key);
         server.propagate(call, call.words);
     }

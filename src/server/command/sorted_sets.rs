@@ -190,6 +190,7 @@ pub(super) fn add(
     if added + moved > 0 {
         let event = if has(INCR) { "zincr" } else { "zadd" };
         server.touched(key, NotifyClasses::ZSET, event);
+        server.changed_more(added + moved - 1);
         server.propagate(call, words);
     }
     match result {
@@ -224,6 +225,7 @@ fn zrem(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
     }
     if removed > 0 {
         server.touched(key, NotifyClasses::ZSET, "zrem");
+        server.changed_more(removed - 1);
         server.drop_if_empty::<SortedSet>(call, key);
         server.propagate(call, call.words);
     }
