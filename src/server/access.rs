@@ -161,8 +161,12 @@ impl Server {
         self.notify(class, event, db, key);
     }
 
+    /// Counts further changes of a command beyond the one that [`Server::touched`] counts.
+    pub(crate) fn changed_more(&mut self, changes: usize) {
+        self.saver.dirty += changes as u64;
+    }
+
     /// Removes a key whose collection has become empty; true if it has.
-    #[expect(dead_code, reason = "collections come with their commands")]
     pub(crate) fn drop_if_empty<K: Kind>(&mut self, _: &Call<'_>, key: &[u8]) -> bool {
         let db = self.current.db;
         let found = self.keyspace.get(db, key);

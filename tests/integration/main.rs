@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as the tests do")]
 
 mod aof;
+mod both;
 mod data;
 mod stream;
 mod support;
@@ -23,6 +24,7 @@ mod failover_after_hang;
 mod failover_after_kill;
 mod failover_after_shutdown;
 mod full_disk;
+mod geo_equals_redis;
 mod going_back_is_always_possible;
 mod harness;
 mod host_names_are_followed;
@@ -39,6 +41,7 @@ mod replies_equal_redis;
 mod replies_equal_redis_sentinel;
 mod scripts_inherit_nothing;
 mod server_commands_equal_redis;
+mod sorted_sets_equal_redis;
 mod status;
 mod the_data_file_is_exchanged;
 mod the_log_is_reopened;

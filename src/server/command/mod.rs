@@ -6,14 +6,22 @@ mod configuration;
 mod counters;
 mod digest;
 mod expiry;
+mod geo;
+mod geohash;
 mod keys;
 mod long_double;
 mod memory;
 mod messages;
 mod observing;
+mod partial_sort;
 mod persistence;
 mod replicas;
+mod sorted_set_algebra;
+mod sorted_set_pops;
+mod sorted_set_ranges;
+mod sorted_sets;
 mod strings;
+mod strtod;
 pub(crate) mod transactions;
 
 pub(crate) use args::Failure;
@@ -34,6 +42,11 @@ pub(super) fn all() -> Vec<CommandSpec<Server>> {
     all.extend(acl_commands());
     all.extend(strings::commands());
     all.extend(counters::commands());
+    all.extend(sorted_sets::commands());
+    all.extend(sorted_set_ranges::commands());
+    all.extend(sorted_set_pops::commands());
+    all.extend(sorted_set_algebra::commands());
+    all.extend(geo::commands());
     all.extend(keys::commands());
     all.extend(expiry::commands());
     all.extend(transactions::commands());
@@ -71,7 +84,8 @@ mod tests {
 
     #[test]
     fn the_readme_lists_every_command() {
-        const BEGIN: &str = "<!-- commands: UPDATE_README=1 cargo test readme writes what is between -->\n";
+        const BEGIN: &str =
+            "<!-- commands: UPDATE_README=1 cargo test readme writes what is between -->\n";
         const END: &str = "<!-- commands end -->";
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
         let readme = std::fs::read_to_string(path).unwrap();
