@@ -5,7 +5,9 @@ mod args;
 mod configuration;
 mod counters;
 mod digest;
+mod elements;
 mod expiry;
+mod hashes;
 mod keys;
 mod long_double;
 mod memory;
@@ -13,6 +15,8 @@ mod messages;
 mod observing;
 mod persistence;
 mod replicas;
+mod set_algebra;
+mod sets;
 mod strings;
 pub(crate) mod transactions;
 
@@ -34,6 +38,9 @@ pub(super) fn all() -> Vec<CommandSpec<Server>> {
     all.extend(acl_commands());
     all.extend(strings::commands());
     all.extend(counters::commands());
+    all.extend(hashes::commands());
+    all.extend(sets::commands());
+    all.extend(set_algebra::commands());
     all.extend(keys::commands());
     all.extend(expiry::commands());
     all.extend(transactions::commands());
