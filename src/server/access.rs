@@ -250,7 +250,8 @@ impl Server {
         self.replication.is_master() && paused.is_none()
     }
 
-    fn changed(&mut self, db: usize, key: &[u8]) {
+    /// The value of a key has changed, but no event says so.
+    pub(crate) fn changed(&mut self, db: usize, key: &[u8]) {
         self.saver.dirty += 1;
         self.touch(db, key);
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as the tests do")]
 
+mod both;
 mod data;
 mod stream;
 mod support;
@@ -22,6 +23,7 @@ mod failover_after_shutdown;
 mod full_disk;
 mod going_back_is_always_possible;
 mod harness;
+mod hashes_and_sets_equal_redis;
 mod host_names_are_followed;
 mod it_listens_where_it_is_told;
 mod minority_never_fails_over;

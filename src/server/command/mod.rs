@@ -2,13 +2,17 @@
 
 mod admin;
 mod args;
+mod bitfields;
+mod bitmaps;
 mod configuration;
 mod counters;
 mod digest;
 mod elements;
 mod expiry;
 mod hashes;
+mod hyperloglogs;
 mod keys;
+mod lcs;
 mod long_double;
 mod memory;
 mod messages;
@@ -38,6 +42,10 @@ pub(super) fn all() -> Vec<CommandSpec<Server>> {
     all.extend(acl_commands());
     all.extend(strings::commands());
     all.extend(counters::commands());
+    all.extend(bitmaps::commands());
+    all.extend(bitfields::commands());
+    all.extend(lcs::commands());
+    all.extend(hyperloglogs::commands());
     all.extend(hashes::commands());
     all.extend(sets::commands());
     all.extend(set_algebra::commands());
