@@ -615,7 +615,8 @@ const LINES: &str = r#"
     SRANDMEMBER single
     SRANDMEMBER single 1
     SRANDMEMBER single -3
-    SSCAN i 0
+    SADD j 1 2 3 -5 99999999999
+    SSCAN j 0
     SSCAN i x
     SSCAN i 0 MATCH 9*
     SSCAN i 0 COUNT 0

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as the tests do")]
 
+mod bits_and_hyperloglogs_equal_redis;
 mod both;
 mod data;
 mod stream;

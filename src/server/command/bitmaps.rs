@@ -152,9 +152,6 @@ type BitRange = Option<(usize, usize)>;
 
 /// The bits from `start` to `end`, negative ones counted from the end, of a string of `bytes`.
 fn bit_range(start: i64, end: i64, unit: Unit, bytes: usize) -> BitRange {
-    if start < 0 && end < 0 && start > end {
-        return None;
-    }
     let scale = if unit == Unit::Bit { 8 } else { 1 };
     let len = i64::try_from(bytes.checked_mul(scale)?).ok()?;
     let place = |index: i64| {
@@ -188,7 +185,9 @@ fn bitcount(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(
         [start, end, unit @ ..] if unit.len() <= 1 => {
             let (start, end) = (integer(start)?, integer(end)?);
             let unit = unit.first().map_or(Ok(Unit::Byte), |word| Unit::of(word))?;
-            bit_range(start, end, unit, bytes.len())
+            // Only here this is empty, too, where both are before the string.
+            let is_backwards = start < 0 && end < 0 && start > end;
+            bit_range(start, end, unit, bytes.len()).filter(|_| !is_backwards)
         }
         _ => return Err(SYNTAX.into()),
     };
