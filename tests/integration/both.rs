@@ -16,6 +16,13 @@ impl Both {
         Both { servers, clients }
     }
 
+    /// Has both clients speak RESP2 or RESP3.
+    pub(crate) fn speak(&mut self, protocol: &str) {
+        for client in &mut self.clients {
+            client.call(&["HELLO", protocol]);
+        }
+    }
+
     /// Sends a command to both and compares the replies.
     pub(crate) fn check(&mut self, words: &[String]) {
         let [theirs, mine] = self.clients.each_mut().map(|client| send(client, words));
@@ -54,8 +61,7 @@ pub(crate) fn lines_of(lines: &str) -> impl Iterator<Item = Vec<String>> {
 pub(crate) fn check_in_both_protocols(lines: &str) {
     for protocol in ["2", "3"] {
         let mut both = Both::start();
-        let hello = |client: &mut Client| client.call(&["HELLO", protocol]);
-        both.clients.each_mut().map(hello);
+        both.speak(protocol);
         both.check_lines(lines);
         both.check_data();
     }

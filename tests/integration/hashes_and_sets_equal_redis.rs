@@ -132,17 +132,16 @@ fn sorted(command: &str, reply: Value) -> Value {
         parts.sort_by_key(|part| format!("{part:?}"));
         parts.concat()
     };
-    match reply {
-        Value::Array(items) if items.iter().any(|item| matches!(item, Value::Array(_))) => {
-            Value::Array(sort(items, 1))
-        }
-        Value::Array(items) => Value::Array(sort(items, *size)),
-        Value::Set(items) => Value::Set(sort(items, 1)),
-        Value::Map(mut pairs) => {
-            pairs.sort_by_key(|pair| format!("{pair:?}"));
-            Value::Map(pairs)
-        }
-        other => other,
+    if let Value::Array(items) = reply {
+        let is_nested = items.iter().any(|item| matches!(item, Value::Array(_)));
+        Value::Array(sort(items, if is_nested { 1 } else { *size }))
+    } else if let Value::Set(items) = reply {
+        Value::Set(sort(items, 1))
+    } else if let Value::Map(mut pairs) = reply {
+        pairs.sort_by_key(|pair| format!("{pair:?}"));
+        Value::Map(pairs)
+    } else {
+        reply
     }
 }
 
@@ -164,10 +163,8 @@ fn check(both: &mut Both, words: &[String]) {
 fn each_protocol(mut run: impl FnMut(&mut Both)) {
     for protocol in ["2", "3"] {
         let mut both = Both::start();
-        for client in &mut both.clients {
-            client.call(&["HELLO", protocol]);
-            client.call(&["SET", "plain", "text"]);
-        }
+        both.speak(protocol);
+        check(&mut both, &["SET", "plain", "text"].map(str::to_owned));
         run(&mut both);
         both.check_data();
     }
@@ -224,7 +221,7 @@ fn walk(client: &mut Client, command: &str, key: &str) -> BTreeSet<Vec<String>> 
 #[test]
 fn a_walk_sees_everything() {
     let mut both = Both::start();
-    both.clients.each_mut().map(fill);
+    both.clients.iter_mut().for_each(fill);
     for (command, key, len) in [
         ("SSCAN", "large set", 700),
         ("SSCAN", "large integers", 700),
