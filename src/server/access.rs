@@ -154,6 +154,20 @@ impl Server {
         result
     }
 
+    /// Looks a key up as a `K` and changes its value in place, like [`Server::modify`].
+    ///
+    /// # Errors
+    /// The key holds something else.
+    pub(crate) fn update<K: Kind, R>(
+        &mut self,
+        call: &Call<'_>,
+        key: &[u8],
+        change: impl FnOnce(&mut K) -> R,
+    ) -> Result<R, Failure> {
+        self.lookup::<K>(call, key)?;
+        Ok(self.modify(call, key, change))
+    }
+
     /// The value of a key has changed: those who watch or track it hear of it, and the event is published.
     pub(crate) fn touched(&mut self, key: &[u8], class: NotifyClasses, event: &str) {
         let db = self.current.db;
@@ -248,7 +262,8 @@ impl Server {
         self.replication.is_master() && paused.is_none()
     }
 
-    fn changed(&mut self, db: usize, key: &[u8]) {
+    /// The value of a key has changed, but no event says so.
+    pub(crate) fn changed(&mut self, db: usize, key: &[u8]) {
         self.saver.dirty += 1;
         self.touch(db, key);
     }

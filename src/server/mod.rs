@@ -17,6 +17,7 @@ mod config_file;
 mod cron;
 mod effects;
 mod histogram;
+mod hyperloglog;
 mod info;
 pub mod keyspace;
 mod latency;

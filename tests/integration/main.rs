@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as the tests do")]
 
 mod aof;
+mod bits_and_hyperloglogs_equal_redis;
 mod both;
 mod data;
 mod stream;
@@ -27,6 +28,7 @@ mod full_disk;
 mod geo_equals_redis;
 mod going_back_is_always_possible;
 mod harness;
+mod hashes_and_sets_equal_redis;
 mod host_names_are_followed;
 mod it_listens_where_it_is_told;
 mod minority_never_fails_over;
