@@ -16,6 +16,7 @@ mod config;
 mod config_file;
 mod cron;
 mod effects;
+mod eviction;
 mod histogram;
 mod info;
 pub mod keyspace;

@@ -155,6 +155,7 @@ async fn load_data(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
             verify_checksum: server.config.rdbchecksum,
             string_bytes_max: server.string_bytes_max(),
             thresholds: server.thresholds(),
+            usage: server.usage(server.clock.now().unix),
         };
         (server.config.dbfilename.clone(), options, is_replica)
     };

@@ -13,6 +13,8 @@ pub(super) const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of r
 pub(super) const NOT_A_FLOAT: &str = "ERR value is not a valid float";
 /// A key that must exist.
 pub(super) const NO_SUCH_KEY: &str = "ERR no such key";
+/// A database beyond those that there are.
+pub(super) const NO_SUCH_DATABASE: &str = "ERR DB index is out of range";
 /// `CONFIG SET` and others inside `MULTI` where Redis forbids it.
 pub(super) const NOT_IN_MULTI: &str = "ERR Command not allowed inside a transaction";
 
@@ -22,6 +24,16 @@ pub(crate) type Failure = std::borrow::Cow<'static, str>;
 /// The number that a word is, in the one spelling that Redis accepts.
 pub(super) fn integer(word: &[u8]) -> Result<i64, Failure> {
     canonical_integer(word).ok_or(Failure::Borrowed(NOT_AN_INTEGER))
+}
+
+/// The number of a database that a word names, of `databases`.
+pub(super) fn database(word: &[u8], databases: usize) -> Result<usize, Failure> {
+    let number = i32::try_from(integer(word)?)
+        .map_err(|_| "ERR value is out of range, value must between -2147483648 and 2147483647")?;
+    usize::try_from(number)
+        .ok()
+        .filter(|db| *db < databases)
+        .ok_or(Failure::Borrowed(NO_SUCH_DATABASE))
 }
 
 /// The word in lower case, for comparing options.

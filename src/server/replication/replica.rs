@@ -378,6 +378,7 @@ async fn receive(
             verify_checksum: server.config.rdbchecksum,
             string_bytes_max: server.string_bytes_max(),
             thresholds: server.thresholds(),
+            usage: server.usage(server.clock.now().unix),
         }
     };
     let (pieces, queue) = mpsc::channel::<Vec<u8>>(LOAD_QUEUE);

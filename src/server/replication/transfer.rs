@@ -74,6 +74,7 @@ impl Server {
             created: self.clock.now().unix.0 / 1000,
             used_memory: crate::memory::used(),
             replication: position,
+            usage: self.saved_usage(),
         }
     }
 
@@ -423,6 +424,7 @@ mod tests {
             created: 1,
             used_memory: 1,
             replication: None,
+            usage: None,
         };
         let snapshot = keyspace.begin_snapshot(&head);
         while keyspace.advance_snapshot(snapshot, SLICE_BYTES) == Walk::Going {}
@@ -440,6 +442,10 @@ mod tests {
             verify_checksum: true,
             string_bytes_max: 1 << 20,
             thresholds,
+            usage: crate::server::keyspace::Usage {
+                now: 1,
+                frequency: None,
+            },
         };
         let loaded = load(&sent[..], options).unwrap();
         for key in ["text", "hash", "list"] {
