@@ -24,6 +24,7 @@ mod going_back_is_always_possible;
 mod harness;
 mod host_names_are_followed;
 mod it_listens_where_it_is_told;
+mod keys_equal_redis;
 mod minority_never_fails_over;
 mod mixed_quorum;
 mod parallel_syncs;
