@@ -302,6 +302,16 @@ impl Server {
         is_ours && paused.is_none()
     }
 
+    /// Removes a key because memory is short, here and on the replicas. Returns what it held.
+    pub(super) fn remove_evicted(&mut self, db: usize, key: &[u8]) -> Option<Entry> {
+        let entry = self.keyspace.remove(db, key)?;
+        self.stats.evicted_keys += 1;
+        self.changed(db, key);
+        self.notify(NotifyClasses::EVICTED, "evicted", db, key);
+        self.propagate_in(db, &[b"DEL", key]);
+        Some(entry)
+    }
+
     fn changed(&mut self, db: usize, key: &[u8]) {
         self.saver.dirty += 1;
         self.touch(db, key);

@@ -73,7 +73,7 @@ pub struct ServerConfig {
     pub shutdown_timeout: Duration,
     /// `appendonly`: only `no` is possible.
     pub appendonly: bool,
-    /// `maxmemory`: only 0, no limit, is possible.
+    /// `maxmemory`: bytes, 0 for no limit.
     pub maxmemory: u64,
     /// What tunes the server, and what has no meaning here.
     pub tuning: Tuning,
@@ -244,9 +244,9 @@ fn persistence() -> Vec<Directive<ServerConfig>> {
         ),
         D::at_run_time(
             "maxmemory",
-            Only::new(0, "0", "this server does not have a memory limit"),
+            Memory::at_most(u64::MAX),
             at!(maxmemory),
-            "a memory limit is not there yet",
+            "most memory in use before keys are given up or writes refused, 0 for no limit",
         ),
         D::at_run_time(
             "shutdown-timeout",
@@ -560,8 +560,7 @@ mod tests {
     fn what_is_not_there_is_refused() {
         let error = load(&["--appendonly", "yes"]).unwrap_err();
         assert!(error.contains("does not have append-only files"), "{error}");
-        assert!(load(&["--appendonly", "no", "--maxmemory", "0"]).is_ok());
-        assert!(load(&["--maxmemory", "1gb"]).is_err());
+        assert!(load(&["--appendonly", "no"]).is_ok());
         assert!(load(&["--cluster-enabled-typo", "1"]).is_err());
     }
 

@@ -25,6 +25,7 @@ pub(super) async fn run(server: Rc<RefCell<Server>>) {
         let now = server.clock.mono();
         server.front.tick(now);
         server.expire_keys();
+        server.make_room();
         server.check_save_points();
         server.sample_memory();
         server.limit_tracking();

@@ -252,6 +252,9 @@ impl Server {
             let password = self.config.process.requirepass.as_deref();
             self.front.acl.set_requirepass(password.map(str::as_bytes));
         }
+        if names.iter().any(|name| name.starts_with("maxmemory")) {
+            self.memory_limit_changed();
+        }
         self.apply_settings();
         Ok(())
     }

@@ -25,6 +25,7 @@ mod harness;
 mod host_names_are_followed;
 mod it_listens_where_it_is_told;
 mod keys_equal_redis;
+mod memory_has_a_limit;
 mod minority_never_fails_over;
 mod mixed_quorum;
 mod parallel_syncs;
