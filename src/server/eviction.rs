@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use rand::Rng;
 
+use super::Server;
 use super::access::drop_elsewhere;
 use super::keyspace::{Entry, FrequencyRules, Key, Usage};
 use super::memory_usage::entry_bytes;
 use super::tuning::{EvictionPolicy, Tuning};
-use super::{Current, Server};
 use crate::clock::{Mono, UnixMillis};
 use crate::front::ClientKind;
 use crate::memory;
@@ -89,7 +89,7 @@ impl Tuning {
                 decay_minutes: natural(self.lfu_decay_time),
             }
         });
-        let seconds = now.0 / 1000 & u64::from(u32::MAX);
+        let seconds = (now.0 / 1000) & u64::from(u32::MAX);
         Usage {
             now: u32::try_from(seconds).expect("32 bits"),
             frequency,
@@ -212,7 +212,7 @@ impl Server {
             return Room::Lacking;
         }
         self.end_unit();
-        let caller = std::mem::replace(&mut self.current, Current::default());
+        let caller = std::mem::take(&mut self.current);
         let begun = self.clock.mono();
         let patience = patience(self.config.tuning.maxmemory_eviction_tenacity);
         let mut room = Room::Enough;

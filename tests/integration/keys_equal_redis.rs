@@ -252,9 +252,10 @@ fn fill(client: &mut Client) -> Vec<String> {
 }
 
 fn bytes(value: Value) -> Vec<u8> {
-    match value {
-        Value::Bulk(bytes) => bytes.to_vec(),
-        other => panic!("{other:?}"),
+    if let Value::Bulk(bytes) = value {
+        bytes.to_vec()
+    } else {
+        panic!("{value:?}")
     }
 }
 

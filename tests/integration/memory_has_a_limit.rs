@@ -10,9 +10,10 @@ fn payload(client: &mut Client, value: &str) -> Vec<u8> {
     client.call(&["SET", "model", value]);
     let reply = client.call(&["DUMP", "model"]);
     client.call(&["DEL", "model"]);
-    match reply {
-        sentinel::resp::Value::Bulk(bytes) => bytes.to_vec(),
-        other => panic!("{other:?}"),
+    if let sentinel::resp::Value::Bulk(bytes) = reply {
+        bytes.to_vec()
+    } else {
+        panic!("{reply:?}")
     }
 }
 

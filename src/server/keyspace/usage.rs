@@ -59,7 +59,7 @@ impl Usage {
     /// Seconds since the last use.
     pub fn idle_seconds(self, access: u32) -> u32 {
         // What another policy has noted may lie ahead.
-        self.now.checked_sub(access).unwrap_or(0)
+        self.now.saturating_sub(access)
     }
 
     /// The counter as it is now.
