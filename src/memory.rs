@@ -26,6 +26,11 @@ pub fn used() -> u64 {
         .map_or_else(resident, |counter| (counter.used)() as u64)
 }
 
+/// Whether [`used`] is a count, which costs nothing to read; else it asks the kernel.
+pub fn is_counted() -> bool {
+    COUNTER.get().is_some()
+}
+
 /// The allocator's name, as `mem_allocator` shows it.
 pub fn allocator() -> &'static str {
     COUNTER.get().map_or("libc", |counter| counter.name)

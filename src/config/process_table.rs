@@ -196,7 +196,7 @@ fn network() -> Vec<Directive<Process>> {
         most: ADDRESSES_MAX,
         expected: "address, * or ::*, with a leading - where it may be missing",
     };
-    let megabyte_at_least = Memory::at_most(u64::MAX);
+    let megabyte_at_least = || Memory::between(1 << 20, i64::MAX.unsigned_abs());
     vec![
         D::at_run_time(
             "port",
@@ -261,13 +261,13 @@ fn network() -> Vec<Directive<Process>> {
         ),
         D::at_run_time(
             "client-query-buffer-limit",
-            megabyte_at_least,
+            megabyte_at_least(),
             at!(query_buffer_limit),
             "largest unread input of a client",
         ),
         D::at_run_time(
             "proto-max-bulk-len",
-            Memory::at_most(i64::MAX.unsigned_abs()),
+            megabyte_at_least(),
             at!(proto_max_bulk_len),
             "largest single word of a request",
         ),

@@ -152,6 +152,10 @@ pub struct Tracking {
 }
 
 /// A connected client. `S` is what the program itself keeps for each client.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own about a client"
+)]
 pub struct Client<S> {
     /// Its number.
     pub id: ClientId,

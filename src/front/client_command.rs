@@ -266,7 +266,7 @@ fn list<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
         [option, ids @ ..] if option.eq_ignore_ascii_case(b"ID") && !ids.is_empty() => {
             let parsed = ids
                 .iter()
-                .map(|word| integer(word).map(|id| ClientId(id.unsigned_abs())));
+                .map(|word| integer(word).map(|id| ClientId(u64::try_from(id).unwrap_or(0))));
             let Some(parsed) = parsed.collect() else {
                 return reply.error("ERR Invalid client ID");
             };

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 
 use super::acl::UserRef;
-use super::client::{Blocked, Client, ClientId, Closing, Peer, ReplyMode, WaitId};
+use super::client::{Blocked, Client, ClientId, ClientKind, Closing, Peer, ReplyMode, WaitId};
 use super::output::OutputLimits;
 use super::reply::Reply;
 use crate::clock::Mono;
@@ -22,6 +22,9 @@ pub struct Clients<S> {
     last_wait: u64,
     /// `client-output-buffer-limit`
     pub limits: OutputLimits,
+    /// `Some`: who gets something outside their own turn is noted here, for a program that may have to hold it
+    /// back. It empties the list at the end of each turn.
+    pub prompted: Option<Vec<ClientId>>,
 }
 
 impl<S: Default> Default for Clients<S> {
@@ -32,6 +35,7 @@ impl<S: Default> Default for Clients<S> {
             last_id: 0,
             last_wait: 0,
             limits: OutputLimits::default(),
+            prompted: None,
         }
     }
 }
@@ -113,6 +117,11 @@ impl<S: Default> Clients<S> {
             return false;
         };
         client.output.push(bytes);
+        if let Some(prompted) = &mut self.prompted
+            && client.kind != ClientKind::Replica
+        {
+            prompted.push(id);
+        }
         let limit = limits.of(client.output_class());
         if client.output.is_over(limit, now) {
             tracing::warn!(
@@ -185,6 +194,9 @@ impl<S: Default> Clients<S> {
         let Some(client) = self.by_id.get_mut(&id) else {
             return false;
         };
+        if let Some(prompted) = &mut self.prompted {
+            prompted.push(id);
+        }
         let mut reply = Reply::new(client.protocol);
         write(&mut reply);
         let blocks = |blocked| matches!(blocked, Blocked::Waiting { on: it, .. } if it == on);

@@ -302,7 +302,8 @@ fn getkeys<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply, with
         return reply.error("ERR Invalid command specified");
     };
     let info = table.catalog().entry(id).info;
-    if info.keys.is_empty() {
+    let is_key = |flags: u16| flags & key::NOT_KEY == 0;
+    if !info.keys.iter().any(|spec| is_key(spec.flags)) {
         return reply.error("ERR The command has no key arguments");
     }
     if !super::dispatch::has_arity(info.arity, words.len()) {

@@ -2,12 +2,12 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::acl::Denied;
 use super::client::{ClientId, Closing, Peer};
@@ -17,6 +17,8 @@ use crate::clock::Now;
 use crate::resp::{Limits, RequestDecoder};
 
 /// Bytes read at a time, into a buffer that all connections share.
+///
+/// What has been read is run where it lies; only what a turn leaves over is copied out.
 const READ_BYTES: usize = 64 * 1024;
 
 /// The most requests of one client that run before others get their turn.
@@ -27,7 +29,8 @@ const TURN_COMMANDS_MAX: usize = 1024;
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 
 thread_local! {
-    /// The shared read buffer. Taken for the length of one `poll_read`.
+    /// The shared read buffer, empty. Taken for the length of one `poll_read`, or from there to the end of
+    /// the turn that follows at once.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -57,17 +60,18 @@ where
         program,
         id,
         input: Vec::new(),
+        input_is_shared: false,
         decoder: RequestDecoder::default(),
         postponed: None,
         has_more: false,
         must_flush: false,
     };
     loop {
-        match poll_fn(|cx| connection.poll_event(&mut stream, cx)).await {
+        let now = match poll_fn(|cx| connection.poll_event(&mut stream, cx)).await {
             Event::Closed => break,
-            Event::Input => {}
-        }
-        connection.run_turn();
+            Event::Input(now) => now,
+        };
+        connection.run_turn(now);
         if connection.has_more {
             // The budget is used up: others first, then the rest. The replies so far are written by
             // the next poll.
@@ -80,8 +84,8 @@ where
 
 /// Why the connection's task goes on.
 enum Event {
-    /// There may be a complete request.
-    Input,
+    /// There may be a complete request; a turn begins now.
+    Input(Now),
     /// The connection is over.
     Closed,
 }
@@ -91,6 +95,8 @@ struct Connection<P: Program> {
     id: ClientId,
     /// What has been read and not been decoded yet.
     input: Vec<u8>,
+    /// `input` is the shared read buffer, which goes back at the end of the turn.
+    input_is_shared: bool,
     decoder: RequestDecoder,
     /// A request that was put off by a pause.
     postponed: Option<Vec<Bytes>>,
@@ -150,25 +156,25 @@ impl<P: Program> Connection<P> {
         let client = program.front().clients.current(self.id);
         let may_run = client.is_ready() && client.output.len() < P::OUTPUT_STALL_BYTES;
         if may_run && (self.has_more || self.postponed.is_some()) {
-            return Poll::Ready(Event::Input);
+            return Poll::Ready(Event::Input(program.now()));
         }
         if client.closing != Closing::No || (!may_run && self.input.len() >= READ_AHEAD_BYTES) {
             return Poll::Pending;
         }
         loop {
-            match self.poll_read(stream, cx) {
+            match self.poll_read(stream, cx, may_run) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(n)) if n > 0 => {
-                    let now = program.now().mono;
+                    let now = program.now();
                     let front = program.front();
                     front.stats.net_input_bytes += n as u64;
                     front.stats.reads += 1;
                     let client = front.clients.current(self.id);
-                    client.last_interaction = now;
+                    client.last_interaction = now.mono;
                     client.query_bytes = self.input.len() + self.decoder.held_bytes();
                     self.has_more = true;
                     if may_run {
-                        return Poll::Ready(Event::Input);
+                        return Poll::Ready(Event::Input(now));
                     }
                     if self.input.len() >= READ_AHEAD_BYTES {
                         return Poll::Pending;
@@ -179,25 +185,48 @@ impl<P: Program> Connection<P> {
         }
     }
 
-    /// Reads once into the shared buffer and appends that to the input; 0 at the end of the stream.
-    fn poll_read<S>(&mut self, stream: &mut S, cx: &mut Context<'_>) -> Poll<std::io::Result<usize>>
+    /// Reads once into the shared buffer and adds that to the input; 0 at the end of the stream. When a turn
+    /// follows at once and nothing was left over, the input is the shared buffer itself.
+    fn poll_read<S>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        turn_follows: bool,
+    ) -> Poll<std::io::Result<usize>>
     where
         S: AsyncRead + Unpin,
     {
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.resize(READ_BYTES, 0);
-            let mut buf = ReadBuf::new(scratch);
-            std::task::ready!(Pin::new(stream).poll_read(cx, &mut buf))?;
-            self.input.extend_from_slice(buf.filled());
-            Poll::Ready(Ok(buf.filled().len()))
-        })
+        let mut scratch = SCRATCH.take();
+        scratch.reserve(READ_BYTES);
+        let read = pin!(stream.read_buf(&mut scratch)).poll(cx);
+        if turn_follows && self.input.is_empty() && matches!(read, Poll::Ready(Ok(1..))) {
+            self.input = scratch;
+            self.input_is_shared = true;
+        } else {
+            self.input.extend_from_slice(&scratch);
+            give_back(scratch);
+        }
+        read
+    }
+
+    /// Drops what has been run from the input.
+    fn forget_input(&mut self, used: usize) {
+        if self.input_is_shared {
+            self.input_is_shared = false;
+            let rest = self.input[used..].to_vec();
+            give_back(std::mem::replace(&mut self.input, rest));
+            return;
+        }
+        self.input.drain(..used);
+        if self.input.is_empty() {
+            self.input = Vec::new();
+        }
     }
 
     /// Runs the requests that have arrived, up to the budget of a turn.
-    fn run_turn(&mut self) {
+    fn run_turn(&mut self, now: Now) {
         let program = Rc::clone(&self.program);
         let program = &mut *program.borrow_mut();
-        let now = program.now();
         let mut at = 0;
         self.has_more = true;
         for _ in 0..TURN_COMMANDS_MAX {
@@ -219,10 +248,7 @@ impl<P: Program> Connection<P> {
                 self.postponed = Some(words);
             }
         }
-        self.input.drain(..at);
-        if self.input.is_empty() {
-            self.input = Vec::new();
-        }
+        self.forget_input(at);
         program.end_turn(self.id);
         self.check_limits(program, now);
     }
@@ -287,6 +313,12 @@ impl<P: Program> Connection<P> {
     }
 }
 
+/// Puts the shared read buffer back for the next connection.
+fn give_back(mut scratch: Vec<u8>) {
+    scratch.clear();
+    SCRATCH.set(scratch);
+}
+
 /// What a client that is not served is told.
 impl<P: Program> Front<P> {
     /// Registers an accepted connection.
@@ -339,7 +371,7 @@ mod tests {
     use crate::front::ClientAddr;
     use crate::front::toy::Toy;
     use crate::resp::Value;
-    use tokio::io::{AsyncReadExt, DuplexStream};
+    use tokio::io::DuplexStream;
     use tokio::task::LocalSet;
 
     fn connect(toy: &Rc<RefCell<Toy>>) -> DuplexStream {

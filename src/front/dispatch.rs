@@ -124,8 +124,10 @@ fn refuse<P: Program>(
     text: impl AsRef<[u8]>,
     reply: &mut Reply,
 ) -> Outcome {
-    reply.error(text.as_ref());
-    program.refused(id, command, text.as_ref());
+    match program.refused(id, command, text.as_ref()) {
+        Some(instead) => reply.error(instead),
+        None => reply.error(text),
+    }
     Outcome::Done
 }
 

@@ -114,9 +114,15 @@ pub trait Program: Sized + 'static {
     }
 
     /// A request of this client was answered with an error before it ran; a transaction is spoilt.
-    /// `command` is what it asked for, if there is such a command.
-    fn refused(&mut self, client: ClientId, command: Option<CommandId>, text: &[u8]) {
+    /// `command` is what it asked for, if there is such a command. Returns what is said in place of `text`.
+    fn refused(
+        &mut self,
+        client: ClientId,
+        command: Option<CommandId>,
+        text: &[u8],
+    ) -> Option<Vec<u8>> {
         let _ = (client, command, text);
+        None
     }
 
     /// Runs a command by its handler. What a program measures or notes about its commands goes around it.

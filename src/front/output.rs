@@ -11,6 +11,9 @@ use crate::clock::Mono;
 /// A shared message shorter than this is copied into the tail instead of being queued on its own.
 const COPY_BYTES_MAX: usize = 1024;
 
+/// The room for replies that a client keeps when all of them have been written. Bytes.
+const KEPT_BYTES_MAX: usize = 4096;
+
 /// The class of a client for `client-output-buffer-limit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputClass {
@@ -211,15 +214,28 @@ impl OutputQueue {
     }
 
     /// The next bytes to write; none when a reply must come first.
-    pub fn front(&mut self) -> &[u8] {
-        if self.chunks.is_empty() {
-            self.seal();
+    pub fn front(&self) -> &[u8] {
+        if let Some(chunk) = self.chunks.front() {
+            return chunk;
         }
-        self.chunks.front().map_or(&[], |chunk| chunk)
+        let end = self.gaps.front().map_or(self.tail.len(), |gap| gap.at);
+        &self.tail[..end]
     }
 
     /// Marks `n` bytes of [`OutputQueue::front`] as written.
     pub fn advance(&mut self, n: usize) {
+        if n == 0 {
+            return;
+        }
+        if self.chunks.is_empty() {
+            if n == self.tail.len() && self.gaps.is_empty() {
+                // The usual case: everything at once. The room is used again.
+                self.tail.clear();
+                self.tail.shrink_to(KEPT_BYTES_MAX);
+                return;
+            }
+            self.seal();
+        }
         let Some(chunk) = self.chunks.front_mut() else {
             return;
         };

@@ -186,11 +186,7 @@ fn overlap(a: &Bytes, b: &Bytes) -> bool {
 
 fn caching<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     let client = program.front().clients.current(call.client);
-    let choosable = client
-        .tracking
-        .as_mut()
-        .filter(|tracking| tracking.choice != TrackingChoice::All);
-    let Some(tracking) = choosable else {
+    let Some(tracking) = client.tracking.as_mut() else {
         return reply.error(
             "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or \
              OPTOUT mode enabled",

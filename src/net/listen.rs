@@ -1,5 +1,6 @@
 //! Listening sockets: TCP, TLS over TCP, and a unix socket.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -96,7 +97,7 @@ pub struct Accepted {
 pub struct Listeners {
     tcp: Vec<(TcpListener, Carrier)>,
     unix: Option<(UnixListener, PathBuf)>,
-    keepalive: Duration,
+    options: ListenOptions,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,17 +113,7 @@ impl Listeners {
     /// A socket cannot be made, bound or listened on, unless its address is optional or of a family
     /// that this machine lacks; or there is nothing to listen on.
     pub fn bind(options: &ListenOptions) -> Result<Listeners, ListenError> {
-        let mut tcp = Vec::new();
-        for (port, carrier) in [
-            (options.port, Carrier::Plain),
-            (options.tls_port, Carrier::Tls),
-        ] {
-            if port != 0 {
-                for listener in bind_port(options, port)? {
-                    tcp.push((listener, carrier));
-                }
-            }
-        }
+        let tcp = bind_tcp_ports(options)?;
         let unix = match &options.unix_socket {
             Some(path) => {
                 let listener = bind_unix(path, options.unix_socket_mode).map_err(|error| {
@@ -141,7 +132,7 @@ impl Listeners {
         Ok(Listeners {
             tcp,
             unix,
-            keepalive: options.keepalive,
+            options: options.clone(),
         })
     }
 
@@ -152,68 +143,154 @@ impl Listeners {
     }
 
     /// Starts to accept, on tasks of the current `LocalSet`; `on_accept` is called for each
-    /// connection. Without `tls`, what comes in on a TLS port is closed at once.
-    pub fn serve(self, tls: Option<Rc<Tls>>, on_accept: Rc<dyn Fn(Accepted)>) -> Serving {
-        let mut tasks = Vec::new();
-        for (listener, carrier) in self.tcp {
-            let on_accept = Rc::clone(&on_accept);
-            let tls = tls.clone();
-            let keepalive = self.keepalive;
-            tasks.push(tokio::task::spawn_local(async move {
-                loop {
-                    let (tcp, peer) = match listener.accept().await {
-                        Ok(accepted) => accepted,
-                        Err(error) => {
-                            pause_after(&error).await;
-                            continue;
-                        }
-                    };
-                    prepare(&tcp, keepalive);
-                    match (carrier, &tls) {
-                        (Carrier::Plain, _) => {
-                            let local = local_of(&tcp, peer);
-                            on_accept(Accepted {
-                                stream: Stream::Tcp(tcp),
-                                peer: Peer::Tcp(peer),
-                                local,
-                            });
-                        }
-                        (Carrier::Tls, Some(tls)) => {
-                            accept_tls(Rc::clone(tls), tcp, peer, Rc::clone(&on_accept)).await;
-                        }
-                        (Carrier::Tls, None) => drop(tcp),
-                    }
-                }
-            }));
-        }
-        let mut unix_path = None;
-        if let Some((listener, path)) = self.unix {
-            unix_path = Some(path.clone());
-            tasks.push(tokio::task::spawn_local(accept_unix(
-                listener, path, on_accept,
-            )));
-        }
-        Serving { tasks, unix_path }
+    /// connection. Without TLS in `tls`, what comes in on a TLS port is closed at once; what is put there
+    /// later is for the connections that come later.
+    pub fn serve(self, tls: TlsSlot, on_accept: Rc<dyn Fn(Accepted)>) -> Serving {
+        let unix = self.unix.map(|(listener, path)| {
+            let task = accept_unix(listener, path.clone(), Rc::clone(&on_accept));
+            (tokio::task::spawn_local(task), path)
+        });
+        let mut serving = Serving {
+            tcp: Vec::new(),
+            unix,
+            options: self.options,
+            tls,
+            on_accept,
+        };
+        serving.accept_from(self.tcp);
+        serving
     }
 }
 
+/// TLS as it is configured now.
+pub type TlsSlot = Rc<RefCell<Option<Rc<Tls>>>>;
+
 /// The accepting tasks. Dropping it stops them, closes the sockets and removes the unix socket's file.
-#[derive(Debug)]
 pub struct Serving {
-    tasks: Vec<JoinHandle<()>>,
-    unix_path: Option<PathBuf>,
+    tcp: Vec<(JoinHandle<()>, Rc<TcpListener>)>,
+    unix: Option<(JoinHandle<()>, PathBuf)>,
+    options: ListenOptions,
+    tls: TlsSlot,
+    on_accept: Rc<dyn Fn(Accepted)>,
+}
+
+impl Serving {
+    /// Where TLS is, to be replaced.
+    pub fn tls(&self) -> &TlsSlot {
+        &self.tls
+    }
+
+    /// Listens on other TCP addresses and ports; connections that there are stay. The unix socket stays as it
+    /// is.
+    ///
+    /// # Errors
+    /// One of them cannot be listened on; it is listened where it was before.
+    pub fn listen_again(&mut self, options: &ListenOptions) -> Result<(), ListenError> {
+        self.close_tcp();
+        let opened = bind_tcp_ports(options);
+        let (sockets, result) = match opened {
+            Ok(sockets) => {
+                self.options = options.clone();
+                (sockets, Ok(()))
+            }
+            Err(error) => match bind_tcp_ports(&self.options) {
+                Ok(sockets) => (sockets, Err(error)),
+                Err(lost) => {
+                    tracing::error!("Cannot listen again where it was possible before: {lost}");
+                    (Vec::new(), Err(error))
+                }
+            },
+        };
+        self.accept_from(sockets);
+        result
+    }
+
+    fn accept_from(&mut self, sockets: Vec<(TcpListener, Carrier)>) {
+        for (listener, carrier) in sockets {
+            let listener = Rc::new(listener);
+            let task = accept_tcp(
+                Rc::clone(&listener),
+                carrier,
+                self.options.keepalive,
+                Rc::clone(&self.tls),
+                Rc::clone(&self.on_accept),
+            );
+            self.tcp.push((tokio::task::spawn_local(task), listener));
+        }
+    }
+
+    /// Stops listening now: the sockets themselves are closed when their tasks have ended.
+    fn close_tcp(&mut self) {
+        for (task, listener) in self.tcp.drain(..) {
+            if let Err(error) = rustix::net::shutdown(&*listener, rustix::net::Shutdown::Read) {
+                tracing::debug!(%error, "a listening socket cannot be shut down");
+            }
+            task.abort();
+        }
+    }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        for task in &self.tasks {
+        for (task, _) in &self.tcp {
             task.abort();
         }
-        if let Some(path) = &self.unix_path {
+        if let Some((task, path)) = &self.unix {
+            task.abort();
             // Nobody is left to hear about a failure, and the next start removes it as well.
             let _ = fs::remove_file(path);
         }
     }
+}
+
+async fn accept_tcp(
+    listener: Rc<TcpListener>,
+    carrier: Carrier,
+    keepalive: Duration,
+    tls: TlsSlot,
+    on_accept: Rc<dyn Fn(Accepted)>,
+) {
+    loop {
+        let (tcp, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                pause_after(&error).await;
+                continue;
+            }
+        };
+        prepare(&tcp, keepalive);
+        let tls = tls.borrow().clone();
+        match (carrier, tls) {
+            (Carrier::Plain, _) => {
+                let local = local_of(&tcp, peer);
+                on_accept(Accepted {
+                    stream: Stream::Tcp(tcp),
+                    peer: Peer::Tcp(peer),
+                    local,
+                });
+            }
+            (Carrier::Tls, Some(tls)) => {
+                accept_tls(tls, tcp, peer, Rc::clone(&on_accept)).await;
+            }
+            (Carrier::Tls, None) => drop(tcp),
+        }
+    }
+}
+
+/// The sockets of both ports.
+fn bind_tcp_ports(options: &ListenOptions) -> Result<Vec<(TcpListener, Carrier)>, ListenError> {
+    let mut tcp = Vec::new();
+    for (port, carrier) in [
+        (options.port, Carrier::Plain),
+        (options.tls_port, Carrier::Tls),
+    ] {
+        if port != 0 {
+            for listener in bind_port(options, port)? {
+                tcp.push((listener, carrier));
+            }
+        }
+    }
+    Ok(tcp)
 }
 
 /// Hands the handshake to the handshake threads; waits only while their queue is full, which leaves
@@ -369,7 +446,6 @@ fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::cell::RefCell;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     fn free_port() -> u16 {
@@ -402,7 +478,7 @@ mod tests {
             let seen = Rc::new(RefCell::new(Vec::new()));
             let log = Rc::clone(&seen);
             let serving = listeners.serve(
-                None,
+                TlsSlot::default(),
                 Rc::new(move |mut accepted: Accepted| {
                     log.borrow_mut().push(accepted.peer.clone());
                     tokio::task::spawn_local(async move {

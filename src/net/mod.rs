@@ -10,7 +10,7 @@ mod syslog;
 mod tls;
 
 pub use dns::{Lookup, Resolver, look_up_now};
-pub use listen::{Accepted, ListenError, ListenOptions, Listeners, Serving};
+pub use listen::{Accepted, ListenError, ListenOptions, Listeners, Serving, TlsSlot};
 pub use log::{Log, LogFormat, LogLevel, LogOptions, Role, local_time};
 pub use start::{Started, ensure_files, load_tls};
 pub use stream::{Peer, Stream, TlsStream};

@@ -113,8 +113,18 @@ impl RequestDecoder {
 
 /// An integer in the only form in which clients may write lengths: no `+`, no leading zeros.
 fn strict_integer(text: &[u8]) -> Option<i64> {
-    let number = std::str::from_utf8(text).ok()?.parse().ok()?;
-    (itoa::Buffer::new().format(number).as_bytes() == text).then_some(number)
+    /// Digits that cannot overflow.
+    const SHORT: usize = 18;
+    match text {
+        [b'1'..=b'9', rest @ ..] if text.len() <= SHORT && rest.iter().all(u8::is_ascii_digit) => {
+            let digit = |byte: &u8| i64::from(byte - b'0');
+            Some(text.iter().fold(0, |n, byte| n * 10 + digit(byte)))
+        }
+        _ => {
+            let number = std::str::from_utf8(text).ok()?.parse().ok()?;
+            (itoa::Buffer::new().format(number).as_bytes() == text).then_some(number)
+        }
+    }
 }
 
 /// The bytes up to CRLF, and how many bytes that is with it. `None` when it has not arrived.

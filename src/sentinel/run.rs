@@ -123,7 +123,7 @@ async fn serve(
     let daemon = Rc::new(RefCell::new(daemon));
     let clients = Rc::clone(&daemon);
     let serving = listeners.serve(
-        tls,
+        Rc::new(RefCell::new(tls)),
         Rc::new(move |accepted| accept(Rc::clone(&clients), accepted)),
     );
     started.supervised.ready();

@@ -267,14 +267,21 @@ impl Server {
         result
     }
 
-    /// Has replicas repeat a command in the current database.
+    /// Has replicas publish a message too. A file does not keep it.
+    pub(crate) fn propagate_message<A: AsRef<[u8]>>(&mut self, _: &Call<'_>, words: &[A]) {
+        if self.replication.is_producing() {
+            self.effects.propagate_message(self.current.db, words);
+        }
+    }
+
+    /// Has replicas and the append-only file repeat a command in the current database.
     pub(crate) fn propagate<A: AsRef<[u8]>>(&mut self, _: &Call<'_>, words: &[A]) {
         self.propagate_in(self.current.db, words);
     }
 
-    /// Has replicas repeat a command in this database.
+    /// Has replicas and the append-only file repeat a command in this database.
     pub(crate) fn propagate_in<A: AsRef<[u8]>>(&mut self, db: usize, words: &[A]) {
-        if self.replication.is_producing() {
+        if self.replication.is_producing() || self.aof.writer.is_recording() {
             self.effects.propagate(db, words);
         }
     }

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use super::persist::aof::{AofConfig, aof_directives};
 use super::tuning::{self, Tuning};
 use crate::config::errors::ConfigErrors;
 use crate::config::load::{self, Line, LoadError, Source};
 use crate::config::{
-    Directive, Form, Memory, Number, Only, OptionalText, Process, Refusal, Seconds, Seen, Table,
-    Text, When, YesNo, at, process_directives,
+    Directive, Form, Memory, Number, OptionalText, Process, Refusal, Seconds, Seen, Table, Text,
+    When, YesNo, at, process_directives,
 };
 
 /// The settings of a data server. `Default` is redis-server 7.0's, but for what the fields say.
@@ -71,8 +72,8 @@ pub struct ServerConfig {
     pub min_replicas_max_lag: Duration,
     /// `shutdown-timeout`: how long a shutdown waits for replicas. Default 10 s.
     pub shutdown_timeout: Duration,
-    /// `appendonly`: only `no` is possible.
-    pub appendonly: bool,
+    /// The append-only file.
+    pub aof: AofConfig,
     /// `maxmemory`: bytes, 0 for no limit.
     pub maxmemory: u64,
     /// What tunes the server, and what has no meaning here.
@@ -108,7 +109,7 @@ impl Default for ServerConfig {
             min_replicas_to_write: 0,
             min_replicas_max_lag: Duration::from_secs(10),
             shutdown_timeout: Duration::from_secs(10),
-            appendonly: false,
+            aof: AofConfig::default(),
             maxmemory: 0,
             tuning: Tuning::default(),
         }
@@ -194,6 +195,11 @@ pub fn server_table() -> &'static Table<ServerConfig> {
             .map(|directive| directive.within::<ServerConfig>(at!(process)))
             .collect();
         all.extend(persistence());
+        all.extend(
+            aof_directives()
+                .into_iter()
+                .map(|directive| directive.within::<ServerConfig>(at!(aof))),
+        );
         all.extend(replication());
         let tuning = tuning::directives().into_iter();
         all.extend(tuning.map(|directive| directive.within::<ServerConfig>(at!(tuning))));
@@ -217,7 +223,7 @@ fn persistence() -> Vec<Directive<ServerConfig>> {
             at!(save),
             "when the data is saved by itself",
         ),
-        D::at_run_time(
+        D::protected(
             "dbfilename",
             FileName,
             at!(dbfilename),
@@ -235,12 +241,6 @@ fn persistence() -> Vec<Directive<ServerConfig>> {
             YesNo,
             at!(stop_writes_on_bgsave_error),
             "refuse writes after a save has failed",
-        ),
-        D::at_run_time(
-            "appendonly",
-            Only::new(false, "no", "this server does not have append-only files"),
-            at!(appendonly),
-            "append-only files are not there yet",
         ),
         D::at_run_time(
             "maxmemory",
@@ -327,7 +327,7 @@ fn replication() -> Vec<Directive<ServerConfig>> {
         ),
         D::at_run_time(
             "repl-backlog-size",
-            Memory::at_most(1 << 40),
+            Memory::between(1, i64::MAX.unsigned_abs()),
             at!(backlog_bytes),
             "how much of the stream is kept for replicas that come back",
         ),
@@ -492,20 +492,9 @@ impl Form for FileName {
 /// Directives of redis.conf that are not there yet: accepted with any value, so that an ordinary redis.conf
 /// loads.
 const WITHOUT_EFFECT: &[&str] = &[
-    "aof-load-truncated",
     "aof-rewrite-incremental-fsync",
-    "aof-timestamp-enabled",
-    "aof-use-rdb-preamble",
     "aof-disable-auto-gc",
     "aof_rewrite_cpulist",
-    "appenddirname",
-    "appendfilename",
-    "appendfsync",
-    "auto-aof-rewrite-min-size",
-    "auto-aof-rewrite-percentage",
-    "no-appendfsync-on-rewrite",
-    "shutdown-on-sigint",
-    "shutdown-on-sigterm",
 ];
 
 #[cfg(test)]
@@ -558,9 +547,10 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_refused() {
-        let error = load(&["--appendonly", "yes"]).unwrap_err();
-        assert!(error.contains("does not have append-only files"), "{error}");
-        assert!(load(&["--appendonly", "no"]).is_ok());
+        let error = load(&["--aof-use-rdb-preamble", "no"]).unwrap_err();
+        assert!(error.contains("aof-use-rdb-preamble"), "{error}");
+        assert!(load(&["--appendonly", "yes", "--maxmemory", "1gb"]).is_ok());
+        assert!(load(&["--appenddirname", "a/b"]).is_err());
         assert!(load(&["--cluster-enabled-typo", "1"]).is_err());
     }
 

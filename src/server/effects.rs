@@ -1,6 +1,11 @@
-//! What commands cause beyond their replies: the writes that replicas (and the AOF to come) must repeat.
+//! What commands cause beyond their replies: the writes that replicas and the append-only file must repeat.
+
+use std::ops::Range;
 
 use crate::resp::encode_request;
+
+/// The largest buffer that is kept for the next unit. Bytes.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
 
 /// The propagated commands of one unit: a command with the removals that it caused, or a transaction.
 ///
@@ -11,39 +16,96 @@ pub(crate) struct Effects {
     count: usize,
     /// The databases of the first and of the last command.
     dbs: Option<(usize, usize)>,
+    /// Where the messages are, which replicas repeat and a file does not keep.
+    messages: Vec<Range<usize>>,
 }
 
 impl Effects {
     /// Adds a command that is to be repeated in database `db`.
     pub(crate) fn propagate<A: AsRef<[u8]>>(&mut self, db: usize, words: &[A]) {
+        self.add(db, words);
+    }
+
+    /// Adds a published message.
+    pub(crate) fn propagate_message<A: AsRef<[u8]>>(&mut self, db: usize, words: &[A]) {
+        let message = self.add(db, words);
+        self.messages.push(message);
+    }
+
+    /// Adds a command; where its bytes are.
+    fn add<A: AsRef<[u8]>>(&mut self, db: usize, words: &[A]) -> Range<usize> {
         let (first, last) = self.dbs.unwrap_or((db, db));
         if last != db {
             select(db, &mut self.encoded);
         }
         self.dbs = Some((first, db));
         self.count += 1;
+        let start = self.encoded.len();
         encode_request(words, &mut self.encoded);
+        start..self.encoded.len()
     }
 
-    /// Ends the unit: appends its bytes to `out`. `stream_db` is the database in which the stream is.
-    ///
+    /// True without anything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Whether there is anything that a file keeps.
+    pub(crate) fn has_data(&self) -> bool {
+        self.count > self.messages.len()
+    }
+
+    /// Appends the bytes of the unit to `out`. `stream_db` is the database in which the stream is.
+    pub(crate) fn write_to_stream(&self, stream_db: &mut Option<usize>, out: &mut Vec<u8>) {
+        self.write(self.count, stream_db, out, |effects, out| {
+            out.extend_from_slice(&effects.encoded);
+        });
+    }
+
+    /// The same for a file, without messages. `file_db` is the database in which the file is.
+    pub(crate) fn write_to_file(&self, file_db: &mut Option<usize>, out: &mut Vec<u8>) {
+        let count = self.count - self.messages.len();
+        self.write(count, file_db, out, |effects, out| {
+            let mut at = 0;
+            for message in &effects.messages {
+                out.extend_from_slice(&effects.encoded[at..message.start]);
+                at = message.end;
+            }
+            out.extend_from_slice(&effects.encoded[at..]);
+        });
+    }
+
     /// `SELECT` comes before `MULTI`, as redis-server 7.0 has it; every version understands that.
-    pub(crate) fn end_unit(&mut self, stream_db: &mut Option<usize>, out: &mut Vec<u8>) {
-        let Some((first, last)) = self.dbs.take() else {
+    fn write(
+        &self,
+        count: usize,
+        selected: &mut Option<usize>,
+        out: &mut Vec<u8>,
+        body: impl FnOnce(&Effects, &mut Vec<u8>),
+    ) {
+        let Some((first, last)) = self.dbs.filter(|_| count > 0) else {
             return;
         };
-        if *stream_db != Some(first) {
+        if *selected != Some(first) {
             select(first, out);
         }
-        *stream_db = Some(last);
-        if self.count > 1 {
+        *selected = Some(last);
+        if count > 1 {
             encode_request(&["MULTI"], out);
         }
-        out.append(&mut self.encoded);
-        if self.count > 1 {
+        body(self, out);
+        if count > 1 {
             encode_request(&["EXEC"], out);
         }
+    }
+
+    /// Ends the unit.
+    pub(crate) fn clear(&mut self) {
+        self.encoded.clear();
+        self.encoded.shrink_to(KEPT_BYTES_MAX);
         self.count = 0;
+        self.dbs = None;
+        self.messages.clear();
     }
 }
 
@@ -61,13 +123,41 @@ mod tests {
             effects.propagate(*db, words);
         }
         let mut out = Vec::new();
-        effects.end_unit(stream_db, &mut out);
-        let text = String::from_utf8(out).unwrap();
+        effects.write_to_stream(stream_db, &mut out);
+        assert_eq!(words(out), want);
+    }
+
+    fn words(bytes: Vec<u8>) -> String {
+        let text = String::from_utf8(bytes).unwrap();
         let words: Vec<&str> = text
             .split("\r\n")
             .filter(|line| !line.starts_with(['*', '$']) && !line.is_empty())
             .collect();
-        assert_eq!(words.join(" "), want);
+        words.join(" ")
+    }
+
+    #[test]
+    fn a_file_keeps_no_messages() {
+        let mut effects = Effects::default();
+        let mut db = None;
+        let mut file = |effects: &mut Effects| {
+            let mut out = Vec::new();
+            effects.write_to_file(&mut db, &mut out);
+            effects.clear();
+            words(out)
+        };
+        effects.propagate_message(0, &["PUBLISH", "c", "m"]);
+        assert!(!effects.has_data() && !effects.is_empty());
+        assert_eq!(file(&mut effects), "");
+        effects.propagate_message(3, &["PUBLISH", "c", "m"]);
+        effects.propagate(0, &["DEL", "a"]);
+        effects.propagate_message(5, &["PUBLISH", "c", "m"]);
+        assert_eq!(file(&mut effects), "SELECT 3 SELECT 0 DEL a SELECT 5");
+        effects.propagate(5, &["DEL", "a"]);
+        effects.propagate_message(5, &["PUBLISH", "c", "m"]);
+        effects.propagate(5, &["DEL", "b"]);
+        assert_eq!(file(&mut effects), "MULTI DEL a DEL b EXEC");
+        assert!(effects.is_empty());
     }
 
     #[test]

@@ -187,13 +187,13 @@ impl Server {
             .saturating_sub(limit)
     }
 
-    /// Bytes that wait to be sent to replicas. If they counted, evictions, which are sent too, would cause more
-    /// of them. What several replicas wait for is shared.
+    /// Bytes that wait to be sent to replicas or written to the append-only file. If they counted, evictions,
+    /// which go there too, would cause more of them. What several replicas wait for is shared.
     pub(super) fn not_counted_for_eviction(&self) -> u64 {
         let waiting = self.front.clients.iter().filter_map(|client| {
             (client.kind == ClientKind::Replica).then_some(client.output.len() as u64)
         });
-        waiting.max().unwrap_or(0)
+        waiting.max().unwrap_or(0) + self.aof.writer.pending_bytes()
     }
 
     /// Whether keys may go, and writes be refused for lack of memory.
@@ -320,8 +320,7 @@ impl Server {
                 tokio::task::yield_now().await;
                 let server = &mut *server.borrow_mut();
                 let room = server.make_room();
-                server.broadcast_invalidations();
-                server.flush_stream();
+                server.hand_on();
                 if room != Room::Freeing {
                     server.eviction.is_running = false;
                     return;

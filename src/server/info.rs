@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::Server;
 use super::memory_usage::MemoryReport;
+use super::persist::aof::State;
 use super::replication::history::NO_REPL_ID;
 use super::replication::link::{Link, LinkState};
 use crate::front::{
@@ -160,7 +161,7 @@ impl Server {
         line!(out, "mem_clients_slaves:{}", report.replicas);
         line!(out, "mem_clients_normal:{}", report.clients);
         line!(out, "mem_cluster_links:0");
-        line!(out, "mem_aof_buffer:0");
+        line!(out, "mem_aof_buffer:{}", self.aof.writer.pending_bytes());
         line!(out, "mem_allocator:{}", memory::allocator());
         line!(out, "active_defrag_running:0");
         line!(out, "lazyfree_pending_objects:0");
@@ -170,7 +171,8 @@ impl Server {
     fn info_persistence(&self, out: &mut String) {
         let now = self.clock.mono();
         let running = self.saver.running();
-        let progress = running.and_then(|(_, id)| self.keyspace.snapshot_progress(id));
+        let snapshot = running.map(|(_, id)| id).or(self.aof.rewriting.snapshot());
+        let progress = snapshot.and_then(|id| self.keyspace.snapshot_progress(id));
         let (done, total) = progress.unwrap_or((0, 0));
         let current = running.map(|(since, _)| now.since(since).as_secs());
         let (expired, loaded) = self.saver.last_load;
@@ -202,18 +204,63 @@ impl Server {
         line!(out, "rdb_last_cow_size:0");
         line!(out, "rdb_last_load_keys_expired:{expired}");
         line!(out, "rdb_last_load_keys_loaded:{loaded}");
-        line!(out, "aof_enabled:0");
-        line!(out, "aof_rewrite_in_progress:0");
-        line!(out, "aof_rewrite_scheduled:0");
-        line!(out, "aof_last_rewrite_time_sec:-1");
-        line!(out, "aof_current_rewrite_time_sec:-1");
-        line!(out, "aof_last_bgrewrite_status:ok");
-        line!(out, "aof_rewrites:0");
-        line!(out, "aof_rewrites_consecutive_failures:0");
-        line!(out, "aof_last_write_status:ok");
-        line!(out, "aof_last_cow_size:0");
+        self.info_aof(out);
         line!(out, "module_fork_in_progress:0");
         line!(out, "module_fork_last_cow_size:0");
+        if self.aof.state != State::Off {
+            let writer = &self.aof.writer;
+            line!(out, "aof_current_size:{}", self.aof.current_size);
+            line!(out, "aof_base_size:{}", self.aof.base_size);
+            line!(out, "aof_pending_rewrite:0");
+            line!(out, "aof_buffer_length:{}", writer.pending_bytes());
+            line!(
+                out,
+                "aof_pending_bio_fsync:{}",
+                u8::from(writer.is_syncing())
+            );
+            line!(out, "aof_delayed_fsync:{}", writer.delayed);
+        }
+    }
+
+    fn info_aof(&self, out: &mut String) {
+        let ok = |is_ok| if is_ok { "ok" } else { "err" };
+        let (aof, now) = (&self.aof, self.clock.mono());
+        let rewriting = &aof.rewriting;
+        let current = rewriting.since().map(|since| now.since(since).as_secs());
+        line!(out, "aof_enabled:{}", u8::from(aof.state != State::Off));
+        line!(
+            out,
+            "aof_rewrite_in_progress:{}",
+            u8::from(rewriting.is_running())
+        );
+        line!(
+            out,
+            "aof_rewrite_scheduled:{}",
+            u8::from(rewriting.is_scheduled)
+        );
+        line!(
+            out,
+            "aof_last_rewrite_time_sec:{}",
+            or_minus_one(rewriting.last_seconds)
+        );
+        line!(
+            out,
+            "aof_current_rewrite_time_sec:{}",
+            or_minus_one(current)
+        );
+        line!(out, "aof_last_bgrewrite_status:{}", ok(rewriting.last_ok));
+        line!(out, "aof_rewrites:{}", rewriting.count);
+        line!(
+            out,
+            "aof_rewrites_consecutive_failures:{}",
+            rewriting.failures
+        );
+        line!(
+            out,
+            "aof_last_write_status:{}",
+            ok(aof.writer.error().is_none())
+        );
+        line!(out, "aof_last_cow_size:0");
     }
 
     fn info_replication(&self, out: &mut String) {

@@ -45,6 +45,7 @@ use rand_chacha::ChaCha8Rng;
 pub use config::{ServerConfig, ServerSetup, load_server, server_table};
 pub use notify::NotifyClasses;
 pub use run::run;
+pub use shutdown::{SaveChoice, ShutdownOptions};
 pub use tuning::{EvictionPolicy, Percentiles, Tuning};
 
 use crate::clock::{Clock, Now};
@@ -53,13 +54,14 @@ use crate::front::{
     Program, Reply, WaitId, flag,
 };
 use crate::ids::{ReplId, ReplOffset, RunId, random_hex};
-use crate::net::Log;
+use crate::net::{self, Log};
 use command::transactions::{Transaction, Watched, Watches};
 use effects::Effects;
 use eviction::{Eviction, Room};
 use keyspace::Keyspace;
 use latency::Latencies;
 use metrics::Metrics;
+use persist::aof::Aof;
 use persist::save::Saver;
 use replication::Replication;
 use replication::master::{Feed, Introduction};
@@ -75,6 +77,7 @@ pub struct Server {
     pub(crate) keyspace: Keyspace,
     pub(crate) replication: Replication,
     pub(crate) saver: Saver,
+    pub(crate) aof: Aof,
     pub(crate) stats: DataStats,
     pub(crate) shutdown: Shutdown,
     pub(crate) process: ProcessInfo,
@@ -86,6 +89,10 @@ pub struct Server {
     /// The most memory that was in use, and what was when the server began. Bytes.
     memory_peak: u64,
     memory_at_start: u64,
+    /// `DEBUG SET-ACTIVE-EXPIRE`
+    pub(crate) expires_actively: bool,
+    /// Where clients come in.
+    pub(crate) serving: Option<net::Serving>,
     /// Who is shown every command.
     monitors: Vec<ClientId>,
     effects: Effects,
@@ -145,6 +152,7 @@ impl Server {
                 keyspace: Keyspace::new(databases),
                 replication: Replication::new(repl_id, now.mono),
                 saver: Saver::new(now),
+                aof: Aof::default(),
                 stats: DataStats::default(),
                 shutdown: Shutdown::default(),
                 process: ProcessInfo {
@@ -162,6 +170,8 @@ impl Server {
                 slowlog: SlowLog::default(),
                 latencies: Latencies::default(),
                 tracking: TrackingTable::default(),
+                expires_actively: true,
+                serving: None,
                 monitors: Vec::new(),
                 memory_peak: 0,
                 memory_at_start: crate::memory::used(),
@@ -212,9 +222,16 @@ impl Server {
         };
     }
 
-    /// Closes the unit of the last command: what it propagated becomes part of the stream.
+    /// Closes the unit of the last command: what it propagated becomes part of the append-only file and of the
+    /// stream.
     pub(crate) fn end_unit(&mut self) {
-        let Some(offset) = self.replication.append_unit(&mut self.effects) else {
+        if self.effects.is_empty() {
+            return;
+        }
+        self.append_unit_to_aof();
+        let offset = self.replication.append_unit(&self.effects);
+        self.effects.clear();
+        let Some(offset) = offset else {
             return;
         };
         let writer = self
@@ -256,8 +273,15 @@ impl Server {
         if flags & touches_data != 0 && self.monitors.contains(&call.client) {
             return Some("ERR Replica can't interact with the keyspace".into());
         }
-        if (is_write || call.info.name == "ping") && self.is_misconfigured() {
-            return Some(MISCONF.into());
+        if is_write || call.info.name == "ping" {
+            if self.is_misconfigured() {
+                return Some(MISCONF.into());
+            }
+            if self.replication.is_master()
+                && let Some(error) = self.aof_error()
+            {
+                return Some(format!("MISCONF Errors writing to the AOF file: {error}").into());
+            }
         }
         if is_write && self.lacks_good_replicas(call.now.mono) {
             return Some("NOREPLICAS Not enough good replicas to write.".into());
@@ -326,15 +350,10 @@ impl Program for Server {
         if let Some(text) = self.refuse_from_replica(call) {
             return Some(text);
         }
-        let text = match self.refuse_in_transaction(call) {
-            Some(text) => Cow::Borrowed(text),
-            None => self.refuse_by_state(call)?,
-        };
-        if call.info.name == "exec" && self.end_transaction(call.client).is_some() {
-            self.unwatch(call.client);
-            return Some(format!("EXECABORT Transaction discarded because of: {text}").into());
+        match self.refuse_in_transaction(call) {
+            Some(text) => Some(Cow::Borrowed(text)),
+            None => self.refuse_by_state(call),
         }
-        Some(text)
     }
 
     fn execute(&mut self, call: &Call<'_>, handler: Handler<Server>, reply: &mut Reply) {
@@ -345,17 +364,30 @@ impl Program for Server {
         self.tracking_of(client);
     }
 
-    fn refused(&mut self, client: ClientId, command: Option<CommandId>, text: &[u8]) {
-        self.metrics.error(text);
+    fn refused(
+        &mut self,
+        client: ClientId,
+        command: Option<CommandId>,
+        text: &[u8],
+    ) -> Option<Vec<u8>> {
+        // An error reply would become part of a replica's stream.
+        let asking = self.front.clients.current(client);
+        if asking.kind == ClientKind::Replica {
+            asking.close(Closing::Now);
+        }
+        let mut instead = None;
         if let Some(command) = command {
             self.metrics.rejected(command);
+            let name = self.front.table.catalog().entry(command).info.name;
+            if name == "exec" {
+                self.end_transaction(client);
+                self.unwatch(client);
+                instead = Some([b"EXECABORT Transaction discarded because of: ", text].concat());
+            }
         }
         self.spoil_transaction(client);
-        // An error reply would become part of a replica's stream.
-        let client = self.front.clients.current(client);
-        if client.kind == ClientKind::Replica {
-            client.close(Closing::Now);
-        }
+        self.metrics.error(instead.as_deref().unwrap_or(text));
+        instead
     }
 
     fn is_write(&mut self, call: &Call<'_>) -> bool {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::Server;
 use super::slowlog::{Slow, shortened};
 use crate::front::{Call, Handler, Reply, flag};
+use crate::memory;
 
 /// What stands for a word that nobody may read.
 const REDACTED: Bytes = Bytes::from_static(b"(redacted)");
@@ -45,7 +46,9 @@ impl Server {
         if !self.monitors.is_empty() && call.info.flags & (flag::SKIP_MONITOR | flag::ADMIN) == 0 {
             self.show_to_monitors(call);
         }
-        self.sample_memory();
+        if memory::is_counted() {
+            self.sample_memory();
+        }
         if self.tracking.is_in_use() {
             self.remember_read_keys(call);
         }
@@ -100,7 +103,7 @@ pub(super) fn shown_words<'a>(call: &Call<'a>) -> Cow<'a, [Bytes]> {
             .step_by(2)
             .filter(|at| {
                 let is_it = |secret: &&str| words[*at].eq_ignore_ascii_case(secret.as_bytes());
-                SECRETS.iter().any(|secret| is_it(&secret))
+                SECRETS.iter().any(is_it)
             })
             .map(|at| at + 1)
             .collect(),

@@ -10,8 +10,7 @@ use anyhow::Context;
 use tokio::task::LocalSet;
 
 use super::persist::rdb_decode::{LoadOptions, Loaded, load};
-use super::shutdown::ShutdownOptions;
-use super::{Server, ServerSetup, command, cron, replication};
+use super::{Server, ServerSetup, command, cron, persist, replication};
 use crate::clock::Clock;
 use crate::front::{ClientAddr, Front, FrontSettings, OutputLimits, Peer, serve};
 use crate::net::{
@@ -72,7 +71,7 @@ async fn serve_until_told(
         let server = &mut *server.borrow_mut();
         server.loading = Some(server.clock.now());
     }
-    let accepting = Rc::clone(&server);
+    let accepting = Rc::downgrade(&server);
     let on_accept = Rc::new(move |accepted: Accepted| {
         use std::os::fd::AsRawFd;
         let Accepted {
@@ -85,10 +84,16 @@ async fn serve_until_told(
             laddr: client_addr(local),
             fd: stream.as_raw_fd(),
         };
-        tokio::task::spawn_local(serve(Rc::clone(&accepting), stream, peer));
+        if let Some(server) = accepting.upgrade() {
+            tokio::task::spawn_local(serve(server, stream, peer));
+        }
     });
-    let _serving = listeners.serve(tls, on_accept);
+    let serving = listeners.serve(Rc::new(RefCell::new(tls)), on_accept);
+    server.borrow_mut().serving = Some(serving);
     started.write_pid_file();
+    if server.borrow().config.tuning.io_threads > 1 {
+        tracing::warn!("io-threads has no effect: one thread serves all clients");
+    }
     tracing::info!(port = process.port, "Server initialized");
     let ended = tokio::select! {
         loaded = load_data(&server) => {
@@ -98,6 +103,7 @@ async fn serve_until_told(
         ended = until_told(&server, &mut signals, started.log) => Some(ended),
     };
     if let Some(status) = ended {
+        server.borrow_mut().serving = None;
         return Ok(status);
     }
     tracing::info!("Ready to accept connections");
@@ -109,7 +115,9 @@ async fn serve_until_told(
     }
     tokio::task::spawn_local(cron::run(Rc::clone(&server)));
     tokio::task::spawn_local(replication::wait::open_gate(Rc::clone(&server)));
-    Ok(until_told(&server, &mut signals, started.log).await)
+    let status = until_told(&server, &mut signals, started.log).await;
+    server.borrow_mut().serving = None;
+    Ok(status)
 }
 
 /// Acts on signals until the process is to end.
@@ -138,30 +146,39 @@ async fn until_told(
             tracing::warn!("interrupted again: ending at once, without saving");
             return ExitCode::FAILURE;
         }
-        server.begin_shutdown(ShutdownOptions::default(), None);
+        let tuning = &server.config.tuning;
+        let options = if signal == Signal::Interrupt {
+            tuning.shutdown_on_sigint
+        } else {
+            tuning.shutdown_on_sigterm
+        };
+        server.begin_shutdown(options, None);
     }
     tracing::warn!("Redis is now ready to exit, bye bye...");
     ExitCode::SUCCESS
 }
 
-/// Loads the RDB file, if there is one, on another thread; clients hear `LOADING` meanwhile.
+/// Loads the append-only file where that is on, else the RDB file; clients hear `LOADING` meanwhile.
 async fn load_data(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
+    if !persist::aof::load(server).await? {
+        load_rdb(server).await?;
+    }
+    let server = &mut *server.borrow_mut();
+    server.loading = None;
+    // It may have been switched meanwhile.
+    server.follow_appendonly().map_err(anyhow::Error::msg)
+}
+
+/// Loads the RDB file, if there is one, on another thread.
+async fn load_rdb(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
     let (path, options, is_replica) = {
         let server = server.borrow();
         let is_replica = server.config.replicaof.is_some();
-        let options = LoadOptions {
-            databases: server.keyspace.databases(),
-            drop_expired_at: (!is_replica).then(|| server.clock.now().unix.0),
-            verify_checksum: server.config.rdbchecksum,
-            string_bytes_max: server.string_bytes_max(),
-            thresholds: server.thresholds(),
-            usage: server.usage(server.clock.now().unix),
-        };
+        let options = server.load_options(is_replica);
         (server.config.dbfilename.clone(), options, is_replica)
     };
     let file = match File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            server.borrow_mut().loading = None;
             return Ok(());
         }
         file => file.with_context(|| format!("cannot open {path}"))?,
@@ -178,12 +195,32 @@ async fn load_data(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
 }
 
 impl Server {
+    /// How data is read: on a master without what has expired.
+    pub(crate) fn load_options(&self, is_replica: bool) -> LoadOptions {
+        LoadOptions {
+            databases: self.keyspace.databases(),
+            drop_expired_at: (!is_replica).then(|| self.clock.now().unix.0),
+            verify_checksum: self.config.rdbchecksum,
+            string_bytes_max: self.string_bytes_max(),
+            thresholds: self.thresholds(),
+            usage: self.usage(self.clock.now().unix),
+        }
+    }
+
+    /// `DEBUG RELOAD`: replaces all data by those of the file, while everybody waits.
+    pub(crate) fn reload(&mut self) -> anyhow::Result<()> {
+        let options = self.load_options(!self.replication.is_master());
+        let file = File::open(&self.config.dbfilename)?;
+        let loaded = load(BufReader::with_capacity(1 << 18, file), options)?;
+        drop(self.keyspace.replace_with(loaded.keyspace));
+        Ok(())
+    }
+
     /// Takes over the data of the file, and its place in a replication history.
     fn adopt_loaded(&mut self, loaded: Loaded, is_replica: bool) {
         self.saver.last_load = (loaded.keys_expired, loaded.keys_loaded);
         tracing::info!(keys = loaded.keys_loaded, "DB loaded from disk");
         drop(self.keyspace.replace_with(loaded.keyspace));
-        self.loading = None;
         let Some(position) = loaded.replication else {
             return;
         };
@@ -231,14 +268,7 @@ impl Server {
         &mut self,
         names: &[&'static str],
     ) -> Result<(), (&'static str, String)> {
-        /// What would need new sockets or certificates.
-        const AT_START_HERE: [&str; 4] = ["port", "bind", "tls-port", "tls-cert-file"];
-        if let Some(name) = names.iter().find(|name| AT_START_HERE.contains(name)) {
-            return Err((
-                name,
-                "this server can change it only at its start".to_owned(),
-            ));
-        }
+        self.listen_as_configured(names)?;
         if names.contains(&"dir") {
             std::env::set_current_dir(&self.config.process.dir)
                 .map_err(|error| ("dir", crate::config::forms::os_text(&error)))?;
@@ -255,7 +285,45 @@ impl Server {
         if names.iter().any(|name| name.starts_with("maxmemory")) {
             self.memory_limit_changed();
         }
+        self.slowlog.shorten(self.config.tuning.slowlog_max_len);
         self.apply_settings();
+        if names.contains(&"appendonly") {
+            self.follow_appendonly()
+                .map_err(|reason| ("appendonly", reason))?;
+        }
+        Ok(())
+    }
+
+    /// Loads certificates anew and listens elsewhere, where settings that say so have changed.
+    fn listen_as_configured(
+        &mut self,
+        names: &[&'static str],
+    ) -> Result<(), (&'static str, String)> {
+        let Some(serving) = &mut self.serving else {
+            return Ok(());
+        };
+        if let Some(name) = names.iter().find(|name| name.starts_with("tls-")) {
+            let loaded = load_tls(&self.config.process).map_err(|error| {
+                tracing::warn!("TLS stays as it was: {error:#}");
+                let text = "Unable to update TLS configuration. Check server logs.";
+                (*name, text.to_owned())
+            })?;
+            serving.tls().replace(loaded.map(Rc::new));
+        }
+        let moves = |name: &&&str| matches!(**name, "port" | "bind" | "tls-port");
+        if let Some(name) = names.iter().find(moves) {
+            let options = ListenOptions::from(&self.config.process);
+            serving.listen_again(&options).map_err(|error| {
+                tracing::warn!("Listening where it was before: {error}");
+                let text = if *name == "bind" {
+                    "Failed to bind to specified addresses."
+                } else {
+                    "Unable to listen on this port. Check server logs."
+                };
+                (*name, text.to_owned())
+            })?;
+            self.process.tcp_port = self.config.process.port;
+        }
         Ok(())
     }
 

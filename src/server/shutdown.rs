@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::Server;
+use super::persist::aof::{State, settle};
 use crate::clock::Mono;
 use crate::front::{ClientId, PauseMode, WaitId};
 use crate::ids::ReplOffset;
@@ -21,8 +22,9 @@ const GOODBYE: &[u8] = b"shutdown";
 const LAST_WRITES: Duration = Duration::from_millis(50);
 
 /// What a shutdown does.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ShutdownOptions {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShutdownOptions {
+    /// Whether the data are saved.
     pub(crate) save: SaveChoice,
     /// Do not wait for replicas.
     pub(crate) now: bool,
@@ -32,11 +34,13 @@ pub(crate) struct ShutdownOptions {
 
 /// Whether to save.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum SaveChoice {
+pub enum SaveChoice {
     /// If there are save points.
     #[default]
     AsConfigured,
+    /// Whatever there is.
     Always,
+    /// Not even then.
     Never,
 }
 
@@ -103,6 +107,24 @@ async fn shut_down(server: Rc<RefCell<Server>>, options: ShutdownOptions) {
     }
     {
         let server = &mut *server.borrow_mut();
+        if server.aof.state == State::First && server.aof.rewriting.is_running() {
+            tracing::warn!("Writing initial AOF. Can't exit.");
+            if !options.force {
+                server.shutdown_failed();
+                return;
+            }
+        }
+        server.cancel_rewrite();
+        server.end_unit();
+        // Nothing may be acknowledged that the files do not hold.
+        server.front.pause(PauseMode::All, Mono::NEVER);
+    }
+    if server.borrow().aof.state == State::On {
+        tracing::info!("Calling fsync() on the AOF file.");
+        settle(&server).await;
+    }
+    {
+        let server = &mut *server.borrow_mut();
         let save = match options.save {
             SaveChoice::Always => true,
             SaveChoice::Never => false,
@@ -111,8 +133,6 @@ async fn shut_down(server: Rc<RefCell<Server>>, options: ShutdownOptions) {
         server.cancel_save();
         server.end_unit();
         server.flush_stream();
-        // Nothing may be acknowledged that the file does not hold.
-        server.front.pause(PauseMode::All, Mono::NEVER);
         if save && server.loading.is_none() {
             tracing::info!("Saving the final RDB snapshot before exiting.");
             if let Err(error) = server.save_now() {

@@ -140,7 +140,8 @@ impl Server {
             let client = self.front.clients.get(id);
             let tracking = client.and_then(|client| client.tracking.as_ref());
             let is_told = tracking.is_some_and(|tracking| {
-                !tracking.broadcast && !(tracking.no_loop && by == Some(id))
+                let is_own_doing = tracking.no_loop && by == Some(id);
+                !tracking.broadcast && !is_own_doing
             });
             if is_told {
                 self.send_invalidation(id, &Invalid::Keys(std::slice::from_ref(&key)));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::keyspace::{NodeLimit, Thresholds};
 use super::notify::{self, NotifyClasses};
+use super::shutdown::{SaveChoice, ShutdownOptions};
 use crate::config::forms::{parse_integer, parse_memory};
 use crate::config::{
     Choice, Directive, Form, Memory, Milliseconds, Number, Only, OptionalText, Refusal, Text, When,
@@ -20,10 +21,6 @@ macro_rules! tuning {
        $how:ident $name:literal $(| $alias:literal)?, $form:expr;)+) => {
         /// The settings. `Default` is redis-server 7.0's.
         #[derive(Clone, Debug, PartialEq, Eq)]
-        #[expect(
-            clippy::struct_excessive_bools,
-            reason = "each is a directive of its own, and independent of the others"
-        )]
         pub struct Tuning {
             $($(#[doc = $help])+ pub $field: $type,)+
         }
@@ -193,7 +190,7 @@ tuning! {
     hz: i32 = 10, at_run_time "hz", Hertz;
     /// more rounds with more clients; without effect
     dynamic_hz: bool = true, at_run_time "dynamic-hz", YesNo;
-    /// how much is done for expired keys; without effect
+    /// how much of the time may be spent on expired keys: a quarter, and 2 percent for each step
     active_expire_effort: i32 = 1, at_run_time "active-expire-effort", Number::between(1, 10);
     /// without effect: tables here never pause to grow
     activerehashing: bool = true, at_run_time "activerehashing", YesNo;
@@ -257,6 +254,12 @@ tuning! {
     oom_score_adj: Word = "no", at_run_time "oom-score-adj", Choice::of(OOM_SCORE);
     /// without effect
     oom_score_adj_values: [i32; 3] = [0, 200, 800], at_run_time "oom-score-adj-values", OomValues;
+    /// what SIGINT does
+    shutdown_on_sigint: ShutdownOptions = ShutdownOptions::default(),
+        at_run_time "shutdown-on-sigint", ShutdownForm;
+    /// what SIGTERM does
+    shutdown_on_sigterm: ShutdownOptions = ShutdownOptions::default(),
+        at_run_time "shutdown-on-sigterm", ShutdownForm;
     /// without effect: one thread serves all clients
     io_threads: i32 = 1, at_start "io-threads", Number::between(1, 128);
     /// without effect
@@ -373,7 +376,7 @@ impl Form for PercentilesForm {
             })?;
             if !(0.0..=100.0).contains(&percent) {
                 return Err(Refusal::new(
-                    "latency-tracking-info-percentiles should be between 0.0 and 100.0",
+                    "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]",
                 ));
             }
             #[expect(
@@ -500,6 +503,62 @@ impl Form for Hertz {
 
     fn expected(&self) -> String {
         natural::<i32>(0).expected()
+    }
+}
+
+/// `shutdown-on-sigterm default`, or some of `save nosave now force`.
+struct ShutdownForm;
+
+impl Form for ShutdownForm {
+    type Value = ShutdownOptions;
+
+    fn arity(&self) -> (usize, usize) {
+        (1, 4)
+    }
+
+    fn parse(&self, words: &[&str], _: When, value: &mut ShutdownOptions) -> Result<(), Refusal> {
+        *value = ShutdownOptions::default();
+        for word in words {
+            match word.to_ascii_lowercase().as_str() {
+                "default" => {}
+                "save" if value.save != SaveChoice::Never => value.save = SaveChoice::Always,
+                "nosave" if value.save != SaveChoice::Always => value.save = SaveChoice::Never,
+                "save" | "nosave" => {
+                    return Err(Refusal::new("Invalid combination of SAVE and NOSAVE."));
+                }
+                "now" => value.now = true,
+                "force" => value.force = true,
+                _ => {
+                    return Err(Refusal::new(
+                        "argument(s) must be one of the following: default, save, nosave, now, force",
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&self, value: &ShutdownOptions) -> String {
+        self.lines(value).concat().join(" ")
+    }
+
+    fn lines(&self, value: &ShutdownOptions) -> Vec<Vec<String>> {
+        let words = [
+            ("save", value.save == SaveChoice::Always),
+            ("nosave", value.save == SaveChoice::Never),
+            ("now", value.now),
+            ("force", value.force),
+        ];
+        let said = words.iter().filter(|(_, is_said)| *is_said);
+        let mut said: Vec<String> = said.map(|(word, _)| (*word).to_owned()).collect();
+        if said.is_empty() {
+            said.push("default".to_owned());
+        }
+        vec![said]
+    }
+
+    fn expected(&self) -> String {
+        "default, or some of save, nosave, now, force".to_owned()
     }
 }
 

@@ -68,7 +68,7 @@ fn a_data_server_saves_every_write_that_it_acknowledges() {
 
 #[test]
 fn a_data_server_that_could_not_save_saves_at_the_next_signal() {
-    let mut server = start_server(Kind::Ours, "save 3600 1\n");
+    let mut server = start_server(Kind::Ours, "save 3600 1\nenable-protected-configs yes\n");
     let mut client = server.client();
     client.call(&["SET", "k", "v"]);
     // The file cannot replace a folder.

@@ -1,21 +1,54 @@
-//! A sentinel that cannot write its state neither votes nor leads, says why, and recovers when it can again.
+//! A sentinel that cannot write its state neither votes nor leads, says why, and recovers when it can again. A data
+//! server that cannot write its append-only file refuses writes, and goes on when there is room.
 //!
 //! The disk is full for one process only: a limit on the size of its files, which it meets as a failing write.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tempfile::TempDir;
 
-use crate::support::{Client, Kind, NAME, Port, Process, expect_that, secs, text, texts, wait_for};
+use crate::data::replica_of;
+use crate::support::{
+    Client, Kind, NAME, Port, Process, expect_that, redis_check_aof, secs, start_server, text,
+    texts, wait_for,
+};
 
-/// 8 KiB: the configuration fits at the start and not for long. The log goes through `cat`, which has no limit.
-const SCRIPT: &str = r#"exec > >(cat) 2>&1; trap '' XFSZ; ulimit -S -f 8; exec "$@""#;
+/// Runs a command with a limit of so many KiB. The log goes through `cat`, which has none.
+const SCRIPT: &str = r#"exec > >(cat) 2>&1; trap '' XFSZ; ulimit -S -f "$1"; shift; exec "$@""#;
+
+/// The program as a command that meets a full disk at so many KiB of one file.
+fn limited(program: &Command, kib: &str) -> Command {
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", SCRIPT, "bash", kib])
+        .arg(program.get_program())
+        .args(program.get_args());
+    command
+}
+
+/// There is room again.
+fn make_room(process: &Process) {
+    let pid = i32::try_from(process.pid()).expect("process ids fit in i32");
+    let no_limit = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    prlimit(Pid::from_raw(pid), Resource::Fsize, no_limit).expect("our own child's soft limit");
+}
 
 struct Limited {
     process: Process,
     port: Port,
-    _dir: TempDir,
+    dir: TempDir,
+}
+
+impl Limited {
+    /// The path of a file in its folder.
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
 }
 
 fn start() -> Limited {
@@ -28,23 +61,15 @@ fn start() -> Limited {
         master.number()
     );
     std::fs::write(&config, text).expect("a configuration can be written");
-    let program = Kind::Ours.sentinel(&config);
-    let mut command = Command::new("bash");
-    command
-        .args(["-c", SCRIPT, "bash"])
-        .arg(program.get_program())
-        .args(program.get_args());
+    // The configuration fits at the start and not for long.
+    let command = limited(&Kind::Ours.sentinel(&config), "8");
     let process = Process::start("sentinel", dir.path(), command);
     wait_for("the sentinel answers", secs(10), || {
         Client::try_to(port.number())
             .and_then(|mut client| client.try_call(&["PING"]))
             .map_err(|error| error.to_string())
     });
-    Limited {
-        process,
-        port,
-        _dir: dir,
-    }
+    Limited { process, port, dir }
 }
 
 /// Asks for a vote about the master on `master` in `epoch`, for a candidate that exists only here.
@@ -100,15 +125,200 @@ fn no_vote_without_a_write_and_votes_again_with_it() {
         let said = info.contains("File too large") && log.contains("File too large");
         expect_that(said, || format!("{info}\n{log}"))
     });
-    let pid = i32::try_from(limited.process.pid()).expect("process ids fit in i32");
-    let no_limit = Rlimit {
-        current: None,
-        maximum: None,
-    };
-    prlimit(Pid::from_raw(pid), Resource::Fsize, no_limit).expect("our own child's soft limit");
+    make_room(&limited.process);
     wait_for("it votes again", secs(20), || {
         expect_that(is_voted_for(&mut client, master, 3), || {
             "no vote".to_owned()
         })
+    });
+}
+
+/// A data server whose files may have 64 KiB each.
+fn start_data_server(lines: &str) -> Limited {
+    let port = Port::reserve();
+    let dir = TempDir::new().expect("a temporary folder");
+    let config = dir.path().join("server.conf");
+    let text = format!(
+        "port {}\nbind 127.0.0.1\ndir {}\nsave \"\"\nappendonly yes\n{lines}",
+        port.number(),
+        dir.path().display()
+    );
+    std::fs::write(&config, text).expect("a configuration can be written");
+    let command = limited(&Kind::Ours.server(&config), "64");
+    let process = Process::start("server", dir.path(), command);
+    wait_for("the server answers", secs(10), || {
+        Client::try_to(port.number())
+            .and_then(|mut client| client.try_call(&["PING"]))
+            .map_err(|error| error.to_string())
+    });
+    Limited { process, port, dir }
+}
+
+/// Writes keys until that is refused; how many were acknowledged.
+fn fill(client: &mut Client) -> usize {
+    let value = "x".repeat(1000);
+    for n in 0..200 {
+        let reply = client.try_call(&["SET", &format!("k{n}"), &value]);
+        match reply.as_ref().map(text) {
+            Ok(reply) if reply == "OK" => {}
+            Ok(reply) => {
+                assert_eq!(
+                    reply,
+                    "MISCONF Errors writing to the AOF file: File too large"
+                );
+                return n;
+            }
+            // The server has ended, without an answer.
+            Err(_) => return n,
+        }
+    }
+    panic!("the disk is never full");
+}
+
+#[test]
+fn writes_are_refused_until_there_is_room() {
+    let mut limited = start_data_server("");
+    let mut client = Client::to(limited.port.number());
+    let count = fill(&mut client);
+    assert_eq!(
+        text(&client.call(&["GET", "k0"])).len(),
+        1000,
+        "reads go on"
+    );
+    assert!(text(&client.call(&["PING"])).starts_with("MISCONF "));
+    let info = text(&client.call(&["INFO", "persistence"]));
+    assert!(info.contains("aof_last_write_status:err"), "{info}");
+    assert_eq!(
+        text(&client.call(&["BGREWRITEAOF"])),
+        "ERR Can't execute an AOF background rewriting. Please check the server logs for more information."
+    );
+    make_room(&limited.process);
+    wait_for("writes are taken again", secs(10), || {
+        let reply = text(&client.call(&["SET", "last", "1"]));
+        expect_that(reply == "OK", || reply.clone())
+    });
+    let log = limited.process.log();
+    assert!(
+        log.contains("AOF write error looks solved, Redis can write again."),
+        "{log}"
+    );
+    limited.process.kill();
+    let mut check = redis_check_aof();
+    check.arg(limited.path("appendonlydir/appendonly.aof.manifest"));
+    assert!(check.output().expect("it runs").status.success());
+    limited.process.start_again();
+    wait_for("everything acknowledged is there", secs(10), || {
+        let mut client =
+            Client::try_to(limited.port.number()).map_err(|error| error.to_string())?;
+        let keys = client
+            .try_call(&["DBSIZE"])
+            .map_err(|error| error.to_string())?;
+        expect_that(text(&keys) == (count + 1).to_string(), || text(&keys))
+    });
+}
+
+#[test]
+fn what_must_be_durable_ends_the_server_instead() {
+    let mut limited = start_data_server("appendfsync always\n");
+    let count = fill(&mut Client::to(limited.port.number()));
+    assert_eq!(limited.process.wait(secs(10)).code(), Some(1));
+    let log = limited.process.log();
+    assert!(log.contains("Can't recover from AOF write error"), "{log}");
+    let mut check = redis_check_aof();
+    check.arg(limited.path("appendonlydir/appendonly.aof.manifest"));
+    assert!(check.output().expect("it runs").status.success());
+    let path = limited.path("appendonlydir/appendonly.aof.1.incr.aof");
+    let file = std::fs::read_to_string(path).expect("it is there");
+    assert_eq!(file.matches("\r\nSET\r\n").count(), count);
+}
+
+#[test]
+fn a_rewrite_that_finds_no_room_changes_nothing() {
+    let mut limited = start_data_server("auto-aof-rewrite-percentage 0\nrdbcompression no\n");
+    let mut client = Client::to(limited.port.number());
+    let mut set = |words: &[&str]| assert_eq!(text(&client.call(words)), "OK");
+    // More than fits into one file, in two increments.
+    let value = "x".repeat(1000);
+    for n in 0..40 {
+        set(&["SET", &format!("k{n}"), &value]);
+    }
+    rewrite_ends(&limited, "ok");
+    for n in 40..80 {
+        set(&["SET", &format!("k{n}"), &value]);
+    }
+    for _ in 0..3 {
+        rewrite_ends(&limited, "err");
+    }
+    let mut client = Client::to(limited.port.number());
+    assert_eq!(text(&client.call(&["SET", "last", "1"])), "OK");
+    let left: Vec<_> = std::fs::read_dir(limited.path(""))
+        .expect("it is there")
+        .map(|entry| entry.expect("readable").file_name())
+        .filter(|name| name.to_string_lossy().starts_with("temp-"))
+        .collect();
+    assert_eq!(left, [""; 0], "nothing is left over");
+    make_room(&limited.process);
+    rewrite_ends(&limited, "ok");
+    limited.process.kill();
+    limited.process.start_again();
+    wait_for("everything acknowledged is there", secs(10), || {
+        let mut client =
+            Client::try_to(limited.port.number()).map_err(|error| error.to_string())?;
+        let keys = client
+            .try_call(&["DBSIZE"])
+            .map_err(|error| error.to_string())?;
+        expect_that(text(&keys) == "81", || text(&keys))
+    });
+}
+
+/// Rewrites the append-only file, with this result.
+fn rewrite_ends(limited: &Limited, status: &str) {
+    let mut client = Client::to(limited.port.number());
+    let reply = text(&client.call(&["BGREWRITEAOF"]));
+    assert_eq!(reply, "Background append only file rewriting started");
+    wait_for("the rewrite ends", secs(20), || {
+        let info = text(&client.call(&["INFO", "persistence"]));
+        let ended = info.contains("aof_rewrite_in_progress:0");
+        expect_that(
+            ended && info.contains(&format!("bgrewrite_status:{status}")),
+            || info.clone(),
+        )
+    });
+}
+
+#[test]
+fn a_replica_without_room_leaves_its_master_until_there_is_some() {
+    let master = start_server(Kind::Real, "");
+    let replica = start_data_server(&replica_of(&master));
+    let state = |client: &mut Client| {
+        let info = text(&client.call(&["INFO", "replication"]));
+        let status = info.contains("master_link_status:up");
+        (status, text(&client.call(&["DBSIZE"])))
+    };
+    let mut client = Client::to(replica.port.number());
+    wait_for(
+        "it follows, and its first file is complete",
+        secs(20),
+        || {
+            let info = text(&client.call(&["INFO", "persistence"]));
+            let is_busy =
+                info.contains("aof_rewrite_in_progress:1") || info.contains("scheduled:1");
+            expect_that(state(&mut client).0 && !is_busy, || info.clone())
+        },
+    );
+    let mut to_master = master.client();
+    for n in 0..200 {
+        to_master.call(&["SET", &format!("k{n}"), &"x".repeat(1000)]);
+    }
+    wait_for("it has left", secs(20), || {
+        let found = state(&mut client);
+        let log = replica.process.log();
+        let has_said_why = log.contains("the append-only file cannot be written: File too large");
+        expect_that(!found.0 && has_said_why, || format!("{found:?} {log}"))
+    });
+    make_room(&replica.process);
+    wait_for("it is back with everything", secs(20), || {
+        let found = state(&mut client);
+        expect_that(found == (true, "200".to_owned()), || format!("{found:?}"))
     });
 }

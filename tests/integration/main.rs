@@ -2,14 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as the tests do")]
 
+mod aof;
 mod data;
 mod stream;
 mod support;
 
 mod a_restart_knows_everything_again;
+mod a_rewrite_holds_everything;
 mod a_signal_ends_it_in_good_order;
 mod a_simulated_crash_exits_99;
 mod a_stopped_sentinel_blames_nobody;
+mod append_only;
 mod bad_input_from_clients;
 mod bad_input_from_instances;
 mod bytes_equal_redis_sentinel;
@@ -28,6 +31,7 @@ mod keys_equal_redis;
 mod memory_has_a_limit;
 mod minority_never_fails_over;
 mod mixed_quorum;
+mod no_acknowledged_write_is_lost;
 mod parallel_syncs;
 mod partial_resync_after_reconnect;
 mod peers_test_suites;
@@ -36,6 +40,7 @@ mod replicates_with_real_redis;
 mod replies_equal_redis;
 mod replies_equal_redis_sentinel;
 mod scripts_inherit_nothing;
+mod server_commands_equal_redis;
 mod status;
 mod the_data_file_is_exchanged;
 mod the_log_is_reopened;

@@ -34,8 +34,8 @@ fn whoever_leads_all_agree() {
     let mut set = Topology::of(Real).sentinels(&[Ours, Real, Real]).start();
     let old = set.master_port();
     set.server_at(old).kill();
-    let new = set.wait_for_switch(old, secs(30));
-    set.wait_for_replicas_of(new, secs(30));
+    set.wait_for_switch(old, secs(30));
+    set.wait_for_replicas(secs(30));
     all_agree_on_the_epoch(&set);
 }
 

@@ -92,3 +92,47 @@ fn a_failover_with_every_link_in_tls() {
     assert_eq!(over_tls(true), "PONG");
     assert_ne!(over_tls(false), "PONG", "a client without a certificate");
 }
+
+#[test]
+fn a_data_server_takes_new_certificates_without_a_restart() {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let port = Port::reserve();
+    let lines = certificates(old.path()) + "tls-auth-clients no\n";
+    let server = start_server(Kind::Ours, &format!("{lines}tls-port {}\n", port.number()));
+    let ping = |authority: &Path| {
+        let output = redis_cli()
+            .args(["--tls", "-p", &port.number().to_string(), "--cacert"])
+            .arg(authority.join("ca.crt"))
+            .arg("PING")
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    assert_eq!(ping(old.path()), "PONG");
+    certificates(new.path());
+    let file = |folder: &Path, name: &str| folder.join(name).display().to_string();
+    let mut client = server.client();
+    let refused = text(&client.call(&["CONFIG", "SET", "tls-cert-file", "/nonexistent"]));
+    assert!(
+        refused.contains("Unable to update TLS configuration"),
+        "{refused}"
+    );
+    assert_eq!(ping(old.path()), "PONG", "what was refused changes nothing");
+    let reply = client.call(&[
+        "CONFIG",
+        "SET",
+        "tls-cert-file",
+        &file(new.path(), "node.crt"),
+        "tls-key-file",
+        &file(new.path(), "node.key"),
+        "tls-ca-cert-file",
+        &file(new.path(), "ca.crt"),
+    ]);
+    assert_eq!(text(&reply), "OK");
+    assert_eq!(ping(new.path()), "PONG");
+    assert_ne!(
+        ping(old.path()),
+        "PONG",
+        "the old authority does not know the new certificate"
+    );
+}

@@ -353,7 +353,8 @@ impl World {
             Some(planned) if planned < now => now - planned,
             Some(_) | None => 0,
         };
-        if late > 0 {
+        // One that came due in this very moment found the process stopped, too.
+        if ours.wake_at.is_some_and(|planned| planned <= now) {
             ours.wake_at = None;
         }
         self.story(id, || format!("runs again, {late} ms late"));

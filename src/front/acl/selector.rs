@@ -6,7 +6,7 @@ use super::user::RULES_PER_USER_MAX;
 use crate::front::glob::glob_match;
 use crate::front::keys::{KeyRef, command_channels, command_keys};
 use crate::front::spec::{Channels, category, flag, key};
-use crate::front::table::{Catalog, CommandId};
+use crate::front::table::{Catalog, CatalogEntry, CommandId};
 
 /// Why a rule is none. The words are redis-server 7.0's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,8 +73,8 @@ pub struct Selector {
     first_args: Vec<(CommandId, Vec<u8>)>,
     keys: Vec<KeyPattern>,
     channels: Vec<Vec<u8>>,
-    /// The command rules since the last `+@all` or `-@all`, those without effect left out.
-    rules: Vec<String>,
+    /// All command rules, as [`Selector::rules_of`] makes them.
+    rules: String,
     /// `+@all` or `-@all`
     base: &'static str,
 }
@@ -90,7 +90,7 @@ impl Selector {
             first_args: Vec::new(),
             keys: Vec::new(),
             channels: Vec::new(),
-            rules: Vec::new(),
+            rules: "-@all".to_owned(),
             base: "-@all",
         }
     }
@@ -127,11 +127,17 @@ impl Selector {
                 [b'~', pattern @ ..] => self.add_keys(true, true, pattern)?,
                 [b'%', marked @ ..] => self.add_marked_keys(marked)?,
                 [b'&', pattern @ ..] => self.add_channels(pattern)?,
-                [sign @ (b'+' | b'-'), b'@', ..] => {
-                    self.set_category(*sign == b'+', &text, catalog)?;
+                [sign @ (b'+' | b'-'), more @ ..] => {
+                    let allow = *sign == b'+';
+                    if more.starts_with(b"@") {
+                        self.set_category(allow, &text, catalog)?;
+                    } else if allow {
+                        self.allow(&text, catalog)?;
+                    } else {
+                        self.deny(&text, catalog)?;
+                    }
+                    self.rules = self.rules_of(catalog);
                 }
-                [b'+', ..] => self.allow(&text, catalog)?,
-                [b'-', ..] => self.deny(&text, catalog)?,
                 _ => return Err(RuleError::Syntax),
             },
         }
@@ -143,12 +149,13 @@ impl Selector {
         self.all_commands = allow;
         self.base = if allow { "+@all" } else { "-@all" };
         self.first_args.clear();
-        self.rules.clear();
+        self.rules = self.base.to_owned();
     }
 
     fn add_marked_keys(&mut self, marked: &[u8]) -> Result<(), RuleError> {
+        // As in redis-server, marks alone are the empty pattern.
         let at = marked.iter().position(|b| *b == b'~');
-        let (marks, pattern) = marked.split_at(at.ok_or(RuleError::Syntax)?);
+        let (marks, pattern) = marked.split_at(at.unwrap_or(marked.len()));
         let (mut read, mut write) = (false, false);
         for mark in marks {
             match mark.to_ascii_uppercase() {
@@ -160,7 +167,7 @@ impl Selector {
         if !read && !write {
             return Err(RuleError::Syntax);
         }
-        self.add_keys(read, write, &pattern[1..])
+        self.add_keys(read, write, pattern.get(1..).unwrap_or_default())
     }
 
     fn add_keys(&mut self, read: bool, write: bool, pattern: &[u8]) -> Result<(), RuleError> {
@@ -222,7 +229,6 @@ impl Selector {
             self.first_args.retain(|(command, _)| *command != id);
         }
         self.all_commands &= allow;
-        self.remember(rule);
         Ok(())
     }
 
@@ -230,13 +236,18 @@ impl Selector {
         let name = &rule[1..];
         if let Some(id) = catalog.find(name) {
             self.set_with_subcommands(id, true, catalog);
-            self.remember(rule);
             return Ok(());
         }
         let (command, first_arg) = name.split_once('|').ok_or(RuleError::UnknownCommand)?;
         let id = catalog.find(command).ok_or(RuleError::UnknownCommand)?;
         if first_arg.is_empty() {
             return Err(RuleError::Syntax);
+        }
+        let names_subcommand = first_arg
+            .split_once('|')
+            .is_some_and(|(sub, _)| catalog.find(&format!("{command}|{sub}")).is_some());
+        if names_subcommand {
+            return Err(RuleError::FirstArgOfSubcommand);
         }
         if catalog.entry(id).subcommand_count > 0 || first_arg.contains('|') {
             return Err(RuleError::UnknownCommand);
@@ -248,7 +259,6 @@ impl Selector {
         if !self.first_args.contains(&pair) {
             self.first_args.push(pair);
         }
-        self.remember(rule);
         Ok(())
     }
 
@@ -256,7 +266,6 @@ impl Selector {
         let id = catalog.find(&rule[1..]).ok_or(RuleError::UnknownCommand)?;
         self.set_with_subcommands(id, false, catalog);
         self.all_commands = false;
-        self.remember(rule);
         Ok(())
     }
 
@@ -281,15 +290,57 @@ impl Selector {
         self.allowed[id.index() / 64] & (1_u64 << (id.index() % 64)) != 0
     }
 
-    /// Adds a command rule in place of earlier ones about the same command or its subcommands.
-    fn remember(&mut self, rule: &str) {
-        let name = &rule[1..];
-        self.rules.retain(|earlier| {
-            let earlier = &earlier[1..];
-            let part = earlier.strip_prefix(name);
-            part.is_none_or(|rest| !rest.is_empty() && !rest.starts_with('|'))
-        });
-        self.rules.push(rule.to_owned());
+    /// The shortest rules that give these commands: from all or from none, whole categories as long as they are
+    /// more right than wrong, then single commands. As redis-server 7.0 describes them, but in a fixed order.
+    fn rules_of(&self, catalog: &Catalog) -> String {
+        let is_additive = self.base == "-@all";
+        let sign = |allow: bool| if allow { '+' } else { '-' };
+        let wanted: Vec<bool> = catalog.iter().map(|(id, _)| self.has_bit(id)).collect();
+        let members = |bit: u32| {
+            let of_category = move |(at, (_, entry)): (usize, (CommandId, &CatalogEntry))| {
+                (entry.info.categories & bit != 0).then_some(at)
+            };
+            catalog.iter().enumerate().filter_map(of_category)
+        };
+        let mut given = vec![!is_additive; wanted.len()];
+        let mut left = wanted.clone();
+        let mut text = self.base.to_owned();
+        let mut categories: Vec<(u32, &str)> = category::NAMES.to_vec();
+        loop {
+            let mut best: Option<(usize, usize, usize)> = None;
+            for (at, (bit, _)) in categories.iter().enumerate() {
+                let same = members(*bit).filter(|id| left[*id] == is_additive).count();
+                let differs = members(*bit).count() - same;
+                let is_better = best.is_none_or(|(_, least, most)| {
+                    differs < least || (differs == least && same > most)
+                });
+                if same > differs && is_better {
+                    best = Some((at, differs, same));
+                }
+            }
+            let Some((at, ..)) = best else { break };
+            let (bit, name) = categories.remove(at);
+            for id in members(bit) {
+                given[id] = is_additive;
+                left[id] = !is_additive;
+            }
+            text.push_str(&format!(" {}@{name}", sign(is_additive)));
+        }
+        for (id, entry) in catalog.iter() {
+            let allow = wanted[id.index()];
+            if allow != given[id.index()] {
+                given[id.index()] = allow;
+                for sub in catalog.subcommands(id) {
+                    given[sub.index()] = allow;
+                }
+                text.push_str(&format!(" {}{}", sign(allow), entry.full_name));
+            }
+            for (_, first) in self.first_args.iter().filter(|(of, _)| *of == id && !allow) {
+                let first = String::from_utf8_lossy(first);
+                text.push_str(&format!(" +{}|{first}", entry.full_name));
+            }
+        }
+        text
     }
 
     /// Whether a request is covered.
@@ -382,13 +433,8 @@ impl Selector {
     }
 
     /// The command rules.
-    pub fn describe_commands(&self) -> String {
-        let mut text = self.base.to_owned();
-        for rule in &self.rules {
-            text.push(' ');
-            text.push_str(rule);
-        }
-        text
+    pub fn describe_commands(&self) -> &str {
+        &self.rules
     }
 
     /// All of it as rules.
@@ -405,7 +451,7 @@ impl Selector {
         if !channels.is_empty() {
             parts.push(channels);
         }
-        parts.push(self.describe_commands());
+        parts.push(self.rules.clone());
         parts.join(" ")
     }
 }

@@ -7,9 +7,13 @@ use bytes::Bytes;
 use super::args::{Failure, SYNTAX, option};
 use super::digest;
 use super::strings::finish;
+use crate::clock::Mono;
+use crate::config::process::Allow;
 use crate::front::{Call, Closing, CommandSpec, InfoSections, Reply, ReplyMode, category, flag};
+use crate::ids::hex;
 use crate::resp::Protocol;
 use crate::server::Server;
+use crate::server::persist::aof::{self, State};
 
 type Spec = CommandSpec<Server>;
 
@@ -74,6 +78,14 @@ pub(super) fn commands() -> Vec<Spec> {
             )
             .acl(category::CONNECTION)
             .doc("6.2.0", "connection", "O(1)", "Reset the connection"),
+        Spec::new("lolwut", -1, lolwut)
+            .flags(flag::READONLY | flag::FAST)
+            .doc(
+                "5.0.0",
+                "server",
+                "",
+                "Display some computer art and the Redis version",
+            ),
         Spec::new("debug", -2, |s, c, r| finish(debug(s, c, r), r))
             .flags(flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE)
             .doc(
@@ -136,28 +148,194 @@ fn debug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
             reply.ok();
         }
         (b"digest", []) => reply.simple(&digest::digest(&server.keyspace)),
+        (b"loadaof", []) => {
+            let can_load = server.aof.state == State::On && server.replication.is_master();
+            if !can_load || server.in_exec {
+                return Err("ERR DEBUG LOADAOF is for a master with appendonly yes".into());
+            }
+            let on = server.front.clients.wait(call.client, Mono::NEVER, false);
+            let server = server.handle();
+            tokio::task::spawn_local(async move {
+                let loaded = aof::reload(&server).await;
+                if let Err(error) = loaded {
+                    // As redis-server: what is here now is nobody's data.
+                    tracing::error!("{error:#}");
+                    std::process::exit(1);
+                }
+                let clients = &mut server.borrow_mut().front.clients;
+                clients.resolve_with(on, Reply::ok);
+            });
+        }
+        (b"digest-value", keys) if !keys.is_empty() => {
+            reply.array(keys.len());
+            for key in keys {
+                let entry = server.keyspace.get(server.db(), key);
+                reply.simple(&hex(&entry.map_or([0; 20], digest::value_digest)));
+            }
+        }
+        (b"set-active-expire", [flag]) => {
+            server.expires_actively = flag.as_ref() != b"0";
+            reply.ok();
+        }
+        (b"quicklist-packed-threshold", [bytes]) => {
+            // Lists here are cut by their own settings.
+            let bytes = std::str::from_utf8(bytes)
+                .ok()
+                .and_then(crate::config::forms::parse_memory);
+            bytes
+                .filter(|bytes| *bytes < 1 << 32)
+                .ok_or("ERR argument must be a memory value bigger than 1 and smaller than 4gb")?;
+            reply.ok();
+        }
+        (b"error", [text]) => reply.error(text),
+        (b"log", [text]) => {
+            tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(text));
+            reply.ok();
+        }
+        (b"protocol", [kind]) => protocol(&option(kind), reply)?,
+        (b"reload", options) => reload(server, options, reply)?,
+        (b"help", []) => help(reply, DEBUG_HELP),
         (b"change-repl-id", []) => {
             let id = server.new_repl_id();
             server.replication.history.rename(id);
             reply.ok();
         }
         _ => {
-            return Err(
-                "ERR unknown subcommand or wrong number of arguments. Try DEBUG HELP.".into(),
-            );
+            return Err(unknown_subcommand(call, "DEBUG"));
         }
     }
     Ok(())
 }
 
+/// A value of each kind that the protocols have.
+fn protocol(kind: &[u8], reply: &mut Reply) -> Result<(), Failure> {
+    match kind {
+        b"string" => reply.bulk("Hello World"),
+        b"integer" => reply.integer(12345),
+        b"double" => {
+            #[expect(clippy::approx_constant, reason = "the value that redis-server shows")]
+            reply.double(3.141);
+        }
+        b"null" => reply.null(),
+        b"array" | b"set" => {
+            if kind == b"set" {
+                reply.set(3);
+            } else {
+                reply.array(3);
+            }
+            (0..3).for_each(|n| reply.integer(n));
+        }
+        b"map" => {
+            reply.map(3);
+            for n in 0..3 {
+                reply.integer(n);
+                reply.boolean(n == 1);
+            }
+        }
+        b"true" => reply.boolean(true),
+        b"false" => reply.boolean(false),
+        b"verbatim" => reply.verbatim("This is a verbatim\nstring"),
+        b"bignum" => reply.value(&crate::resp::Value::BigNumber(Bytes::from_static(
+            b"1234567999999999999999999999999999999",
+        ))),
+        b"attrib" => {
+            if reply.protocol() == Protocol::Resp3 {
+                reply.raw(b"|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n");
+            }
+            reply.bulk("Some real reply following the attribute");
+        }
+        b"push" => {
+            if reply.protocol() == Protocol::Resp2 {
+                return Err("ERR RESP2 is not supported by this command".into());
+            }
+            reply.push(2);
+            reply.bulk("server-cpu-usage");
+            reply.integer(42);
+        }
+        _ => {
+            return Err("ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false".into());
+        }
+    }
+    Ok(())
+}
+
+/// Saves the data and loads them again: what a restart would do to them.
+fn reload(server: &mut Server, options: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
+    let mut save = true;
+    for word in options {
+        match option(word).as_slice() {
+            b"nosave" => save = false,
+            b"noflush" | b"merge" => {
+                return Err("ERR DEBUG RELOAD NOFLUSH and MERGE are not supported here".into());
+            }
+            _ => {
+                return Err(
+                    "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.".into(),
+                );
+            }
+        }
+    }
+    if server.saver.is_saving() {
+        server.cancel_save();
+    }
+    let done = if save {
+        server.save_now().map_err(anyhow::Error::from)
+    } else {
+        Ok(())
+    };
+    if let Err(error) = done.and_then(|()| server.reload()) {
+        tracing::warn!("DEBUG RELOAD failed: {error:#}");
+        return Err("ERR Error trying to load the RDB dump, check server logs".into());
+    }
+    tracing::warn!("DB reloaded by DEBUG RELOAD");
+    reply.ok();
+    Ok(())
+}
+
+/// `LOLWUT`: the version, as every version of it ends.
+fn lolwut(_: &mut Server, _: &Call<'_>, reply: &mut Reply) {
+    reply.verbatim(format!("Redis ver. {}\n", crate::front::REDIS_VERSION));
+}
+
 impl Server {
     /// Whether `enable-debug-command` lets this client debug.
     fn may_debug(&mut self, call: &Call<'_>) -> bool {
-        use crate::config::process::Allow;
-        match self.config.process.enable_debug_command {
+        self.allows(self.config.process.enable_debug_command, call)
+    }
+
+    /// Whether this client is among those whom a setting allows.
+    pub(super) fn allows(&mut self, whom: Allow, call: &Call<'_>) -> bool {
+        match whom {
             Allow::No => false,
             Allow::Yes => true,
             Allow::Local => self.front.clients.current(call.client).addr.is_local(),
         }
     }
 }
+
+const DEBUG_HELP: &[&str] = &[
+    "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CHANGE-REPL-ID",
+    "    Take a new replication id.",
+    "DIGEST",
+    "    Show a digest of all data.",
+    "DIGEST-VALUE <key> [<key> ...]",
+    "    Show digests of what these keys hold.",
+    "ERROR <string>",
+    "    Answer with this error.",
+    "LOG <message>",
+    "    Write this to the log.",
+    "PROTOCOL <type>",
+    "    Answer with a value of this kind: string, integer, double, bignum, null, array, set,",
+    "    map, attrib, push, verbatim, true, false.",
+    "QUICKLIST-PACKED-THRESHOLD <size>",
+    "    Accepted, without effect.",
+    "RELOAD [NOSAVE]",
+    "    Save the data and load them again.",
+    "SET-ACTIVE-EXPIRE <0|1>",
+    "    Choose whether expired keys go by themselves.",
+    "SLEEP <seconds>",
+    "    Stop everything for so long.",
+    "HELP",
+    "    Prints this help.",
+];

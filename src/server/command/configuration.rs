@@ -93,9 +93,10 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
         .iter()
         .map(|(n, v)| (n.as_str(), v.as_str()))
         .collect();
+    let protected = server.allows(server.config.process.enable_protected_configs, call);
     let before = server.config.clone();
     let names = server_table()
-        .set(&mut server.config, &pairs, false)
+        .set(&mut server.config, &pairs, protected)
         .map_err(|error| format!("ERR {error}"))?;
     if let Err((name, reason)) = server.settings_changed(&names) {
         server.config = before;

@@ -2,6 +2,7 @@
 
 use sha1::{Digest, Sha1};
 
+use crate::ids::hex;
 use crate::resp::double_text;
 use crate::server::keyspace::{Entry, Keyspace, Value};
 
@@ -20,23 +21,34 @@ pub(super) fn digest(keyspace: &Keyspace) -> String {
             xor(&mut total, &Sha1::digest(digest_of(entry)).into());
         }
     }
-    total.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&total)
 }
 
 /// The digest of one key with its value and whether it expires.
 fn digest_of(entry: &Entry) -> [u8; 20] {
     let mut digest = [0; 20];
     mix(&mut digest, &entry.key);
-    mix_value(&mut digest, &entry.value);
-    if entry.expire_at().is_some() {
-        let mark: [u8; 20] = Sha1::digest(b"!!expire!!").into();
-        xor(&mut digest, &mark);
-    }
+    add_value(&mut digest, entry);
     digest
 }
 
+/// A digest of what a key holds, and of whether it expires.
+pub(super) fn value_digest(entry: &Entry) -> [u8; 20] {
+    let mut digest = [0; 20];
+    add_value(&mut digest, entry);
+    digest
+}
+
+fn add_value(digest: &mut [u8; 20], entry: &Entry) {
+    mix_value(digest, &entry.value);
+    if entry.expire_at().is_some() {
+        let mark: [u8; 20] = Sha1::digest(b"!!expire!!").into();
+        xor(digest, &mark);
+    }
+}
+
 /// Mixes in a value: its type, and its elements with or without regard to their order.
-pub(super) fn mix_value(digest: &mut [u8; 20], value: &Value) {
+fn mix_value(digest: &mut [u8; 20], value: &Value) {
     let mut digits = itoa::Buffer::new();
     // Redis's number of the type.
     let number: u32 = match value {

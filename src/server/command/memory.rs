@@ -112,6 +112,7 @@ fn stats(server: &mut Server, _: &Call<'_>, reply: &mut Reply) {
         .saturating_sub(report.startup)
         .checked_div(keys)
         .unwrap_or(0);
+    let aof = server.aof.writer.pending_bytes();
     let fields = [
         ("peak.allocated", Stat::Bytes(report.peak)),
         ("total.allocated", Stat::Bytes(report.used)),
@@ -120,7 +121,7 @@ fn stats(server: &mut Server, _: &Call<'_>, reply: &mut Reply) {
         ("clients.slaves", Stat::Bytes(report.replicas)),
         ("clients.normal", Stat::Bytes(report.clients)),
         ("cluster.links", Stat::Bytes(0)),
-        ("aof.buffer", Stat::Bytes(0)),
+        ("aof.buffer", Stat::Bytes(aof)),
         ("lua.caches", Stat::Bytes(0)),
         ("functions.caches", Stat::Bytes(0)),
         ("overhead.total", Stat::Bytes(report.overhead)),

@@ -83,7 +83,7 @@ fn publish(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     let receivers = server
         .front
         .publish(&call.words[1], &call.words[2], call.now.mono);
-    server.propagate(call, call.words);
+    server.propagate_message(call, call.words);
     reply.count(receivers);
 }
 

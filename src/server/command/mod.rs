@@ -52,3 +52,43 @@ pub(super) fn all() -> Vec<CommandSpec<Server>> {
     all.extend(memory::commands());
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fmt::Write;
+
+    use super::all;
+
+    /// What the README says of the data server's commands, from their table.
+    fn compatibility() -> String {
+        let mut groups: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for command in all() {
+            let names = groups.entry(command.info.group).or_default();
+            names.push(command.info.name.to_ascii_uppercase());
+        }
+        let mut page = String::from("| group | commands |\n| --- | --- |\n");
+        for (group, mut names) in groups {
+            names.sort();
+            writeln!(page, "| {group} | {} |", names.join(" ")).unwrap();
+        }
+        page
+    }
+
+    #[test]
+    fn the_readme_lists_every_command() {
+        const BEGIN: &str =
+            "<!-- commands: UPDATE_README=1 cargo test readme writes what is between -->\n";
+        const END: &str = "<!-- commands end -->";
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+        let readme = std::fs::read_to_string(path).unwrap();
+        let (head, rest) = readme.split_once(BEGIN).expect("the mark before the table");
+        let (page, tail) = rest.split_once(END).expect("the mark behind the table");
+        let want = compatibility();
+        if std::env::var_os("UPDATE_README").is_some() {
+            std::fs::write(path, [head, BEGIN, &want, END, tail].concat()).unwrap();
+        } else {
+            assert_eq!(page, want, "UPDATE_README=1 cargo test readme");
+        }
+    }
+}

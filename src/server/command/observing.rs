@@ -424,7 +424,7 @@ mod tests {
         let samples: Vec<_> = samples.map(|(ms, label)| (ms, label.to_owned())).to_vec();
         let mut text = String::new();
         draw(&samples, 100, 500, &mut text);
-        assert_eq!(text, " # \n | \n |_\n_||\n   \n511\nm2s\n s \n");
+        assert_eq!(text, " # \n |_\n ||\n_||\n   \n511\nm2s\n s \n");
         let ages = [0, 59, 60, 3600, 90_000].map(age);
         assert_eq!(ages, ["0s", "59s", "1m", "1h", "1d"]);
     }

@@ -1,4 +1,4 @@
-//! `SAVE`, `BGSAVE`, `LASTSAVE`, `SHUTDOWN`.
+//! `SAVE`, `BGSAVE`, `BGREWRITEAOF`, `LASTSAVE`, `SHUTDOWN`.
 
 use super::args::{Failure, SYNTAX, option};
 use super::strings::finish;
@@ -22,6 +22,9 @@ pub(super) fn commands() -> Vec<Spec> {
     Spec::new("bgsave", -1, |s, c, r| finish(bgsave(s, c, r), r))
         .flags(flag::ADMIN | flag::NOSCRIPT | flag::NO_ASYNC_LOADING)
         .doc("1.0.0", "server", "O(1)", "Asynchronously save the dataset to disk"),
+    Spec::new("bgrewriteaof", 1, |s, _, r| finish(bgrewriteaof(s, r), r))
+        .flags(flag::ADMIN | flag::NOSCRIPT | flag::NO_ASYNC_LOADING)
+        .doc("1.0.0", "server", "O(1)", "Asynchronously rewrite the append-only file to disk"),
     Spec::new("lastsave", 1, |s, _, r| {
         r.integer(i64::try_from(s.saver.last_save).unwrap_or(i64::MAX));
     })
@@ -62,15 +65,19 @@ fn save(server: &mut Server, _: &Call<'_>, reply: &mut Reply) -> Result<(), Fail
 }
 
 fn bgsave(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
-    match call.args() {
-        [] => {}
-        [word] if option(word) == b"schedule" => {}
+    let may_schedule = match call.args() {
+        [] => false,
+        [word] if option(word) == b"schedule" => true,
         _ => return Err(SYNTAX.into()),
-    }
+    };
     if server.saver.is_saving() {
         return Err("ERR Background save already in progress".into());
     }
-    if server.in_exec {
+    let is_rewriting = server.aof.rewriting.is_running();
+    if is_rewriting && !may_schedule && !server.in_exec {
+        return Err("ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.".into());
+    }
+    if server.in_exec || is_rewriting {
         // Inside a transaction there is no position of the stream that the data belongs to.
         server.saver.is_scheduled = true;
         reply.simple("Background saving scheduled");
@@ -78,6 +85,22 @@ fn bgsave(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(),
     }
     drop(server.start_save());
     reply.simple("Background saving started");
+    Ok(())
+}
+
+fn bgrewriteaof(server: &mut Server, reply: &mut Reply) -> Result<(), Failure> {
+    if server.aof.rewriting.is_running() {
+        return Err("ERR Background append only file rewriting already in progress".into());
+    }
+    if server.saver.is_saving() || server.in_exec {
+        server.aof.rewriting.is_scheduled = true;
+        reply.simple("Background append only file rewriting scheduled");
+        return Ok(());
+    }
+    if !server.start_rewrite() {
+        return Err("ERR Can't execute an AOF background rewriting. Please check the server logs for more information.".into());
+    }
+    reply.simple("Background append only file rewriting started");
     Ok(())
 }
 

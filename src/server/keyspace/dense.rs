@@ -5,6 +5,7 @@
 
 use hashbrown::HashTable;
 
+use super::extendible::LEAF_KEYS_MAX;
 use super::key::Key;
 
 /// Something that is found by its bytes.
@@ -35,6 +36,16 @@ impl<E> Default for Dense<E> {
     }
 }
 
+/// The room for entries when there are so many: half as much again, in few sizes, so that an allocator can
+/// use for one table what another has outgrown.
+fn grown(len: usize) -> usize {
+    const SIZES: [usize; 10] = [4, 8, 16, 28, 48, 64, 96, 128, 160, 224];
+    match SIZES.iter().find(|size| **size > len) {
+        Some(size) => *size,
+        None => len + len / 2,
+    }
+}
+
 /// A hash as the tables want it: they take their slot from the low bits and their tag from the top
 /// seven, and the directory above them has used the top ones.
 fn table_hash(hash: u64) -> u64 {
@@ -42,6 +53,13 @@ fn table_hash(hash: u64) -> u64 {
 }
 
 impl<E: Keyed> Dense<E> {
+    fn with_room(entries: usize) -> Dense<E> {
+        Dense {
+            index: HashTable::with_capacity(entries.min(LEAF_KEYS_MAX + 1)),
+            entries: Vec::with_capacity(entries),
+        }
+    }
+
     /// Entries.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
@@ -86,11 +104,9 @@ impl<E: Keyed> Dense<E> {
     /// # Panics
     /// There are as many as 16 bits can number.
     pub(super) fn push(&mut self, hash: u64, entry: E, hash_of: impl Fn(&[u8]) -> u64) {
-        /// Room grows by an eighth, and by no less than this.
-        const GROWTH_MIN: usize = 4;
         let place = u16::try_from(self.entries.len()).expect("a segment splits long before");
         if self.entries.len() == self.entries.capacity() {
-            let more = (self.entries.len() / 8).max(GROWTH_MIN);
+            let more = grown(self.entries.len()) - self.entries.len();
             self.entries.reserve_exact(more);
         }
         self.entries.push(entry);
@@ -134,9 +150,11 @@ impl<E: Keyed> Dense<E> {
         goes: impl Fn(u64) -> bool,
     ) -> Dense<E> {
         let all = std::mem::take(self);
-        let mut other = Dense::default();
-        for entry in all.entries {
-            let hash = hash_of(entry.key());
+        let hashes: Vec<u64> = all.entries.iter().map(|e| hash_of(e.key())).collect();
+        let going = hashes.iter().filter(|hash| goes(**hash)).count();
+        let mut other = Dense::with_room(grown(going));
+        *self = Dense::with_room(grown(all.entries.len() - going));
+        for (entry, hash) in all.entries.into_iter().zip(hashes) {
             let to = if goes(hash) { &mut other } else { &mut *self };
             to.push(hash, entry, &hash_of);
         }

@@ -11,8 +11,9 @@ use foldhash::quality::RandomState;
 
 use super::dense::{Dense, Keyed};
 
-/// A leaf with more keys than this splits: what 256 slots of a hashbrown table hold.
-pub(super) const LEAF_KEYS_MAX: usize = 224;
+/// A leaf with more keys than this splits, so that no more than 224 are ever in one: what 256 slots of a
+/// hashbrown table hold, and a size of which allocators waste nothing.
+pub(super) const LEAF_KEYS_MAX: usize = 223;
 
 /// Directories stop doubling here; leaves then grow instead. Bits of the hash.
 const DEPTH_MAX: u8 = 28;
@@ -20,6 +21,16 @@ const DEPTH_MAX: u8 = 28;
 /// Bits of the hash that a `SCAN` cursor leaves out, so that it stays below 2^48 and clients that keep it
 /// in a double are right.
 const SCAN_SHIFT: u32 = 16;
+
+/// The most keys of one leaf. Hashes are spread so evenly that leaves of one limit would all split at about
+/// the same time, and the memory of half of them lie idle; so each has a limit of its own.
+fn keys_max(number: usize) -> usize {
+    /// How far limits differ.
+    const SPREAD: usize = 96;
+    // The golden ratio of 32 bits spreads successive numbers evenly.
+    let place = u32::try_from(number).unwrap_or(0).wrapping_mul(0x9e37_79b9) >> 16;
+    LEAF_KEYS_MAX - ((place as usize * SPREAD) >> 16)
+}
 
 /// A small table as the directory sees it.
 pub(super) trait Leaf {
@@ -120,8 +131,10 @@ impl<L: Leaf> Extendible<L> {
     /// Splits the leaf in charge of `hash` until it holds no more than its share. To be called after an
     /// insertion.
     pub(super) fn split_while_full(&mut self, hash: u64) {
-        while self.leaf(self.leaf_at(hash)).dense().len() > LEAF_KEYS_MAX {
-            if !self.split(hash) {
+        loop {
+            let number = self.leaf_at(hash);
+            let is_full = self.leaf(number).dense().len() > keys_max(number);
+            if !is_full || !self.split(hash) {
                 return;
             }
         }

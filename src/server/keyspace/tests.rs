@@ -29,6 +29,7 @@ fn head() -> Head {
         used_memory: 0,
         replication: None,
         usage: None,
+        is_aof_base: false,
     }
 }
 

@@ -73,17 +73,21 @@ pub struct Thresholds {
     pub list_node: NodeLimit,
 }
 
-impl Default for Thresholds {
+impl Thresholds {
     /// Redis's defaults.
+    pub const DEFAULT: Thresholds = Thresholds {
+        hash_entries: 512,
+        hash_value_bytes: 64,
+        intset_entries: 512,
+        sorted_set_entries: 128,
+        sorted_set_value_bytes: 64,
+        list_node: NodeLimit::Bytes(8192),
+    };
+}
+
+impl Default for Thresholds {
     fn default() -> Thresholds {
-        Thresholds {
-            hash_entries: 512,
-            hash_value_bytes: 64,
-            intset_entries: 512,
-            sorted_set_entries: 128,
-            sorted_set_value_bytes: 64,
-            list_node: NodeLimit::Bytes(8192),
-        }
+        Thresholds::DEFAULT
     }
 }
 

@@ -1,5 +1,6 @@
-//! Keeping the data: the RDB format, and saving to files without stopping.
+//! Keeping the data: the RDB format, saving to files without stopping, and the append-only file.
 
+pub mod aof;
 pub mod dump;
 pub mod rdb;
 pub mod rdb_decode;

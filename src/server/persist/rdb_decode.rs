@@ -463,14 +463,7 @@ mod tests {
         frequency: None,
     };
 
-    const THRESHOLDS: Thresholds = Thresholds {
-        hash_entries: 512,
-        hash_value_bytes: 64,
-        intset_entries: 512,
-        sorted_set_entries: 128,
-        sorted_set_value_bytes: 64,
-        list_node: crate::server::keyspace::NodeLimit::Bytes(8192),
-    };
+    const THRESHOLDS: Thresholds = Thresholds::DEFAULT;
 
     fn head() -> Head {
         Head {
@@ -482,6 +475,7 @@ mod tests {
                 stream_db: 3,
             }),
             usage: None,
+            is_aof_base: false,
         }
     }
 

@@ -30,6 +30,8 @@ pub struct Head {
     pub replication: Option<ReplicationInfo>,
     /// How the use of keys is counted, where the eviction policy makes that worth writing.
     pub usage: Option<Usage>,
+    /// It is the base of an append-only file: commands follow.
+    pub is_aof_base: bool,
 }
 
 /// A replication position as RDB files record it.
@@ -69,7 +71,7 @@ impl Encoder {
             aux("repl-id", &position.repl_id, out);
             aux("repl-offset", &position.offset.to_string(), out);
         }
-        aux("aof-base", "0", out);
+        aux("aof-base", if head.is_aof_base { "1" } else { "0" }, out);
     }
 
     /// The EOF opcode. Eight bytes of checksum (LE) must follow.

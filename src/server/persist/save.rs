@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::rdb::CRC64;
-use super::rdb_encode::ImageWriter;
+use super::rdb_encode::{Head, ImageWriter};
 use crate::clock::{Mono, Now};
 use crate::server::Server;
 use crate::server::access::drop_elsewhere;
@@ -90,7 +90,7 @@ impl Saver {
 
 /// What a file is written with.
 #[derive(Clone, Copy, Debug)]
-struct FileOptions {
+pub(crate) struct FileOptions {
     compress: bool,
     checksum: bool,
 }
@@ -148,12 +148,16 @@ impl RdbFile {
             .map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
         fs::rename(temp, path)?;
-        File::open(".")?.sync_all()
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
 }
 
 impl Server {
-    fn file_options(&self) -> FileOptions {
+    /// How files are written.
+    pub(crate) fn file_options(&self) -> FileOptions {
         FileOptions {
             compress: self.config.rdbcompression,
             checksum: self.config.rdbchecksum,
@@ -175,11 +179,28 @@ impl Server {
     /// The file cannot be written; the old one is untouched.
     pub(crate) fn save_now(&mut self) -> io::Result<()> {
         let (temp, path) = (self.temp_name(), PathBuf::from(&self.config.dbfilename));
-        let head = self.rdb_head();
-        let snapshot = self.keyspace.begin_snapshot(&head);
+        let written = self.write_file(&self.rdb_head(), &temp, &path);
+        let now = self.clock.now();
+        if written.is_ok() {
+            self.saver.dirty = 0;
+            self.saver.is_scheduled = false;
+            self.saver.last_save = now.unix.0 / 1000;
+            self.saver.last_save_ok = true;
+            self.saver.saves += 1;
+            tracing::info!("DB saved on disk");
+        }
+        written
+    }
+
+    /// Writes all data to a file before it returns.
+    ///
+    /// # Errors
+    /// The file cannot be written; what was there before is untouched.
+    pub(crate) fn write_file(&mut self, head: &Head, temp: &Path, path: &Path) -> io::Result<()> {
+        let snapshot = self.keyspace.begin_snapshot(head);
         let options = self.file_options();
         let mut write = || -> io::Result<()> {
-            let mut file = RdbFile::create(&temp, options)?;
+            let mut file = RdbFile::create(temp, options)?;
             loop {
                 let walk = self.keyspace.advance_snapshot(snapshot, SLICE_BYTES);
                 if let Some(output) = self.keyspace.snapshot_output(snapshot) {
@@ -188,23 +209,14 @@ impl Server {
                     }
                 }
                 if walk == Walk::Complete {
-                    return file.finish(&temp, &path);
+                    return file.finish(temp, path);
                 }
             }
         };
         let written = write();
         self.end_snapshot(snapshot);
-        let now = self.clock.now();
-        match &written {
-            Ok(()) => {
-                self.saver.dirty = 0;
-                self.saver.is_scheduled = false;
-                self.saver.last_save = now.unix.0 / 1000;
-                self.saver.last_save_ok = true;
-                self.saver.saves += 1;
-                tracing::info!("DB saved on disk");
-            }
-            Err(_) => drop(fs::remove_file(&temp)),
+        if written.is_err() {
+            drop(fs::remove_file(temp));
         }
         written
     }
@@ -216,7 +228,7 @@ impl Server {
         let head = self.rdb_head();
         let now = self.clock.now();
         let temp = self.temp_name();
-        let job = SaveJob {
+        let job = FileJob {
             snapshot: self.keyspace.begin_snapshot(&head),
             temp: temp.clone(),
             path: PathBuf::from(&self.config.dbfilename),
@@ -245,7 +257,7 @@ impl Server {
         result
     }
 
-    fn save_ended(&mut self, written: &io::Result<()>, job: &SaveJob) -> Option<File> {
+    fn save_ended(&mut self, written: &io::Result<()>, job: &FileJob) -> Option<File> {
         self.end_snapshot(job.snapshot);
         let now = self.clock.now();
         if let Some(running) = self.saver.running.take() {
@@ -318,22 +330,32 @@ impl Server {
         let is_reached =
             |(seconds, changes): &(u64, u64)| saver.dirty >= *changes && elapsed > *seconds;
         let is_due = saver.is_scheduled || self.config.save.iter().any(is_reached);
-        if !saver.is_saving() && may_try && is_due {
+        // As in redis-server, one at a time.
+        let is_free = !saver.is_saving() && !self.aof.rewriting.is_running();
+        if is_free && may_try && is_due {
             drop(self.start_save());
         }
     }
 }
 
-/// One save in the background.
-struct SaveJob {
-    snapshot: SnapshotEpoch,
-    temp: PathBuf,
-    path: PathBuf,
-    options: FileOptions,
+/// One file that is written in the background.
+#[derive(Debug)]
+pub(crate) struct FileJob {
+    /// What is written.
+    pub(crate) snapshot: SnapshotEpoch,
+    /// Its name until it is complete.
+    pub(crate) temp: PathBuf,
+    /// Its name from then on.
+    pub(crate) path: PathBuf,
+    pub(crate) options: FileOptions,
 }
 
-impl SaveJob {
-    async fn run(&self, server: &Rc<RefCell<Server>>) -> io::Result<()> {
+impl FileJob {
+    /// Walks the snapshot in slices while another thread writes the file. Whoever calls it ends the snapshot.
+    ///
+    /// # Errors
+    /// The file cannot be written, or the snapshot is no more; what was under its name before is untouched.
+    pub(crate) async fn run(&self, server: &Rc<RefCell<Server>>) -> io::Result<()> {
         let (chunks, mut queue) = mpsc::channel::<Chunk>(CHUNKS_QUEUED);
         let (temp, path, options) = (self.temp.clone(), self.path.clone(), self.options);
         let (complete, is_complete) = oneshot::channel::<()>();

@@ -107,12 +107,14 @@ impl Server {
                 (b"", None) => {}
                 (_, None) => self.apply_one(client, &words, now, applier)?,
             }
+            self.end_unit();
             self.replication.append(&input[applied..at]);
             applied = at;
         }
         applier.scanned = at - applied;
         self.current = Current::default();
         self.flush_stream();
+        self.hold_prompted();
         Ok(applied)
     }
 
@@ -149,23 +151,7 @@ impl Server {
             }
             return Ok(());
         }
-        self.current = Current {
-            db,
-            is_from_master: true,
-            client: None,
-        };
-        let mut reply = Reply::default();
-        run(
-            self,
-            &Call {
-                client,
-                words,
-                command,
-                info,
-                now,
-            },
-            &mut reply,
-        );
+        let reply = self.run_for_stream(client, words, (command, info), now);
         if info.name == "select" {
             self.replication.stream_db = Some(self.current.db);
         }
@@ -182,11 +168,44 @@ impl Server {
         Ok(())
     }
 
+    /// Runs a command as it was run elsewhere, or earlier: without checks, and without regard to expiry.
+    pub(crate) fn run_for_stream(
+        &mut self,
+        client: ClientId,
+        words: &[Bytes],
+        (command, info): (CommandId, &'static CommandInfo),
+        now: Now,
+    ) -> Reply {
+        self.current = Current {
+            db: self.front.clients.current(client).db,
+            is_from_master: true,
+            client: None,
+        };
+        let call = Call {
+            client,
+            words,
+            command,
+            info,
+            now,
+        };
+        let mut reply = Reply::default();
+        run(self, &call, &mut reply);
+        reply
+    }
+
     /// The command that words of the stream name, if it is one that a stream may carry.
-    fn find_for_stream(&self, words: &[Bytes]) -> Option<(CommandId, &'static CommandInfo)> {
+    pub(crate) fn find_for_stream(
+        &self,
+        words: &[Bytes],
+    ) -> Option<(CommandId, &'static CommandInfo)> {
         const BESIDE_WRITES: [&str; 3] = ["select", "ping", "replconf"];
-        let Lookup::Found(command) = self.front.table.lookup(words) else {
-            return None;
+        let command = match self.front.table.lookup(words) {
+            Lookup::Found(command) => command,
+            // `rename-command` is for clients; what we propagate by ourselves has the original name.
+            Lookup::UnknownCommand | Lookup::UnknownSubcommand(_) => {
+                let name = std::str::from_utf8(words.first()?).ok()?;
+                self.front.table.catalog().find(name)?
+            }
         };
         let info = self.front.table.catalog().entry(command).info;
         let wanted = usize::try_from(info.arity.unsigned_abs()).ok()?;

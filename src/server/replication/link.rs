@@ -116,6 +116,7 @@ impl Server {
         if self.replication.is_master() {
             return;
         }
+        self.end_unit();
         self.flush_stream();
         self.leave_master();
         let id = self.new_repl_id();
@@ -230,6 +231,7 @@ impl Server {
         self.replication.stream_db = usize::try_from(stream_db).ok();
         self.replication.refusal = None;
         self.replication.needs_all_data = false;
+        self.restart_aof();
         tracing::info!(
             keys = loaded.keys_loaded, %offset,
             "MASTER <-> REPLICA sync: Finished with success"

@@ -97,12 +97,12 @@ impl Replication {
     }
 
     /// Makes what a unit has propagated part of the stream; the offset after it, or `None` for nothing.
-    pub(crate) fn append_unit(&mut self, effects: &mut Effects) -> Option<ReplOffset> {
-        let before = self.turn.len();
-        effects.end_unit(&mut self.stream_db, &mut self.turn);
-        if self.turn.len() == before {
+    pub(crate) fn append_unit(&mut self, effects: &Effects) -> Option<ReplOffset> {
+        if !self.is_producing() {
             return None;
         }
+        let before = self.turn.len();
+        effects.write_to_stream(&mut self.stream_db, &mut self.turn);
         self.history.record(&self.turn[before..]);
         Some(self.history.offset())
     }

@@ -23,7 +23,7 @@ use crate::ids::{ReplId, ReplOffset};
 use crate::net::{Stream, load_tls};
 use crate::resp::encode_request;
 use crate::server::Server;
-use crate::server::persist::rdb_decode::{LoadError, LoadOptions, Loaded, load};
+use crate::server::persist::rdb_decode::{LoadError, Loaded, load};
 
 /// The longest single step of a handshake.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -65,6 +65,8 @@ pub(crate) enum LinkError {
     Apply(#[from] ApplyError),
     #[error("the link was closed by CLIENT KILL")]
     Killed,
+    #[error("the append-only file cannot be written: {0}")]
+    Disk(String),
     #[error("{0:#}")]
     Tls(anyhow::Error),
 }
@@ -107,6 +109,9 @@ pub(crate) async fn follow(server: Rc<RefCell<Server>>, host: Arc<str>, port: u1
 
 /// One connection, from its beginning to its end; whether the stream was reached.
 async fn follow_once(server: &Rc<RefCell<Server>>, host: &str, port: u16) -> (bool, LinkError) {
+    if let Err(error) = check_disk(server) {
+        return (false, error);
+    }
     let mut wire = match connect(server, host, port).await {
         Ok(wire) => wire,
         Err(error) => return (false, error),
@@ -120,6 +125,14 @@ async fn follow_once(server: &Rc<RefCell<Server>>, host: &str, port: u16) -> (bo
             Ok(never) => match never {},
             Err(error) => (true, error),
         },
+    }
+}
+
+/// A replica that cannot write its append-only file is in step in memory only; it says so by its link.
+fn check_disk(server: &Rc<RefCell<Server>>) -> Result<(), LinkError> {
+    match server.borrow().aof_error() {
+        Some(error) => Err(LinkError::Disk(error.to_owned())),
+        None => Ok(()),
     }
 }
 
@@ -370,17 +383,7 @@ async fn receive(
     wire: &mut Wire,
     header: &TransferHeader,
 ) -> Result<Loaded, LinkError> {
-    let options = {
-        let server = server.borrow();
-        LoadOptions {
-            databases: server.keyspace.databases(),
-            drop_expired_at: None,
-            verify_checksum: server.config.rdbchecksum,
-            string_bytes_max: server.string_bytes_max(),
-            thresholds: server.thresholds(),
-            usage: server.usage(server.clock.now().unix),
-        }
-    };
+    let options = server.borrow().load_options(true);
     let (pieces, queue) = mpsc::channel::<Vec<u8>>(LOAD_QUEUE);
     let mut loader = tokio::task::spawn_blocking(move || load(PieceReader::new(queue), options));
     let mut finder = match header {
@@ -525,6 +528,15 @@ async fn apply_stream(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<N
     let mut applier = Applier::default();
     let mut acks = AckTimer::start().await;
     loop {
+        check_disk(server)?;
+        let congestion = server.borrow().aof_congestion();
+        if let Some(progress) = congestion {
+            // The disk is slower than the master: the rest stays in the socket until there is room.
+            let _ = timeout(ACK_PERIOD, progress.notified()).await;
+            let (offset, _) = server.borrow().stream_position();
+            wire.send(&ack(offset)).await?;
+            continue;
+        }
         let has_input = !wire.input.is_empty();
         if has_input {
             let server = &mut *server.borrow_mut();

@@ -75,6 +75,7 @@ impl Server {
             used_memory: crate::memory::used(),
             replication: position,
             usage: self.saved_usage(),
+            is_aof_base: false,
         }
     }
 
@@ -425,6 +426,7 @@ mod tests {
             used_memory: 1,
             replication: None,
             usage: None,
+            is_aof_base: false,
         };
         let snapshot = keyspace.begin_snapshot(&head);
         while keyspace.advance_snapshot(snapshot, SLICE_BYTES) == Walk::Going {}

@@ -1,8 +1,12 @@
-//! Replies that wait: behind the propagation of their turn, and for `WAIT`.
+//! Replies that wait: behind the propagation of their turn, for the append-only file, and for `WAIT`.
 //!
 //! No reply overtakes its propagation. The replies of a turn that wrote are held; the replicas' connections,
 //! woken in the same turn, write first; then the gate lets the replies go. A replica whose socket is full
 //! delays nobody: it had its chance.
+//!
+//! The gate runs after all clients that were ready with the first one, and writes what all of them have appended
+//! to the append-only file at once. Only then do their replies leave; with `appendfsync always`, after one fsync
+//! for all of them. A client that only read waits as well: what it has seen may not be safe yet.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -20,12 +24,20 @@ use crate::server::Server;
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     /// Held since the gate last looked: the replicas may not have run yet.
-    fresh: Vec<WaitId>,
-    /// Held for a whole round.
-    ripe: Vec<WaitId>,
+    fresh: Vec<Held>,
+    /// The replicas have run.
+    ripe: Vec<Held>,
     waker: Option<Waker>,
     /// Clients that wait for acknowledgements.
     pub(crate) waiters: Vec<Waiter>,
+}
+
+/// Replies that are held.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    on: WaitId,
+    /// Up to where the append-only file must be safe.
+    position: u64,
 }
 
 /// A client in `WAIT`.
@@ -48,9 +60,18 @@ impl Drop for Timer {
 }
 
 impl Gate {
-    /// Holds one client's replies for a round. Call it after the replicas were woken.
-    fn hold(&mut self, on: WaitId) {
-        self.fresh.push(on);
+    /// Holds one client's replies: for a round, where replicas got something. Call it after they were woken.
+    fn hold(&mut self, held: Held, for_replicas: bool) {
+        if for_replicas {
+            self.fresh.push(held);
+        } else {
+            self.ripe.push(held);
+        }
+        self.wake();
+    }
+
+    /// Has the gate look at everything, after all that was woken before.
+    pub(crate) fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
@@ -63,8 +84,9 @@ pub(crate) async fn open_gate(server: Rc<RefCell<Server>>) {
     poll_fn(|cx| {
         let mut server = server.borrow_mut();
         let server = &mut *server;
-        for on in std::mem::take(&mut server.replication.gate.ripe) {
-            server.front.clients.release(on);
+        server.advance_aof();
+        for held in std::mem::take(&mut server.replication.gate.ripe) {
+            server.release_when_settled(held.position, held.on);
         }
         let gate = &mut server.replication.gate;
         gate.ripe = std::mem::take(&mut gate.fresh);
@@ -79,14 +101,42 @@ pub(crate) async fn open_gate(server: Rc<RefCell<Server>>) {
 }
 
 impl Server {
-    /// The end of a client's turn: its writes go to the replicas, and its replies wait until they went.
+    /// The end of a client's turn: its writes go to the replicas and to the append-only file, and its replies
+    /// wait until they went.
     pub(crate) fn end_turn_of(&mut self, client: ClientId) {
-        if self.replication.turn.is_empty() {
+        let for_replicas = self.flush_stream();
+        if for_replicas || self.has_unsettled_aof() {
+            self.hold(client, for_replicas);
+        }
+        self.hold_prompted();
+    }
+
+    /// Holds those who got something by what others did, or by what came with time: a reply that they were
+    /// waiting for, a message. It may tell of a write that is not safe yet.
+    pub(crate) fn hold_prompted(&mut self) {
+        if !self.aof.writer.is_recording() {
+            self.front.clients.prompted = None;
             return;
         }
-        if self.flush_stream() && self.front.clients.get(client).is_some_and(|c| c.is_open()) {
+        let prompted = self.front.clients.prompted.get_or_insert_default();
+        if prompted.is_empty() {
+            return;
+        }
+        let prompted = std::mem::take(prompted);
+        if self.has_unsettled_aof() {
+            for client in prompted {
+                self.hold(client, false);
+            }
+        }
+    }
+
+    fn hold(&mut self, client: ClientId, for_replicas: bool) {
+        if self.front.clients.get(client).is_some_and(|c| c.is_open()) {
             let on = self.front.clients.hold(client);
-            self.replication.gate.hold(on);
+            let position = self.aof.writer.appended();
+            self.replication
+                .gate
+                .hold(Held { on, position }, for_replicas);
         }
     }
 

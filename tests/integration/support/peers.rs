@@ -49,6 +49,16 @@ pub(crate) fn redis_cli() -> Command {
     peer("redis-cli", "redis-tools")
 }
 
+/// `redis-check-aof` of the unpacked packages.
+pub(crate) fn redis_check_aof() -> Command {
+    peer("redis-check-aof", "redis-tools")
+}
+
+/// `redis-benchmark` of the unpacked packages.
+pub(crate) fn redis_benchmark() -> Command {
+    peer("redis-benchmark", "redis-tools")
+}
+
 fn peer(program: &str, package: &str) -> Command {
     let path = need(&format!("root/usr/bin/{program}"), package);
     let mut command = Command::new(path);

@@ -49,11 +49,16 @@ impl Process {
 
     /// Its resident memory.
     pub(crate) fn rss_mib(&self) -> u64 {
+        self.rss_kib() / 1024
+    }
+
+    /// Its resident memory.
+    pub(crate) fn rss_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
         let status = status.unwrap_or_else(|error| panic!("{} has no status: {error}", self.name));
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        kib.expect("VmRSS has a number") / 1024
+        kib.expect("VmRSS has a number")
     }
 
     /// How many descriptors it holds.

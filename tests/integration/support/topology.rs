@@ -318,6 +318,21 @@ impl Topology {
         });
     }
 
+    /// Waits until every running server but the master follows the master on which the sentinels agree, and
+    /// returns its port. For sets with real sentinels, which may fail over once more after a switch, because
+    /// one of them still held the old master's state for the new one's.
+    pub(crate) fn wait_for_replicas(&mut self, within: Duration) -> u16 {
+        wait_for("every replica follows the agreed master", within, || {
+            let master = self.agreed()?;
+            self.servers
+                .iter_mut()
+                .filter(|node| node.port.number() != master)
+                .filter_map(|node| node.process.is_running().then_some(&*node))
+                .try_for_each(|node| node.follows(master))?;
+            Ok(master)
+        })
+    }
+
     /// Waits until every sentinel sees all other servers as replicas, all peers, and nothing down.
     pub(crate) fn wait_until_settled(&self, within: Duration) {
         wait_for(

@@ -1,0 +1,103 @@
+//! The data server beside redis-server 7.0.15: throughput, memory, loading, full resyncs, snapshots.
+//!
+//! `cargo bench --bench data [-- --rounds 5 --only commands,memory,load,resync,bgsave --commands set,get --keys 1000000]`
+//!
+//! Both servers run at the same time and are asked in turn, first the one, then the other, with the order
+//! changing from round to round; every figure is the median of the rounds. The server that is not asked is idle.
+//!
+//! *commands*: `redis-benchmark` with 50 clients, 64-byte values and 100 000 random keys, without pipelining
+//! and with 16 requests in flight per client. *memory*: what a million small elements add to the resident
+//! memory and to `used_memory`, bytes an element. *load*: from the start of the process to its first `PONG`,
+//! with a million keys in its file; and `SAVE` of the same. *resync*: from `REPLICAOF` on an empty replica to
+//! `master_link_status:up`. *bgsave*: what clients that write as fast as they can see of a `BGSAVE`; one thread
+//! drives them all, so an answer that waits for its turn there counts as late for both servers alike.
+//!
+//! What a server does not know it is not asked: a line says so.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+
+mod common;
+#[path = "data/load.rs"]
+mod load;
+#[path = "data/loading.rs"]
+mod loading;
+#[path = "data/memory.rs"]
+mod memory;
+#[path = "data/resync.rs"]
+mod resync;
+#[path = "data/snapshot.rs"]
+mod snapshot;
+#[path = "../tests/integration/support/mod.rs"]
+mod support;
+#[path = "data/throughput.rs"]
+mod throughput;
+
+use common::option;
+use sentinel::resp::Value;
+use support::{Client, Kind, text};
+
+/// Length of the values of string keys. Bytes.
+const VALUE_BYTES: usize = 64;
+
+/// Both programs, in the order of the columns.
+const KINDS: [Kind; 2] = [Kind::Real, Kind::Ours];
+
+fn main() {
+    let rounds: usize = option("--rounds", 5);
+    let keys: usize = option("--keys", 1_000_000);
+    let only = option("--only", "commands,memory,load,resync,bgsave".to_owned());
+    for part in only.split(',') {
+        match part {
+            "commands" => throughput::compare(rounds),
+            "memory" => memory::compare(keys),
+            "load" => loading::compare(rounds, keys),
+            "resync" => resync::compare(rounds, keys),
+            "bgsave" => snapshot::compare(rounds, keys),
+            other => panic!("--only: there is no part called {other:?}"),
+        }
+    }
+}
+
+fn name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Real => "redis 7.0",
+        Kind::Ours => "sentinel",
+    }
+}
+
+/// The two programs in the order of this round: whoever was first last time is second now.
+fn order(round: usize) -> [usize; 2] {
+    if round.is_multiple_of(2) {
+        [0, 1]
+    } else {
+        [1, 0]
+    }
+}
+
+/// Why a server cannot run a request; `None` when it did.
+fn error_of(client: &mut Client, words: &[&str]) -> Option<String> {
+    match client.call(words) {
+        Value::Error(error) => Some(text(&Value::Error(error))),
+        Value::Simple(_)
+        | Value::Integer(_)
+        | Value::Bulk(_)
+        | Value::Null
+        | Value::NullArray
+        | Value::Array(_)
+        | Value::Set(_)
+        | Value::Push(_)
+        | Value::Map(_)
+        | Value::Double(_)
+        | Value::Boolean(_)
+        | Value::BigNumber(_)
+        | Value::Verbatim(..) => None,
+    }
+}
+
+/// One field of `INFO`.
+fn info(client: &mut Client, section: &str, field: &str) -> Option<String> {
+    let info = text(&client.call(&["INFO", section]));
+    info.lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+        .map(|value| value.trim().to_owned())
+}

@@ -1,0 +1,108 @@
+//! What clients see of a `BGSAVE`.
+
+use std::time::Duration;
+
+use sentinel::resp::encode_request;
+
+use super::common::{Samples, instant};
+use super::load::{Writers, fill, pipeline};
+use super::support::{ServerNode, start_server, text};
+use super::{KINDS, error_of, info, name, order};
+
+const CLIENTS: usize = 50;
+/// How long the clients write undisturbed, per round.
+const UNDISTURBED: Duration = Duration::from_secs(2);
+/// How often a save's end is looked for.
+const LOOK: Duration = Duration::from_millis(20);
+/// Fields that one request adds to the large hash.
+const FIELDS_PER_REQUEST: usize = 100;
+
+/// The p99.9 and the longest answer of each round, in milliseconds.
+#[derive(Default)]
+struct Seen {
+    p999: Samples,
+    max: Samples,
+}
+
+impl Seen {
+    fn add(&mut self, times: Vec<f64>) {
+        let mut samples = Samples::default();
+        samples.extend(times);
+        self.p999.add(samples.quantile(0.999));
+        self.max.add(samples.max());
+    }
+}
+
+pub(crate) fn compare(rounds: usize, keys: usize) {
+    println!(
+        "\n{CLIENTS} clients that SET among {keys} keys, without and during BGSAVE, median of {rounds} rounds; ms"
+    );
+    println!(
+        "{:<10} {:<18} {:>9} {:>9} {:>9} {:>9} {:>7}",
+        "", "", "p99.9", "max", "p99.9", "max", "ratio"
+    );
+    let servers = KINDS.map(|kind| {
+        let server = start_server(kind, "");
+        fill(server.port(), keys);
+        server
+    });
+    measure(&servers, rounds, keys, "");
+    for server in &servers {
+        if let Some(error) = error_of(&mut server.client(), &["HSET", "h", "f", "v"]) {
+            println!(
+                "with a large hash: left out, {}: {error}",
+                name(server.kind)
+            );
+            return;
+        }
+        pipeline(server.port(), keys / FIELDS_PER_REQUEST, |request, out| {
+            let mut words = vec!["HSET".to_owned(), "h".to_owned()];
+            for i in 0..FIELDS_PER_REQUEST {
+                words.push(format!("field:{}", request * FIELDS_PER_REQUEST + i));
+                words.push("value".to_owned());
+            }
+            encode_request(&words, out);
+        });
+    }
+    measure(&servers, rounds, keys, "with a large hash");
+}
+
+fn measure(servers: &[ServerNode; 2], rounds: usize, keys: usize, what: &str) {
+    let mut seen = [(); 2].map(|()| (Seen::default(), Seen::default()));
+    for round in 0..rounds {
+        for at in order(round) {
+            let mut writers = Writers::new(servers[at].port(), CLIENTS, keys);
+            let begin = instant();
+            let alone = writers.run(|| begin.elapsed() > UNDISTURBED);
+            seen[at].0.add(alone);
+            seen[at].1.add(during_save(&servers[at], &mut writers));
+        }
+    }
+    for (server, (alone, saving)) in servers.iter().zip(&seen) {
+        println!(
+            "{:<10} {what:<18} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>7.2}",
+            name(server.kind),
+            alone.p999.p50(),
+            alone.max.p50(),
+            saving.p999.p50(),
+            saving.max.p50(),
+            saving.p999.p50() / alone.p999.p50()
+        );
+    }
+}
+
+/// The answers of clients that write from the beginning of a save to its end.
+fn during_save(server: &ServerNode, writers: &mut Writers) -> Vec<f64> {
+    let mut control = server.client();
+    let mut looked = instant();
+    let begun = text(&control.call(&["BGSAVE"]));
+    assert_eq!(begun, "Background saving started");
+    writers.run(|| {
+        if looked.elapsed() < LOOK {
+            return false;
+        }
+        looked = instant();
+        let going_on = info(&mut control, "persistence", "rdb_bgsave_in_progress");
+        going_on.expect("INFO tells") == "0"
+    })
+}

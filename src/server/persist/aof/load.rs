@@ -1,0 +1,280 @@
+//! Loading the append-only file at the start: read on another thread, executed here in slices, so that clients
+//! hear `LOADING` meanwhile.
+
+use std::cell::RefCell;
+use std::fs::OpenOptions;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+
+use super::folder::Folder;
+use super::manifest::Manifest;
+use super::read::{AofError, Command, Cut, Piece, read_all};
+use super::{State, settle};
+use crate::front::{ClientAddr, ClientId, ClientKind, Peer};
+use crate::server::Server;
+use crate::server::access::drop_elsewhere;
+use crate::server::keyspace::Keyspace;
+use crate::server::persist::rdb_decode::printable;
+
+/// Pieces that wait to be executed.
+const PIECES_QUEUED: usize = 8;
+/// Commands that fail when they are repeated are logged, but no more than this many of them.
+const FAILURES_LOGGED_MAX: u64 = 20;
+
+/// Loads the append-only file and opens it for what comes. False when it is off; the manifest is read all the same,
+/// because its numbers go on when it is switched on.
+pub(crate) async fn load(server: &Rc<RefCell<Server>>) -> anyhow::Result<bool> {
+    let config = server.borrow().config.aof.clone();
+    let folder = Folder::new(&config).context("the working directory")?;
+    let read = {
+        let (folder, is_enabled) = (folder.clone(), config.enabled);
+        move || {
+            let manifest = folder.read_manifest()?;
+            if is_enabled {
+                folder.upgrade(manifest)
+            } else {
+                Ok(manifest)
+            }
+        }
+    };
+    let manifest = tokio::task::spawn_blocking(read)
+        .await?
+        .context("FATAL AOF MANIFEST FILE ERROR")?;
+    {
+        let aof = &mut server.borrow_mut().aof;
+        aof.folder = folder.clone();
+        aof.manifest = manifest.clone();
+    }
+    if !config.enabled {
+        return Ok(false);
+    }
+    if manifest.is_empty() {
+        warn_of_other_data(&server.borrow());
+    } else {
+        replay(server, &folder, &manifest, config.load_truncated).await?;
+    }
+    let server = &mut *server.borrow_mut();
+    server.open_aof().with_context(|| {
+        format!(
+            "cannot open the append-only file in {}",
+            folder.file("").display()
+        )
+    })?;
+    Ok(true)
+}
+
+/// `DEBUG LOADAOF`: replaces all data by what the append-only file holds.
+pub(crate) async fn reload(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
+    server.borrow_mut().cancel_rewrite();
+    loop {
+        settle(server).await;
+        tokio::task::yield_now().await;
+        let server = &mut *server.borrow_mut();
+        if let Some(error) = server.aof_error() {
+            anyhow::bail!("{error}");
+        }
+        if server.aof.writer.is_settled() && !server.aof.rewriting.is_running() {
+            server.aof.writer.switch(None);
+            server.aof.state = State::Off;
+            server.loading = Some(server.clock.now());
+            server.cancel_save();
+            server.disconnect_replicas();
+            server.touch_all(None);
+            let empty = Keyspace::new(server.keyspace.databases());
+            drop_elsewhere(server.keyspace.replace_with(empty));
+            break;
+        }
+    }
+    let loaded = load(server).await;
+    server.borrow_mut().loading = None;
+    loaded.map(drop)
+}
+
+/// As in redis-server, the RDB file counts for nothing when the append-only file is on; that surprises many.
+fn warn_of_other_data(server: &Server) {
+    let rdb = Path::new(&server.config.dbfilename);
+    if rdb.exists() {
+        tracing::warn!(
+            "{} is not loaded, because appendonly is yes and there is no append-only file: starting without data. \
+             To keep its data, start with 'appendonly no' and use CONFIG SET appendonly yes.",
+            rdb.display()
+        );
+    }
+}
+
+async fn replay(
+    server: &Rc<RefCell<Server>>,
+    folder: &Folder,
+    manifest: &Manifest,
+    may_cut: bool,
+) -> Result<(), anyhow::Error> {
+    let options = server.borrow().load_options(true);
+    let started = server.borrow().clock.mono();
+    let (out, mut pieces) = mpsc::channel(PIECES_QUEUED);
+    let reader = {
+        let (folder, manifest) = (folder.clone(), manifest.clone());
+        tokio::task::spawn_blocking(move || read_all(&folder, &manifest, options, &out))
+    };
+    let mut replay = Replay {
+        client: server.borrow_mut().begin_replay(),
+        failures: 0,
+    };
+    while let Some(piece) = pieces.recv().await {
+        replay.run(&mut server.borrow_mut(), piece)?;
+        tokio::task::yield_now().await;
+    }
+    if let Some(cut) = reader.await?? {
+        if !may_cut {
+            let Cut { path: file, at } = cut;
+            return Err(AofError::Truncated { file, at }.into());
+        }
+        cut_off(&cut).with_context(|| format!("cannot truncate {}", cut.path.display()))?;
+    }
+    let server = &mut *server.borrow_mut();
+    server.front.clients.remove(replay.client);
+    server.saver.dirty = 0;
+    let took = server.clock.mono().since(started);
+    tracing::info!(
+        keys = server.keyspace.len(),
+        "DB loaded from append only file: {:.3} seconds",
+        took.as_secs_f64()
+    );
+    Ok(())
+}
+
+/// Removes the unit that is not complete from the end of the last file.
+fn cut_off(cut: &Cut) -> io::Result<()> {
+    let name = cut.path.file_name().unwrap_or_default().to_string_lossy();
+    tracing::warn!("!!! Warning: short read while loading the AOF file {name}!!!");
+    tracing::warn!("AOF {name} loaded anyway because aof-load-truncated is enabled");
+    tracing::warn!("Truncating the AOF {name} at offset {}", cut.at);
+    let file = OpenOptions::new().write(true).open(&cut.path)?;
+    file.set_len(cut.at)?;
+    file.sync_all()
+}
+
+/// The client in whose name commands are repeated.
+struct Replay {
+    client: ClientId,
+    failures: u64,
+}
+
+impl Replay {
+    fn run(&mut self, server: &mut Server, piece: Piece) -> Result<(), AofError> {
+        match piece {
+            Piece::Data(loaded) => {
+                server.saver.last_load = (loaded.keys_expired, loaded.keys_loaded);
+                drop(server.keyspace.replace_with(loaded.keyspace));
+            }
+            Piece::Commands(path, commands) => {
+                let now = server.clock.now();
+                for command in commands {
+                    self.run_one(server, &path, &command, now)?;
+                }
+                server.current = crate::server::Current::default();
+            }
+        }
+        Ok(())
+    }
+
+    fn run_one(
+        &mut self,
+        server: &mut Server,
+        path: &Path,
+        command: &Command,
+        now: crate::clock::Now,
+    ) -> Result<(), AofError> {
+        let words = &command.words;
+        let word = |at: usize| {
+            words
+                .get(at)
+                .map_or_else(String::new, |word| printable(word))
+        };
+        let found = server.find_for_stream(words);
+        let reply = found.map(|(id, info)| {
+            let reply = server.run_for_stream(self.client, words, (id, info), now);
+            (info, reply)
+        });
+        let error = match &reply {
+            Some((_, reply)) => reply.as_bytes().strip_prefix(b"-"),
+            None => None,
+        };
+        match (&reply, error) {
+            (Some(_), None) => Ok(()),
+            // Whatever follows would go to another database.
+            (Some((info, _)), Some(text)) if info.name != "select" => {
+                self.failures += 1;
+                if self.failures <= FAILURES_LOGGED_MAX {
+                    tracing::warn!(
+                        file = %path.display(), at = command.at,
+                        "{} for key {:?} failed when it was repeated: {}",
+                        word(0), word(1), String::from_utf8_lossy(text).trim_end()
+                    );
+                }
+                Ok(())
+            }
+            (Some(_) | None, _) => Err(AofError::Unsupported {
+                file: PathBuf::from(path),
+                at: command.at,
+                command: word(0),
+                key: word(1),
+                db: server.front.clients.current(self.client).db,
+            }),
+        }
+    }
+}
+
+impl Server {
+    fn begin_replay(&mut self) -> ClientId {
+        let addr = ClientAddr::Unix(Rc::from(""));
+        let peer = Peer {
+            addr: addr.clone(),
+            laddr: addr,
+            fd: -1,
+        };
+        let (user, now) = (self.front.acl.default_user(), self.clock.mono());
+        let id = self.front.clients.add(peer, user, now);
+        let client = self.front.clients.current(id);
+        client.kind = ClientKind::Master;
+        client.authenticated = true;
+        id
+    }
+
+    /// Opens the last file for what comes, and makes what is missing: a base of no data, an increment.
+    fn open_aof(&mut self) -> io::Result<()> {
+        let folder = self.aof.folder.clone();
+        let mut manifest = self.aof.manifest.clone();
+        folder.create()?;
+        if manifest.is_empty() {
+            let name = manifest.add_base(folder.file_name());
+            tracing::info!("Creating AOF base file {name} on server start");
+            self.write_aof_base(&folder.file(&name))?;
+        }
+        let is_new = manifest.incrs.is_empty();
+        if is_new {
+            let name = manifest.add_incr(folder.file_name());
+            tracing::info!("Creating AOF incr file {name} on server start");
+        }
+        let last = manifest.incrs.last().map(|file| folder.file(&file.name));
+        let file = Folder::open(&last.unwrap_or_default(), is_new)?;
+        if manifest != self.aof.manifest {
+            folder.write_manifest(&manifest)?;
+        }
+        folder.remove_history(&mut manifest)?;
+        let aof = &mut self.aof;
+        aof.current_size = folder.size(&manifest);
+        aof.base_size = manifest
+            .base
+            .as_ref()
+            .map_or(0, |base| folder.size_of(base));
+        aof.manifest = manifest;
+        aof.db = None;
+        aof.writer.switch(Some(file));
+        aof.state = State::On;
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! The append-only file: every write is appended to a file, and loading repeats them.
+//!
+//! It is redis-server 7.0's multi-part file: a base with the data of one moment, increments with the commands
+//! since then, and a manifest that says which files count. What is appended is what replicas get: a unit is
+//! encoded once (`effects.rs`), for the file and for the stream, each with a selected database of its own.
+//!
+//! * `manifest`, `folder`: which files there are, and changing that so that a crash leaves a complete set.
+//! * `writer`: appending, fsync, and the replies that wait for them.
+//! * `read`, `load`: the start.
+//! * `rewrite`: a new base, without `fork` and while clients are served.
+
+mod folder;
+mod load;
+pub mod manifest;
+mod read;
+mod rewrite;
+mod settings;
+mod writer;
+
+pub(crate) use load::{load, reload};
+pub use settings::{AofConfig, Fsync, aof_directives};
+pub(crate) use writer::settle;
+
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+
+use crate::server::Server;
+use folder::Folder;
+use manifest::Manifest;
+use rewrite::Rewriting;
+use writer::Writer;
+
+/// What a server knows about its append-only file.
+#[derive(Debug, Default)]
+pub(crate) struct Aof {
+    pub(crate) state: State,
+    pub(crate) writer: Writer,
+    pub(crate) rewriting: Rewriting,
+    folder: Folder,
+    manifest: Manifest,
+    /// The database in which the present increment is; `None`: a `SELECT` must come next.
+    db: Option<usize>,
+    /// The last `#TS:` that was noted. Unix seconds.
+    noted_at: u64,
+    /// `aof_current_size`: bytes of all files that count.
+    pub(crate) current_size: u64,
+    /// `aof_base_size`: what it was after the last rewrite, or at the start.
+    pub(crate) base_size: u64,
+}
+
+/// Whether the file is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It is not.
+    #[default]
+    Off,
+    /// It was switched on, or all data was replaced: it counts from the end of the rewrite that has begun.
+    First,
+    /// It is.
+    On,
+}
+
+impl Server {
+    /// Appends the unit that has just ended.
+    pub(crate) fn append_unit_to_aof(&mut self) {
+        if !self.aof.writer.is_recording() || !self.effects.has_data() {
+            return;
+        }
+        let second = self
+            .config
+            .aof
+            .timestamps
+            .then(|| self.clock.now().unix.0 / 1000);
+        let Server { aof, effects, .. } = self;
+        let second = second.filter(|second| *second != aof.noted_at);
+        aof.noted_at = second.unwrap_or(aof.noted_at);
+        let db = &mut aof.db;
+        aof.current_size += aof.writer.append(|out| {
+            if let Some(second) = second {
+                out.extend_from_slice(format!("#TS:{second}\r\n").as_bytes());
+            }
+            effects.write_to_file(db, out);
+        });
+        // The gate writes, once for all clients of this round.
+        self.replication.gate.wake();
+    }
+
+    /// Begins or ends to keep the file, as `appendonly` says now.
+    ///
+    /// # Errors
+    /// It cannot be begun; the log says why.
+    pub(crate) fn follow_appendonly(&mut self) -> Result<(), String> {
+        if self.loading.is_some() {
+            // The end of the load asks again.
+            return Ok(());
+        }
+        match (self.config.aof.enabled, self.aof.state) {
+            (true, State::Off) => {
+                self.begin_aof_anew();
+                if self.aof.rewriting.has_failed_to_begin() {
+                    self.end_aof();
+                    return Err("Unable to turn on AOF. Check server logs.".to_owned());
+                }
+            }
+            (false, State::First | State::On) => self.end_aof(),
+            (true, State::First | State::On) | (false, State::Off) => {}
+        }
+        Ok(())
+    }
+
+    /// Has a base of the present data made, from which the file counts. Until then what is on disk stays as it is.
+    fn begin_aof_anew(&mut self) {
+        self.cancel_rewrite();
+        self.end_unit();
+        self.aof.writer.switch(None);
+        self.aof.state = State::First;
+        self.schedule_rewrite();
+    }
+
+    fn end_aof(&mut self) {
+        self.cancel_rewrite();
+        self.end_unit();
+        self.aof.rewriting.is_scheduled = false;
+        self.aof.writer.switch(None);
+        self.aof.state = State::Off;
+        self.advance_aof();
+    }
+
+    /// All data was replaced by that of a master.
+    pub(crate) fn restart_aof(&mut self) {
+        match self.aof.state {
+            State::Off => self.cancel_rewrite(),
+            State::First | State::On => self.begin_aof_anew(),
+        }
+    }
+
+    /// Why the file cannot be written, in the system's words.
+    pub(crate) fn aof_error(&self) -> Option<&str> {
+        let error = self.aof.writer.error();
+        error.filter(|_| self.aof.state != State::Off)
+    }
+
+    /// What to wait for where so much waits to be written that nothing more may be applied.
+    pub(crate) fn aof_congestion(&self) -> Option<Rc<Notify>> {
+        let writer = &self.aof.writer;
+        writer.is_congested().then(|| Rc::clone(&writer.progress))
+    }
+}

@@ -1,0 +1,505 @@
+//! `BGREWRITEAOF`: a new base in place of the old one and its increments.
+//!
+//! ```text
+//! Preparing    an increment m+1 is made and listed, on another thread
+//! Walking      in one turn the snapshot begins and commands go to m+1; then the base is written
+//! Replacing    the manifest names base n+1 and increment m+1 alone, and what they replace is deleted
+//! ```
+//! A crash at any moment leaves a manifest whose files hold everything. Where there was no file yet (`State::First`)
+//! the increment is a temporary file until the base is complete; with `appendonly no` there is none.
+//!
+//! The base is RDB. For `aof-use-rdb-preamble no`, [`Server::begin_walk`] is the one place to give the walk
+//! another encoder: one that writes the commands which recreate each value.
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use super::folder::Folder;
+use super::manifest::Manifest;
+use super::{Aof, State};
+use crate::clock::Mono;
+use crate::server::Server;
+use crate::server::keyspace::SnapshotEpoch;
+use crate::server::persist::rdb_encode::Head;
+use crate::server::persist::save::FileJob;
+
+/// After so many failures in a row, automatic rewrites pause; longer after each, as in redis-server.
+const FAILURES_FREE: u32 = 3;
+/// The first of these pauses.
+const PAUSE_MIN: Duration = Duration::from_secs(60);
+/// The longest.
+const PAUSE_MAX: Duration = Duration::from_secs(3600);
+/// After an attempt that could not even begin.
+const RETRY_PERIOD: Duration = Duration::from_secs(1);
+
+/// What is known of rewrites.
+#[derive(Debug)]
+pub(crate) struct Rewriting {
+    running: Option<Running>,
+    /// One is to begin as soon as it can.
+    pub(crate) is_scheduled: bool,
+    /// `aof_last_bgrewrite_status`
+    pub(crate) last_ok: bool,
+    /// How long the last one took, in seconds.
+    pub(crate) last_seconds: Option<u64>,
+    /// `aof_rewrites`
+    pub(crate) count: u64,
+    /// `aof_rewrites_consecutive_failures`
+    pub(crate) failures: u32,
+    /// None begins by itself before this.
+    not_before: Mono,
+    next_file: u64,
+}
+
+#[derive(Debug)]
+struct Running {
+    since: Mono,
+    stage: Stage,
+    /// It goes on to its end, but what it makes does not count.
+    is_abandoned: bool,
+    task: Option<AbortHandle>,
+    temp: PathBuf,
+}
+
+/// How far a rewrite is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Preparing,
+    Walking(SnapshotEpoch),
+    Replacing,
+}
+
+impl Default for Rewriting {
+    fn default() -> Rewriting {
+        Rewriting {
+            running: None,
+            is_scheduled: false,
+            last_ok: true,
+            last_seconds: None,
+            count: 0,
+            failures: 0,
+            not_before: Mono(0),
+            next_file: 0,
+        }
+    }
+}
+
+impl Rewriting {
+    /// Whether one is in progress.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// One is scheduled, and an attempt to begin it has failed.
+    pub(super) fn has_failed_to_begin(&self) -> bool {
+        self.is_scheduled && self.not_before != Mono(0)
+    }
+
+    /// Since when one is in progress.
+    pub(crate) fn since(&self) -> Option<Mono> {
+        self.running.as_ref().map(|running| running.since)
+    }
+
+    /// The snapshot that is being written.
+    pub(crate) fn snapshot(&self) -> Option<SnapshotEpoch> {
+        match self.running.as_ref()?.stage {
+            Stage::Walking(snapshot) => Some(snapshot),
+            Stage::Preparing | Stage::Replacing => None,
+        }
+    }
+}
+
+impl Aof {
+    /// How much the files have grown since the last rewrite, in percent.
+    fn growth(&self) -> u64 {
+        let base = u128::from(self.base_size.max(1));
+        let percent = (u128::from(self.current_size) * 100 / base).saturating_sub(100);
+        u64::try_from(percent).unwrap_or(u64::MAX)
+    }
+}
+
+/// What the last turn before the walk has settled.
+struct Plan {
+    job: FileJob,
+    folder: Folder,
+    /// The files that will count.
+    manifest: Manifest,
+    /// The temporary increment, and its name when the base is complete.
+    rename: Option<(PathBuf, PathBuf)>,
+    /// Where the new increment begins.
+    start: u64,
+}
+
+impl Server {
+    /// Begins a rewrite when one is scheduled or the files have grown enough, and nothing stands in its way.
+    pub(crate) fn check_aof_rewrite(&mut self) {
+        let now = self.clock.mono();
+        let (aof, config) = (&self.aof, &self.config.aof);
+        let is_busy =
+            aof.rewriting.is_running() || self.saver.is_saving() || self.loading.is_some();
+        if is_busy || now < aof.rewriting.not_before {
+            return;
+        }
+        let is_grown = aof.state == State::On
+            && config.rewrite_percentage > 0
+            && aof.current_size > config.rewrite_min_bytes
+            && aof.growth() >= u64::from(config.rewrite_percentage);
+        if is_grown && !aof.rewriting.is_scheduled {
+            tracing::info!(
+                "Starting automatic rewriting of AOF on {}% growth",
+                aof.growth()
+            );
+        }
+        if is_grown || aof.rewriting.is_scheduled || aof.state == State::First {
+            self.start_rewrite();
+        }
+    }
+
+    /// Begins a rewrite at once, or as soon as nothing stands in its way.
+    pub(super) fn schedule_rewrite(&mut self) {
+        self.aof.rewriting.is_scheduled = true;
+        self.aof.rewriting.not_before = Mono(0);
+        self.check_aof_rewrite();
+    }
+
+    /// Begins a rewrite; false if it cannot. There must be no other.
+    pub(crate) fn start_rewrite(&mut self) -> bool {
+        assert!(!self.aof.rewriting.is_running(), "one rewrite at a time");
+        let now = self.clock.mono();
+        let reason = match self.find_folder() {
+            Err(reason) => Some(reason),
+            Ok(()) => self.aof.writer.error().map(str::to_owned),
+        };
+        let rewriting = &mut self.aof.rewriting;
+        if let Some(reason) = reason {
+            tracing::error!("Can't rewrite append only file in background: {reason}");
+            rewriting.not_before = rewriting.not_before.max(now + RETRY_PERIOD);
+            return false;
+        }
+        rewriting.is_scheduled = false;
+        rewriting.next_file += 1;
+        let temp = format!(
+            "temp-rewriteaof-bg-{}-{}.aof",
+            std::process::id(),
+            rewriting.next_file
+        );
+        rewriting.running = Some(Running {
+            since: now,
+            stage: Stage::Preparing,
+            is_abandoned: false,
+            task: None,
+            temp: PathBuf::from(temp),
+        });
+        tracing::info!("Background append only file rewriting started");
+        let server = self.handle();
+        let task = tokio::task::spawn_local(async move {
+            let outcome = rewrite(&server).await;
+            server.borrow_mut().rewrite_ended(outcome);
+        });
+        if let Some(running) = &mut self.aof.rewriting.running {
+            running.task = Some(task.abort_handle());
+        }
+        true
+    }
+
+    /// With the file off, `dir` may have changed since the manifest was read.
+    fn find_folder(&mut self) -> Result<(), String> {
+        if self.aof.state == State::On {
+            return Ok(());
+        }
+        let folder = Folder::new(&self.config.aof).map_err(|error| error.to_string())?;
+        if folder != self.aof.folder {
+            self.aof.manifest = folder.read_manifest().map_err(|error| error.to_string())?;
+            self.aof.folder = folder;
+        }
+        Ok(())
+    }
+
+    /// Gives up a rewrite in progress. One that is changing the folder does so to its end, but in vain.
+    pub(crate) fn cancel_rewrite(&mut self) {
+        let Some(running) = &mut self.aof.rewriting.running else {
+            return;
+        };
+        let Stage::Walking(snapshot) = running.stage else {
+            running.is_abandoned = true;
+            return;
+        };
+        tracing::info!("Killing running AOF rewrite");
+        if let Some(task) = &running.task {
+            task.abort();
+        }
+        drop(fs::remove_file(&running.temp));
+        self.aof.rewriting.running = None;
+        self.end_snapshot(snapshot);
+    }
+
+    fn is_rewrite_abandoned(&self) -> bool {
+        let running = self.aof.rewriting.running.as_ref();
+        running.is_none_or(|running| running.is_abandoned)
+    }
+
+    /// The turn in which the snapshot and the new increment begin.
+    fn begin_walk(&mut self, prepared: Prepared) -> io::Result<Plan> {
+        self.aof.manifest = prepared.manifest.clone();
+        if self.is_rewrite_abandoned() {
+            return Err(io::Error::other("given up"));
+        }
+        self.end_unit();
+        let Prepared {
+            file,
+            mut manifest,
+            state,
+            folder,
+        } = prepared;
+        let last = manifest.last_incr();
+        let base = manifest.add_base(folder.file_name());
+        let mut rename = None;
+        match state {
+            State::Off => manifest.retire_incrs(None),
+            State::On => manifest.retire_incrs(Some(last)),
+            State::First => {
+                manifest.retire_incrs(None);
+                let name = manifest.add_incr(folder.file_name());
+                rename = Some((folder.temp_incr(), folder.file(&name)));
+            }
+        }
+        if let Some(file) = file {
+            self.aof.writer.switch(Some(file));
+            self.aof.db = None;
+            self.aof.noted_at = 0;
+        }
+        let snapshot = self.keyspace.begin_snapshot(&self.aof_head());
+        let options = self.file_options();
+        let aof = &mut self.aof;
+        aof.rewriting.count += 1;
+        let running = aof.rewriting.running.as_mut();
+        let running = running.ok_or_else(|| io::Error::other("given up"))?;
+        running.stage = Stage::Walking(snapshot);
+        Ok(Plan {
+            job: FileJob {
+                snapshot,
+                temp: running.temp.clone(),
+                path: folder.file(&base),
+                options,
+            },
+            folder,
+            manifest,
+            rename,
+            start: aof.writer.appended(),
+        })
+    }
+
+    /// The head of a base.
+    fn aof_head(&self) -> Head {
+        Head {
+            replication: None,
+            is_aof_base: true,
+            ..self.rdb_head()
+        }
+    }
+
+    /// Writes a base of what is here now, at once.
+    pub(super) fn write_aof_base(&mut self, path: &std::path::Path) -> io::Result<()> {
+        let temp = PathBuf::from(format!("temp-rewriteaof-{}.aof", std::process::id()));
+        self.write_file(&self.aof_head(), &temp, path)
+    }
+
+    fn rewrite_replaced(&mut self, plan: &Plan) {
+        let is_abandoned = self.is_rewrite_abandoned();
+        let aof = &mut self.aof;
+        aof.manifest = plan.manifest.clone();
+        if is_abandoned {
+            return;
+        }
+        if aof.state == State::First {
+            aof.state = State::On;
+        }
+        let base = plan.manifest.base.as_ref();
+        let base_bytes = base.map_or(0, |base| plan.folder.size_of(base));
+        let incr_bytes = aof.writer.appended() - plan.start;
+        aof.base_size = base_bytes + incr_bytes;
+        aof.current_size = aof.base_size;
+    }
+
+    fn rewrite_ended(&mut self, outcome: io::Result<()>) {
+        let now = self.clock.mono();
+        let rewriting = &mut self.aof.rewriting;
+        let Some(running) = rewriting.running.take() else {
+            return;
+        };
+        if !running.is_abandoned {
+            rewriting.last_seconds = Some(now.since(running.since).as_secs());
+            rewriting.last_ok = outcome.is_ok();
+            match &outcome {
+                Ok(()) => {
+                    rewriting.failures = 0;
+                    tracing::info!("Background AOF rewrite finished successfully");
+                }
+                Err(error) => {
+                    rewriting.failures += 1;
+                    rewriting.not_before = now + pause_after(rewriting.failures);
+                    tracing::error!(%error, "Background AOF rewrite terminated with error");
+                }
+            }
+            if outcome.is_err() && self.aof.state == State::First {
+                // The next attempt begins with the data of its own moment.
+                self.aof.writer.switch(None);
+            }
+        }
+        if outcome.is_err() {
+            drop(fs::remove_file(&running.temp));
+        }
+        if let Stage::Walking(snapshot) = running.stage {
+            self.end_snapshot(snapshot);
+        }
+        self.check_aof_rewrite();
+    }
+}
+
+/// How long rewrites do not begin by themselves after so many failures in a row.
+fn pause_after(failures: u32) -> Duration {
+    match failures.checked_sub(FAILURES_FREE) {
+        None => Duration::ZERO,
+        Some(more) => PAUSE_MIN.saturating_mul(1 << more.min(16)).min(PAUSE_MAX),
+    }
+}
+
+/// What the first stage has made.
+struct Prepared {
+    /// Where commands go from the turn on in which the snapshot begins.
+    file: Option<File>,
+    /// The files that count now.
+    manifest: Manifest,
+    state: State,
+    folder: Folder,
+}
+
+async fn rewrite(server: &Rc<RefCell<Server>>) -> io::Result<()> {
+    let prepared = prepare(server).await?;
+    let plan = server.borrow_mut().begin_walk(prepared)?;
+    plan.job.run(server).await?;
+    {
+        let server = &mut *server.borrow_mut();
+        server.end_snapshot(plan.job.snapshot);
+        if let Some(running) = &mut server.aof.rewriting.running {
+            running.stage = Stage::Replacing;
+        }
+    }
+    let plan = on_another_thread(move || {
+        replace(&plan)?;
+        Ok(plan)
+    })
+    .await?;
+    server.borrow_mut().rewrite_replaced(&plan);
+    let Plan {
+        folder,
+        mut manifest,
+        ..
+    } = plan;
+    let cleaned = on_another_thread(move || {
+        folder.remove_history(&mut manifest)?;
+        Ok(manifest)
+    });
+    match cleaned.await {
+        Ok(manifest) => server.borrow_mut().aof.manifest = manifest,
+        Err(error) => tracing::warn!(%error, "cannot remove what the rewrite has replaced"),
+    }
+    Ok(())
+}
+
+/// Makes the next increment and, where the old files count, lists it behind them.
+async fn prepare(server: &Rc<RefCell<Server>>) -> io::Result<Prepared> {
+    let (folder, mut manifest, state) = {
+        let aof = &server.borrow().aof;
+        (aof.folder.clone(), aof.manifest.clone(), aof.state)
+    };
+    on_another_thread(move || {
+        folder.create()?;
+        let file = match state {
+            State::Off => None,
+            State::First => Some(Folder::open(&folder.temp_incr(), true)?),
+            State::On => {
+                let name = manifest.add_incr(folder.file_name());
+                tracing::info!("Creating AOF incr file {name} on background rewrite");
+                let file = Folder::open(&folder.file(&name), true)?;
+                folder.write_manifest(&manifest)?;
+                Some(file)
+            }
+        };
+        Ok(Prepared {
+            file,
+            manifest,
+            state,
+            folder,
+        })
+    })
+    .await
+}
+
+/// Makes the new files the ones that count. On an error the old ones still do.
+fn replace(plan: &Plan) -> io::Result<()> {
+    let change = || -> io::Result<()> {
+        if let Some((temp, name)) = &plan.rename {
+            fs::rename(temp, name)?;
+        }
+        plan.folder.write_manifest(&plan.manifest)
+    };
+    let Err(error) = change() else {
+        return Ok(());
+    };
+    // What counts is what the next start would read.
+    if plan
+        .folder
+        .read_manifest()
+        .is_ok_and(|found| found == plan.manifest)
+    {
+        tracing::warn!(%error, "the new AOF manifest is in force, but may not be durable");
+        return Ok(());
+    }
+    drop(fs::remove_file(&plan.job.path));
+    if let Some((_, name)) = &plan.rename {
+        drop(fs::remove_file(name));
+    }
+    Err(error)
+}
+
+async fn on_another_thread<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_an_hour() {
+        let minutes = |failures| pause_after(failures).as_secs() / 60;
+        let found: Vec<u64> = (1..=12).map(minutes).collect();
+        assert_eq!(found, [0, 0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60]);
+        assert_eq!(minutes(u32::MAX), 60);
+    }
+
+    #[test]
+    fn growth_counts_from_the_last_rewrite() {
+        let mut aof = Aof {
+            current_size: 300,
+            base_size: 100,
+            ..Aof::default()
+        };
+        assert_eq!(aof.growth(), 200);
+        aof.base_size = 0;
+        assert_eq!(aof.growth(), 29_900);
+        aof.current_size = 0;
+        assert_eq!(aof.growth(), 0);
+    }
+}

@@ -1,0 +1,518 @@
+//! Writing what the units have appended: once for all clients of a round, before any of their replies leaves.
+//!
+//! Positions are counts of bytes since the start of the process: `appended` ≥ `written` ≥ `synced`. A reply waits
+//! until everything before it is written or, with `appendfsync always`, synced. An fsync always runs on another
+//! thread. A write does so while an fsync is in progress, because the kernel may make it wait; an fsync of more
+//! than two seconds holds up the writes, and with them the replies, until it ends.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::settings::Fsync;
+use crate::clock::Mono;
+use crate::config::forms::os_text;
+use crate::front::WaitId;
+use crate::server::Server;
+
+/// Between the beginnings of two fsyncs with `everysec`; the clock that looks at it adds a tenth of a second.
+const SYNC_PERIOD: Duration = Duration::from_millis(900);
+/// An fsync that takes longer holds up the writes.
+const SYNC_PATIENCE: Duration = Duration::from_secs(2);
+/// After a failed write, before the next attempt.
+const RETRY_PERIOD: Duration = Duration::from_secs(1);
+/// A replica applies nothing more while this much waits to be written. Bytes. Clients need no such bound: the
+/// next command of each waits until its last ones are written.
+const PENDING_BYTES_MAX: u64 = 64 << 20;
+/// The largest buffer that is kept for the next round. Bytes.
+const SPARE_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes for one file.
+#[derive(Debug)]
+struct Segment {
+    file: Arc<File>,
+    bytes: Vec<u8>,
+}
+
+/// What waits to be written, and how far writing is.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    /// Where new bytes go; `None`: nothing is recorded.
+    target: Option<Arc<File>>,
+    pending: VecDeque<Segment>,
+    spare: Vec<u8>,
+    /// Files with bytes that may not be durable.
+    dirty: Vec<Arc<File>>,
+    appended: u64,
+    written: u64,
+    synced: u64,
+    /// A write is in progress on another thread.
+    is_writing: bool,
+    /// An fsync is in progress since then.
+    sync_since: Option<Mono>,
+    last_sync: Mono,
+    /// An fsync is wanted whatever the policy says.
+    sync_now: bool,
+    /// The present fsync has been complained about.
+    is_late: bool,
+    /// `aof_delayed_fsync`
+    pub(crate) delayed: u64,
+    /// Why the last write failed, in the system's words.
+    write_error: Option<String>,
+    /// Why the last fsync failed.
+    sync_error: Option<String>,
+    retry_at: Mono,
+    /// Held replies, and what must be written or synced before they leave.
+    waiting: VecDeque<(u64, WaitId)>,
+    /// Work on another thread has ended.
+    pub(crate) progress: Rc<Notify>,
+}
+
+impl Writer {
+    /// Whether units are to be appended.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.target.is_some()
+    }
+
+    /// Bytes appended so far.
+    pub(crate) fn appended(&self) -> u64 {
+        self.appended
+    }
+
+    /// Bytes that wait to be written.
+    pub(crate) fn pending_bytes(&self) -> u64 {
+        self.appended - self.written
+    }
+
+    /// Whether everything that was appended is durable.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.synced == self.appended
+    }
+
+    /// Whether an fsync is in progress.
+    pub(crate) fn is_syncing(&self) -> bool {
+        self.sync_since.is_some()
+    }
+
+    /// Why writes are to be refused, in the system's words.
+    pub(crate) fn error(&self) -> Option<&str> {
+        self.write_error.as_deref().or(self.sync_error.as_deref())
+    }
+
+    /// Whether so much waits that a replica must stop to apply.
+    pub(crate) fn is_congested(&self) -> bool {
+        self.pending_bytes() > PENDING_BYTES_MAX
+    }
+
+    /// Sends what is appended from now on to this file, or nowhere. What was in the old one becomes durable.
+    pub(crate) fn switch(&mut self, to: Option<File>) {
+        self.sync_now |= self.target.is_some();
+        self.target = to.map(Arc::new);
+    }
+
+    /// Appends what `write` writes; how many bytes that were.
+    pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
+        let Some(target) = &self.target else {
+            return 0;
+        };
+        let is_open = |last: &Segment| Arc::ptr_eq(&last.file, target);
+        if !self.pending.back().is_some_and(is_open) {
+            self.pending.push_back(Segment {
+                file: Arc::clone(target),
+                bytes: std::mem::take(&mut self.spare),
+            });
+        }
+        let Some(last) = self.pending.back_mut() else {
+            return 0;
+        };
+        let before = last.bytes.len();
+        write(&mut last.bytes);
+        let count = (last.bytes.len() - before) as u64;
+        self.appended += count;
+        count
+    }
+
+    /// Up to where replies may leave.
+    fn settled(&self, must_sync: bool) -> u64 {
+        if self.write_error.is_some() {
+            // As in redis-server: these have been executed, the next ones will be refused.
+            self.appended
+        } else if must_sync {
+            self.synced
+        } else {
+            self.written
+        }
+    }
+
+    fn note_written(&mut self, count: u64, files: Vec<Arc<File>>) {
+        self.written += count;
+        for file in files {
+            if !self.dirty.iter().any(|known| Arc::ptr_eq(known, &file)) {
+                self.dirty.push(file);
+            }
+        }
+    }
+
+    /// The end of a write that tried to write everything.
+    fn note_result(&mut self, error: Option<io::Error>, now: Mono) {
+        match error {
+            None => {
+                if self.write_error.take().is_some() {
+                    tracing::warn!("AOF write error looks solved, Redis can write again.");
+                }
+            }
+            Some(error) => {
+                let text = os_text(&error);
+                if self.write_error.as_ref() != Some(&text) {
+                    tracing::error!("Error writing to the AOF file: {text}");
+                }
+                self.write_error = Some(text);
+                self.retry_at = now + RETRY_PERIOD;
+            }
+        }
+    }
+
+    /// Writes everything on this thread.
+    fn write_here(&mut self, now: Mono) {
+        let outcome = write_out(&mut self.pending);
+        if self.pending.is_empty() && outcome.spare.capacity() <= SPARE_BYTES_MAX {
+            self.spare = outcome.spare;
+        }
+        self.note_written(outcome.bytes, outcome.files);
+        self.note_result(outcome.error, now);
+    }
+}
+
+/// What a write came to.
+#[derive(Debug, Default)]
+struct Outcome {
+    bytes: u64,
+    files: Vec<Arc<File>>,
+    error: Option<io::Error>,
+    /// An empty buffer.
+    spare: Vec<u8>,
+}
+
+/// Writes the segments in their order; those that could not be written stay. A write that succeeds in part is
+/// taken back, so that the file ends with a complete unit.
+fn write_out(segments: &mut VecDeque<Segment>) -> Outcome {
+    let mut outcome = Outcome::default();
+    while let Some(segment) = segments.front_mut() {
+        let (done, error) = write_segment(segment);
+        outcome.bytes += done;
+        if done > 0 {
+            outcome.files.push(Arc::clone(&segment.file));
+        }
+        if error.is_some() {
+            outcome.error = error;
+            break;
+        }
+        if let Some(Segment { mut bytes, .. }) = segments.pop_front() {
+            bytes.clear();
+            outcome.spare = bytes;
+        }
+    }
+    outcome
+}
+
+/// How many bytes of the segment are in the file now; they are no longer in the segment.
+fn write_segment(segment: &mut Segment) -> (u64, Option<io::Error>) {
+    let mut file = &*segment.file;
+    let mut done = 0;
+    let error = loop {
+        match file.write(&segment.bytes[done..]) {
+            _ if done == segment.bytes.len() => return (done as u64, None),
+            Ok(0) => break io::ErrorKind::WriteZero.into(),
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => break error,
+        }
+    };
+    if done > 0 {
+        let len = file.metadata().map(|found| found.len());
+        let taken_back = len.and_then(|len| file.set_len(len.saturating_sub(done as u64)));
+        if let Err(error) = taken_back {
+            // Then the rest of it must follow.
+            tracing::error!(%error, "Could not remove a short write from the append-only file");
+            segment.bytes.drain(..done);
+            return (done as u64, Some(error));
+        }
+    }
+    (0, Some(error))
+}
+
+/// Work for another thread.
+struct Job {
+    segments: VecDeque<Segment>,
+    dirty: Vec<Arc<File>>,
+    sync: bool,
+    write: bool,
+}
+
+impl Job {
+    /// Writes and syncs; what could not be done is left in the job.
+    fn run(&mut self) -> (Outcome, io::Result<()>) {
+        let outcome = write_out(&mut self.segments);
+        self.dirty.extend(outcome.files.iter().cloned());
+        let synced = if self.sync && outcome.error.is_none() {
+            self.dirty.iter().try_for_each(|file| file.sync_data())
+        } else {
+            Ok(())
+        };
+        (outcome, synced)
+    }
+}
+
+impl Server {
+    /// Whether replies wait for an fsync.
+    fn must_sync(&self) -> bool {
+        self.config.aof.fsync == Fsync::Always && self.may_sync()
+    }
+
+    /// Whether the policy asks for fsyncs now.
+    fn may_sync(&self) -> bool {
+        let is_saving = self.saver.is_saving() || self.aof.rewriting.is_running();
+        let is_put_off = self.config.aof.no_fsync_on_rewrite && is_saving;
+        self.config.aof.fsync != Fsync::No && !is_put_off
+    }
+
+    /// Whether there is something that a reply of this moment must wait for.
+    pub(crate) fn has_unsettled_aof(&self) -> bool {
+        let writer = &self.aof.writer;
+        writer.appended != writer.synced && writer.appended > writer.settled(self.must_sync())
+    }
+
+    /// Releases held replies as soon as everything before `position` is as safe as configured.
+    pub(crate) fn release_when_settled(&mut self, position: u64, on: WaitId) {
+        if position <= self.aof.writer.settled(self.must_sync()) {
+            self.front.clients.release(on);
+        } else {
+            self.aof.writer.waiting.push_back((position, on));
+        }
+    }
+
+    fn release_settled(&mut self) {
+        let settled = self.aof.writer.settled(self.must_sync());
+        while let Some((position, on)) = self.aof.writer.waiting.front().copied() {
+            if position > settled {
+                break;
+            }
+            self.aof.writer.waiting.pop_front();
+            self.front.clients.release(on);
+        }
+    }
+
+    /// Writes and syncs what is due, and lets the replies go that waited for it.
+    pub(crate) fn advance_aof(&mut self) {
+        let (may_sync, must_sync) = (self.may_sync(), self.must_sync());
+        let now = self.clock.mono();
+        let writer = &mut self.aof.writer;
+        if writer.synced == writer.appended && writer.waiting.is_empty() {
+            return;
+        }
+        let is_retry_due = writer.write_error.is_none() || now >= writer.retry_at;
+        let has_pending = writer.written < writer.appended;
+        if has_pending && !writer.is_writing && is_retry_due {
+            match writer.sync_since {
+                None if must_sync => self.start_aof_job(true, true),
+                None => writer.write_here(now),
+                Some(_) if must_sync => {}
+                Some(since) if now.since(since) < SYNC_PATIENCE => self.start_aof_job(true, false),
+                Some(_) => writer.complain(),
+            }
+        }
+        let writer = &self.aof.writer;
+        let is_due = may_sync && (must_sync || now.since(writer.last_sync) >= SYNC_PERIOD);
+        let is_free = writer.sync_since.is_none() && !writer.is_writing;
+        if writer.synced < writer.written && is_free && (is_due || writer.sync_now) {
+            self.start_aof_job(false, true);
+        }
+        self.release_settled();
+    }
+
+    /// Writes, syncs, or both, on another thread.
+    fn start_aof_job(&mut self, write: bool, sync: bool) {
+        let now = self.clock.mono();
+        let writer = &mut self.aof.writer;
+        let mut job = Job {
+            segments: VecDeque::new(),
+            dirty: Vec::new(),
+            sync,
+            write,
+        };
+        if write {
+            writer.is_writing = true;
+            job.segments = std::mem::take(&mut writer.pending);
+        }
+        if sync {
+            writer.sync_since = Some(now);
+            writer.last_sync = now;
+            writer.sync_now = false;
+            job.dirty = std::mem::take(&mut writer.dirty);
+        }
+        let written = writer.written;
+        let server = self.handle();
+        tokio::task::spawn_local(async move {
+            let ended = tokio::task::spawn_blocking(move || {
+                let (outcome, synced) = job.run();
+                (job, outcome, synced)
+            });
+            // Work that panicked has ended the process.
+            if let Ok((job, outcome, synced)) = ended.await {
+                let server = &mut *server.borrow_mut();
+                server.aof_job_ended(job, written, outcome, synced);
+            }
+        });
+    }
+
+    fn aof_job_ended(
+        &mut self,
+        job: Job,
+        written_before: u64,
+        outcome: Outcome,
+        synced: io::Result<()>,
+    ) {
+        let now = self.clock.mono();
+        let must_sync = self.must_sync();
+        let writer = &mut self.aof.writer;
+        let has_failed = outcome.error.is_some();
+        if (has_failed || synced.is_err()) && must_sync {
+            let error = outcome.error.or(synced.err());
+            let reason = error.map_or_else(String::new, |error| os_text(&error));
+            tracing::error!(
+                "Can't recover from AOF write error when the AOF fsync policy is 'always' ({reason}). Exiting..."
+            );
+            // Nobody may hear of a write that is not safe.
+            std::process::exit(1);
+        }
+        if job.sync {
+            writer.sync_since = None;
+            writer.is_late = false;
+        }
+        let bytes = outcome.bytes;
+        if job.write {
+            writer.is_writing = false;
+            for segment in job.segments.into_iter().rev() {
+                writer.pending.push_front(segment);
+            }
+            writer.note_written(bytes, Vec::new());
+            writer.note_result(outcome.error, now);
+        }
+        match synced {
+            Ok(()) if job.sync && !has_failed => {
+                writer.synced = writer.synced.max(written_before + bytes);
+                if writer.sync_error.take().is_some() {
+                    // What the failed one should have made durable may be gone all the same.
+                    tracing::warn!("fsync of the append-only file works again: rewriting it");
+                    self.aof.rewriting.is_scheduled = true;
+                }
+            }
+            Ok(()) => writer.note_written(0, job.dirty),
+            Err(error) => {
+                let text = os_text(&error);
+                if writer.sync_error.as_ref() != Some(&text) {
+                    tracing::error!("Fail to fsync the AOF file: {text}");
+                }
+                writer.sync_error = Some(text);
+                writer.note_written(0, job.dirty);
+            }
+        }
+        self.aof.writer.progress.notify_waiters();
+        self.advance_aof();
+    }
+}
+
+impl Writer {
+    /// An fsync takes so long that writes wait for it.
+    fn complain(&mut self) {
+        if !self.is_late {
+            self.is_late = true;
+            self.delayed += 1;
+            tracing::warn!(
+                "Asynchronous AOF fsync is taking too long (disk is busy?). Replies to writes wait until it ends."
+            );
+        }
+    }
+}
+
+/// Waits until everything that has been appended is durable, or cannot be.
+pub(crate) async fn settle(server: &Rc<std::cell::RefCell<Server>>) {
+    let goal = server.borrow().aof.writer.appended;
+    loop {
+        let progress = {
+            let server = &mut *server.borrow_mut();
+            server.aof.writer.sync_now = true;
+            server.advance_aof();
+            let writer = &server.aof.writer;
+            if writer.synced >= goal || writer.error().is_some() {
+                return;
+            }
+            Rc::clone(&writer.progress)
+        };
+        progress.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn append(writer: &mut Writer, text: &str) {
+        writer.append(|out| out.extend_from_slice(text.as_bytes()));
+    }
+
+    fn open(path: &std::path::Path) -> File {
+        let options = fs::OpenOptions::new().create(true).append(true).open(path);
+        options.unwrap()
+    }
+
+    #[test]
+    fn what_is_appended_before_a_switch_goes_to_the_old_file() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (old, new) = (dir.path().join("old"), dir.path().join("new"));
+        let mut writer = Writer::default();
+        append(&mut writer, "nowhere");
+        assert_eq!(writer.appended(), 0);
+        writer.switch(Some(open(&old)));
+        append(&mut writer, "a");
+        append(&mut writer, "b");
+        writer.switch(Some(open(&new)));
+        append(&mut writer, "c");
+        assert_eq!(writer.pending_bytes(), 3);
+        writer.write_here(Mono(1));
+        assert_eq!((writer.settled(false), writer.settled(true)), (3, 0));
+        assert_eq!((writer.pending_bytes(), writer.error()), (0, None));
+        append(&mut writer, "d");
+        writer.write_here(Mono(2));
+        assert_eq!(fs::read(old).unwrap(), b"ab");
+        assert_eq!(fs::read(new).unwrap(), b"cd");
+        assert_eq!(writer.dirty.len(), 2, "both are to be synced");
+    }
+
+    #[test]
+    fn a_failed_write_keeps_its_bytes_and_lets_replies_go() {
+        let mut writer = Writer::default();
+        writer.switch(Some(
+            fs::OpenOptions::new()
+                .write(true)
+                .open("/dev/full")
+                .unwrap(),
+        ));
+        append(&mut writer, "a");
+        assert_eq!(writer.settled(false), 0);
+        writer.write_here(Mono(1));
+        assert_eq!(writer.error(), Some("No space left on device"));
+        assert_eq!((writer.pending_bytes(), writer.settled(false)), (1, 1));
+        // There is room again.
+        let dir = tempfile::TempDir::new().unwrap();
+        writer.pending[0].file = Arc::new(open(&dir.path().join("file")));
+        writer.write_here(Mono(2));
+        assert_eq!((writer.pending_bytes(), writer.error()), (0, None));
+    }
+}

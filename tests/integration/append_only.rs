@@ -1,0 +1,415 @@
+//! The append-only file is redis-server's: each side starts from what the other has left, whole or damaged.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+
+use crate::aof::{
+    check, folder, last_file, manifest, rewrite, set, start, start_on, wait_for_rewrite,
+};
+use crate::data::{Commands, digest, replica_of, wait_until_equal, write};
+use sentinel::resp::encode_request;
+
+use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
+
+#[test]
+fn both_directions_with_rewrites_between() {
+    for (seed, from, to) in [(70, Kind::Ours, Kind::Real), (71, Kind::Real, Kind::Ours)] {
+        let mut server = start(from, "");
+        let mut commands = Commands::of(seed);
+        write(&mut server.client(), &mut commands, 500);
+        rewrite(&server);
+        write(&mut server.client(), &mut commands, 1000);
+        let before = digest(&server);
+        server.kill();
+        check(&server);
+        let mut other = start_on(to, &server, "");
+        assert_eq!(digest(&other), before, "written by {from:?}");
+        // And back, with what the other has added.
+        write(&mut other.client(), &mut commands, 500);
+        rewrite(&other);
+        write(&mut other.client(), &mut commands, 100);
+        let before = digest(&other);
+        other.kill();
+        check(&other);
+        assert_eq!(digest(&start_on(from, &other, "")), before);
+    }
+}
+
+#[test]
+fn a_base_of_commands_is_loaded() {
+    let mut real = start(
+        Kind::Real,
+        "aof-use-rdb-preamble no\naof-timestamp-enabled yes\nauto-aof-rewrite-percentage 0\n",
+    );
+    let mut commands = Commands::of(79);
+    write(&mut real.client(), &mut commands, 300);
+    rewrite(&real);
+    write(&mut real.client(), &mut commands, 300);
+    let before = digest(&real);
+    real.kill();
+    assert!(manifest(&real).contains(".2.base.aof"));
+    let mut ours = start_on(Kind::Ours, &real, "");
+    assert_eq!(digest(&ours), before);
+    rewrite(&ours);
+    ours.kill();
+    assert_eq!(digest(&start_on(Kind::Real, &ours, "")), before);
+}
+
+#[test]
+fn files_have_the_names_and_numbers_of_redis() {
+    let manifests = [Kind::Ours, Kind::Real].map(|kind| {
+        let mut server = start(
+            kind,
+            "appenddirname \"my dir\"\nappendfilename \"my file\"\n",
+        );
+        let path = server.dir().join("my dir/my file.manifest");
+        let read = || fs::read_to_string(&path).unwrap();
+        let mut seen = vec![read()];
+        let mut client = server.client();
+        client.call(&["SET", "k", "v"]);
+        rewrite(&server);
+        seen.push(read());
+        set(&mut client, "appendonly", "no");
+        client.call(&["SET", "k", "w"]);
+        rewrite(&server);
+        seen.push(read());
+        set(&mut client, "appendonly", "yes");
+        wait_for_rewrite(&server);
+        seen.push(read());
+        server.kill();
+        server.start_again();
+        assert_eq!(text(&server.client().call(&["GET", "k"])), "w");
+        seen.push(read());
+        seen
+    });
+    assert_eq!(manifests[0], manifests[1]);
+    assert!(manifests[0][0].contains("file \"my file.1.base.rdb\" seq 1 type b\n"));
+}
+
+#[test]
+fn what_is_appended_is_what_redis_appends() {
+    let files = [Kind::Ours, Kind::Real].map(|kind| {
+        let server = start(kind, "");
+        let mut client = server.client();
+        for line in [
+            "SET a 1",
+            "PUBLISH c m",
+            "MULTI",
+            "SET b 1",
+            "SELECT 3",
+            "DEL b",
+            "PUBLISH c m",
+            "INCR b",
+            "EXEC",
+            "GETDEL b",
+            "FLUSHDB",
+            "SELECT 0",
+            "INCRBYFLOAT a 1.5",
+            "PEXPIREAT a 99999999999999",
+            "SETRANGE x 3 y",
+            "DEL missing",
+            "FLUSHALL",
+        ] {
+            client.call(&line.split(' ').collect::<Vec<_>>());
+        }
+        fs::read_to_string(last_file(&server))
+            .unwrap()
+            .to_lowercase()
+    });
+    assert_eq!(files[0], files[1]);
+}
+
+#[test]
+fn timestamps_are_written_and_skipped() {
+    let mut server = start(Kind::Ours, "aof-timestamp-enabled yes\n");
+    server.client().call(&["SET", "k", "v"]);
+    server.kill();
+    let text_of_file = fs::read_to_string(last_file(&server)).unwrap();
+    assert!(text_of_file.starts_with("#TS:1"), "{text_of_file}");
+    check(&server);
+    for kind in [Kind::Real, Kind::Ours] {
+        let loader = start_on(kind, &server, "");
+        assert_eq!(text(&loader.client().call(&["GET", "k"])), "v");
+    }
+}
+
+/// Puts this into the folder of a server that has ended, as a single-file AOF of former times.
+fn leave_old_file(server: &ServerNode, bytes: &[u8]) {
+    fs::remove_dir_all(folder(server)).unwrap();
+    fs::write(server.dir().join("appendonly.aof"), bytes).unwrap();
+}
+
+#[test]
+fn a_single_file_of_former_times_is_taken_over() {
+    let mut real = start(Kind::Real, "");
+    write(&mut real.client(), &mut Commands::of(72), 200);
+    let before = digest(&real);
+    rewrite(&real);
+    real.client().call(&["SET", "tail", "1"]);
+    let with_tail = digest(&real);
+    real.kill();
+    let names: Vec<String> = manifest(&real)
+        .lines()
+        .map(|line| line.split(' ').nth(1).unwrap().to_owned())
+        .collect();
+    let [base, incr] = [0, 1].map(|at| fs::read(folder(&real).join(&names[at])).unwrap());
+    // An RDB preamble with commands behind it, and commands alone.
+    let commands =
+        b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n".to_vec();
+    for (bytes, want) in [([base, incr].concat(), Some(&with_tail)), (commands, None)] {
+        let mut ours = start(Kind::Ours, "");
+        ours.kill();
+        leave_old_file(&ours, &bytes);
+        ours.start_again();
+        match want {
+            Some(want) => assert_eq!(&digest(&ours), want),
+            None => assert_eq!(text(&ours.client().call(&["GET", "k"])), "v"),
+        }
+        let files = manifest(&ours);
+        assert!(
+            files.starts_with("file appendonly.aof seq 1 type b\n"),
+            "{files}"
+        );
+        rewrite(&ours);
+        assert!(!folder(&ours).join("appendonly.aof").exists());
+        check(&ours);
+    }
+    assert_ne!(before, with_tail);
+}
+
+#[test]
+fn the_rdb_file_counts_for_nothing_beside_it() {
+    for kind in [Kind::Real, Kind::Ours] {
+        let mut server = start_server(kind, "appendonly yes\n");
+        server.client().call(&["SET", "k", "v"]);
+        server.client().call(&["SAVE"]);
+        server.kill();
+        fs::remove_dir_all(folder(&server)).unwrap();
+        server.start_again();
+        assert_eq!(text(&server.client().call(&["DBSIZE"])), "0", "{kind:?}");
+    }
+}
+
+#[test]
+fn it_is_switched_on_and_off_while_it_serves() {
+    let mut server = start_server(Kind::Ours, "");
+    let mut client = server.client();
+    write(&mut client, &mut Commands::of(73), 300);
+    assert_eq!(server.info("aof_enabled").as_deref(), Some("0"));
+    set(&mut client, "appendonly", "yes");
+    // Part of the first base or behind it, but not lost.
+    write(&mut client, &mut Commands::of(74), 300);
+    wait_for_rewrite(&server);
+    write(&mut client, &mut Commands::of(75), 300);
+    assert_eq!(server.info("aof_enabled").as_deref(), Some("1"));
+    assert_eq!(text(&client.call(&["CONFIG", "REWRITE"])), "OK");
+    let before = digest(&server);
+    server.kill();
+    check(&server);
+    server.start_again();
+    assert_eq!(digest(&server), before);
+    assert_eq!(digest(&start_on(Kind::Real, &server, "")), before);
+    let mut client = server.client();
+    set(&mut client, "appendonly", "no");
+    client.call(&["SET", "unwritten", "1"]);
+    wait_for("what was appended is written", secs(10), || {
+        let info = text(&client.call(&["INFO", "memory"]));
+        expect_that(info.contains("mem_aof_buffer:0"), || info.clone())
+    });
+    check(&server);
+    assert_eq!(digest(&start_on(Kind::Real, &server, "")), before);
+}
+
+#[test]
+fn a_replica_appends_what_its_master_sends() {
+    let master = start_server(Kind::Real, "");
+    write(&mut master.client(), &mut Commands::of(76), 300);
+    let mut replica = start(Kind::Ours, &replica_of(&master));
+    wait_until_equal(&master, &replica);
+    write(&mut master.client(), &mut Commands::of(77), 500);
+    let mut client = master.client();
+    for line in ["MULTI", "SET a 1", "PUBLISH c m", "SET b 2", "EXEC"] {
+        client.call(&line.split(' ').collect::<Vec<_>>());
+    }
+    wait_until_equal(&master, &replica);
+    wait_for_rewrite(&replica);
+    let before = digest(&replica);
+    replica.kill();
+    check(&replica);
+    for kind in [Kind::Real, Kind::Ours] {
+        assert_eq!(digest(&start_on(kind, &replica, "")), before, "{kind:?}");
+    }
+}
+
+#[test]
+fn clients_hear_loading_meanwhile() {
+    /// Enough for a while, in a release build too.
+    const COMMANDS: usize = 400_000;
+    let mut server = damaged("", |bytes| {
+        for n in 0..COMMANDS {
+            let key = format!("k{n}");
+            encode_request(&["SET", &key, &"x".repeat(50)], bytes);
+        }
+    });
+    server.process.start_again();
+    let mut replies: Vec<String> = Vec::new();
+    wait_for("it answers", secs(60), || {
+        let mut client = Client::try_to(server.port()).map_err(|error| error.to_string())?;
+        let reply = client
+            .try_call(&["GET", "k1"])
+            .map_err(|error| error.to_string())?;
+        replies.push(text(&reply));
+        expect_that(!text(&reply).starts_with("LOADING"), || text(&reply))
+    });
+    assert_eq!(replies[0], "LOADING Redis is loading the dataset in memory");
+    assert_eq!(replies.pop().unwrap(), "x".repeat(50));
+    let keys = text(&server.client().call(&["DBSIZE"]));
+    assert_eq!(keys, (COMMANDS + 4).to_string());
+}
+
+#[test]
+fn it_is_loaded_again_by_command() {
+    let server = start(Kind::Ours, "rename-command DEL \"\"\n");
+    write(&mut server.client(), &mut Commands::of(78), 500);
+    server.client().call(&["SET", "gone", "1", "PX", "1"]);
+    wait_for("the key has expired", secs(10), || {
+        let file = fs::read_to_string(last_file(&server)).unwrap();
+        expect_that(file.contains("DEL\r\n$4\r\ngone"), || file.clone())
+    });
+    let before = digest(&server);
+    assert_eq!(text(&server.client().call(&["DEBUG", "LOADAOF"])), "OK");
+    assert_eq!(digest(&server), before);
+    server.client().call(&["SET", "more", "1"]);
+    let before = digest(&server);
+    assert_eq!(text(&server.client().call(&["DEBUG", "LOADAOF"])), "OK");
+    assert_eq!(digest(&server), before);
+    check(&server);
+}
+
+/// A server of ours that has ended, whose last file is `damage`d.
+fn damaged(lines: &str, damage: impl FnOnce(&mut Vec<u8>)) -> ServerNode {
+    let mut server = start(Kind::Ours, lines);
+    let mut client = server.client();
+    for line in ["SET a 1", "SET b 2", "MULTI", "SET c 3", "SET d 4", "EXEC"] {
+        client.call(&line.split(' ').collect::<Vec<_>>());
+    }
+    server.kill();
+    let path = last_file(&server);
+    let mut bytes = fs::read(&path).unwrap();
+    damage(&mut bytes);
+    fs::write(path, bytes).unwrap();
+    server
+}
+
+/// Starts a server that must refuse to; what it said.
+fn refused(mut server: ServerNode) -> (ServerNode, String) {
+    server.process.start_again();
+    let status = server.process.wait(secs(10));
+    assert!(!status.success());
+    let log = server.process.log();
+    (server, log)
+}
+
+#[test]
+fn an_incomplete_end_is_cut_off() {
+    // At the end of the transaction, and inside it: it is dropped as a whole.
+    for (cut, keys) in [(1, "2"), (20, "2"), (70, "2")] {
+        let mut server = damaged("", |bytes| bytes.truncate(bytes.len() - cut));
+        server.start_again();
+        assert_eq!(text(&server.client().call(&["DBSIZE"])), keys, "{cut}");
+        let log = server.process.log();
+        assert!(
+            log.contains("loaded anyway because aof-load-truncated is enabled"),
+            "{log}"
+        );
+        assert!(
+            log.contains("Truncating the AOF appendonly.aof.1.incr.aof at offset 77"),
+            "{log}"
+        );
+        server.client().call(&["SET", "e", "5"]);
+        server.kill();
+        check(&server);
+        let loader = start_on(Kind::Real, &server, "");
+        assert_eq!(
+            text(&loader.client().call(&["MGET", "a", "d", "e"])),
+            "1 (nil) 5"
+        );
+    }
+}
+
+#[test]
+fn an_incomplete_end_is_refused_where_that_is_configured() {
+    let server = damaged("aof-load-truncated no\n", |bytes| {
+        bytes.truncate(bytes.len() - 1)
+    });
+    let path = last_file(&server);
+    let before = fs::read(&path).unwrap();
+    let (_server, log) = refused(server);
+    assert!(
+        log.contains("Unexpected end of file reading the append only file"),
+        "{log}"
+    );
+    assert!(log.contains("redis-check-aof --fix"), "{log}");
+    assert_eq!(fs::read(&path).unwrap(), before, "it is not touched");
+}
+
+#[test]
+fn a_damaged_middle_is_refused_with_its_place() {
+    let server = damaged("", |bytes| bytes[50] = b'!');
+    let (_server, log) = refused(server);
+    assert!(
+        log.contains("Bad file format reading the append only file"),
+        "{log}"
+    );
+    assert!(
+        log.contains("appendonly.aof.1.incr.aof at byte 50"),
+        "{log}"
+    );
+    assert!(log.contains("redis-check-aof --fix"), "{log}");
+}
+
+#[test]
+fn an_incomplete_file_before_the_last_is_refused() {
+    let server = damaged("", |bytes| bytes.truncate(bytes.len() - 1));
+    let folder = folder(&server);
+    let before = fs::read(last_file(&server)).unwrap();
+    let listed = OpenOptions::new()
+        .append(true)
+        .open(folder.join("appendonly.aof.manifest"));
+    listed
+        .unwrap()
+        .write_all(b"file appendonly.aof.2.incr.aof seq 2 type i\n")
+        .unwrap();
+    fs::write(folder.join("appendonly.aof.2.incr.aof"), "").unwrap();
+    let (_server, log) = refused(server);
+    assert!(log.contains("is not the last file"), "{log}");
+    assert_eq!(
+        fs::read(folder.join("appendonly.aof.1.incr.aof")).unwrap(),
+        before
+    );
+}
+
+#[test]
+fn what_cannot_be_loaded_is_named() {
+    let server = damaged("", |bytes| {
+        bytes.extend(b"*3\r\n$5\r\nXTRIM\r\n$6\r\nmy key\r\n$1\r\nx\r\n");
+    });
+    let (_server, log) = refused(server);
+    assert!(
+        log.contains("command \"XTRIM\" for key \"my key\" in database 0"),
+        "{log}"
+    );
+    let server = damaged("", |_| {});
+    fs::remove_file(last_file(&server)).unwrap();
+    let (server, log) = refused(server);
+    assert!(
+        log.contains("appendonly.aof.1.incr.aof: No such file"),
+        "{log}"
+    );
+    fs::write(folder(&server).join("appendonly.aof.manifest"), "file x\n").unwrap();
+    let (_server, log) = refused(server);
+    assert!(
+        log.contains("line 1 of the AOF manifest: Invalid AOF manifest file format"),
+        "{log}"
+    );
+}

@@ -1,0 +1,540 @@
+//! What administrators and clients ask about the server itself, to redis-server 7.0 and to ours: the command
+//! table, settings, clients, users, subscriptions, invalidations, what is watched and measured.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sentinel::resp::Value;
+
+use crate::support::{
+    Client, Kind, ServerNode, expect_that, secs, start_server, text, texts, wait_for,
+};
+
+/// How long a message may take to come, or is waited for in vain.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+fn both(lines: &str) -> [ServerNode; 2] {
+    [Kind::Real, Kind::Ours].map(|kind| start_server(kind, lines))
+}
+
+/// Runs a script against both: each line is the letter of a connection, a colon, and a command; `READ` stands
+/// for the next message, or for none. What both answer must be the same.
+fn compare(script: &str) {
+    let servers = both("");
+    let mut clients: BTreeMap<char, [Client; 2]> = BTreeMap::new();
+    let mut differences = Vec::new();
+    for line in script
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+    {
+        let name = line.chars().next().expect("a letter");
+        let words: Vec<String> = line[2..]
+            .split_whitespace()
+            .map(|word| word.trim_matches('"').to_owned())
+            .collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let pair = clients.entry(name).or_insert_with(|| {
+            [0, 1].map(|at| Client::try_to_within(servers[at].port(), PATIENCE).expect("connect"))
+        });
+        let [real, ours] = pair.each_mut().map(|client| {
+            if words == ["READ"] {
+                client.receive().map_err(|error| error.kind())
+            } else {
+                client.try_call(&words).map_err(|error| error.kind())
+            }
+        });
+        let same = match (&real, &ours) {
+            // What comes in no order, and the number of the connection.
+            (Ok(real), Ok(ours)) if UNORDERED.iter().any(|start| line.contains(start)) => {
+                sorted(real) == sorted(ours)
+            }
+            (Ok(real), Ok(ours)) if words[0] == "ACL" => {
+                // The rules of a user name single commands in no order.
+                let sorted = |value: &Value| {
+                    let shown = text(value);
+                    let mut words: Vec<String> = shown.split(' ').map(str::to_owned).collect();
+                    words.sort();
+                    words
+                };
+                sorted(real) == sorted(ours)
+            }
+            (Ok(real), Ok(ours)) if words[0] == "HELLO" => real.is_error() == ours.is_error(),
+            _ => real == ours,
+        };
+        if !same {
+            differences.push(format!("{line}: {real:?} and ours {ours:?}"));
+        }
+    }
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+/// Commands whose replies come in no order.
+const UNORDERED: [&str; 2] = ["CONFIG GET", "PUBSUB SHARDCHANNELS"];
+
+/// The elements of an array.
+fn elements(value: &Value) -> &[Value] {
+    let Value::Array(items) = value else {
+        panic!("not an array: {value:?}");
+    };
+    items
+}
+
+/// The entries of `COMMAND` or of `COMMAND DOCS`, by name.
+fn by_name(value: &Value) -> BTreeMap<String, Vec<Value>> {
+    let Value::Array(items) = value else {
+        panic!("{value:?}");
+    };
+    items
+        .iter()
+        .map(|entry| {
+            let fields = elements(entry);
+            (text(&fields[0]), fields.to_vec())
+        })
+        .collect()
+}
+
+/// A list as a set: flags, categories and tips come in no order.
+fn sorted(value: &Value) -> Vec<String> {
+    let mut words = texts(value);
+    words.sort();
+    words
+}
+
+fn compare_entries(
+    real: &BTreeMap<String, Vec<Value>>,
+    ours: &BTreeMap<String, Vec<Value>>,
+) -> Vec<String> {
+    /// Commands of later versions that clients of today send.
+    const ONLY_OURS: [&str; 1] = ["client|setinfo"];
+    let mut differences = Vec::new();
+    for (name, ours) in ours {
+        if ONLY_OURS.contains(&name.as_str()) {
+            continue;
+        }
+        let Some(real) = real.get(name) else {
+            differences.push(format!("{name} is not a command of 7.0"));
+            continue;
+        };
+        for (at, (theirs, mine)) in real.iter().zip(ours).take(9).enumerate() {
+            // Flags, categories and tips are sets; all else is compared as it is.
+            let same = if matches!(at, 2 | 6 | 7) {
+                sorted(theirs) == sorted(mine)
+            } else {
+                theirs == mine
+            };
+            if !same {
+                differences.push(format!(
+                    "{name}, field {at}: {} and ours {}",
+                    text(theirs),
+                    text(mine)
+                ));
+            }
+        }
+        let (theirs, mine) = (by_name(&real[9]), by_name(&ours[9]));
+        let missing = theirs.keys().filter(|sub| !mine.contains_key(*sub));
+        differences.extend(missing.map(|sub| format!("{sub} is missing")));
+        differences.extend(compare_entries(&theirs, &mine));
+    }
+    differences
+}
+
+#[test]
+fn the_command_table() {
+    let [real, ours] = both("").map(|server| by_name(&server.client().call(&["COMMAND"])));
+    assert!(ours.len() > 70, "{} commands", ours.len());
+    let differences = compare_entries(&real, &ours);
+    assert!(differences.is_empty(), "{differences:#?}");
+}
+
+/// Names and values of a flat map.
+fn pairs(value: &Value) -> BTreeMap<String, Value> {
+    let Value::Array(items) = value else {
+        panic!("{value:?}");
+    };
+    items
+        .chunks_exact(2)
+        .map(|pair| (text(&pair[0]), pair[1].clone()))
+        .collect()
+}
+
+#[test]
+fn the_documentation_of_commands() {
+    let [real, ours] =
+        both("").map(|server| pairs(&server.client().call_large(&["COMMAND", "DOCS"])));
+    let mut compared = 0;
+    for (name, mine) in &ours {
+        let (theirs, mut mine) = (pairs(&real[name]), pairs(mine));
+        let mut theirs = theirs;
+        let subs = [&mut theirs, &mut mine].map(|docs| docs.remove("subcommands"));
+        assert_eq!(theirs, mine, "{name}");
+        compared += 1;
+        if let [Some(theirs), Some(mine)] = subs {
+            let (theirs, mut mine) = (pairs(&theirs), pairs(&mine));
+            mine.remove("client|setinfo");
+            assert_eq!(theirs, mine, "subcommands of {name}");
+        }
+    }
+    assert!(compared > 70, "{compared} commands");
+}
+
+#[test]
+fn settings_and_their_defaults() {
+    /// Those that are another's, or not there.
+    const APPEND_ONLY_FILES: [&str; 12] = [
+        "aof-load-truncated",
+        "aof-rewrite-incremental-fsync",
+        "aof-timestamp-enabled",
+        "aof-use-rdb-preamble",
+        "aof-disable-auto-gc",
+        "aof_rewrite_cpulist",
+        "appenddirname",
+        "appendfilename",
+        "appendfsync",
+        "auto-aof-rewrite-min-size",
+        "auto-aof-rewrite-percentage",
+        "no-appendfsync-on-rewrite",
+    ];
+    const ONLY_OURS: [&str; 2] = ["log-format", "state-file"];
+    /// Of these each process has its own.
+    const DIFFERENT: [&str; 2] = ["dir", "port"];
+    let [real, ours] = both("").map(|server| pairs(&server.client().call(&["CONFIG", "GET", "*"])));
+    for (name, theirs) in &real {
+        let name = name.as_str();
+        if APPEND_ONLY_FILES.contains(&name) || DIFFERENT.contains(&name) {
+            continue;
+        }
+        let mine = ours
+            .get(name)
+            .unwrap_or_else(|| panic!("{name} is missing"));
+        assert_eq!(text(theirs), text(mine), "{name}");
+    }
+    let more = ours.keys().filter(|name| !real.contains_key(*name));
+    let more: Vec<&str> = more.map(String::as_str).collect();
+    assert_eq!(more, ONLY_OURS);
+}
+
+#[test]
+fn settings_and_their_errors() {
+    compare(include_str!("scripts/settings.txt"));
+}
+
+#[test]
+fn clients_and_what_they_track() {
+    compare(include_str!("scripts/clients.txt"));
+}
+
+#[test]
+fn users_and_their_rights() {
+    compare(include_str!("scripts/users.txt"));
+}
+
+#[test]
+fn events_of_keys_and_shard_channels() {
+    compare(include_str!("scripts/events.txt"));
+}
+
+#[test]
+fn what_is_measured_and_debugged() {
+    compare(include_str!("scripts/measures.txt"));
+}
+
+/// What `MONITOR` shows, without the time and the port of the client.
+fn monitored(server: &ServerNode) -> Vec<String> {
+    let mut monitor = server.client();
+    assert_eq!(text(&monitor.call(&["MONITOR"])), "OK");
+    let mut client = server.client();
+    for line in [
+        "SET k \"quoted\"",
+        "AUTH default secret",
+        "SELECT 3",
+        "GET k",
+        "CONFIG GET port",
+        "MULTI",
+        "INCR n",
+        "PING",
+        "EXEC",
+        "NOSUCH a",
+        "GET",
+        "HELLO 2 AUTH default x",
+        "SET tab\t\u{1}\\ \u{e9}",
+    ] {
+        client.call(&line.split(' ').collect::<Vec<_>>());
+    }
+    client.call(&["ECHO", "the-end"]);
+    let mut shown = Vec::new();
+    loop {
+        let line = text(&monitor.receive().expect("a line of MONITOR"));
+        let (head, words) = line.split_once("] ").expect("an address");
+        let (time, from) = head.split_once(" [").expect("a time");
+        assert!(time.len() == 17 && time.as_bytes()[10] == b'.', "{line}");
+        let (db, addr) = from.split_once(' ').expect("a database");
+        assert!(addr.starts_with("127.0.0.1:"), "{line}");
+        shown.push(format!("{db} {words}"));
+        if words.contains("the-end") {
+            return shown;
+        }
+    }
+}
+
+#[test]
+fn monitors_see_the_same() {
+    let [real, ours] = both("").map(|server| monitored(&server));
+    assert_eq!(real, ours);
+}
+
+#[test]
+fn slow_commands_are_logged_with_the_same_words() {
+    let [real, ours] = both("slowlog-log-slower-than 0\n").map(|server| {
+        let mut client = server.client();
+        let many: Vec<String> = (0..40).map(|n| format!("word{n}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        client.call(&["CLIENT", "SETNAME", "me"]);
+        client.call(&[&["DEL"], many.as_slice()].concat());
+        client.call(&["SET", "k", &"x".repeat(200)]);
+        client.call(&["AUTH", "a", "b"]);
+        client.call(&["ACL", "SETUSER", "u", "on", ">p"]);
+        client.call(&["CONFIG", "SET", "masterauth", "p", "timeout", "0"]);
+        client.call(&["MULTI"]);
+        client.call(&["GET", "k"]);
+        client.call(&["EXEC"]);
+        let Value::Array(entries) = client.call(&["SLOWLOG", "GET", "-1"]) else {
+            panic!("no list");
+        };
+        let shown = entries.iter().map(|entry| {
+            let fields = elements(entry);
+            (texts(&fields[3]), text(&fields[5]))
+        });
+        // Before the first, the server was asked whether it is there, by how many clients is not known.
+        let of_me = shown.filter(|(_, name)| name == "me");
+        of_me.map(|(words, _)| words).collect::<Vec<_>>()
+    });
+    assert_eq!(real, ours);
+}
+
+fn section_fields(server: &ServerNode, sections: &[&str]) -> Vec<String> {
+    let mut words = vec!["INFO"];
+    words.extend_from_slice(sections);
+    let info = text(&server.client().call(&words));
+    info.lines()
+        .map(|line| line.split(':').next().unwrap_or_default().to_owned())
+        .filter(|name| !name.starts_with("cmdstat_") && !name.starts_with("latency_percentiles"))
+        .collect()
+}
+
+#[test]
+fn info_has_the_same_fields_in_the_same_order() {
+    let servers = both("");
+    for sections in [
+        &[][..],
+        &["all"],
+        &["everything"],
+        &["default", "commandstats"],
+        &["latencystats"],
+        &["modules"],
+    ] {
+        let [real, ours] = servers
+            .each_ref()
+            .map(|server| section_fields(server, sections));
+        let ours: Vec<String> = ours
+            .into_iter()
+            .filter(|name| name != "sentinel_version")
+            .collect();
+        assert_eq!(real, ours, "{sections:?}");
+    }
+}
+
+#[test]
+fn calls_and_errors_are_counted_alike() {
+    let [real, ours] = both("").map(|server| {
+        let mut client = server.client();
+        client.call(&["CONFIG", "RESETSTAT"]);
+        for line in [
+            "SET k v",
+            "INCR k",
+            "GET",
+            "NOSUCH",
+            "MULTI",
+            "INCR k",
+            "GET k",
+            "EXEC",
+            "MULTI",
+            "GET",
+            "EXEC",
+            "SELECT 99",
+        ] {
+            client.call(&line.split(' ').collect::<Vec<_>>());
+        }
+        let info = text(&client.call(&["INFO", "commandstats", "errorstats"]));
+        let mut lines: Vec<String> = info
+            .lines()
+            .filter(|line| line.starts_with("cmdstat_") || line.starts_with("errorstat_"))
+            .map(|line| {
+                let is_time = |field: &&str| field.starts_with("usec");
+                let fields = line.split(',').filter(|field| !is_time(field));
+                fields.collect::<Vec<_>>().join(",")
+            })
+            .collect();
+        lines.sort();
+        let stats = text(&client.call(&["INFO", "stats"]));
+        let errors = stats
+            .lines()
+            .find(|line| line.starts_with("total_error_replies"));
+        lines.push(errors.unwrap_or_default().to_owned());
+        lines
+    });
+    assert_eq!(real, ours);
+}
+
+#[test]
+fn it_starts_from_debians_configuration() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/target/peers/root/etc/redis/redis.conf"
+    );
+    let debian = std::fs::read_to_string(path).expect("the package redis-server is unpacked");
+    // What names folders and ports of the system, or sends it to the background, is the test's own.
+    let own = [
+        "bind",
+        "port",
+        "daemonize",
+        "pidfile",
+        "logfile",
+        "dir",
+        "appendonly",
+    ];
+    let lines: Vec<&str> = debian
+        .lines()
+        .filter(|line| !own.contains(&line.split(' ').next().unwrap_or_default()))
+        .collect();
+    let server = start_server(Kind::Ours, &lines.join("\n"));
+    let mut client = server.client();
+    assert_eq!(text(&client.call(&["SET", "k", "v"])), "OK");
+    let shown = texts(&client.call(&["CONFIG", "GET", "repl-diskless-sync-delay"]));
+    assert_eq!(shown[1], "5", "the file's value, not ours");
+}
+
+#[test]
+fn what_is_not_there_is_named() {
+    for (line, reason) in [
+        ("cluster-enabled yes", "does not have cluster mode"),
+        ("loadmodule /x.so", "does not have modules"),
+        (
+            "activedefrag yes",
+            "Active defragmentation cannot be enabled",
+        ),
+    ] {
+        let config = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(config.path(), format!("port 0\n{line}\n")).expect("written");
+        let output = Kind::Ours.server(config.path()).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            !output.status.success() && said.contains(reason),
+            "{line}: {said}"
+        );
+        assert!(
+            said.contains(":2"),
+            "{line} is named with its place: {said}"
+        );
+    }
+}
+
+#[test]
+fn it_listens_elsewhere_when_told() {
+    let server = start_server(Kind::Ours, "");
+    let mut old = server.client();
+    let elsewhere = crate::support::Port::reserve();
+    let port = elsewhere.number().to_string();
+    assert_eq!(text(&old.call(&["CONFIG", "SET", "port", &port])), "OK");
+    wait_for("the new port answers", secs(5), || {
+        let mut client = Client::try_to(elsewhere.number()).map_err(|error| error.to_string())?;
+        expect_that(text(&client.call(&["PING"])) == "PONG", String::new)
+    });
+    assert!(
+        Client::try_to(server.port()).is_err(),
+        "the old port is closed"
+    );
+    assert_eq!(text(&old.call(&["PING"])), "PONG", "who was there stays");
+    // A port that is taken: nothing changes.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("bound").port().to_string();
+    let refused = text(&old.call(&["CONFIG", "SET", "port", &taken]));
+    assert!(
+        refused.contains("Unable to listen on this port"),
+        "{refused}"
+    );
+    assert_eq!(
+        text(&Client::to(elsewhere.number()).call(&["PING"])),
+        "PONG"
+    );
+    assert_eq!(texts(&old.call(&["CONFIG", "GET", "port"]))[1], port);
+    assert_eq!(
+        text(&old.call(&["CONFIG", "SET", "bind", "127.0.0.1"])),
+        "OK"
+    );
+    assert_eq!(
+        text(&Client::to(elsewhere.number()).call(&["PING"])),
+        "PONG"
+    );
+}
+
+#[test]
+fn used_memory_follows_the_data() {
+    let server = start_server(Kind::Ours, "");
+    let number = |name: &str| {
+        let shown = server.info(name).unwrap_or_default();
+        shown
+            .parse::<u64>()
+            .unwrap_or_else(|_| panic!("{name}: {shown:?}"))
+    };
+    let before = number("used_memory");
+    let mut client = server.client();
+    const BYTES: usize = 32 << 20;
+    assert_eq!(text(&client.call(&["SET", "k", "x"])), "OK");
+    client.call(&["SETRANGE", "k", &(BYTES - 1).to_string(), "x"]);
+    let full = number("used_memory");
+    assert!(
+        (full - before).abs_diff(BYTES as u64) < 1 << 20,
+        "{before} {full}"
+    );
+    client.call(&["DEL", "k"]);
+    assert!(number("used_memory").abs_diff(before) < 1 << 20);
+    assert!(number("used_memory_peak") >= full);
+}
+
+#[test]
+fn invalidations_can_go_to_another_client() {
+    let [real, ours] = both("").map(|server| {
+        let (mut listener, mut tracker, mut writer) =
+            (server.client(), server.client(), server.client());
+        let id = text(&listener.call(&["CLIENT", "ID"]));
+        listener.call(&["SUBSCRIBE", "__redis__:invalidate"]);
+        tracker.call(&["HELLO", "3"]);
+        tracker.call(&["CLIENT", "TRACKING", "ON", "REDIRECT", &id]);
+        let mut heard = Vec::new();
+        tracker.call(&["GET", "k"]);
+        writer.call(&["SET", "k", "1"]);
+        heard.push(listener.receive().expect("an invalidation"));
+        tracker.call(&["GET", "k"]);
+        writer.call(&["FLUSHALL"]);
+        heard.push(listener.receive().expect("an invalidation of everything"));
+        tracker.call(&["GET", "k"]);
+        writer.call(&["CLIENT", "KILL", "ID", &id]);
+        listener.wait_for_close(secs(5)).expect("it is closed");
+        wait_for("its end is seen", secs(5), || {
+            let left = text(&writer.call(&["CLIENT", "LIST", "ID", &id]));
+            expect_that(left.is_empty(), || left.clone())
+        });
+        writer.call(&["SET", "k", "2"]);
+        let broken = texts(&tracker.receive().expect("word of the broken redirection"));
+        assert_eq!(broken, ["tracking-redir-broken", id.as_str()]);
+        heard.push(Value::Bulk(
+            texts(&tracker.call(&["CLIENT", "TRACKINGINFO"]))[1]
+                .clone()
+                .into_bytes()
+                .into(),
+        ));
+        heard
+    });
+    assert_eq!(real, ours);
+}
