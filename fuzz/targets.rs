@@ -12,6 +12,9 @@ use sentinel::resp::{
     Limits, Protocol, Value, decode_request, decode_value, encode_request, encode_value,
 };
 use sentinel::sentinel::core::{Hello, Info};
+use sentinel::server::keyspace::Thresholds;
+use sentinel::server::persist::dump::{read_payload, write_payload};
+use sentinel::server::persist::rdb::CRC64;
 
 /// A target by its name, which is also the name of its folder of seeds.
 pub(crate) type Target = (&'static str, fn(&[u8]) -> u64);
@@ -24,6 +27,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("info", info),
     ("config", config),
     ("yaml", yaml),
+    ("restore", restore),
 ];
 
 /// Small limits, so that a few bytes reach them.
@@ -245,4 +249,29 @@ pub(crate) fn yaml(data: &[u8]) -> u64 {
     let mut errors = sentinel::config::ConfigErrors::default();
     let lines = sentinel::config::yaml::lines("fuzz.yaml".as_ref(), data, &mut errors);
     kind_of(&(lines.len().min(8), errors.mistakes().len().min(8)))
+}
+
+/// The payload of `RESTORE`: what a client says is a value. The input is taken as it is, and again with the
+/// trailer that it would need.
+pub(crate) fn restore(data: &[u8]) -> u64 {
+    const STRING_BYTES_MAX: u64 = 1 << 20;
+    let read = |payload: &[u8]| read_payload(payload, &Thresholds::default(), STRING_BYTES_MAX);
+    let mut signed = [data, &[10, 0]].concat();
+    signed.extend(CRC64.checksum(&signed).to_le_bytes());
+    let mut kinds = Vec::new();
+    for payload in [data, &signed] {
+        match read(payload) {
+            Ok(value) => {
+                assert!(value.elements() > 0, "an empty collection");
+                for compress in [false, true] {
+                    let again = read(&write_payload(&value, compress));
+                    assert_eq!(again.as_ref(), Ok(&value), "it changes on its way");
+                }
+                let size = value.elements().ilog2();
+                kinds.push(kind_of(&(value.type_name(), value.encoding(), size)));
+            }
+            Err(error) => kinds.push(kind_of(&(error.to_string(), data.first()))),
+        }
+    }
+    kind_of(&kinds)
 }

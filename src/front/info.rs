@@ -146,6 +146,12 @@ pub struct DataStats {
     pub sync_partial_err: u64,
     /// `expired_keys`
     pub expired_keys: u64,
+    /// `evicted_keys`
+    pub evicted_keys: u64,
+    /// `total_eviction_exceeded_time`: how long memory was above its limit. Milliseconds.
+    pub eviction_exceeded_total: u64,
+    /// `current_eviction_exceeded_time`: the same since it last went above it.
+    pub eviction_exceeded_now: u64,
     /// `keyspace_hits`
     pub keyspace_hits: u64,
     /// `keyspace_misses`
@@ -186,10 +192,16 @@ pub fn stats_section<P: Program>(front: &Front<P>, data: &DataStats) -> String {
     line("expired_stale_perc", &"0.00");
     line("expired_time_cap_reached_count", &0);
     line("expire_cycle_cpu_milliseconds", &0);
-    line("evicted_keys", &0);
+    line("evicted_keys", &data.evicted_keys);
     line("evicted_clients", &0);
-    line("total_eviction_exceeded_time", &0);
-    line("current_eviction_exceeded_time", &0);
+    line(
+        "total_eviction_exceeded_time",
+        &data.eviction_exceeded_total,
+    );
+    line(
+        "current_eviction_exceeded_time",
+        &data.eviction_exceeded_now,
+    );
     line("keyspace_hits", &data.keyspace_hits);
     line("keyspace_misses", &data.keyspace_misses);
     line("pubsub_channels", &front.pubsub.channel_count());

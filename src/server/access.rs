@@ -8,7 +8,7 @@ use super::command::Failure;
 use super::keyspace::{Entry, Kind, Thresholds, Value};
 use super::persist::rdb_decode::STRING_BYTES_MAX;
 use super::{NotifyClasses, Server};
-use crate::front::{Call, PauseMode};
+use crate::front::{Call, PauseMode, flag};
 
 impl Server {
     /// The database of the command that is running.
@@ -27,11 +27,23 @@ impl Server {
         self.config.process.proto_max_bulk_len.max(STRING_BYTES_MAX)
     }
 
-    /// A value as a reader sees it, whatever it is. Counted as a hit or a miss.
+    /// A value as a reader sees it, whatever it is. Counted as a hit or a miss, and as a use of the key.
     pub(crate) fn read_any(&mut self, call: &Call<'_>, key: &[u8]) -> Option<&Value> {
-        if self.exists_for_write(call, key) {
+        let is_there = self.exists_for_write(call, key);
+        self.counted(is_there, key).map(|entry| &entry.value)
+    }
+
+    /// What is stored under a key for who only looks at it: a hit or a miss, but no use of the key.
+    pub(crate) fn peek(&mut self, call: &Call<'_>, key: &[u8]) -> Option<&Entry> {
+        let is_there = self.is_there(call, key);
+        self.counted(is_there, key)
+    }
+
+    /// Counts a hit or a miss.
+    fn counted(&mut self, is_there: bool, key: &[u8]) -> Option<&Entry> {
+        if is_there {
             self.stats.keyspace_hits += 1;
-            self.keyspace.get(self.current.db, key).map(|e| &e.value)
+            self.keyspace.get(self.current.db, key)
         } else {
             self.stats.keyspace_misses += 1;
             self.notify_here(NotifyClasses::KEY_MISS, "keymiss", key);
@@ -79,15 +91,30 @@ impl Server {
         typed(self.stored_any(call, key))
     }
 
-    /// Whether a key is there; one that has expired is removed first where that is ours to do.
+    /// Whether a key is there, which counts as a use of it; one that has expired is removed first where that
+    /// is ours to do.
     pub(crate) fn exists_for_write(&mut self, call: &Call<'_>, key: &[u8]) -> bool {
+        self.is_live(call, key, true)
+    }
+
+    /// Whether a key is there; one that has expired is removed first where that is ours to do.
+    pub(crate) fn is_there(&mut self, call: &Call<'_>, key: &[u8]) -> bool {
+        self.is_live(call, key, false)
+    }
+
+    fn is_live(&mut self, call: &Call<'_>, key: &[u8], is_use: bool) -> bool {
         let Some(entry) = self.keyspace.get(self.current.db, key) else {
             return false;
         };
         if self.current.is_from_master || !entry.is_expired(call.now.unix.0) {
+            if is_use {
+                let usage = self.config.tuning.usage(call.now.unix);
+                let rng = &mut self.rng;
+                entry.set_access(usage.used(entry.access(), || rand::Rng::next_u32(rng)));
+            }
             return true;
         }
-        if self.may_expire(call) {
+        if self.may_remove_expired(call) {
             self.remove_expired(self.current.db, key);
         }
         false
@@ -121,13 +148,39 @@ impl Server {
     }
 
     /// Sets a key, replacing value and expiry.
-    pub(crate) fn store(&mut self, _: &Call<'_>, key: &[u8], value: Value, expire_at: Option<u64>) {
+    pub(crate) fn store(
+        &mut self,
+        call: &Call<'_>,
+        key: &[u8],
+        value: Value,
+        expire_at: Option<u64>,
+    ) {
         let db = self.current.db;
-        let before = self.keyspace.insert(db, Entry::new(key, value, expire_at));
+        let usage = self.usage(call.now.unix);
+        let entry = Entry::new(key, value, expire_at);
+        // A count goes on when the value is replaced; the last use is now in any case.
+        let counted = usage.frequency.and_then(|_| self.keyspace.get(db, key));
+        entry.set_access(counted.map_or_else(|| usage.fresh(), Entry::access));
+        let before = self.keyspace.insert(db, entry);
         self.changed(db, key);
         match before {
             Some(entry) => discard(entry),
             None => self.notify(NotifyClasses::NEW, "new", db, key),
+        }
+    }
+
+    /// Puts an entry that was taken from elsewhere under a key that is not there; its use goes with it.
+    pub(crate) fn place(&mut self, call: &Call<'_>, key: &[u8], entry: Entry) {
+        let access = entry.access();
+        let expire_at = entry.expire_at();
+        self.store(call, key, entry.value, expire_at);
+        self.note_access(key, access);
+    }
+
+    /// Sets what is noted of the use of a key.
+    pub(crate) fn note_access(&mut self, key: &[u8], access: u32) {
+        if let Some(entry) = self.keyspace.get(self.current.db, key) {
+            entry.set_access(access);
         }
     }
 
@@ -136,7 +189,7 @@ impl Server {
     /// [`Server::drop_if_empty`] that nothing may be left.
     pub(crate) fn modify<K: Kind, R>(
         &mut self,
-        _: &Call<'_>,
+        call: &Call<'_>,
         key: &[u8],
         change: impl FnOnce(&mut K) -> R,
     ) -> R {
@@ -147,8 +200,9 @@ impl Server {
         let mut value = K::default();
         let result = change(&mut value);
         if !value.has_nothing() {
-            self.keyspace
-                .insert(db, Entry::new(key, value.into_value(), None));
+            let entry = Entry::new(key, value.into_value(), None);
+            entry.set_access(self.usage(call.now.unix).fresh());
+            self.keyspace.insert(db, entry);
             self.notify(NotifyClasses::NEW, "new", db, key);
         }
         result
@@ -223,6 +277,14 @@ impl Server {
         }
     }
 
+    /// Does something in another database.
+    pub(crate) fn in_db<R>(&mut self, db: usize, work: impl FnOnce(&mut Server) -> R) -> R {
+        let here = std::mem::replace(&mut self.current.db, db);
+        let result = work(self);
+        self.current.db = here;
+        result
+    }
+
     /// Has replicas publish a message too. A file does not keep it.
     pub(crate) fn propagate_message<A: AsRef<[u8]>>(&mut self, _: &Call<'_>, words: &[A]) {
         if self.replication.is_producing() {
@@ -256,10 +318,23 @@ impl Server {
         }
     }
 
-    /// Whether expired keys may be removed now: on a master, and not while writes are paused.
-    fn may_expire(&self, call: &Call<'_>) -> bool {
+    /// Whether an expired key that a call has met may be removed: on a master, or by a write to a replica that
+    /// takes them, and not while writes are paused.
+    fn may_remove_expired(&self, call: &Call<'_>) -> bool {
         let paused: Option<PauseMode> = self.front.paused(call.now.mono);
-        self.replication.is_master() && paused.is_none()
+        let is_write = call.info.flags & flag::WRITE != 0;
+        let is_ours = self.replication.is_master() || (is_write && !self.config.read_only);
+        is_ours && paused.is_none()
+    }
+
+    /// Removes a key because memory is short, here and on the replicas. Returns what it held.
+    pub(super) fn remove_evicted(&mut self, db: usize, key: &[u8]) -> Option<Entry> {
+        let entry = self.keyspace.remove(db, key)?;
+        self.stats.evicted_keys += 1;
+        self.changed(db, key);
+        self.notify(NotifyClasses::EVICTED, "evicted", db, key);
+        self.propagate_in(db, &[b"DEL", key]);
+        Some(entry)
     }
 
     /// The value of a key has changed, but no event says so.

@@ -9,8 +9,8 @@ use super::tuning::{self, Tuning};
 use crate::config::errors::ConfigErrors;
 use crate::config::load::{self, Line, LoadError, Source};
 use crate::config::{
-    Directive, Form, Memory, Number, Only, OptionalText, Process, Refusal, Seconds, Seen, Table,
-    Text, When, YesNo, at, process_directives,
+    Directive, Form, Memory, Number, OptionalText, Process, Refusal, Seconds, Seen, Table, Text,
+    When, YesNo, at, process_directives,
 };
 
 /// The settings of a data server. `Default` is redis-server 7.0's, but for what the fields say.
@@ -74,7 +74,7 @@ pub struct ServerConfig {
     pub shutdown_timeout: Duration,
     /// The append-only file.
     pub aof: AofConfig,
-    /// `maxmemory`: only 0, no limit, is possible.
+    /// `maxmemory`: bytes, 0 for no limit.
     pub maxmemory: u64,
     /// What tunes the server, and what has no meaning here.
     pub tuning: Tuning,
@@ -244,9 +244,9 @@ fn persistence() -> Vec<Directive<ServerConfig>> {
         ),
         D::at_run_time(
             "maxmemory",
-            Only::new(0, "0", "this server does not have a memory limit"),
+            Memory::at_most(u64::MAX),
             at!(maxmemory),
-            "a memory limit is not there yet",
+            "most memory in use before keys are given up or writes refused, 0 for no limit",
         ),
         D::at_run_time(
             "shutdown-timeout",
@@ -547,10 +547,9 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_refused() {
-        let error = load(&["--maxmemory", "1gb"]).unwrap_err();
-        assert!(error.contains("does not have a memory limit"), "{error}");
-        assert!(load(&["--appendonly", "yes", "--maxmemory", "0"]).is_ok());
-        assert!(load(&["--aof-use-rdb-preamble", "no"]).is_err());
+        let error = load(&["--aof-use-rdb-preamble", "no"]).unwrap_err();
+        assert!(error.contains("aof-use-rdb-preamble"), "{error}");
+        assert!(load(&["--appendonly", "yes", "--maxmemory", "1gb"]).is_ok());
         assert!(load(&["--appenddirname", "a/b"]).is_err());
         assert!(load(&["--cluster-enabled-typo", "1"]).is_err());
     }

@@ -12,36 +12,67 @@ const PERIOD: Duration = Duration::from_millis(100);
 const ROUNDS_PER_SECOND: u64 = 10;
 /// Keys removed in one step, and segments looked at.
 const EXPIRE_STEP: (usize, usize) = (64, 256);
-/// Steps of one round: a bound on how long clients wait for it.
-const EXPIRE_STEPS: usize = 64;
+/// How long clients wait for the removal of expired keys at a time.
+const EXPIRE_SLICE: Duration = Duration::from_millis(2);
 
-/// Runs the rounds until the task is dropped.
+/// Runs the rounds until the task is dropped. While there is more that has expired, its removal goes on between
+/// them.
 pub(super) async fn run(server: Rc<RefCell<Server>>) {
     let mut tick = tokio::time::interval(PERIOD);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    for round in 0_u64.. {
-        tick.tick().await;
-        let server = &mut *server.borrow_mut();
-        let now = server.clock.mono();
-        server.front.tick(now);
-        server.expire_keys();
-        server.check_save_points();
-        server.sample_memory();
-        server.limit_tracking();
-        server.broadcast_invalidations();
-        server.check_aof_rewrite();
-        if round % ROUNDS_PER_SECOND == 0 {
-            server.replication_tick(now);
+    let mut round = 0_u64;
+    let mut is_behind = false;
+    loop {
+        let pause = expire_pause(server.borrow().config.tuning.active_expire_effort);
+        tokio::select! {
+            _ = tick.tick() => {
+                is_behind = server.borrow_mut().round(round);
+                round += 1;
+            }
+            () = tokio::time::sleep(pause), if is_behind => {
+                let server = &mut *server.borrow_mut();
+                is_behind = server.expire_keys();
+                server.hand_on();
+            }
         }
-        server.flush_stream();
-        server.hold_prompted();
-        server.advance_aof();
     }
 }
 
+/// Between two slices of removal: an effort of 1 takes a quarter of the time, each more 2 percent.
+fn expire_pause(effort: i32) -> Duration {
+    let percent = 25 + 2 * u32::try_from(effort.clamp(1, 10) - 1).unwrap_or(0);
+    EXPIRE_SLICE * (100 - percent) / percent
+}
+
 impl Server {
-    /// Removes keys that have expired, for a while. Each is a unit of its own.
-    fn expire_keys(&mut self) {
+    /// One round. True if there is more that has expired.
+    fn round(&mut self, round: u64) -> bool {
+        let now = self.clock.mono();
+        self.front.tick(now);
+        let is_behind = self.expire_keys();
+        self.make_room();
+        self.check_save_points();
+        self.sample_memory();
+        self.limit_tracking();
+        self.broadcast_invalidations();
+        self.check_aof_rewrite();
+        if round % ROUNDS_PER_SECOND == 0 {
+            self.replication_tick(now);
+        }
+        self.hand_on();
+        is_behind
+    }
+
+    /// Hands on what was caused outside of any client's turn.
+    pub(super) fn hand_on(&mut self) {
+        self.broadcast_invalidations();
+        self.flush_stream();
+        self.hold_prompted();
+        self.advance_aof();
+    }
+
+    /// Removes keys that have expired, for a while. Each is a unit of its own. True if there may be more.
+    fn expire_keys(&mut self) -> bool {
         let now = self.clock.now();
         let is_paused = self.front.paused(now.mono).is_some();
         if !self.expires_actively
@@ -49,9 +80,9 @@ impl Server {
             || is_paused
             || self.loading.is_some()
         {
-            return;
+            return false;
         }
-        for _ in 0..EXPIRE_STEPS {
+        loop {
             let (keys, segments) = EXPIRE_STEP;
             let step = self.keyspace.find_expired(now.unix.0, keys, segments);
             for (db, key) in step.keys {
@@ -59,7 +90,10 @@ impl Server {
                 self.end_unit();
             }
             if step.is_end {
-                return;
+                return false;
+            }
+            if self.clock.mono().since(now.mono) > EXPIRE_SLICE {
+                return true;
             }
         }
     }

@@ -63,6 +63,7 @@ impl Server {
                         tracked_keys: keys as u64,
                         tracked_items: items as u64,
                         tracked_prefixes: prefixes as u64,
+                        eviction_exceeded_now: self.eviction_exceeded(),
                         ..self.stats
                     };
                     out = stats_section(&self.front, &stats);
@@ -146,7 +147,11 @@ impl Server {
             "mem_fragmentation_bytes:{}",
             report.fragmentation_bytes()
         );
-        line!(out, "mem_not_counted_for_evict:{}", report.replicas);
+        line!(
+            out,
+            "mem_not_counted_for_evict:{}",
+            self.not_counted_for_eviction()
+        );
         line!(out, "mem_replication_backlog:{}", report.backlog);
         line!(
             out,

@@ -16,6 +16,7 @@ mod config;
 mod config_file;
 mod cron;
 mod effects;
+mod eviction;
 mod histogram;
 mod hyperloglog;
 mod info;
@@ -57,6 +58,7 @@ use crate::ids::{ReplId, ReplOffset, RunId, random_hex};
 use crate::net::{self, Log};
 use command::transactions::{Transaction, Watched, Watches};
 use effects::Effects;
+use eviction::{Eviction, Room};
 use keyspace::Keyspace;
 use latency::Latencies;
 use metrics::Metrics;
@@ -95,6 +97,7 @@ pub struct Server {
     /// Who is shown every command.
     monitors: Vec<ClientId>,
     effects: Effects,
+    eviction: Eviction,
     watches: Watches,
     current: Current,
     /// The commands of a transaction are running.
@@ -174,6 +177,7 @@ impl Server {
                 memory_peak: 0,
                 memory_at_start: crate::memory::used(),
                 effects: Effects::default(),
+                eviction: Eviction::default(),
                 watches: Watches::default(),
                 current: Current::default(),
                 in_exec: false,
@@ -263,6 +267,9 @@ impl Server {
     fn refuse_by_state(&mut self, call: &Call<'_>) -> Option<Cow<'static, str>> {
         let flags = self.flags_of(call);
         let is_write = flags & flag::WRITE != 0;
+        if self.make_room() == Room::Lacking && self.needs_room(call, flags) {
+            return Some(OUT_OF_MEMORY.into());
+        }
         let touches_data = flag::WRITE | flag::READONLY | flag::MAY_REPLICATE;
         if flags & touches_data != 0 && self.monitors.contains(&call.client) {
             return Some("ERR Replica can't interact with the keyspace".into());
@@ -296,6 +303,15 @@ impl Server {
         None
     }
 
+    /// Whether a call may not run when memory is above its limit. What is queued takes memory too.
+    fn needs_room(&self, call: &Call<'_>, flags: u32) -> bool {
+        let client = self.front.clients.get(call.client);
+        let is_queued = client.is_some_and(|client| client.session.transaction.is_some())
+            && !matches!(call.info.name, "exec" | "discard" | "quit" | "reset");
+        let is_master = client.is_some_and(|client| client.kind == ClientKind::Master);
+        (flags & flag::DENYOOM != 0 || is_queued) && !is_master
+    }
+
     fn is_misconfigured(&self) -> bool {
         self.replication.is_master()
             && self.config.stop_writes_on_bgsave_error
@@ -303,6 +319,9 @@ impl Server {
             && !self.saver.last_save_ok
     }
 }
+
+/// What commands get that may need memory when there is none left.
+const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
 /// What writes get after a save has failed.
 const MISCONF: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";

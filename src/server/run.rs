@@ -203,6 +203,7 @@ impl Server {
             verify_checksum: self.config.rdbchecksum,
             string_bytes_max: self.string_bytes_max(),
             thresholds: self.thresholds(),
+            usage: self.usage(self.clock.now().unix),
         }
     }
 
@@ -280,6 +281,9 @@ impl Server {
         if names.contains(&"requirepass") {
             let password = self.config.process.requirepass.as_deref();
             self.front.acl.set_requirepass(password.map(str::as_bytes));
+        }
+        if names.iter().any(|name| name.starts_with("maxmemory")) {
+            self.memory_limit_changed();
         }
         self.slowlog.shorten(self.config.tuning.slowlog_max_len);
         self.apply_settings();

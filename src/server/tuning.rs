@@ -190,7 +190,7 @@ tuning! {
     hz: i32 = 10, at_run_time "hz", Hertz;
     /// more rounds with more clients; without effect
     dynamic_hz: bool = true, at_run_time "dynamic-hz", YesNo;
-    /// how much is done for expired keys; without effect
+    /// how much of the time may be spent on expired keys: a quarter, and 2 percent for each step
     active_expire_effort: i32 = 1, at_run_time "active-expire-effort", Number::between(1, 10);
     /// without effect: tables here never pause to grow
     activerehashing: bool = true, at_run_time "activerehashing", YesNo;

@@ -194,6 +194,11 @@ fn yaml_configurations() {
 }
 
 #[test]
+fn restored_payloads() {
+    fuzz("restore");
+}
+
+#[test]
 fn every_target_has_a_fuzzer_for_nightly() {
     for (name, _) in targets::TARGETS {
         let path =

@@ -31,6 +31,8 @@ mod harness;
 mod hashes_and_sets_equal_redis;
 mod host_names_are_followed;
 mod it_listens_where_it_is_told;
+mod keys_equal_redis;
+mod memory_has_a_limit;
 mod minority_never_fails_over;
 mod mixed_quorum;
 mod no_acknowledged_write_is_lost;

@@ -15,6 +15,8 @@ pub(super) const OUT_OF_RANGE: &str = "ERR value is out of range";
 pub(super) const NOT_A_FLOAT: &str = "ERR value is not a valid float";
 /// A key that must exist.
 pub(super) const NO_SUCH_KEY: &str = "ERR no such key";
+/// A database beyond those that there are.
+pub(super) const NO_SUCH_DATABASE: &str = "ERR DB index is out of range";
 /// `CONFIG SET` and others inside `MULTI` where Redis forbids it.
 pub(super) const NOT_IN_MULTI: &str = "ERR Command not allowed inside a transaction";
 
@@ -48,6 +50,16 @@ pub(super) fn not_negative(word: &[u8], text: &'static str) -> Result<u64, Failu
     canonical_integer(word)
         .and_then(|n| u64::try_from(n).ok())
         .ok_or(Failure::Borrowed(text))
+}
+
+/// The number of a database that a word names, of `databases`.
+pub(super) fn database(word: &[u8], databases: usize) -> Result<usize, Failure> {
+    let number = i32::try_from(integer(word)?)
+        .map_err(|_| "ERR value is out of range, value must between -2147483648 and 2147483647")?;
+    usize::try_from(number)
+        .ok()
+        .filter(|db| *db < databases)
+        .ok_or(Failure::Borrowed(NO_SUCH_DATABASE))
 }
 
 /// The word in lower case, for comparing options.

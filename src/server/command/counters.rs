@@ -102,7 +102,12 @@ fn incrbyfloat(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Resul
         .ok_or("ERR increment would produce NaN or Infinity")?;
     let text = sum.to_string();
     let expire_at = server.expiry(call, key);
-    server.store(call, key, Value::string(text.as_bytes()), expire_at);
+    server.store(
+        call,
+        key,
+        Value::String(Text::of_characters(text.as_bytes())),
+        expire_at,
+    );
     server.notify_here(NotifyClasses::STRING, "incrbyfloat", key);
     let words = [
         word("SET"),

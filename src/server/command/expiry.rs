@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::args::{ExpiryUnit, Failure, integer, number, option, word};
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
+use crate::server::keyspace::Entry;
 use crate::server::{NotifyClasses, Server};
 
 type Spec = CommandSpec<Server>;
@@ -224,13 +225,10 @@ fn persist(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
 
 fn ttl(server: &mut Server, call: &Call<'_>, reply: &mut Reply, show: fn(u64, u64) -> u64) {
     let key = &call.words[1];
-    if server.read_any(call, key).is_none() {
-        reply.integer(-2);
-        return;
-    }
-    match server.expiry(call, key) {
-        None => reply.integer(-1),
-        Some(at) => {
+    match server.peek(call, key).map(Entry::expire_at) {
+        None => reply.integer(-2),
+        Some(None) => reply.integer(-1),
+        Some(Some(at)) => {
             let shown = show(at, call.now.unix.0);
             reply.integer(i64::try_from(shown).unwrap_or(i64::MAX));
         }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::args::{Failure, NO_SUCH_KEY, SYNTAX, integer, option};
+use super::args::{Failure, NO_SUCH_KEY, SYNTAX, database, integer, option};
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, glob_match, key};
 use crate::server::keyspace::{Entry, Key};
@@ -38,7 +38,7 @@ pub(super) fn commands() -> Vec<Spec> {
             "O(1) for each key removed regardless of its size. Then the command does O(N) work in a different thread in order to reclaim memory, where N is the number of allocations the deleted objects where composed of.",
             "Delete a key asynchronously in another thread. Otherwise it is just as DEL, but non blocking.",
         ),
-    Spec::new("exists", -2, exists)
+    Spec::new("exists", -2, |s, c, r| count(c, r, |key| s.peek(c, key).is_some()))
         .flags(flag::READONLY | flag::FAST)
         .acl(category::KEYSPACE)
         .keys(ALL_RO)
@@ -49,7 +49,7 @@ pub(super) fn commands() -> Vec<Spec> {
             "O(N) where N is the number of keys to check.",
             "Determine if a key exists",
         ),
-    Spec::new("touch", -2, exists)
+    Spec::new("touch", -2, |s, c, r| count(c, r, |key| s.read_any(c, key).is_some()))
         .flags(flag::READONLY | flag::FAST)
         .acl(category::KEYSPACE)
         .keys(ALL_RO)
@@ -61,7 +61,7 @@ pub(super) fn commands() -> Vec<Spec> {
             "Alters the last access time of a key(s). Returns the number of existing keys specified.",
         ),
     Spec::new("type", 2, |s, c, r| {
-        r.simple(s.read_any(c, &c.words[1]).map_or("none", |value| value.type_name()));
+        r.simple(s.peek(c, &c.words[1]).map_or("none", |entry| entry.value.type_name()));
     })
     .flags(flag::READONLY | flag::FAST)
     .acl(category::KEYSPACE)
@@ -159,12 +159,9 @@ fn delete(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     reply.integer(count);
 }
 
-fn exists(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
-    let mut count = 0;
-    for key in &call.words[1..] {
-        count += i64::from(server.read_any(call, key).is_some());
-    }
-    reply.integer(count);
+fn count(call: &Call<'_>, reply: &mut Reply, mut is_there: impl FnMut(&[u8]) -> bool) {
+    let keys = call.words[1..].iter();
+    reply.count(keys.filter(|key| is_there(key)).count());
 }
 
 fn rename(
@@ -182,9 +179,8 @@ fn rename(
         let entry = server
             .take(call, from)
             .expect("it exists, as was looked up");
-        let expire_at = entry.expire_at();
         server.delete(call, to);
-        server.store(call, to, entry.value, expire_at);
+        server.place(call, to, entry);
         server.notify_here(NotifyClasses::GENERIC, "rename_from", from);
         server.notify_here(NotifyClasses::GENERIC, "rename_to", to);
         server.propagate(call, call.words);
@@ -209,7 +205,7 @@ fn random_key(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
             break;
         };
         let key = entry.key.clone();
-        let is_live = server.exists_for_write(call, &key);
+        let is_live = server.is_there(call, &key);
         name = Some(key);
         if is_live {
             break;
@@ -253,7 +249,7 @@ fn scan(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
                 found.push(entry.key.clone());
             }
         });
-    found.retain(|key| server.exists_for_write(call, key));
+    found.retain(|key| server.is_there(call, key));
     begin_scan_reply(reply, next, found.len());
     for key in found {
         reply.bulk(key);
@@ -370,11 +366,7 @@ fn flush(
 }
 
 fn select(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
-    let db = integer(&call.words[1])?;
-    let db = usize::try_from(db)
-        .ok()
-        .filter(|db| *db < server.keyspace.databases())
-        .ok_or("ERR DB index is out of range")?;
+    let db = database(&call.words[1], server.keyspace.databases())?;
     server.select(call.client, db);
     reply.ok();
     Ok(())

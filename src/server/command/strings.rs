@@ -446,10 +446,15 @@ fn check_length(server: &Server, call: &Call<'_>, len: usize) -> Result<(), Fail
 
 fn append(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     let (key, tail) = (&call.words[1], &call.words[2]);
-    let len = server.lookup::<Text>(call, key)?.map_or(0, Text::len) + tail.len();
+    let before = server.lookup::<Text>(call, key)?.map(Text::len);
+    let len = before.unwrap_or(0) + tail.len();
     check_length(server, call, len)?;
     server.modify(call, key, |text: &mut Text| {
-        text.edit(|bytes| bytes.extend_from_slice(tail));
+        if before.is_none() {
+            *text = Text::from_bytes(tail);
+        } else {
+            text.edit(|bytes| bytes.extend_from_slice(tail));
+        }
     });
     server.touched(key, NotifyClasses::STRING, "append");
     server.propagate(call, call.words);

@@ -293,6 +293,35 @@ impl Server {
         }
     }
 
+    /// Has two databases change places; whoever watches a key that changes by it is told.
+    pub(crate) fn swap_databases(&mut self, one: usize, other: usize) {
+        if one == other {
+            return;
+        }
+        let now = self.clock.now().unix.0;
+        for ((db, key), ids) in &self.watches.0 {
+            let after = match *db {
+                db if db == one => other,
+                db if db == other => one,
+                _ => continue,
+            };
+            let is_live = |db| {
+                let entry = self.keyspace.get(db, key);
+                entry.is_some_and(|entry| !entry.is_expired(now))
+            };
+            if !is_live(*db) && !is_live(after) {
+                continue;
+            }
+            for id in ids {
+                if let Some(client) = self.front.clients.get_mut(*id) {
+                    client.session.is_dirty = true;
+                }
+            }
+        }
+        self.keyspace.swap(one, other);
+        self.saver.dirty += 1;
+    }
+
     fn has_watched_key_changed(&self, call: &Call<'_>) -> bool {
         let Some(client) = self.front.clients.get(call.client) else {
             return false;

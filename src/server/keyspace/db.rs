@@ -246,6 +246,16 @@ impl Db {
         self.segments.random(dice)
     }
 
+    /// A key with an expiry, at random, fairly enough to choose what to give up.
+    pub fn random_volatile(&self, dice: impl FnMut() -> u64) -> Option<&Entry> {
+        if self.volatile == 0 {
+            return None;
+        }
+        let expires = |entry: &Entry| entry.expire_at != 0;
+        self.segments
+            .random_of(dice, |segment| segment.volatile > 0, expires)
+    }
+
     /// Keys of the segment at `position` that have expired by `now` (at most `max`), or none at once when
     /// its bound says so. Makes the bound exact when all were looked at.
     pub(super) fn expired_in(&mut self, position: u64, now: u64, max: usize) -> Vec<Key> {

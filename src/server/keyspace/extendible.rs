@@ -219,15 +219,30 @@ impl<L: Leaf> Extendible<L> {
 
     /// An entry at random, fairly enough for `RANDOMKEY` and its like: `dice` is uniform. `None` only when
     /// there is none.
-    pub(super) fn random(&self, mut dice: impl FnMut() -> u64) -> Option<&L::Entry> {
+    pub(super) fn random(&self, dice: impl FnMut() -> u64) -> Option<&L::Entry> {
+        self.random_of(dice, |leaf| !leaf.dense().is_empty(), |_| true)
+    }
+
+    /// The same among those that are `wanted`; `may_hold` tells which leaves have any.
+    pub(super) fn random_of(
+        &self,
+        mut dice: impl FnMut() -> u64,
+        may_hold: impl Fn(&L) -> bool,
+        wanted: impl Fn(&L::Entry) -> bool,
+    ) -> Option<&L::Entry> {
         let mut position = dice();
         // Once round the hash space, from anywhere, meets every leaf.
         for _ in 0..=self.leaves.len() {
-            let entries = self.leaf(self.leaf_at(position)).dense().entries();
-            if !entries.is_empty() {
-                let len = u64::try_from(entries.len()).expect("fits");
+            let leaf = self.leaf(self.leaf_at(position));
+            if may_hold(leaf) {
+                let entries = leaf.dense().entries();
+                let len = u64::try_from(entries.len().max(1)).expect("fits");
                 let nth = usize::try_from(dice() % len).expect("below a usize");
-                return Some(&entries[nth]);
+                let (before, after) = entries.split_at(nth);
+                let found = after.iter().chain(before).find(|entry| wanted(entry));
+                if found.is_some() {
+                    return found;
+                }
             }
             position = self.leaf_end(position).unwrap_or(0);
         }

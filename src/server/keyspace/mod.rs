@@ -19,6 +19,7 @@ mod snapshot;
 mod sorted_set;
 mod table;
 mod text;
+mod usage;
 mod value;
 
 use foldhash::quality::RandomState;
@@ -35,6 +36,7 @@ pub use snapshot::{Chunk, ChunkQueue, SnapshotEpoch, Walk};
 pub use sorted_set::{Change, Ranking, Scored, SortedSet};
 pub use table::Table;
 pub use text::{Element, Text, canonical_integer};
+pub use usage::{FrequencyRules, Rating, Usage};
 pub use value::{Image, Kind, Thresholds, Value};
 
 use crate::server::persist::rdb_encode::Head;
@@ -45,6 +47,8 @@ use value::estimate;
 #[derive(Debug)]
 pub struct Keyspace {
     dbs: Vec<Db>,
+    /// Where each numbered database is among `dbs`: `SWAPDB` changes this, and snapshots never notice.
+    places: Vec<usize>,
     hasher: RandomState,
     snapshots: Snapshots,
     sweep: Sweep,
@@ -75,6 +79,7 @@ impl Keyspace {
             dbs: (0..databases)
                 .map(|_| Db::new(hasher.clone(), snapshots.newest()))
                 .collect(),
+            places: (0..databases).collect(),
             hasher,
             snapshots,
             sweep: Sweep::default(),
@@ -88,7 +93,7 @@ impl Keyspace {
 
     /// A database, to be read.
     pub fn db(&self, db: usize) -> &Db {
-        &self.dbs[db]
+        &self.dbs[self.places[db]]
     }
 
     /// Keys in all databases.
@@ -103,40 +108,45 @@ impl Keyspace {
 
     /// What is stored under `key`, expired or not.
     pub fn get(&self, db: usize, key: &[u8]) -> Option<&Entry> {
-        let db = &self.dbs[db];
+        let db = self.db(db);
         db.find(db.hash(key), key)
     }
 
     /// Inserts or replaces, expiry included. Returns what was there before.
     pub fn insert(&mut self, db: usize, entry: Entry) -> Option<Entry> {
         let hash = self.before_change(db, &entry.key);
-        self.dbs[db].insert(hash, entry)
+        self.db_mut(db).insert(hash, entry)
     }
 
     /// A value, to be changed in place; its expiry stays.
     pub fn value_mut(&mut self, db: usize, key: &[u8]) -> Option<&mut Value> {
         let hash = self.before_change(db, key);
-        self.dbs[db].value_mut(hash, key)
+        self.db_mut(db).value_mut(hash, key)
     }
 
     /// Sets or clears an expiry (Unix ms). False when there is no such key.
     pub fn set_expiry(&mut self, db: usize, key: &[u8], expire_at: Option<u64>) -> bool {
         let hash = self.before_change(db, key);
-        self.dbs[db].set_expiry(hash, key, expire_at)
+        self.db_mut(db).set_expiry(hash, key, expire_at)
     }
 
     /// Removes a key.
     pub fn remove(&mut self, db: usize, key: &[u8]) -> Option<Entry> {
         let hash = self.before_change(db, key);
-        self.dbs[db].remove(hash, key)
+        self.db_mut(db).remove(hash, key)
     }
 
     /// Empties a database at once. What was in it is returned where no snapshot needs it, so that the
     /// caller can drop it elsewhere.
     pub fn flush(&mut self, db: usize) -> Option<Db> {
         let empty = Db::new(self.hasher.clone(), self.snapshots.newest());
-        let full = std::mem::replace(&mut self.dbs[db], empty);
-        self.snapshots.detach(db, full)
+        let full = std::mem::replace(self.db_mut(db), empty);
+        self.snapshots.detach(self.places[db], full)
+    }
+
+    /// Has two databases change places.
+    pub fn swap(&mut self, one: usize, other: usize) {
+        self.places.swap(one, other);
     }
 
     /// Finds up to `keys_max` keys that have expired by `now` (Unix ms), going on where the last call
@@ -145,14 +155,20 @@ impl Keyspace {
         let mut found = Vec::new();
         let part = |keys, is_end| Expired { keys, is_end };
         for _ in 0..segments_max {
-            if self.dbs[self.sweep.db].volatile() > 0 {
+            let Sweep {
+                db: number,
+                position,
+            } = self.sweep;
+            let db = self.db_mut(number);
+            if db.volatile() > 0 {
                 let left = keys_max - found.len();
-                let keys = self.dbs[self.sweep.db].expired_in(self.sweep.position, now, left);
-                found.extend(keys.into_iter().map(|key| (self.sweep.db, key)));
+                let keys = db.expired_in(position, now, left);
+                let end = db.segment_end(position);
+                found.extend(keys.into_iter().map(|key| (number, key)));
                 if found.len() >= keys_max {
                     return part(found, false);
                 }
-                if let Some(end) = self.dbs[self.sweep.db].segment_end(self.sweep.position) {
+                if let Some(end) = end {
                     self.sweep.position = end;
                     continue;
                 }
@@ -168,7 +184,7 @@ impl Keyspace {
 
     /// Begins a snapshot of this moment. Its head is already in its output.
     pub fn begin_snapshot(&mut self, head: &Head) -> SnapshotEpoch {
-        self.snapshots.begin(head, &self.dbs)
+        self.snapshots.begin(head, &self.dbs, &self.places)
     }
 
     /// Walks on for a snapshot until it has about `budget_bytes` more of output.
@@ -198,13 +214,18 @@ impl Keyspace {
         let mut old = self.snapshots.end_all();
         self.hasher = loaded.hasher;
         self.sweep = Sweep::default();
+        self.places = loaded.places;
         old.extend(std::mem::replace(&mut self.dbs, loaded.dbs));
         old
     }
 
+    fn db_mut(&mut self, db: usize) -> &mut Db {
+        &mut self.dbs[self.places[db]]
+    }
+
     /// Hashes the key and lets the snapshots save the segment that it belongs to.
     fn before_change(&mut self, db: usize, key: &[u8]) -> u64 {
-        let number = db;
+        let number = self.places[db];
         let db = &mut self.dbs[number];
         let hash = db.hash(key);
         if !self.snapshots.is_idle() {

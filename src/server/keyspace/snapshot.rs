@@ -106,8 +106,8 @@ struct Snapshot {
     cursor: Option<(usize, u64)>,
     encoder: Encoder,
     out: ChunkQueue,
-    /// Keys and keys with an expiry of each database when the snapshot began.
-    sizes: Vec<(usize, usize)>,
+    /// The number of each database when the snapshot began, its keys and those with an expiry.
+    sizes: Vec<(usize, (usize, usize))>,
     keys_done: usize,
     finished: bool,
 }
@@ -116,11 +116,11 @@ impl Snapshot {
     fn write_segment(&mut self, db: usize, segment: &Segment) {
         self.keys_done += segment.table.len();
         for entry in segment.table.entries() {
-            let sizes = self.sizes[db];
+            let (number, sizes) = self.sizes[db];
             let encoder = &mut self.encoder;
             let image = entry.value.image();
             self.out.encode(|out| {
-                encoder.select(db, sizes, out);
+                encoder.select(number, sizes, out);
                 encoder.head_of_entry(entry, out);
                 if image.is_none() {
                     rdb_encode::value(&entry.value, false, out);
@@ -168,16 +168,20 @@ impl Snapshots {
         self.active.is_empty()
     }
 
-    pub(super) fn begin(&mut self, head: &Head, dbs: &[Db]) -> SnapshotEpoch {
+    pub(super) fn begin(&mut self, head: &Head, dbs: &[Db], places: &[usize]) -> SnapshotEpoch {
         self.newest.0 += 1;
         let mut out = ChunkQueue::default();
         out.encode(|bytes| Encoder::head(head, bytes));
+        let mut sizes = vec![(0, (0, 0)); dbs.len()];
+        for (number, &place) in places.iter().enumerate() {
+            sizes[place] = (number, (dbs[place].len(), dbs[place].volatile()));
+        }
         self.active.push(Snapshot {
             epoch: self.newest,
             cursor: Some((0, 0)),
-            encoder: Encoder::default(),
+            encoder: Encoder::new(head.usage),
             out,
-            sizes: dbs.iter().map(|db| (db.len(), db.volatile())).collect(),
+            sizes,
             keys_done: 0,
             finished: false,
         });
@@ -283,7 +287,7 @@ impl Snapshots {
         let snapshot = self.active.iter().find(|s| s.epoch == id)?;
         Some((
             snapshot.keys_done,
-            snapshot.sizes.iter().map(|(keys, _)| keys).sum(),
+            snapshot.sizes.iter().map(|(_, (keys, _))| keys).sum(),
         ))
     }
 }

@@ -28,6 +28,7 @@ fn head() -> Head {
         created: 0,
         used_memory: 0,
         replication: None,
+        usage: None,
         is_aof_base: false,
     }
 }
@@ -54,6 +55,10 @@ fn loaded(mut file: Vec<u8>, databases: usize) -> Model {
         verify_checksum: true,
         string_bytes_max: 1 << 20,
         thresholds: Thresholds::default(),
+        usage: Usage {
+            now: 1,
+            frequency: None,
+        },
     };
     model_of(&load(&file[..], options).unwrap().keyspace)
 }
@@ -67,6 +72,7 @@ enum Op {
     Remove(usize, u16),
     Expire(usize, u16, Option<u64>),
     Flush(usize),
+    Swap(usize, usize),
     Begin,
     Walk(usize),
 }
@@ -83,7 +89,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(d, k, n, add)| Op::Collect(d, k, n, add)),
         10 => (db.clone(), 0_u16..2000).prop_map(|(d, k)| Op::Remove(d, k)),
         5 => (db.clone(), 0_u16..2000, expiry).prop_map(|(d, k, e)| Op::Expire(d, k, e)),
-        1 => db.prop_map(Op::Flush),
+        1 => db.clone().prop_map(Op::Flush),
+        1 => (db.clone(), db).prop_map(|(one, other)| Op::Swap(one, other)),
         2 => Just(Op::Begin),
         10 => (0_usize..4000).prop_map(Op::Walk),
     ]
@@ -210,6 +217,19 @@ fn apply(op: &Op, keyspace: &mut Keyspace, model: &mut Model) {
             keyspace.flush(*db);
             model.retain(|(d, _), _| d != db);
         }
+        Op::Swap(one, other) => {
+            keyspace.swap(*one, *other);
+            let swapped = |db: usize| match db {
+                db if db == *one => *other,
+                db if db == *other => *one,
+                db => db,
+            };
+            let before = std::mem::take(model);
+            let moved = before
+                .into_iter()
+                .map(|((db, key), held)| ((swapped(db), key), held));
+            model.extend(moved);
+        }
         Op::Begin | Op::Walk(_) => {}
     }
 }
@@ -217,7 +237,7 @@ fn apply(op: &Op, keyspace: &mut Keyspace, model: &mut Model) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// However writes, flushes and several snapshots interleave, each snapshot holds exactly the state of
+    /// However writes, flushes, swaps of databases and several snapshots interleave, each snapshot holds exactly the state of
     /// the moment at which it began.
     #[test]
     fn a_snapshot_is_the_state_at_its_beginning(

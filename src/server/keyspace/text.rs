@@ -6,13 +6,16 @@ use std::sync::Arc;
 /// snapshots that are still writing them out.
 const SHORT_BYTES_MAX: usize = 4096;
 
+/// Longer strings are not in one allocation with their object in Redis, which shows as their encoding.
+pub(super) const EMBSTR_BYTES_MAX: usize = 44;
+
 /// The most bytes that need no allocation of their own.
 const INLINE_BYTES_MAX: usize = 22;
 
 /// The bytes of a string value, stored by what they are.
 ///
-/// The form depends on the length and the content only where that is invisible: two texts of equal bytes
-/// are equal whatever form they have.
+/// Two texts of equal bytes are equal whatever form they have. What a change has made is told apart from
+/// what was set, because Redis shows that as their encoding.
 #[derive(Clone, Debug)]
 pub enum Text {
     /// The canonical decimal text of this number.
@@ -21,6 +24,10 @@ pub enum Text {
     Inline(u8, [u8; INLINE_BYTES_MAX]),
     /// Up to `SHORT_BYTES_MAX` bytes.
     Short(Box<[u8]>),
+    /// As `Inline`, but made by a change.
+    EditedInline(u8, [u8; INLINE_BYTES_MAX]),
+    /// As `Short` of up to `EMBSTR_BYTES_MAX` bytes, but made by a change.
+    EditedShort(Box<[u8]>),
     /// Any more. Shared with snapshots in progress; a writer copies it only if it is.
     Long(Arc<Vec<u8>>),
 }
@@ -72,17 +79,25 @@ impl<'a> Element<'a> {
 impl Text {
     /// A copy of `bytes`.
     pub fn from_bytes(bytes: &[u8]) -> Text {
-        if let Some(n) = canonical_integer(bytes) {
-            return Text::Integer(n);
+        canonical_integer(bytes).map_or_else(|| Text::of_characters(bytes), Text::Integer)
+    }
+
+    /// A copy of `bytes` which is not kept as a number even where it looks like one.
+    pub fn of_characters(bytes: &[u8]) -> Text {
+        match inline(bytes) {
+            Some((len, inline)) => Text::Inline(len, inline),
+            None if bytes.len() <= SHORT_BYTES_MAX => Text::Short(bytes.into()),
+            None => Text::Long(Arc::new(bytes.to_vec())),
         }
-        let mut inline = [0; INLINE_BYTES_MAX];
-        match (inline.get_mut(..bytes.len()), u8::try_from(bytes.len())) {
-            (Some(room), Ok(len)) => {
-                room.copy_from_slice(bytes);
-                Text::Inline(len, inline)
-            }
-            _ if bytes.len() <= SHORT_BYTES_MAX => Text::Short(bytes.into()),
-            _ => Text::Long(Arc::new(bytes.to_vec())),
+    }
+
+    /// What a change has made of a text.
+    fn edited(bytes: Vec<u8>) -> Text {
+        match inline(&bytes) {
+            Some((len, inline)) => Text::EditedInline(len, inline),
+            None if bytes.len() <= EMBSTR_BYTES_MAX => Text::EditedShort(bytes.into()),
+            None if bytes.len() <= SHORT_BYTES_MAX => Text::Short(bytes.into()),
+            None => Text::Long(Arc::new(bytes)),
         }
     }
 
@@ -99,8 +114,10 @@ impl Text {
     pub fn element(&self) -> Element<'_> {
         match self {
             Text::Integer(n) => Element::Integer(*n),
-            Text::Inline(len, bytes) => Element::Bytes(&bytes[..usize::from(*len)]),
-            Text::Short(bytes) => Element::Bytes(bytes),
+            Text::Inline(len, bytes) | Text::EditedInline(len, bytes) => {
+                Element::Bytes(&bytes[..usize::from(*len)])
+            }
+            Text::Short(bytes) | Text::EditedShort(bytes) => Element::Bytes(bytes),
             Text::Long(bytes) => Element::Bytes(bytes),
         }
     }
@@ -132,15 +149,15 @@ impl Text {
         }
         let mut bytes = self.element().to_vec();
         let result = change(&mut bytes);
-        *self = Text::from_vec(bytes);
+        *self = Text::edited(bytes);
         result
     }
 
     /// Bytes of memory beyond those of the `Text` itself.
     pub fn heap_bytes(&self) -> usize {
         match self {
-            Text::Integer(_) | Text::Inline(..) => 0,
-            Text::Short(bytes) => bytes.len(),
+            Text::Integer(_) | Text::Inline(..) | Text::EditedInline(..) => 0,
+            Text::Short(bytes) | Text::EditedShort(bytes) => bytes.len(),
             Text::Long(bytes) => bytes.capacity() + size_of::<Vec<u8>>() + 16,
         }
     }
@@ -149,6 +166,13 @@ impl Text {
     pub fn is_large(&self) -> bool {
         matches!(self, Text::Long(_))
     }
+}
+
+/// The bytes in place, where they are few enough: how many, and they.
+fn inline(bytes: &[u8]) -> Option<(u8, [u8; INLINE_BYTES_MAX])> {
+    let mut inline = [0; INLINE_BYTES_MAX];
+    inline.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    Some((u8::try_from(bytes.len()).ok()?, inline))
 }
 
 impl PartialEq for Text {
@@ -228,7 +252,12 @@ mod tests {
         let mut text = Text::from_bytes(b"12");
         assert!(matches!(text, Text::Integer(12)));
         text.edit(|bytes| bytes.push(b'x'));
-        assert!(matches!(text, Text::Inline(3, _)));
+        assert!(matches!(text, Text::EditedInline(3, _)));
+        text.edit(|bytes| bytes.truncate(2));
+        assert!(matches!(text, Text::EditedInline(2, _)));
+        assert_eq!((text.as_integer(), &text), (Some(12), &Text::Integer(12)));
+        text.edit(|bytes| bytes.resize(EMBSTR_BYTES_MAX, b'x'));
+        assert!(matches!(text, Text::EditedShort(_)));
         text.edit(|bytes| bytes.resize(100, b'x'));
         assert!(matches!(text, Text::Short(_)));
         text.edit(|bytes| bytes.resize(SHORT_BYTES_MAX + 1, b'y'));

@@ -8,7 +8,7 @@ use super::list::{List, NodeLimit};
 use super::set::Set;
 use super::sorted_set::{Scored, SortedSet};
 use super::table::Table;
-use super::text::{Element, Text};
+use super::text::{EMBSTR_BYTES_MAX, Element, Text};
 
 /// A stored value. Each type of Redis that we can hold is one variant; it is `Send`, so that large values
 /// can be dropped on another thread and keyspaces can be loaded on one.
@@ -185,11 +185,10 @@ impl Value {
 
     /// What `OBJECT ENCODING` calls its form.
     pub fn encoding(&self) -> &'static str {
-        /// Longer strings are not in one allocation with their object in Redis.
-        const EMBSTR_BYTES_MAX: usize = 44;
         match self {
-            Value::String(text) if text.as_integer().is_some() => "int",
-            Value::String(text) if text.len() <= EMBSTR_BYTES_MAX => "embstr",
+            Value::String(Text::Integer(_)) => "int",
+            Value::String(Text::Inline(..)) => "embstr",
+            Value::String(Text::Short(text)) if text.len() <= EMBSTR_BYTES_MAX => "embstr",
             Value::String(_) => "raw",
             Value::List(list) => list.encoding(),
             Value::Set(set) => set.encoding(),

@@ -13,7 +13,7 @@ use super::rdb::{
 use super::rdb_encode::ReplicationInfo;
 use super::rdb_values::{is_readable, read_value};
 use crate::resp::parse_double;
-use crate::server::keyspace::{Entry, Keyspace, Thresholds};
+use crate::server::keyspace::{Entry, Keyspace, Rating, Thresholds, Usage};
 
 /// The longest string that a file or a master's stream may hold, where `proto-max-bulk-len` is not even more.
 /// Bytes. The server that wrote it may have let its clients write more than we do.
@@ -101,6 +101,8 @@ pub struct LoadOptions {
     pub string_bytes_max: u64,
     /// Where the small forms of collections end.
     pub thresholds: Thresholds,
+    /// How the use of keys is counted.
+    pub usage: Usage,
 }
 
 /// A complete load.
@@ -121,17 +123,14 @@ pub struct Loaded {
 /// # Errors
 /// See [`LoadError`]; nothing of a failed load is kept.
 pub fn load(source: impl Read, options: LoadOptions) -> Result<Loaded, LoadError> {
-    let mut reader = Reader {
-        source,
-        at: 0,
-        digest: options.verify_checksum.then(|| CRC64.digest()),
-        string_bytes_max: options.string_bytes_max,
-    };
+    let mut reader = Reader::new(source, options.string_bytes_max);
+    reader.digest = options.verify_checksum.then(|| CRC64.digest());
     let version = reader.magic()?;
     let mut loading = Loading {
         options,
         db: 0,
         expire_at: None,
+        rating: None,
         position: Position::default(),
         loaded: Loaded {
             keyspace: Keyspace::new(options.databases),
@@ -180,6 +179,7 @@ struct Loading {
     options: LoadOptions,
     db: usize,
     expire_at: Option<u64>,
+    rating: Option<Rating>,
     position: Position,
     loaded: Loaded,
 }
@@ -218,12 +218,8 @@ impl Loading {
                 let at = i32::from_le_bytes(reader.array()?);
                 self.expire_at = Some(u64::try_from(at).unwrap_or(0) * 1000);
             }
-            OP_IDLE => {
-                reader.length()?;
-            }
-            OP_FREQ => {
-                reader.byte()?;
-            }
+            OP_IDLE => self.rating = Some(Rating::Idle(reader.length()?)),
+            OP_FREQ => self.rating = Some(Rating::Frequency(reader.byte()?)),
             OP_FUNCTION => return Err(LoadError::Feature("a function library")),
             OP_MODULE_AUX => return Err(LoadError::Feature("module data")),
             code => self.key(code, reader)?,
@@ -244,12 +240,13 @@ impl Loading {
                 code,
             });
         }
-        let expire_at = self.expire_at.take();
+        let (expire_at, rating) = (self.expire_at.take(), self.rating.take());
         let Some(value) = read_value(code, reader, &self.options.thresholds)? else {
             tracing::info!(key = %printable(&key), db = self.db, "an empty collection is left out");
             return Ok(());
         };
         let entry = Entry::new(&key, value, expire_at);
+        entry.set_access(self.options.usage.rated(rating));
         if self
             .options
             .drop_expired_at
@@ -299,6 +296,16 @@ pub struct Reader<R> {
 }
 
 impl<R: Read> Reader<R> {
+    /// Nothing is read yet, and no checksum is made.
+    pub(super) fn new(source: R, string_bytes_max: u64) -> Reader<R> {
+        Reader {
+            source,
+            at: 0,
+            digest: None,
+            string_bytes_max,
+        }
+    }
+
     fn magic(&mut self) -> Result<u32, LoadError> {
         let magic: [u8; 9] = self.array()?;
         let digits = magic.strip_prefix(b"REDIS").ok_or(LoadError::Magic)?;
@@ -448,6 +455,12 @@ mod tests {
         verify_checksum: true,
         string_bytes_max: STRING_BYTES_MAX,
         thresholds: THRESHOLDS,
+        usage: USAGE,
+    };
+
+    const USAGE: Usage = Usage {
+        now: 1_700_000_000,
+        frequency: None,
     };
 
     const THRESHOLDS: Thresholds = Thresholds::DEFAULT;
@@ -461,6 +474,7 @@ mod tests {
                 offset: 77,
                 stream_db: 3,
             }),
+            usage: None,
             is_aof_base: false,
         }
     }
@@ -582,6 +596,36 @@ mod tests {
             ..head()
         };
         assert_eq!(counts(&alone), (13, 1));
+    }
+
+    #[test]
+    fn the_use_of_keys_is_kept() {
+        let counting = Usage {
+            frequency: Some(crate::server::keyspace::FrequencyRules {
+                log_factor: 10,
+                decay_minutes: 1,
+            }),
+            ..USAGE
+        };
+        for usage in [USAGE, counting] {
+            let mut keyspace = example();
+            let rating = match usage.frequency {
+                Some(_) => Rating::Frequency(99),
+                None => Rating::Idle(20_000),
+            };
+            keyspace
+                .get(0, b"k")
+                .unwrap()
+                .set_access(usage.rated(Some(rating)));
+            let head = Head {
+                usage: Some(usage),
+                ..head()
+            };
+            let file = save_with(&mut keyspace, &head, true);
+            let loaded = load(&file[..], LoadOptions { usage, ..OPTIONS }).unwrap();
+            let access = loaded.keyspace.get(0, b"k").unwrap().access();
+            assert_eq!(usage.rating(access), rating);
+        }
     }
 
     #[test]

@@ -6,14 +6,14 @@
 use std::ops::RangeInclusive;
 
 use super::rdb::{
-    ENC_INT8, ENC_INT16, ENC_INT32, ENC_LZF, LEN_32, LEN_64, OP_AUX, OP_EOF, OP_EXPIRE_MS,
-    OP_RESIZE_DB, OP_SELECT_DB, QUICKLIST_PACKED, TYPE_HASH, TYPE_HASH_LISTPACK,
+    ENC_INT8, ENC_INT16, ENC_INT32, ENC_LZF, LEN_32, LEN_64, OP_AUX, OP_EOF, OP_EXPIRE_MS, OP_FREQ,
+    OP_IDLE, OP_RESIZE_DB, OP_SELECT_DB, QUICKLIST_PACKED, TYPE_HASH, TYPE_HASH_LISTPACK,
     TYPE_LIST_QUICKLIST_2, TYPE_SET, TYPE_SET_INTSET, TYPE_STRING, TYPE_ZSET_2, TYPE_ZSET_LISTPACK,
     VERSION,
 };
 use crate::server::keyspace::{
-    Element, Entry, Field, Hash, Image, Key, Keyed, List, Scored, Set, SortedSet, Table, Value,
-    canonical_integer,
+    Element, Entry, Field, Hash, Image, Key, Keyed, List, Rating, Scored, Set, SortedSet, Table,
+    Usage, Value, canonical_integer,
 };
 
 /// Shorter strings are never compressed. Redis's own bound.
@@ -28,6 +28,8 @@ pub struct Head {
     pub used_memory: u64,
     /// The replication position that this is the state of, if any.
     pub replication: Option<ReplicationInfo>,
+    /// How the use of keys is counted, where the eviction policy makes that worth writing.
+    pub usage: Option<Usage>,
     /// It is the base of an append-only file: commands follow.
     pub is_aof_base: bool,
 }
@@ -48,9 +50,15 @@ pub struct ReplicationInfo {
 #[derive(Debug, Default)]
 pub struct Encoder {
     db: Option<usize>,
+    usage: Option<Usage>,
 }
 
 impl Encoder {
+    /// Nothing is written yet; `usage`: see [`Head`].
+    pub fn new(usage: Option<Usage>) -> Encoder {
+        Encoder { db: None, usage }
+    }
+
     /// The magic, the version and the auxiliary fields, in Redis's order.
     pub fn head(head: &Head, out: &mut Vec<u8>) {
         out.extend_from_slice(format!("REDIS{VERSION:04}").as_bytes());
@@ -85,11 +93,19 @@ impl Encoder {
         length(sizes.1, out);
     }
 
-    /// What stands before the value of a key: its expiry, its type and its name.
+    /// What stands before the value of a key: its expiry, its use, its type and its name.
     pub fn head_of_entry(&mut self, entry: &Entry, out: &mut Vec<u8>) {
         if let Some(at) = entry.expire_at() {
             out.push(OP_EXPIRE_MS);
             out.extend_from_slice(&at.to_le_bytes());
+        }
+        match self.usage.map(|usage| usage.rating(entry.access())) {
+            Some(Rating::Idle(seconds)) => {
+                out.push(OP_IDLE);
+                length(usize::try_from(seconds).expect("64 bits"), out);
+            }
+            Some(Rating::Frequency(count)) => out.extend([OP_FREQ, count]),
+            None => {}
         }
         out.push(value_type(&entry.value));
         string(&entry.key, false, out);

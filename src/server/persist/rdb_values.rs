@@ -155,6 +155,11 @@ fn set<R: Read>(
     Ok(set)
 }
 
+/// An element in the same form whichever it was written in: a number may be there as its text.
+fn one_form(element: Element<'_>) -> Element<'_> {
+    element.as_integer().map_or(element, Element::Integer)
+}
+
 const FIELD_TWICE: &str = "a hash with the same field twice";
 
 fn packed_hash<R: Read>(
@@ -167,7 +172,7 @@ fn packed_hash<R: Read>(
         return Err(reader.corrupt("a hash with a field without a value"));
     }
     let mut names = HashSet::new();
-    if !pack.pairs().all(|(name, _)| names.insert(name)) {
+    if !pack.pairs().all(|(name, _)| names.insert(one_form(name))) {
         return Err(reader.corrupt(FIELD_TWICE));
     }
     let is_short = |element: Element<'_>| element.len() <= thresholds.hash_value_bytes;
@@ -232,7 +237,7 @@ fn packed_sorted_set<R: Read>(
     for (member, score) in pack.pairs() {
         let score = parse_double(score.bytes(&mut itoa::Buffer::new()))
             .ok_or_else(|| reader.corrupt(NO_SCORE))?;
-        if !names.insert(member) {
+        if !names.insert(one_form(member)) {
             return Err(reader.corrupt(MEMBER_TWICE));
         }
         let member = member.to_vec();

@@ -60,6 +60,7 @@ impl Backlog {
         let (grow, wrap) = bytes.split_at(bytes.len().min(room));
         if !grow.is_empty() {
             debug_assert_eq!(self.start, 0, "a ring that can still grow has not turned");
+            self.make_room(grow.len());
             self.ring.extend_from_slice(grow);
         }
         if wrap.is_empty() {
@@ -70,6 +71,15 @@ impl Backlog {
         self.ring[self.start..self.start + first.len()].copy_from_slice(first);
         self.ring[..rest.len()].copy_from_slice(rest);
         self.start = (self.start + wrap.len()) % self.bytes_max;
+    }
+
+    /// Makes room for that many bytes more: the ring doubles, but to no more than it will ever hold.
+    fn make_room(&mut self, more: usize) {
+        let len = self.ring.len() + more;
+        if len > self.ring.capacity() {
+            let room = len.max(self.ring.capacity() * 2).min(self.bytes_max);
+            self.ring.reserve_exact(room - self.ring.len());
+        }
     }
 
     /// The bytes from number `wanted` on, in two pieces; `None` if they are not all held.
@@ -99,6 +109,7 @@ impl Backlog {
         self.start = 0;
         let excess = self.ring.len().saturating_sub(bytes_max);
         self.ring.drain(..excess);
+        self.ring.shrink_to(bytes_max);
         self.bytes_max = bytes_max;
     }
 }

@@ -74,6 +74,7 @@ impl Server {
             created: self.clock.now().unix.0 / 1000,
             used_memory: crate::memory::used(),
             replication: position,
+            usage: self.saved_usage(),
             is_aof_base: false,
         }
     }
@@ -424,6 +425,7 @@ mod tests {
             created: 1,
             used_memory: 1,
             replication: None,
+            usage: None,
             is_aof_base: false,
         };
         let snapshot = keyspace.begin_snapshot(&head);
@@ -442,6 +444,10 @@ mod tests {
             verify_checksum: true,
             string_bytes_max: 1 << 20,
             thresholds,
+            usage: crate::server::keyspace::Usage {
+                now: 1,
+                frequency: None,
+            },
         };
         let loaded = load(&sent[..], options).unwrap();
         for key in ["text", "hash", "list"] {

@@ -350,6 +350,10 @@ mod tests {
         verify_checksum: true,
         string_bytes_max: 1 << 20,
         thresholds: crate::server::keyspace::Thresholds::DEFAULT,
+        usage: crate::server::keyspace::Usage {
+            now: 1,
+            frequency: None,
+        },
     };
 
     /// A source that gives its bytes in parts.

@@ -1,0 +1,281 @@
+//! `maxmemory`: what is refused, which keys go under each policy, and that replicas learn of it.
+
+use crate::data::{replica_of, wait_until_equal};
+use crate::support::{
+    Client, Kind, ServerNode, expect_that, secs, start_server, text, texts, wait_for,
+};
+
+/// What `DUMP` gives for the value of the keys that tests fill memory with.
+fn payload(client: &mut Client, value: &str) -> Vec<u8> {
+    client.call(&["SET", "model", value]);
+    let reply = client.call(&["DUMP", "model"]);
+    client.call(&["DEL", "model"]);
+    if let sentinel::resp::Value::Bulk(bytes) = reply {
+        bytes.to_vec()
+    } else {
+        panic!("{reply:?}")
+    }
+}
+
+fn number(server: &ServerNode, field: &str) -> u64 {
+    server
+        .info(field)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("{field}"))
+}
+
+/// Limits memory to what is in use now and `more` bytes.
+fn limit(server: &ServerNode, more: i64) {
+    let used = i64::try_from(number(server, "used_memory")).unwrap();
+    let limit = (used + more).to_string();
+    assert_eq!(
+        text(
+            &server
+                .client()
+                .call(&["CONFIG", "SET", "maxmemory", &limit])
+        ),
+        "OK"
+    );
+}
+
+#[test]
+fn what_is_refused() {
+    let (real, ours) = (start_server(Kind::Real, ""), start_server(Kind::Ours, ""));
+    let (mut to_real, mut to_ours) = (real.client(), ours.client());
+    for line in REFUSED
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+    {
+        let words: Vec<&str> = line.split(' ').collect();
+        assert_eq!(to_real.call(&words), to_ours.call(&words), "{line}");
+    }
+}
+
+const REFUSED: &str = "
+    CONFIG GET maxmemory
+    SET a 1
+    CONFIG SET maxmemory 1
+    CONFIG GET maxmemory
+    SET a 1
+    APPEND a x
+    COPY a b
+    RESTORE x 0 y
+    GET a
+    EXISTS a
+    EXPIRE a 1000
+    RENAME a b
+    DEL b
+    MULTI
+    GET a
+    DISCARD
+    MULTI
+    SET a 1
+    EXEC
+    CONFIG SET maxmemory 0
+    MULTI
+    SET a 1
+    CONFIG SET maxmemory 1
+    EXEC
+    GET a
+    CONFIG SET maxmemory 1
+    SET a 1
+    MULTI
+    PING
+    EXEC
+    CONFIG SET maxmemory-policy allkeys-lru
+    SET a 1
+    EXISTS a
+    CONFIG SET maxmemory-policy volatile-ttl
+    SET a 1
+    PING
+    CONFIG SET maxmemory 0
+    SET a 1
+    GET a
+    CONFIG SET maxmemory 1kb
+    CONFIG GET maxmemory
+    CONFIG SET maxmemory x
+    CONFIG SET maxmemory -1
+    CONFIG SET maxmemory-samples 0
+    CONFIG SET maxmemory-eviction-tenacity 101
+    CONFIG SET maxmemory-policy nosuch
+";
+
+#[test]
+fn memory_stays_within_its_limit_under_every_policy() {
+    let server = start_server(Kind::Ours, "");
+    let mut client = server.client();
+    for policy in [
+        "allkeys-lru",
+        "allkeys-lfu",
+        "allkeys-random",
+        "volatile-lru",
+        "volatile-lfu",
+        "volatile-random",
+        "volatile-ttl",
+    ] {
+        client.call(&["FLUSHALL"]);
+        client.call(&["CONFIG", "SET", "maxmemory", "0"]);
+        client.call(&["CONFIG", "SET", "maxmemory-policy", policy]);
+        for n in 0..50 {
+            client.call(&["SET", &format!("stays:{n}"), "v"]);
+        }
+        let before = number(&server, "evicted_keys");
+        limit(&server, 400_000);
+        let limit = number(&server, "maxmemory");
+        for n in 0..1500 {
+            let reply = client.call(&["SET", &format!("k{n}"), &"x".repeat(1000), "EX", "10000"]);
+            assert_eq!(text(&reply), "OK", "{policy}, key {n}");
+        }
+        let used = number(&server, "used_memory");
+        assert!(used < limit + 50_000, "{policy}: {used} of {limit} bytes");
+        let evicted = number(&server, "evicted_keys") - before;
+        assert!((1000..1500).contains(&evicted), "{policy}: {evicted}");
+        let mut left = 0;
+        for n in 0..50 {
+            left += i64::from(text(&client.call(&["EXISTS", &format!("stays:{n}")])) == "1");
+        }
+        if policy.starts_with("volatile") {
+            assert_eq!(left, 50, "{policy} takes only keys that expire");
+        }
+    }
+    // Without a key that may go, writes are refused.
+    for n in 0..1500 {
+        client.call(&["PERSIST", &format!("k{n}")]);
+    }
+    wait_for("there is nothing left to evict", secs(10), || {
+        client.call(&["SET", "more", &"x".repeat(10_000)]);
+        let reply = text(&client.call(&["APPEND", "more", &"x".repeat(10_000)]));
+        expect_that(reply.contains("OOM command not allowed"), || reply)
+    });
+    assert_eq!(text(&client.call(&["GET", "stays:1"])), "v");
+}
+
+/// Restores 600 keys of which the first third is worth keeping by `good`, and the others are not by `bad`; lets
+/// about half of them go; and tells how many of the first third and of the others are left.
+fn survivors(policy: &str, good: &[&str], bad: &[&str]) -> (usize, usize) {
+    let server = start_server(Kind::Ours, "");
+    let mut client = server.client();
+    client.call(&["CONFIG", "SET", "maxmemory-policy", policy]);
+    let payload = payload(&mut client, &"x".repeat(2000));
+    // Filled from both ends, so that neither age nor place tells them apart.
+    let before = number(&server, "used_memory");
+    for n in 0..600 {
+        let n = if n % 2 == 0 { n / 2 } else { 599 - n / 2 };
+        let options = if n < 200 { good } else { bad };
+        let mut request = Vec::new();
+        let key = format!("k{n}");
+        let mut words: Vec<&[u8]> =
+            vec![b"RESTORE", key.as_bytes(), options[0].as_bytes(), &payload];
+        words.extend(options[1..].iter().map(|word| word.as_bytes()));
+        sentinel::resp::encode_request(&words, &mut request);
+        client.send_raw(&request).unwrap();
+        assert_eq!(text(&client.receive().unwrap()), "OK");
+    }
+    let filled = number(&server, "used_memory") - before;
+    limit(&server, -i64::try_from(filled / 2).unwrap());
+    wait_for("half of the keys are gone", secs(10), || {
+        let size = text(&client.call(&["DBSIZE"])).parse::<usize>().unwrap();
+        expect_that(size < 320, || format!("{size} keys"))
+    });
+    let keys = texts(&client.call(&["KEYS", "*"]));
+    let numbers = keys.iter().map(|key| key[1..].parse::<usize>().unwrap());
+    let (first, others): (Vec<usize>, Vec<usize>) = numbers.partition(|n| *n < 200);
+    (first.len(), others.len())
+}
+
+#[test]
+fn the_right_keys_go() {
+    for (policy, good, bad) in [
+        (
+            "allkeys-lru",
+            &["0", "IDLETIME", "5"][..],
+            &["0", "IDLETIME", "5000"][..],
+        ),
+        (
+            "volatile-lru",
+            &["1000000", "IDLETIME", "5"],
+            &["1000000", "IDLETIME", "5000"],
+        ),
+        ("allkeys-lfu", &["0", "FREQ", "200"], &["0", "FREQ", "20"]),
+        (
+            "volatile-lfu",
+            &["1000000", "FREQ", "200"],
+            &["1000000", "FREQ", "20"],
+        ),
+        ("volatile-ttl", &["2000000000"], &["1000000"]),
+    ] {
+        let (good, others) = survivors(policy, good, bad);
+        assert!(
+            good > 190,
+            "{policy}: {good} of 200 are left, and {others} others"
+        );
+        assert!(others < 150, "{policy}: {good} and {others}");
+    }
+}
+
+#[test]
+fn replicas_are_told() {
+    let ours = start_server(Kind::Ours, "maxmemory-policy allkeys-random\n");
+    let mut listener = ours.client();
+    listener.call(&["CONFIG", "SET", "notify-keyspace-events", "Ee"]);
+    let real = start_server(Kind::Real, &replica_of(&ours));
+    // A limit of its own says nothing to a replica.
+    let second = start_server(Kind::Ours, &format!("{}maxmemory 1\n", replica_of(&ours)));
+    wait_until_equal(&ours, &real);
+    wait_until_equal(&ours, &second);
+    listener.call(&["SUBSCRIBE", "__keyevent@0__:evicted"]);
+    let mut client = ours.client();
+    // The backlog of 1 MiB counts.
+    limit(&ours, 2_500_000);
+    for n in 0..1500 {
+        let reply = client.call(&["SET", &format!("k{n}"), &"x".repeat(1500)]);
+        assert_eq!(text(&reply), "OK");
+    }
+    let evicted = number(&ours, "evicted_keys");
+    assert!(evicted > 100, "{evicted} keys are evicted");
+    let message = texts(&listener.receive().unwrap());
+    assert_eq!(message[..2], ["message", "__keyevent@0__:evicted"]);
+    wait_until_equal(&ours, &real);
+    wait_until_equal(&ours, &second);
+    assert_eq!(number(&second, "evicted_keys"), 0);
+}
+
+#[test]
+fn files_keep_the_use_of_keys() {
+    for (policy, option, value, question) in [
+        ("allkeys-lru", "IDLETIME", "77777", "IDLETIME"),
+        ("volatile-lfu", "FREQ", "123", "FREQ"),
+    ] {
+        for (from, to) in [(Kind::Ours, Kind::Real), (Kind::Real, Kind::Ours)] {
+            let line = format!("maxmemory-policy {policy}\nlfu-decay-time 0\nmaxmemory 1gb\n");
+            let mut saver = start_server(from, &line);
+            let mut client = saver.client();
+            let payload = payload(&mut client, "some value");
+            let mut request = Vec::new();
+            let words: [&[u8]; 6] = [
+                b"RESTORE",
+                b"k",
+                b"0",
+                &payload,
+                option.as_bytes(),
+                value.as_bytes(),
+            ];
+            sentinel::resp::encode_request(&words, &mut request);
+            client.send_raw(&request).unwrap();
+            assert_eq!(text(&client.receive().unwrap()), "OK");
+            assert_eq!(text(&client.call(&["SAVE"])), "OK");
+            saver.kill();
+            let mut loader = start_server(to, &line);
+            loader.kill();
+            std::fs::copy(saver.dir().join("dump.rdb"), loader.dir().join("dump.rdb")).unwrap();
+            loader.start_again();
+            let shown = text(&loader.client().call(&["OBJECT", question, "k"]));
+            let (shown, value): (i64, i64) = (shown.parse().unwrap(), value.parse().unwrap());
+            assert!(
+                (shown - value).abs() < 20,
+                "{question} from {from:?}: {shown}"
+            );
+        }
+    }
+}
