@@ -283,6 +283,13 @@ const LINES: &str = r#"
     GEODIST plain a b
     GEODIST near zero up
     GEODIST near zero right
+    GEODIST near zero right km
+    GEODIST near zero right mi
+    ZADD halves 1125899906842624 m20 3479073955889081 m63 3479073955889082 m64
+    GEODIST halves m20 m63
+    GEODIST halves m63 m64
+    GEODIST halves m63 m64 km
+    GEODIST halves m63 m64 ft
     GEOHASH g Palermo Catania nosuch corner other
     GEOHASH nokey a
     GEOHASH g

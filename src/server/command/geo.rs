@@ -129,9 +129,17 @@ fn place_of(set: Option<&SortedSet>, member: &[u8]) -> Option<Place> {
     set?.score(member).map(Place::of_score)
 }
 
-/// A distance, to a tenth of a thousandth.
+/// A distance with four decimals. As redis-server does it, it is multiplied before it is rounded, and of two
+/// equally near the even one is taken; that is not always the nearest.
 fn reply_distance(reply: &mut Reply, distance: f64) {
-    reply.bulk(format!("{distance:.4}"));
+    const UNITS: i64 = 10_000;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "no distance on the earth comes near 63 bits"
+    )]
+    let rounded = (distance * UNITS as f64).round_ties_even() as i64;
+    reply.bulk(format!("{}.{:04}", rounded / UNITS, rounded % UNITS));
 }
 
 fn reply_place(reply: &mut Reply, place: Place) {
