@@ -123,6 +123,7 @@ impl Server {
     /// Sets a key, replacing value and expiry.
     pub(crate) fn store(&mut self, _: &Call<'_>, key: &[u8], value: Value, expire_at: Option<u64>) {
         let db = self.current.db;
+        self.key_ready(db, key);
         let before = self.keyspace.insert(db, Entry::new(key, value, expire_at));
         self.changed(db, key);
         match before {
@@ -149,6 +150,7 @@ impl Server {
         if !value.has_nothing() {
             self.keyspace
                 .insert(db, Entry::new(key, value.into_value(), None));
+            self.key_ready(db, key);
             self.notify(NotifyClasses::NEW, "new", db, key);
         }
         result
@@ -161,8 +163,12 @@ impl Server {
         self.notify(class, event, db, key);
     }
 
+    /// Counts further changes of a command beyond the one that [`Server::touched`] counts.
+    pub(crate) fn changed_more(&mut self, changes: usize) {
+        self.saver.dirty += changes as u64;
+    }
+
     /// Removes a key whose collection has become empty; true if it has.
-    #[expect(dead_code, reason = "collections come with their commands")]
     pub(crate) fn drop_if_empty<K: Kind>(&mut self, _: &Call<'_>, key: &[u8]) -> bool {
         let db = self.current.db;
         let found = self.keyspace.get(db, key);

@@ -7,6 +7,8 @@ mod counters;
 mod digest;
 mod expiry;
 mod keys;
+mod list_pops;
+mod lists;
 mod long_double;
 mod memory;
 mod messages;
@@ -34,6 +36,8 @@ pub(super) fn all() -> Vec<CommandSpec<Server>> {
     all.extend(acl_commands());
     all.extend(strings::commands());
     all.extend(counters::commands());
+    all.extend(lists::commands());
+    all.extend(list_pops::commands());
     all.extend(keys::commands());
     all.extend(expiry::commands());
     all.extend(transactions::commands());
