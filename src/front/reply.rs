@@ -1,7 +1,6 @@
 //! Where a command writes its answer: bytes of the client's protocol version, ready for the socket.
 
 use crate::resp::{Protocol, Value, encode_value};
-use crate::server::keyspace::Element;
 
 /// The reply of one command, or of a whole batch, under construction.
 #[derive(Debug, Default)]
@@ -97,11 +96,6 @@ impl Reply {
         self.header(b'$', signed(bytes.len()));
         self.out.extend_from_slice(bytes);
         self.out.extend_from_slice(b"\r\n");
-    }
-
-    /// An element of a collection as a bulk string.
-    pub fn bulk_element(&mut self, element: Element<'_>) {
-        self.bulk(element.bytes(&mut itoa::Buffer::new()));
     }
 
     /// An integer as a bulk string.

@@ -250,7 +250,8 @@ impl Server {
 }
 
 /// The error of a command for a key that holds another type.
-const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
+pub(super) const WRONG_TYPE: &str =
+    "WRONGTYPE Operation against a key holding the wrong kind of value";
 
 /// A value as the type that a command is about.
 fn typed<K: Kind>(value: Option<&Value>) -> Result<Option<&K>, Failure> {

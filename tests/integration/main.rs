@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as the tests do")]
 
+mod both;
 mod data;
 mod stream;
 mod support;
@@ -14,16 +15,19 @@ mod bad_input_from_clients;
 mod bad_input_from_instances;
 mod bytes_equal_redis_sentinel;
 mod clients_follow_a_switch;
+mod clients_wait_for_keys;
 mod command_line;
 mod debian_unit_starts_us;
 mod failover_after_hang;
 mod failover_after_kill;
 mod failover_after_shutdown;
 mod full_disk;
+mod geo_equals_redis;
 mod going_back_is_always_possible;
 mod harness;
 mod host_names_are_followed;
 mod it_listens_where_it_is_told;
+mod lists_equal_redis;
 mod minority_never_fails_over;
 mod mixed_quorum;
 mod parallel_syncs;
@@ -34,6 +38,7 @@ mod replicates_with_real_redis;
 mod replies_equal_redis;
 mod replies_equal_redis_sentinel;
 mod scripts_inherit_nothing;
+mod sorted_sets_equal_redis;
 mod status;
 mod the_data_file_is_exchanged;
 mod the_log_is_reopened;

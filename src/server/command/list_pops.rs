@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::args::{Failure, SYNTAX, integer, number, option, word};
 use super::lists::events;
+use super::sorted_sets::bulk;
 use super::strings::finish;
 use crate::clock::Mono;
 use crate::front::{Begin, Call, CommandSpec, Find, KeySpec, Reply, category, flag, key};
@@ -152,7 +153,7 @@ fn take_out(
 ) {
     let is_empty = server.modify(call, key, |list: &mut List| {
         for _ in 0..count {
-            list.pop_with(end, |element| reply.bulk_element(element));
+            list.pop_with(end, |element| bulk(reply, element));
         }
         list.is_empty()
     });

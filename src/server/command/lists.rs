@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::args::{Failure, NO_SUCH_KEY, SYNTAX, integer, option};
+use super::sorted_sets::bulk;
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
 use crate::server::keyspace::{Element, End, LISTPACK_BYTES_MAX, List, Sought};
@@ -140,10 +141,14 @@ pub(super) fn events(end: End) -> (&'static str, &'static str) {
 
 /// Refuses elements that no node can hold.
 fn check_elements(elements: &[Bytes]) -> Result<(), Failure> {
-    if elements
+    elements
         .iter()
-        .any(|element| element.len() > ELEMENT_BYTES_MAX)
-    {
+        .try_for_each(|element| check_element(element))
+}
+
+/// Refuses an element that no node can hold.
+pub(super) fn check_element(element: &[u8]) -> Result<(), Failure> {
+    if element.len() > ELEMENT_BYTES_MAX {
         return Err("ERR Element too large".into());
     }
     Ok(())
@@ -211,7 +216,7 @@ fn lindex(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(),
     };
     let index = integer(&call.words[2])?;
     match place(index, list.len()).and_then(|at| list.get(at)) {
-        Some(element) => reply.bulk_element(element),
+        Some(element) => bulk(reply, element),
         None => reply.null(),
     }
     Ok(())
@@ -245,7 +250,7 @@ fn lrange(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(),
     let range = range(start, end, list.len());
     reply.array(range.len());
     for element in list.iter_from(range.start).take(range.len()) {
-        reply.bulk_element(element);
+        bulk(reply, element);
     }
     Ok(())
 }
@@ -355,12 +360,8 @@ fn positions(words: &[Bytes]) -> Result<Positions, Failure> {
                 0 => {
                     return Err("ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list".into());
                 }
-                i64::MIN => {
-                    return Err(
-                        "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
-                            .into(),
-                    );
-                }
+                // It has no positive counterpart, and redis-server then takes the first match.
+                i64::MIN => positions.rank = -1,
                 rank => positions.rank = rank,
             },
             b"count" => positions.count = Some(amount(value, "ERR COUNT can't be negative")?),
