@@ -38,6 +38,7 @@ mod replicates_with_real_redis;
 mod replies_equal_redis;
 mod replies_equal_redis_sentinel;
 mod scripts_inherit_nothing;
+mod sort_equals_redis;
 mod sorted_sets_equal_redis;
 mod status;
 mod the_data_file_is_exchanged;

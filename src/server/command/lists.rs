@@ -346,10 +346,13 @@ fn positions(words: &[Bytes]) -> Result<Positions, Failure> {
         elements_max: usize::MAX,
     };
     // 0 means all.
-    let amount = |word: &Bytes, negative: &'static str| match usize::try_from(integer(word)?) {
-        Ok(0) => Ok(usize::MAX),
-        Ok(n) => Ok(n),
-        Err(_) => Err(Failure::from(negative)),
+    let amount = |word: &Bytes, error: &'static str| {
+        let n = integer(word).ok().and_then(|n| usize::try_from(n).ok());
+        match n {
+            Some(0) => Ok(usize::MAX),
+            Some(n) => Ok(n),
+            None => Err(Failure::Borrowed(error)),
+        }
     };
     for pair in words.chunks(2) {
         let [name, value] = pair else {
