@@ -120,10 +120,11 @@ fn options<'a>(server: &Server, call: &Call<'a>, may_store: bool) -> Result<Opti
                 rest.next();
             }
             (b"by", [pattern, ..]) => {
-                options.unsorted = !pattern.contains(&b'*');
-                if !options.unsorted {
+                if pattern.contains(&b'*') {
                     check_reads_all(server, call, "BY")?;
                     options.by = Some(Pattern::of(pattern));
+                } else {
+                    options.unsorted = true;
                 }
                 rest.next();
             }
@@ -143,7 +144,7 @@ fn check_reads_all(server: &Server, call: &Call<'_>, name: &str) -> Result<(), F
     if server.front.has_all_keys(call) {
         return Ok(());
     }
-    Err(format!("ERR {name} option of SORT denied due to insufficient ACL permissions").into())
+    Err(format!("ERR {name} option of SORT denied due to insufficient ACL permissions.").into())
 }
 
 /// An element with what it is sorted by.
