@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::both::{Both, check_stream, lines_of};
-use crate::support::{Client, Kind, start_server, text};
+use crate::support::{Kind, start_server, text};
 
 /// Data of every type, made by redis-server and loaded by both from its file.
 const DATA: &str = "
@@ -169,8 +169,9 @@ const LINES: &str = r#"
 fn chosen_lines_of_sort() {
     for protocol in ["2", "3"] {
         let mut both = start();
-        let hello = |client: &mut Client| client.call(&["HELLO", protocol]);
-        both.clients.each_mut().map(hello);
+        for client in &mut both.clients {
+            client.call(&["HELLO", protocol]);
+        }
         for line in LINES.lines().map(str::trim).filter(|line| !line.is_empty()) {
             both.check(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
         }
