@@ -474,6 +474,7 @@ fn unblock<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     if as_error {
         let error = Value::error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
         program.front().clients.resolve(on, &error);
+        program.wait_ended(on);
     } else {
         program.time_out(id, on);
     }

@@ -166,9 +166,10 @@ fn legacy_keys(info: &CommandInfo) -> (i64, i64, i64) {
                 };
                 Some((signed(first), last, signed(step)))
             }
-            (Begin::Index(_) | Begin::Keyword { .. }, Find::Range { .. } | Find::KeyNum { .. }) => {
-                None
-            }
+            (
+                Begin::Index(_) | Begin::Keyword { .. } | Begin::Unknown | Begin::StoreOption,
+                Find::Range { .. } | Find::KeyNum { .. },
+            ) => None,
         });
     ranges
         .reduce(|(first, last, step), (next, next_last, _)| {
@@ -210,6 +211,16 @@ fn key_spec(reply: &mut Reply, spec: &KeySpec, note: Option<&str>) {
             reply.bulk(word);
             reply.bulk("startfrom");
             reply.integer(i64::from(from));
+        }
+        Begin::Unknown | Begin::StoreOption => {
+            reply.bulk("unknown");
+            numbers(reply, &[]);
+            reply.bulk("find_keys");
+            reply.map(2);
+            reply.bulk("type");
+            reply.bulk("unknown");
+            numbers(reply, &[]);
+            return;
         }
     }
     reply.bulk("find_keys");

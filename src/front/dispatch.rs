@@ -203,6 +203,17 @@ fn check_front<P: Program>(program: &mut P, call: &Call<'_>) -> Option<Cow<'stat
 }
 
 impl<P: Program> Front<P> {
+    /// Whether the client of a call may reach every key. One that has gone, or is our master, may.
+    pub fn has_all_keys(&self, call: &Call<'_>) -> bool {
+        let client = self.clients.get(call.client);
+        client.is_none_or(|client| {
+            client.kind == ClientKind::Master
+                || self
+                    .acl
+                    .has_all_keys(&client.user, call.command, call.words)
+        })
+    }
+
     /// The error of a queued call whose client has lost the right to it since; puts it into `ACL LOG`.
     pub fn lost_right(&mut self, call: &Call<'_>) -> Option<String> {
         let user = &self.clients.current(call.client).user;

@@ -104,7 +104,28 @@ fn begin(spec: &KeySpec, words: &[Bytes]) -> Option<usize> {
             };
             found.map(|at| at + 1)
         }
+        Begin::Unknown => None,
+        Begin::StoreOption => store_option(words),
     }
+}
+
+/// The word after the last `STORE` that is an option of `SORT`, not the value of one.
+fn store_option(words: &[Bytes]) -> Option<usize> {
+    let mut found = None;
+    let mut at = 2;
+    while let Some(word) = words.get(at) {
+        at += match word.to_ascii_lowercase().as_slice() {
+            b"limit" => 2,
+            b"get" | b"by" => 1,
+            b"store" => {
+                found = (at + 1 < words.len()).then_some(at + 1).or(found);
+                1
+            }
+            _ => 0,
+        };
+        at += 1;
+    }
+    found
 }
 
 fn last_of_range(first: usize, last: i32, limit: usize, words: usize) -> Option<usize> {
@@ -177,5 +198,21 @@ mod tests {
             flags: key::RO,
         }];
         check(STREAMS, "xread streams a b 0 0", &[2, 3]);
+        const STORED: [KeySpec; 1] = [KeySpec {
+            begin: Begin::StoreOption,
+            find: Find::Range {
+                last: 0,
+                step: 1,
+                limit: 0,
+            },
+            flags: key::OW,
+        }];
+        check(
+            STORED,
+            "sort k store a limit store store desc store b",
+            &[9],
+        );
+        check(STORED, "sort k by store x", &[]);
+        check(STORED, "sort k store a store", &[3]);
     }
 }

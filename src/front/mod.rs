@@ -152,6 +152,11 @@ pub trait Program: Sized + 'static {
         self.front().clients.resolve(on, &Value::NullArray);
     }
 
+    /// A wait was ended by `CLIENT UNBLOCK … ERROR`; its client has its reply.
+    fn wait_ended(&mut self, on: WaitId) {
+        let _ = on;
+    }
+
     /// A client's batch has been executed and its replies are about to leave. What must go before them
     /// (the AOF, the replication feed) goes now; [`Clients::hold`] keeps them back.
     fn end_turn(&mut self, client: ClientId) {

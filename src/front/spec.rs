@@ -194,6 +194,10 @@ pub enum Begin {
         /// Where to start looking.
         from: i32,
     },
+    /// Nowhere among the words: its name follows from data.
+    Unknown,
+    /// After the last `STORE` among the options of `SORT`. Clients are told that it is unknown.
+    StoreOption,
 }
 
 /// How the other keys of a specification follow.

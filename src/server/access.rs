@@ -161,6 +161,7 @@ impl Server {
         // A count goes on when the value is replaced; the last use is now in any case.
         let counted = usage.frequency.and_then(|_| self.keyspace.get(db, key));
         entry.set_access(counted.map_or_else(|| usage.fresh(), Entry::access));
+        self.key_ready(db, key);
         let before = self.keyspace.insert(db, entry);
         self.changed(db, key);
         match before {
@@ -203,6 +204,7 @@ impl Server {
             let entry = Entry::new(key, value.into_value(), None);
             entry.set_access(self.usage(call.now.unix).fresh());
             self.keyspace.insert(db, entry);
+            self.key_ready(db, key);
             self.notify(NotifyClasses::NEW, "new", db, key);
         }
         result
@@ -345,7 +347,8 @@ impl Server {
 }
 
 /// The error of a command for a key that holds another type.
-const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
+pub(super) const WRONG_TYPE: &str =
+    "WRONGTYPE Operation against a key holding the wrong kind of value";
 
 /// A value as the type that a command is about.
 fn typed<K: Kind>(value: Option<&Value>) -> Result<Option<&K>, Failure> {

@@ -11,6 +11,7 @@
 //! files are written and loaded on other threads.
 
 mod access;
+mod blocking;
 mod command;
 mod config;
 mod config_file;
@@ -56,6 +57,7 @@ use crate::front::{
 };
 use crate::ids::{ReplId, ReplOffset, RunId, random_hex};
 use crate::net::{self, Log};
+use blocking::Blocking;
 use command::transactions::{Transaction, Watched, Watches};
 use effects::Effects;
 use eviction::{Eviction, Room};
@@ -99,6 +101,8 @@ pub struct Server {
     effects: Effects,
     eviction: Eviction,
     watches: Watches,
+    /// Clients that wait for a key.
+    blocking: Blocking,
     current: Current,
     /// The commands of a transaction are running.
     pub(crate) in_exec: bool,
@@ -179,6 +183,7 @@ impl Server {
                 effects: Effects::default(),
                 eviction: Eviction::default(),
                 watches: Watches::default(),
+                blocking: Blocking::default(),
                 current: Current::default(),
                 in_exec: false,
                 loading: None,
@@ -359,6 +364,7 @@ impl Program for Server {
 
     fn execute(&mut self, call: &Call<'_>, handler: Handler<Server>, reply: &mut Reply) {
         self.run_observed(call, handler, reply);
+        self.serve_blocked(call.now);
     }
 
     fn tracking_changed(&mut self, client: ClientId) {
@@ -404,6 +410,10 @@ impl Program for Server {
         self.end_wait(on);
     }
 
+    fn wait_ended(&mut self, on: WaitId) {
+        self.forget_blocked(on);
+    }
+
     fn end_turn(&mut self, client: ClientId) {
         self.end_unit();
         self.current = Current::default();
@@ -420,6 +430,7 @@ impl Program for Server {
         self.set_monitor(client, false);
         self.end_tracking(client);
         self.forget_waiter(client);
+        self.forget_blocked_client(client);
         self.replica_gone(client);
     }
 }

@@ -238,6 +238,13 @@ impl Acl {
         }
         Err(worst)
     }
+
+    /// Whether a user may run a request and reach every key besides: for keys that follow from data.
+    pub fn has_all_keys(&self, user: &UserRef, command: CommandId, words: &[Bytes]) -> bool {
+        let user = user.borrow();
+        let mut selectors = user.selectors().iter();
+        selectors.any(|selector| selector.check_with_all_keys(command, words, &self.catalog))
+    }
 }
 
 /// The rules with those of each selector put together: `(+get`, `~a)` is one rule.

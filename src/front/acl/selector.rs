@@ -343,6 +343,16 @@ impl Selector {
         text
     }
 
+    /// Whether a request is covered, and every key may be read and written besides.
+    pub(super) fn check_with_all_keys(
+        &self,
+        id: CommandId,
+        words: &[Bytes],
+        catalog: &Catalog,
+    ) -> bool {
+        self.all_keys && self.check(id, words, catalog).is_ok()
+    }
+
     /// Whether a request is covered.
     pub(super) fn check(
         &self,

@@ -122,6 +122,8 @@ fn swap(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
     };
     let (one, other) = (place(one)?, place(other)?);
     server.swap_databases(one, other);
+    server.database_ready(one);
+    server.database_ready(other);
     server.propagate(call, call.words);
     reply.ok();
     Ok(())

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::listpack::{Listpack, Place, encoded_len};
-use super::text::Element;
+use super::text::{Element, canonical_integer};
 
 /// How much one node of a list may hold: `list-max-listpack-size`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,31 @@ pub enum End {
     Right,
 }
 
+/// An element that is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Sought<'a> {
+    bytes: &'a [u8],
+    number: Option<i64>,
+}
+
+impl<'a> Sought<'a> {
+    /// Looks for these bytes.
+    pub fn new(bytes: &'a [u8]) -> Sought<'a> {
+        Sought {
+            bytes,
+            number: canonical_integer(bytes),
+        }
+    }
+
+    /// Whether an element is what is looked for.
+    pub fn is(self, element: Element<'_>) -> bool {
+        match element {
+            Element::Integer(n) => self.number == Some(n),
+            Element::Bytes(found) => found == self.bytes,
+        }
+    }
+}
+
 impl List {
     /// What `OBJECT ENCODING` calls the form.
     pub fn encoding(&self) -> &'static str {
@@ -100,11 +125,10 @@ impl List {
                 End::Right => Arc::make_mut(node).push(element),
             },
             None => {
-                let mut node = Listpack::default();
-                node.push(element);
+                let node = Arc::new(Listpack::of(element));
                 match end {
-                    End::Left => self.nodes.push_front(Arc::new(node)),
-                    End::Right => self.nodes.push_back(Arc::new(node)),
+                    End::Left => self.nodes.push_front(node),
+                    End::Right => self.nodes.push_back(node),
                 }
             }
         }
@@ -112,6 +136,11 @@ impl List {
 
     /// Takes the element at an end away.
     pub fn pop(&mut self, end: End) -> Option<Vec<u8>> {
+        self.pop_with(end, |element| element.to_vec())
+    }
+
+    /// Takes the element at an end away, and shows it before it goes.
+    pub fn pop_with<R>(&mut self, end: End, show: impl FnOnce(Element<'_>) -> R) -> Option<R> {
         let node = match end {
             End::Left => self.nodes.front_mut(),
             End::Right => self.nodes.back_mut(),
@@ -121,7 +150,7 @@ impl List {
             End::Left => node.first(),
             End::Right => node.last(),
         }?;
-        let element = node.get(place).to_vec();
+        let shown = show(node.get(place));
         node.remove(place, 1);
         let is_empty = node.is_empty();
         self.len -= 1;
@@ -131,7 +160,110 @@ impl List {
                 End::Right => self.nodes.pop_back(),
             };
         }
-        Some(element)
+        Some(shown)
+    }
+
+    /// Puts an element before the one at `index`; at the right end where there is none.
+    pub fn insert(&mut self, index: usize, element: &[u8], limit: NodeLimit) {
+        let Some((number, inside)) = self.find(index).filter(|_| index > 0) else {
+            let end = if index == 0 { End::Left } else { End::Right };
+            return self.push(end, element, limit);
+        };
+        self.len += 1;
+        let node = &mut self.nodes[number];
+        let place = node.nth(inside);
+        if limit.has_room(node, element) {
+            Arc::make_mut(node).insert(place, &[element]);
+            return;
+        }
+        let mut at = number;
+        if inside > 0 {
+            let place = place.expect("the index is inside the node");
+            let behind = Arc::make_mut(node).split_off(place);
+            self.nodes.insert(number + 1, Arc::new(behind));
+            at = number + 1;
+        }
+        // The element now belongs between two nodes: at the end of the left one, or in one of its own.
+        match at.checked_sub(1).map(|left| &mut self.nodes[left]) {
+            Some(left) if limit.has_room(left, element) => Arc::make_mut(left).push(element),
+            _ => self.nodes.insert(at, Arc::new(Listpack::of(element))),
+        }
+    }
+
+    /// Replaces the element at an index; false when there is none.
+    pub fn set(&mut self, index: usize, element: &[u8], limit: NodeLimit) -> bool {
+        let Some((number, inside)) = self.find(index) else {
+            return false;
+        };
+        let node = &mut self.nodes[number];
+        let place = node.nth(inside).expect("the index is inside the node");
+        if node.len() == 1 || limit.has_room(node, element) {
+            Arc::make_mut(node).replace(place, element);
+        } else {
+            self.remove(index, 1);
+            self.insert(index, element, limit);
+        }
+        true
+    }
+
+    /// Removes up to `count` elements from an index on.
+    pub fn remove(&mut self, index: usize, count: usize) {
+        let Some((mut number, mut inside)) = self.find(index) else {
+            return;
+        };
+        let mut left = count.min(self.len - index);
+        self.len -= left;
+        let first_whole = number + usize::from(inside > 0);
+        let mut whole = 0;
+        while left > 0 {
+            let node = &mut self.nodes[number];
+            let len = node.len();
+            let here = left.min(len - inside);
+            if here == len {
+                whole += 1;
+            } else {
+                let place = node.nth(inside).expect("the index is inside the node");
+                Arc::make_mut(node).remove(place, here);
+            }
+            left -= here;
+            inside = 0;
+            number += 1;
+        }
+        self.nodes.drain(first_whole..first_whole + whole);
+    }
+
+    /// Removes up to `max` elements that are these bytes, the ones nearest to an end; returns how many.
+    pub fn remove_equal(&mut self, bytes: &[u8], max: usize, from: End) -> usize {
+        let mut removed = 0;
+        let nodes = self.nodes.len();
+        for step in 0..nodes {
+            if removed == max {
+                break;
+            }
+            let node = match from {
+                End::Left => &mut self.nodes[step],
+                End::Right => &mut self.nodes[nodes - 1 - step],
+            };
+            let sought = Sought::new(bytes);
+            let mut found: Vec<Place> = node
+                .places()
+                .filter(|at| sought.is(node.get(*at)))
+                .collect();
+            match from {
+                End::Left => found.truncate(max - removed),
+                End::Right => drop(found.drain(..found.len().saturating_sub(max - removed))),
+            }
+            if !found.is_empty() {
+                let node = Arc::make_mut(node);
+                found.iter().rev().for_each(|at| node.remove(*at, 1));
+                removed += found.len();
+            }
+        }
+        if removed > 0 {
+            self.len -= removed;
+            self.nodes.retain(|node| !node.is_empty());
+        }
+        removed
     }
 
     /// The element at an index from the left.
@@ -195,5 +327,90 @@ impl List {
             .map(|node| node.heap_bytes() + NODE_HEAD_BYTES);
         self.nodes.capacity() * size_of::<Arc<Listpack>>()
             + super::estimate(each, self.nodes.len(), samples)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn texts(list: &List) -> Vec<Vec<u8>> {
+        list.iter_from(0).map(Element::to_vec).collect()
+    }
+
+    fn element() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            (0_i64..4).prop_map(|n| n.to_string().into_bytes()),
+            (1_usize..60).prop_map(|n| vec![b'x'; n]),
+            Just(vec![b'y'; 2100]),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+        #[test]
+        fn it_is_a_sequence(
+            setting in prop_oneof![Just(-1), Just(3), Just(1)],
+            ops in proptest::collection::vec(
+                (0_u8..8, any::<proptest::sample::Index>(), element(), 0_usize..12),
+                0..80,
+            ),
+        ) {
+            let limit = NodeLimit::from_setting(setting);
+            let mut list = List::default();
+            let mut model: Vec<Vec<u8>> = Vec::new();
+            for (op, index, bytes, count) in ops {
+                let at = index.index(model.len() + 1);
+                match op {
+                    0 => {
+                        list.push(End::Left, &bytes, limit);
+                        model.insert(0, bytes);
+                    }
+                    1 | 2 => {
+                        list.push(End::Right, &bytes, limit);
+                        model.push(bytes);
+                    }
+                    3 | 4 => {
+                        list.insert(at, &bytes, limit);
+                        model.insert(at, bytes);
+                    }
+                    5 => {
+                        prop_assert_eq!(list.set(at, &bytes, limit), at < model.len());
+                        if let Some(place) = model.get_mut(at) {
+                            *place = bytes;
+                        }
+                    }
+                    6 => {
+                        list.remove(at, count);
+                        model.drain(at..model.len().min(at + count));
+                    }
+                    _ => {
+                        let from = if at % 2 == 0 { End::Left } else { End::Right };
+                        let mut matches: Vec<usize> =
+                            (0..model.len()).filter(|n| model[*n] == bytes).collect();
+                        if from == End::Right {
+                            matches.reverse();
+                        }
+                        matches.truncate(count);
+                        matches.sort_unstable();
+                        prop_assert_eq!(list.remove_equal(&bytes, count, from), matches.len());
+                        for n in matches.into_iter().rev() {
+                            model.remove(n);
+                        }
+                    }
+                }
+                prop_assert_eq!(list.len(), model.len());
+                prop_assert_eq!(texts(&list), &model[..]);
+                for node in list.nodes() {
+                    prop_assert!(!node.is_empty());
+                    let fits = match limit {
+                        NodeLimit::Bytes(max) => node.as_bytes().len() <= max,
+                        NodeLimit::Elements(max) => node.len() <= max,
+                    };
+                    prop_assert!(fits || node.len() == 1);
+                }
+            }
+        }
     }
 }

@@ -41,6 +41,13 @@ impl Default for Listpack {
 }
 
 impl Listpack {
+    /// A listpack of one element.
+    pub fn of(element: &[u8]) -> Listpack {
+        let mut pack = Listpack::default();
+        pack.push(element);
+        pack
+    }
+
     /// Takes over bytes from a file or a peer, after a look at each of them.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ pub use dense::Keyed;
 pub use hash::{Field, Hash};
 pub use intset::IntSet;
 pub use key::Key;
-pub use list::{End, List, NodeLimit};
+pub use list::{End, List, NodeLimit, Sought};
 pub use listpack::{LISTPACK_BYTES_MAX, Listpack, Malformed};
 pub use set::Set;
 pub use snapshot::{Chunk, ChunkQueue, SnapshotEpoch, Walk};

@@ -224,6 +224,7 @@ impl Server {
             .map_or(0, |position| position.stream_db);
         let old = self.keyspace.replace_with(loaded.keyspace);
         drop_elsewhere(old);
+        (0..self.keyspace.databases()).for_each(|db| self.database_ready(db));
         self.replication.turn.clear();
         self.replication
             .history

@@ -19,6 +19,7 @@ use crate::clock::Mono;
 use crate::front::{ClientId, WaitId};
 use crate::ids::ReplOffset;
 use crate::server::Server;
+use crate::server::blocking::UNBLOCKED;
 
 /// Holds replies until the connections of the replicas have run.
 #[derive(Debug, Default)]
@@ -49,9 +50,9 @@ pub(crate) struct Waiter {
     _timer: Option<Timer>,
 }
 
-/// The task that ends a `WAIT` in time; it ends with the wait.
+/// The task that ends a wait in time; it ends with the wait.
 #[derive(Debug)]
-struct Timer(AbortHandle);
+pub(crate) struct Timer(AbortHandle);
 
 impl Drop for Timer {
     fn drop(&mut self) {
@@ -124,8 +125,10 @@ impl Server {
         }
         let prompted = std::mem::take(prompted);
         if self.has_unsettled_aof() {
+            // A later hold takes the place of an earlier one, which may have been for the replicas.
+            let for_replicas = !self.replication.replicas.is_empty();
             for client in prompted {
-                self.hold(client, false);
+                self.hold(client, for_replicas);
             }
         }
     }
@@ -137,6 +140,14 @@ impl Server {
             self.replication
                 .gate
                 .hold(Held { on, position }, for_replicas);
+        }
+    }
+
+    /// Keeps back the replies of a client that another one's turn has served. What it was served with is in
+    /// the stream, which goes to the replicas at the end of this turn, before the gate looks.
+    pub(crate) fn hold_behind_stream(&mut self, client: ClientId) {
+        if !self.replication.replicas.is_empty() {
+            self.hold(client, true);
         }
     }
 
@@ -158,15 +169,7 @@ impl Server {
         until: Mono,
     ) {
         let on = self.front.clients.wait(client, until, true);
-        let timer = (until != Mono::NEVER).then(|| {
-            let server = self.handle();
-            let wake = tokio::time::Instant::from_std(self.clock.instant(until));
-            let task = tokio::task::spawn_local(async move {
-                tokio::time::sleep_until(wake).await;
-                server.borrow_mut().end_wait(on);
-            });
-            Timer(task.abort_handle())
-        });
+        let timer = self.wake_at(until, on);
         self.replication.gate.waiters.push(Waiter {
             on,
             offset,
@@ -174,6 +177,19 @@ impl Server {
             _timer: timer,
         });
         self.ask_for_acks();
+    }
+
+    /// Has [`Server::end_wait`] called at this time, if ever.
+    pub(crate) fn wake_at(&self, until: Mono, on: WaitId) -> Option<Timer> {
+        (until != Mono::NEVER).then(|| {
+            let server = self.handle();
+            let wake = tokio::time::Instant::from_std(self.clock.instant(until));
+            let task = tokio::task::spawn_local(async move {
+                tokio::time::sleep_until(wake).await;
+                server.borrow_mut().end_wait(on);
+            });
+            Timer(task.abort_handle())
+        })
     }
 
     /// Forgets the `WAIT` of a client that goes.
@@ -185,7 +201,7 @@ impl Server {
         });
     }
 
-    /// Ends one `WAIT` with what there is: its time is over.
+    /// Ends one wait with what there is: its time is over.
     pub(crate) fn end_wait(&mut self, on: WaitId) {
         let waiters = &mut self.replication.gate.waiters;
         if let Some(at) = waiters.iter().position(|waiter| waiter.on == on) {
@@ -193,6 +209,8 @@ impl Server {
             let count = self.replicas_at(waiter.offset);
             let clients = &mut self.front.clients;
             clients.resolve_with(on, |reply| reply.integer(count));
+        } else {
+            self.end_blocked(on);
         }
     }
 
@@ -217,14 +235,12 @@ impl Server {
         }
     }
 
-    /// Ends every `WAIT` with an error: this server is no longer what they wait on.
+    /// Ends every wait with an error: this server is no longer what they wait on.
     pub(crate) fn release_waiters(&mut self) {
+        self.release_blocked();
         for waiter in std::mem::take(&mut self.replication.gate.waiters) {
             self.front.clients.resolve_with(waiter.on, |reply| {
-                reply.error(
-                    "UNBLOCKED force unblock from blocking operation, instance state changed \
-                     (master -> replica?)",
-                );
+                reply.error(UNBLOCKED);
             });
         }
     }

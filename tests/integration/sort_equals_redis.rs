@@ -1,0 +1,224 @@
+//! `SORT`: the same replies, data and stream to replicas as redis-server 7.0.
+
+use std::fs;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::both::{Both, check_stream, lines_of};
+use crate::support::{Kind, start_server, text};
+
+/// Data of every type, made by redis-server and loaded by both from its file.
+const DATA: &str = "
+    RPUSH l 10 9 -1 1.5 2e2 100 10 0x10
+    RPUSH words b a c B ab 10 9 é
+    RPUSH mixed 1 two 3
+    RPUSH empty_words 1 2
+    RPUSH ids 1 2 3 4 5
+    SADD numbers 5 3 1 4 2 100
+    SADD names x y zz a
+    ZADD z 3 c 1 a 2 b 10 7
+    MSET w:1 3 w:2 1 w:3 2 w:5 9
+    MSET o:1 one o:2 two o:3 three o:4 four
+    SET w:x text
+    HSET h:1 f 30 g first
+    HSET h:2 f 10
+    HSET h:3 f 20 -> odd
+    HSET h 1 x
+    RPUSH w:list a
+";
+
+/// Both servers on that data.
+fn start() -> Both {
+    let mut maker = start_server(Kind::Real, "");
+    let mut client = maker.client();
+    for words in lines_of(DATA) {
+        client.call(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    client.call(&["SAVE"]);
+    maker.kill();
+    let file = maker.dir().join("dump.rdb");
+    let mut both = Both::start();
+    for (server, client) in both.servers.iter_mut().zip(&mut both.clients) {
+        server.kill();
+        fs::copy(&file, server.dir().join("dump.rdb")).unwrap();
+        server.start_again();
+        *client = server.client();
+        assert_eq!(text(&client.call(&["DBSIZE"])), "22");
+    }
+    both
+}
+
+const LINES: &str = r#"
+    SORT
+    SORT l
+    SORT l DESC
+    SORT l ASC
+    SORT l desc asc
+    SORT l ALPHA
+    SORT words
+    SORT words ALPHA
+    SORT words ALPHA DESC
+    SORT mixed
+    SORT mixed ALPHA
+    SORT missing
+    SORT missing STORE d
+    SORT missing BY nosort GET #
+    SORT w:1
+    SORT h
+    SORT_RO h
+    SORT numbers
+    SORT numbers DESC LIMIT 1 3
+    SORT numbers BY nosort
+    SORT numbers BY nosort LIMIT 1 2
+    SORT names ALPHA
+    SORT names
+    SORT names BY nosort STORE d
+    LRANGE d 0 -1
+    SORT names BY nosort DESC STORE d
+    LRANGE d 0 -1
+    SORT z
+    SORT z ALPHA
+    SORT z BY nosort
+    SORT z BY nosort DESC
+    SORT z BY nosort LIMIT 1 2
+    SORT z BY nosort DESC LIMIT 1 2
+    SORT z BY nosort DESC LIMIT 1 200
+    SORT l BY nosort
+    SORT l BY nosort DESC
+    SORT l BY nosort LIMIT 2 3
+    SORT l BY nosort DESC LIMIT 2 3
+    SORT l LIMIT 0 3
+    SORT l LIMIT 2 -1
+    SORT l LIMIT -5 2
+    SORT l LIMIT 100 2
+    SORT l LIMIT 2 0
+    SORT l LIMIT 0 9223372036854775807
+    SORT l LIMIT 5 9223372036854775807
+    SORT l LIMIT -9223372036854775808 -9223372036854775808
+    SORT l LIMIT 1
+    SORT l LIMIT x 1
+    SORT l LIMIT 1 x
+    SORT l LIMIT
+    SORT l BY
+    SORT l GET
+    SORT l STORE
+    SORT l FOO
+    SORT_RO l STORE d
+    SORT_RO l DESC
+    SORT ids BY w:*
+    SORT ids BY w:* DESC
+    SORT ids BY w:* GET o:*
+    SORT ids BY w:* GET # GET o:* GET w:*
+    SORT ids BY w:* GET nothing
+    SORT ids BY o:*
+    SORT ids BY o:* ALPHA DESC LIMIT 0 4
+    SORT ids BY h:*->f
+    SORT ids BY h:*->f GET h:*->f GET h:*->g
+    SORT ids BY h:*->missing
+    SORT ids BY h:*-> GET h:*
+    SORT ids GET h:*->->
+    SORT ids GET *->x
+    SORT ids GET h->*
+    SORT ids GET w:*->f
+    SORT ids BY w:list*
+    SORT ids BY w:* ALPHA
+    SORT names BY w:*
+    SORT ids BY w:* BY nosort
+    SORT ids BY nosort BY w:*
+    SORT ids BY # DESC
+    SORT ids BY w:* STORE d
+    LRANGE d 0 -1
+    SORT ids GET o:* GET w:* STORE d
+    LRANGE d 0 -1
+    EXPIRE d 1000
+    SORT ids STORE d
+    TTL d
+    SORT ids STORE w:1
+    LRANGE w:1 0 -1
+    SORT ids STORE ids
+    SORT missing STORE d
+    EXISTS d
+    SORT missing STORE d
+    SORT ids STORE d STORE e
+    EXISTS d e
+    SORT ids LIMIT 100 1 STORE e
+    EXISTS e
+    COMMAND GETKEYS SORT k STORE d
+    COMMAND GETKEYS SORT k LIMIT store store STORE x
+    COMMAND GETKEYS SORT k BY STORE x
+    COMMAND GETKEYSANDFLAGS SORT k BY w:* GET g:* STORE d STORE e
+    COMMAND GETKEYS SORT_RO k BY w:* STORE d
+    COMMAND INFO SORT SORT_RO
+    COMMAND DOCS SORT
+    COMMAND DOCS SORT_RO
+    ACL SETUSER few on nopass +@all ~l ~d
+    ACL DRYRUN few SORT l STORE d
+    ACL DRYRUN few SORT l STORE e
+    ACL DRYRUN few SORT ids
+    AUTH few x
+    SORT l STORE d
+    SORT l BY nosort
+    SORT l BY w:*
+    SORT l GET w:*
+    SORT l GET #
+    SORT_RO l BY w:*
+"#;
+
+#[test]
+fn chosen_lines_of_sort() {
+    for protocol in ["2", "3"] {
+        let mut both = start();
+        for client in &mut both.clients {
+            client.call(&["HELLO", protocol]);
+        }
+        for line in LINES.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            both.check(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        }
+        both.check_data();
+    }
+}
+
+#[test]
+fn random_sorts() {
+    for seed in [90, 91] {
+        eprintln!("sorts of seed {seed}");
+        let mut dice = ChaCha8Rng::seed_from_u64(seed);
+        let mut both = start();
+        for n in 0..800 {
+            let mut pick = |among: &[&'static str]| among[dice.random_range(0..among.len())];
+            let key = pick(&["l", "words", "ids", "numbers", "z", "new"]);
+            let mut line = vec!["SORT", key];
+            line.extend(pick(&["", "DESC", "ALPHA", "ALPHA DESC"]).split(' '));
+            line.extend(pick(&["", "", "BY w:*", "BY h:*->f", "BY n"]).split(' '));
+            line.extend(pick(&["", "LIMIT 1 3", "LIMIT 0 100", "LIMIT 3 -1"]).split(' '));
+            line.extend(pick(&["", "", "GET #", "GET o:*", "GET h:*->f GET #"]).split(' '));
+            line.extend(pick(&["", "STORE new", "STORE other"]).split(' '));
+            line.retain(|word| !word.is_empty());
+            if n % 10 == 0 {
+                line = vec!["RPUSH", "new", pick(&["5", "-1", "2.5", "7"]), "3"];
+            }
+            // Members of a set that compare as equal may come in any order.
+            let has_ties = line.contains(&"ALPHA") && line.contains(&"BY");
+            let has_no_order = key == "numbers" && line.contains(&"n");
+            if !has_ties && !has_no_order {
+                both.check(&line.into_iter().map(str::to_owned).collect::<Vec<_>>());
+            }
+        }
+        both.check_data();
+    }
+}
+
+#[test]
+fn the_stream_of_sort_is_the_same() {
+    check_stream(
+        "
+        RPUSH l 3 1 2
+        SORT l
+        SORT l STORE d
+        sort l by w:* get # store d
+        SORT missing STORE d
+        SORT missing STORE d
+    ",
+    );
+}
