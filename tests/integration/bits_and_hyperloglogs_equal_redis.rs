@@ -172,7 +172,7 @@ fn the_same_is_told_to_those_who_listen() {
 #[test]
 fn replicas_hold_the_same() {
     fn write(client: &mut Client, commands: &mut Commands) {
-        for _ in 0..500 {
+        for _ in 0..150 {
             send(client, &commands.next());
         }
     }

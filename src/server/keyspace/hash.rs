@@ -198,3 +198,26 @@ impl Hash {
 fn pair(field: &Field) -> (Element<'_>, Element<'_>) {
     (Element::Bytes(&field.name), field.value.element())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_changes_where_it_does_in_redis() {
+        let thresholds = Thresholds::default();
+        let mut hash = Hash::default();
+        for n in 0..512 {
+            hash.set(format!("f{n}").as_bytes(), b"v", &thresholds);
+        }
+        hash.set(b"f0", &[b'x'; 64], &thresholds);
+        assert_eq!(hash.encoding(), "listpack");
+        hash.set(b"one more", b"v", &thresholds);
+        assert_eq!(hash.encoding(), "hashtable");
+        for (name, value) in [(64, 65), (65, 64)] {
+            let mut hash = Hash::default();
+            hash.set(&vec![b'n'; name], &vec![b'v'; value], &thresholds);
+            assert_eq!(hash.encoding(), "hashtable");
+        }
+    }
+}

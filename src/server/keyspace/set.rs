@@ -133,3 +133,24 @@ impl Set {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_changes_where_it_does_in_redis() {
+        let thresholds = Thresholds::default();
+        let mut set = Set::default();
+        for n in 0..512 {
+            assert!(set.insert(n.to_string().as_bytes(), &thresholds));
+        }
+        assert_eq!(set.encoding(), "intset");
+        let mut other = set.clone();
+        assert!(set.insert(b"512", &thresholds));
+        assert_eq!(set.encoding(), "hashtable");
+        assert!(other.remove(b"511") && other.insert(b"007", &thresholds));
+        assert_eq!((other.encoding(), other.len()), ("hashtable", 512));
+        assert!(!other.insert(b"510", &thresholds));
+    }
+}
