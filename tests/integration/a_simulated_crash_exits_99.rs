@@ -10,7 +10,9 @@ fn at_its_election() {
     let crash = ["SENTINEL", "SIMULATE-FAILURE", "crash-after-election"];
     assert_eq!(text(&client.call(&crash)), "OK");
     // It may be gone before the answer is.
-    let _ = client.try_call(&["SENTINEL", "FAILOVER", NAME]);
+    if let Ok(reply) = client.try_call(&["SENTINEL", "FAILOVER", NAME]) {
+        assert_eq!(text(&reply), "OK");
+    }
     let status = node.process.wait(secs(20));
     assert_eq!(status.code(), Some(99), "{}", node.process.log());
     assert!(node.process.log().contains("+elected-leader"));

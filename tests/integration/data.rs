@@ -112,7 +112,11 @@ pub(crate) fn write(client: &mut Client, commands: &mut Commands, count: usize) 
 
 /// All data of a server in one line.
 pub(crate) fn digest(server: &ServerNode) -> String {
-    text(&server.client().call(&["DEBUG", "DIGEST"]))
+    /// Megabytes, by a debug build, on a busy machine.
+    const PATIENCE: Duration = secs(30);
+    let client = Client::try_to_within(server.port(), PATIENCE);
+    let reply = client.and_then(|mut client| client.try_call(&["DEBUG", "DIGEST"]));
+    text(&reply.unwrap_or_else(|error| panic!("DEBUG DIGEST at {}: {error}", server.port())))
 }
 
 fn number(server: &ServerNode, field: &str) -> u64 {
@@ -141,7 +145,7 @@ pub(crate) fn offset(server: &ServerNode) -> u64 {
 /// Waits until `replica` follows `master`, stands at the same offset and holds the same data.
 pub(crate) fn wait_until_equal(master: &ServerNode, replica: &ServerNode) {
     /// Long enough for a debug build on a busy machine.
-    const PATIENCE: Duration = secs(30);
+    const PATIENCE: Duration = secs(60);
     let what = format!("{} equals {}", replica.port(), master.port());
     wait_for(&what, PATIENCE, || {
         let state = |server: &ServerNode| (offset(server), server.info("db0"), digest(server));

@@ -126,16 +126,21 @@ impl SentinelNode {
         maps(&self.client().call(&["SENTINEL", "REPLICAS", NAME]))
     }
 
-    /// `Ok` when it knows `replicas` replicas and `peers` peers of the master `name`, and none of them is down
-    /// or disconnected.
+    /// `Ok` when it knows `replicas` replicas and `peers` peers of the master `name`, none of them is down or
+    /// disconnected, and it has read the INFO of every replica: without it none can be promoted.
     pub(crate) fn sees(&self, name: &str, replicas: usize, peers: usize) -> Result<(), String> {
         let mut client = Client::try_to(self.port()).map_err(|error| error.to_string())?;
         let mut healthy = |what: &str| {
             let reply = client
                 .try_call(&["SENTINEL", what, name])
                 .map_err(|error| error.to_string())?;
-            let flags = maps(&reply).into_iter().map(|map| map["flags"].clone());
-            Ok::<_, String>(flags.collect::<Vec<_>>())
+            let shown = maps(&reply)
+                .into_iter()
+                .map(|map| match map["runid"].as_str() {
+                    "" => format!("{} without INFO", map["flags"]),
+                    _ => map["flags"].clone(),
+                });
+            Ok::<_, String>(shown.collect::<Vec<_>>())
         };
         let found = (healthy("REPLICAS")?, healthy("SENTINELS")?);
         let wanted = (
