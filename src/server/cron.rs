@@ -56,7 +56,7 @@ impl Server {
         self.limit_tracking();
         self.broadcast_invalidations();
         self.check_aof_rewrite();
-        if round % ROUNDS_PER_SECOND == 0 {
+        if round.is_multiple_of(ROUNDS_PER_SECOND) {
             self.replication_tick(now);
         }
         self.hand_on();

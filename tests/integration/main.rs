@@ -19,6 +19,7 @@ mod bytes_equal_redis_sentinel;
 mod clients_follow_a_switch;
 mod command_line;
 mod debian_unit_starts_us;
+mod expired_keys_go;
 mod failover_after_hang;
 mod failover_after_kill;
 mod failover_after_shutdown;

@@ -155,7 +155,7 @@ fn a_replica_refuses_writes_and_says_who_it_follows() {
 #[test]
 fn what_could_not_take_a_masters_data_stays_unfit_for_promotion() {
     let master = start_server(Kind::Real, "");
-    master.client().call(&["RPUSH", "list", "a"]);
+    master.client().call(&["XADD", "stream", "1-1", "f", "v"]);
     let replica = start_server(Kind::Ours, &replica_of(&master));
     let wait_for_priority = |wanted: &str| {
         crate::support::wait_for("the priority", crate::support::secs(20), || {
@@ -168,7 +168,7 @@ fn what_could_not_take_a_masters_data_stays_unfit_for_promotion() {
     let mut client = replica.client();
     client.call(&["REPLICAOF", "127.0.0.1", "1"]);
     assert_eq!(replica.info("slave_priority").as_deref(), Some("0"));
-    master.client().call(&["DEL", "list"]);
+    master.client().call(&["DEL", "stream"]);
     client.call(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
     wait_for_priority("100");
     wait_until_equal(&master, &replica);

@@ -76,11 +76,11 @@ fn a_save_in_a_transaction_begins_after_it() {
 }
 
 #[test]
-fn a_file_with_a_list_is_refused() {
+fn a_file_with_a_stream_is_refused() {
     let mut real = start_server(Kind::Real, "");
     let mut client = real.client();
     client.call(&["SELECT", "4"]);
-    client.call(&["RPUSH", "my list", "a"]);
+    client.call(&["XADD", "my stream", "1-1", "f", "v"]);
     client.call(&["SAVE"]);
     real.kill();
     let mut ours = start_server(Kind::Ours, "");
@@ -91,20 +91,20 @@ fn a_file_with_a_list_is_refused() {
     assert!(!status.success());
     let log = ours.process.log();
     assert!(
-        log.contains("key \"my list\" in database 4 holds a list"),
+        log.contains("key \"my stream\" in database 4 holds a stream"),
         "{log}"
     );
 }
 
 #[test]
-fn a_master_with_a_list_is_not_followed() {
+fn a_master_with_a_stream_is_not_followed() {
     let master = start_server(Kind::Real, "");
     let mut to_master = master.client();
     to_master.call(&["SET", "a", "1"]);
     let replica = start_server(Kind::Ours, &replica_of(&master));
     wait_until_equal(&master, &replica);
     // In the stream.
-    to_master.call(&["RPUSH", "a list", "x"]);
+    to_master.call(&["XADD", "a stream", "1-1", "f", "v"]);
     let refused = |what: &str| {
         wait_for("the replica says that it cannot follow", secs(20), || {
             let found = (
@@ -118,12 +118,12 @@ fn a_master_with_a_list_is_not_followed() {
             })
         });
     };
-    refused("command \"RPUSH\" for key \"a list\" in database 0");
+    refused("command \"XADD\" for key \"a stream\" in database 0");
     // In the data of the full resync that follows.
-    refused("key \"a list\" in database 0 holds a list");
-    // What it had is still there, and when the list is gone it follows again.
+    refused("key \"a stream\" in database 0 holds a stream");
+    // What it had is still there, and when the stream is gone it follows again.
     assert_eq!(text(&replica.client().call(&["GET", "a"])), "1");
-    to_master.call(&["DEL", "a list"]);
+    to_master.call(&["DEL", "a stream"]);
     wait_until_equal(&master, &replica);
     assert_eq!(replica.info("slave_priority").as_deref(), Some("100"));
 }
