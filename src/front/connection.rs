@@ -24,6 +24,10 @@ const READ_BYTES: usize = 64 * 1024;
 /// The most requests of one client that run before others get their turn.
 const TURN_COMMANDS_MAX: usize = 1024;
 
+/// The most bytes of replies to one client before others get their turn; the last reply may exceed it. Requests
+/// with long replies, such as COMMAND, take long each.
+const TURN_REPLY_BYTES_MAX: usize = 256 * 1024;
+
 /// Bytes that are read ahead while a client's commands wait for something. Enough to notice that the
 /// client has gone, not more.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
@@ -229,9 +233,12 @@ impl<P: Program> Connection<P> {
         let program = &mut *program.borrow_mut();
         let mut at = 0;
         self.has_more = true;
+        let queued = program.front().clients.current(self.id).output.len();
+        let output_bytes_max =
+            P::OUTPUT_STALL_BYTES.min(queued.saturating_add(TURN_REPLY_BYTES_MAX));
         for _ in 0..TURN_COMMANDS_MAX {
             let client = program.front().clients.current(self.id);
-            if !client.is_ready() || client.output.len() >= P::OUTPUT_STALL_BYTES {
+            if !client.is_ready() || client.output.len() >= output_bytes_max {
                 break;
             }
             let words = match self.postponed.take() {
@@ -454,6 +461,23 @@ mod tests {
             let request = "PING\r\n".repeat(count);
             ask(&mut client, &request, &"+PONG\r\n".repeat(count)).await;
             assert!(toy.borrow().turns >= 2, "others get their turn in between");
+        });
+    }
+
+    #[test]
+    fn long_replies_take_more_than_one_turn() {
+        run(async {
+            let toy = Toy::shared();
+            let mut client = connect(&toy);
+            let mut left = 3 * TURN_REPLY_BYTES_MAX;
+            // Few enough for one turn by their number.
+            let requests = "COMMAND\r\n".repeat(TURN_COMMANDS_MAX / 2);
+            client.write_all(requests.as_bytes()).await.unwrap();
+            let mut chunk = vec![0; 64 * 1024];
+            while left > 0 {
+                left = left.saturating_sub(client.read(&mut chunk).await.unwrap());
+            }
+            assert!(toy.borrow().turns >= 3, "others get their turn in between");
         });
     }
 

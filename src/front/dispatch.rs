@@ -188,8 +188,9 @@ fn check_front<P: Program>(program: &mut P, call: &Call<'_>) -> Option<Cow<'stat
     }
     let client = front.clients.current(call.client);
     let subscribed = client.protocol == Protocol::Resp2 && client.subscription_count() > 0;
-    if subscribed && !is_allowed_while_subscribed(call.info.name) {
-        let name = &front.table.catalog().entry(call.command).full_name;
+    // By the full name: a subcommand may be called like a command, as SENTINEL RESET is.
+    let name = &front.table.catalog().entry(call.command).full_name;
+    if subscribed && !is_allowed_while_subscribed(name) {
         return Some(
             format!(
                 "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \

@@ -110,28 +110,25 @@ fn hello<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
             Err(text) => return reply.error(text),
         };
     }
-    let mut credentials = None;
-    let mut name = None;
+    // One after the other: what comes before a mistake has been done, as in Redis.
     while let Some(option) = args.next() {
         let rest = args.as_slice();
         if option.eq_ignore_ascii_case(b"AUTH") && rest.len() >= 2 {
-            credentials = Some((&rest[0], &rest[1]));
+            if !authenticate(program, call, &rest[0], &rest[1], reply) {
+                return;
+            }
             args = rest[2..].iter();
         } else if option.eq_ignore_ascii_case(b"SETNAME") && !rest.is_empty() {
             if !is_client_name(&rest[0]) {
                 return reply.error(BAD_CLIENT_NAME);
             }
-            name = Some(rest[0].clone());
+            let client = program.front().clients.current(call.client);
+            client.name = rest[0].clone();
             args = rest[1..].iter();
         } else {
             let option = String::from_utf8_lossy(option);
             return reply.error(format!("ERR Syntax error in HELLO option '{option}'"));
         }
-    }
-    if let Some((user, password)) = credentials
-        && !authenticate(program, call, user, password, reply)
-    {
-        return;
     }
     if program.front().needs_auth(call.client) {
         return reply.error(
@@ -142,9 +139,6 @@ fn hello<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     }
     let role = program.role();
     let client = program.front().clients.current(call.client);
-    if let Some(name) = name {
-        client.name = name;
-    }
     if let Some(protocol) = wanted {
         client.protocol = protocol;
         reply.set_protocol(protocol);

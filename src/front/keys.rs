@@ -45,28 +45,50 @@ pub fn command_keys(info: &CommandInfo, words: &[Bytes]) -> Vec<KeyRef> {
         };
         keys.extend((first..=last).step_by(step.max(1)).map(|index| KeyRef {
             index,
-            flags: flags_here(spec, words),
+            flags: flags_here(info, spec, words),
         }));
     }
     keys
 }
 
-/// What happens to the keys of a specification in this request. `SET`, the one command of
-/// [`key::VARIABLE_FLAGS`], reads its key only with `GET` among its options.
-fn flags_here(spec: &KeySpec, words: &[Bytes]) -> u16 {
+/// What happens to the keys of a specification in this request. Two commands have
+/// [`key::VARIABLE_FLAGS`]: `SET` reads its key only with `GET` among its options, and `BITFIELD` changes it
+/// unless all that it does is `GET`.
+fn flags_here(info: &CommandInfo, spec: &KeySpec, words: &[Bytes]) -> u16 {
     if spec.flags & key::VARIABLE_FLAGS == 0 {
         return spec.flags;
     }
-    let options = words.iter().skip(3);
     let flags = spec.flags & !key::VARIABLE_FLAGS;
-    if options
-        .into_iter()
-        .any(|word| word.eq_ignore_ascii_case(b"get"))
-    {
+    if info.name == "bitfield" {
+        return if only_gets(words) {
+            key::RO | key::ACCESS
+        } else {
+            flags
+        };
+    }
+    let mut options = words.iter().skip(3);
+    if options.any(|word| word.eq_ignore_ascii_case(b"get")) {
         flags
     } else {
         (flags & !(key::RW | key::ACCESS)) | key::OW
     }
+}
+
+/// Whether a `BITFIELD` is well-formed and changes nothing.
+fn only_gets(words: &[Bytes]) -> bool {
+    let mut words = words.get(2..).unwrap_or_default();
+    while let Some((word, rest)) = words.split_first() {
+        let taken = match word.to_ascii_lowercase().as_slice() {
+            b"get" => 2,
+            b"overflow" => 1,
+            _ => return false,
+        };
+        let Some(rest) = rest.get(taken..) else {
+            return false;
+        };
+        words = rest;
+    }
+    true
 }
 
 fn begin(spec: &KeySpec, words: &[Bytes]) -> Option<usize> {

@@ -94,7 +94,7 @@ pub enum ProtocolError {
     #[error("unauthenticated bulk length")]
     UnauthenticatedBulkLength,
     /// A request's word does not start with `$`.
-    #[error("expected '$', got '{}'", char::from(*.0))]
+    #[error("expected '$', got '{}'", in_one_line(*.0))]
     ExpectedDollar(u8),
     /// An inline request longer than the limit.
     #[error("too big inline request")]
@@ -123,6 +123,14 @@ pub enum ProtocolError {
     /// A reply has too many elements or is nested too deeply.
     #[error("reply too large or nested too deeply")]
     TooLarge,
+}
+
+/// A peer's byte as it may stand in an error reply, which is one line.
+fn in_one_line(byte: u8) -> char {
+    match byte {
+        b'\r' | b'\n' => ' ',
+        _ => char::from(byte),
+    }
 }
 
 /// Decodes one request from the start of `input`.

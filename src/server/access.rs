@@ -208,6 +208,20 @@ impl Server {
         result
     }
 
+    /// Looks a key up as a `K` and changes its value in place, like [`Server::modify`].
+    ///
+    /// # Errors
+    /// The key holds something else.
+    pub(crate) fn update<K: Kind, R>(
+        &mut self,
+        call: &Call<'_>,
+        key: &[u8],
+        change: impl FnOnce(&mut K) -> R,
+    ) -> Result<R, Failure> {
+        self.lookup::<K>(call, key)?;
+        Ok(self.modify(call, key, change))
+    }
+
     /// The value of a key has changed: those who watch or track it hear of it, and the event is published.
     pub(crate) fn touched(&mut self, key: &[u8], class: NotifyClasses, event: &str) {
         let db = self.current.db;
@@ -215,8 +229,12 @@ impl Server {
         self.notify(class, event, db, key);
     }
 
+    /// Counts further changes of a command beyond the one that [`Server::touched`] counts.
+    pub(crate) fn changed_more(&mut self, changes: usize) {
+        self.saver.dirty += changes as u64;
+    }
+
     /// Removes a key whose collection has become empty; true if it has.
-    #[expect(dead_code, reason = "collections come with their commands")]
     pub(crate) fn drop_if_empty<K: Kind>(&mut self, _: &Call<'_>, key: &[u8]) -> bool {
         let db = self.current.db;
         let found = self.keyspace.get(db, key);
@@ -319,7 +337,8 @@ impl Server {
         Some(entry)
     }
 
-    fn changed(&mut self, db: usize, key: &[u8]) {
+    /// The value of a key has changed, but no event says so.
+    pub(crate) fn changed(&mut self, db: usize, key: &[u8]) {
         self.saver.dirty += 1;
         self.touch(db, key);
     }

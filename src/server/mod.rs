@@ -18,6 +18,7 @@ mod cron;
 mod effects;
 mod eviction;
 mod histogram;
+mod hyperloglog;
 mod info;
 pub mod keyspace;
 mod latency;

@@ -1,7 +1,9 @@
 //! A sentinel that did not run for a while (SIGSTOP stands for a paused virtual machine) takes nobody's
 //! silence in that time for a failure: the answers are in its sockets, and its timers do not beat them.
 
-use crate::support::{Kind, expect_that, holds_for, secs, start_sentinel, start_server, wait_for};
+use crate::support::{
+    Kind, expect_that, holds_for, secs, start_sentinel, start_server, text, wait_for,
+};
 
 #[test]
 fn neither_a_short_stall_nor_a_long_one_raises_sdown() {
@@ -11,15 +13,17 @@ fn neither_a_short_stall_nor_a_long_one_raises_sdown() {
         &format!("replicaof 127.0.0.1 {}\n", server.port()),
     );
     let monitor = format!(
-        "sentinel monitor m 127.0.0.1 {} 1\nsentinel down-after-milliseconds m 300\n",
+        "sentinel monitor m 127.0.0.1 {} 1\nsentinel down-after-milliseconds m 1000\n",
         server.port()
     );
     let mut node = start_sentinel(Kind::Ours, &monitor, "");
     wait_for("the replica is known", secs(20), || node.sees("m", 1, 0));
-    // Longer than down-after by far; the second one is long enough for TILT as well.
-    for (stall, is_tilt) in [(secs(1), false), (secs(3), true)] {
+    // Longer than down-after by far; what counts as long for TILT is set far above it, and then below it.
+    for (tilt_trigger, is_tilt) in [("60000", false), ("2000", true)] {
+        let debug = ["SENTINEL", "DEBUG", "tilt-trigger", tilt_trigger];
+        assert_eq!(text(&node.client().call(&debug)), "OK");
         node.process.stop();
-        std::thread::sleep(stall);
+        std::thread::sleep(secs(3));
         node.process.resume();
         holds_for("nobody is blamed", secs(1), || {
             let log = node.process.log();

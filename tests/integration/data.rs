@@ -116,10 +116,11 @@ pub(crate) fn digest(server: &ServerNode) -> String {
 }
 
 fn number(server: &ServerNode, field: &str) -> u64 {
-    let value = server.info(field).unwrap_or_default();
-    value
-        .parse()
-        .unwrap_or_else(|_| panic!("{field}: {value:?}"))
+    // A server that has much to do may be slow to answer.
+    wait_for(field, secs(10), || {
+        let value = server.info(field).unwrap_or_default();
+        value.parse().map_err(|_| format!("{value:?}"))
+    })
 }
 
 /// Full resyncs that a server has served.

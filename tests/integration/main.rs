@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as the tests do")]
 
 mod aof;
+mod bits_and_hyperloglogs_equal_redis;
+mod both;
 mod data;
 mod stream;
 mod support;
@@ -24,8 +26,10 @@ mod failover_after_hang;
 mod failover_after_kill;
 mod failover_after_shutdown;
 mod full_disk;
+mod geo_equals_redis;
 mod going_back_is_always_possible;
 mod harness;
+mod hashes_and_sets_equal_redis;
 mod host_names_are_followed;
 mod it_listens_where_it_is_told;
 mod keys_equal_redis;
@@ -42,6 +46,7 @@ mod replies_equal_redis;
 mod replies_equal_redis_sentinel;
 mod scripts_inherit_nothing;
 mod server_commands_equal_redis;
+mod sorted_sets_equal_redis;
 mod status;
 mod the_data_file_is_exchanged;
 mod the_log_is_reopened;

@@ -9,6 +9,8 @@ fn one_replica_at_a_time() {
         .replicas(Kind::Real, 4)
         .sentinels(&[Kind::Ours; 3])
         .parallel_syncs(1)
+        // When it is over, all that are left are pointed at the new master at once.
+        .failover_timeout(secs(60))
         .start();
     let watch = Watch::of(
         &set,

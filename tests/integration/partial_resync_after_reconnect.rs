@@ -62,9 +62,11 @@ fn siblings_follow_a_promoted_replica_without_a_full_resync() {
         [Kind::Ours, Kind::Ours, Kind::Ours],
     ]) {
         let mut commands = Commands::of(seed);
-        let old = start_server(kinds[0], "");
-        let heir = start_server(kinds[1], &replica_of(&old));
-        let sibling = start_server(kinds[2], &replica_of(&old));
+        // A PING between the promotion and the change of sides would put the others ahead of the heir.
+        let quiet = "repl-ping-replica-period 3600\n";
+        let old = start_server(kinds[0], quiet);
+        let heir = start_server(kinds[1], &format!("{quiet}{}", replica_of(&old)));
+        let sibling = start_server(kinds[2], &format!("{quiet}{}", replica_of(&old)));
         write(&mut old.client(), &mut commands, 200);
         wait_until_equal(&old, &heir);
         wait_until_equal(&old, &sibling);

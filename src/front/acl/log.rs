@@ -7,6 +7,9 @@ use crate::clock::Mono;
 /// Denials of the same kind within this time are one entry. Milliseconds.
 const SAME_WITHIN_MS: u64 = 60_000;
 
+/// Among how many of the newest entries one of the same kind is looked for.
+const RECENT: usize = 10;
+
 /// How much of a denied key, channel or user name is kept. Bytes.
 const OBJECT_BYTES_MAX: usize = 1024;
 
@@ -86,7 +89,7 @@ impl AclLog {
     pub fn add(&mut self, mut entry: LogEntry) {
         entry.object.truncate(OBJECT_BYTES_MAX);
         entry.username.truncate(OBJECT_BYTES_MAX);
-        let known = self.entries.iter().position(|known| {
+        let known = self.entries.iter().take(RECENT).position(|known| {
             known.reason == entry.reason
                 && known.context == entry.context
                 && entry.at.0.saturating_sub(known.at.0) <= SAME_WITHIN_MS

@@ -9,6 +9,8 @@ use crate::server::keyspace::canonical_integer;
 pub(super) const SYNTAX: &str = "ERR syntax error";
 /// A word that must be a number.
 pub(super) const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
+/// A number that is too large or too small here.
+pub(super) const OUT_OF_RANGE: &str = "ERR value is out of range";
 /// A word that must be a number with a fraction.
 pub(super) const NOT_A_FLOAT: &str = "ERR value is not a valid float";
 /// A key that must exist.
@@ -34,6 +36,30 @@ pub(super) fn database(word: &[u8], databases: usize) -> Result<usize, Failure> 
         .ok()
         .filter(|db| *db < databases)
         .ok_or(Failure::Borrowed(NO_SUCH_DATABASE))
+}
+
+/// How many elements a command that picks some at random is to return; negative: they may repeat.
+pub(super) fn random_count(word: &[u8]) -> Result<i64, Failure> {
+    /// More in one reply, with repetitions, are refused before they fill the memory.
+    const REPEATED_MAX: i64 = 1 << 24;
+    let count = integer(word)?;
+    if count == i64::MIN {
+        return Err(
+            "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
+                .into(),
+        );
+    }
+    if count < -REPEATED_MAX {
+        return Err(OUT_OF_RANGE.into());
+    }
+    Ok(count)
+}
+
+/// A number that must not be negative; `text` answers anything else.
+pub(super) fn not_negative(word: &[u8], text: &'static str) -> Result<u64, Failure> {
+    canonical_integer(word)
+        .and_then(|n| u64::try_from(n).ok())
+        .ok_or(Failure::Borrowed(text))
 }
 
 /// The word in lower case, for comparing options.

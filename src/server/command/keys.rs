@@ -233,37 +233,16 @@ fn keys(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
 }
 
 fn scan(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
-    let cursor = std::str::from_utf8(&call.words[1])
-        .ok()
-        .filter(|text| text.bytes().all(|b| b.is_ascii_digit()))
-        .and_then(|text| text.parse::<u64>().ok())
-        .ok_or("ERR invalid cursor")?;
-    let (mut pattern, mut count, mut type_name): (Option<&Bytes>, usize, Option<Vec<u8>>) =
-        (None, 10, None);
-    for pair in call.words[2..].chunks(2) {
-        let [name, value] = pair else {
-            return Err(SYNTAX.into());
-        };
-        match option(name).as_slice() {
-            b"match" => pattern = Some(value),
-            b"count" => {
-                let wanted = integer(value)?;
-                count = usize::try_from(wanted)
-                    .ok()
-                    .filter(|n| *n > 0)
-                    .ok_or(SYNTAX)?;
-            }
-            b"type" => type_name = Some(option(value)),
-            _ => return Err(SYNTAX.into()),
-        }
-    }
+    let cursor = scan_cursor(&call.words[1])?;
+    let options = ScanOptions::of_keys(&call.words[2..])?;
     let mut found: Vec<Key> = Vec::new();
     let next = server
         .keyspace
         .db(server.db())
-        .scan(cursor, count, |entry| {
-            let is_wanted = pattern.is_none_or(|p| glob_match(p, &entry.key))
-                && type_name
+        .scan(cursor, options.count, |entry| {
+            let is_wanted = options.wants(&entry.key)
+                && options
+                    .type_name
                     .as_ref()
                     .is_none_or(|t| *t == entry.value.type_name().as_bytes());
             if is_wanted {
@@ -271,13 +250,90 @@ fn scan(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
             }
         });
     found.retain(|key| server.is_there(call, key));
-    reply.array(2);
-    reply.bulk(next.to_string());
-    reply.array(found.len());
+    begin_scan_reply(reply, next, found.len());
     for key in found {
         reply.bulk(key);
     }
     Ok(())
+}
+
+/// The cursor of `SCAN` and its like, with the spellings that `strtoul` takes.
+pub(super) fn scan_cursor(word: &[u8]) -> Result<u64, Failure> {
+    let (is_negative, digits) = match word {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    let text = std::str::from_utf8(digits).ok();
+    let number = text
+        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|text| match text {
+            "" if word.is_empty() => Some(0),
+            text => text.parse::<u64>().ok(),
+        })
+        .ok_or("ERR invalid cursor")?;
+    Ok(if is_negative {
+        number.wrapping_neg()
+    } else {
+        number
+    })
+}
+
+/// What `SCAN` and its like are told behind the cursor.
+#[derive(Debug)]
+pub(super) struct ScanOptions<'a> {
+    pattern: Option<&'a Bytes>,
+    type_name: Option<Vec<u8>>,
+    /// About how many elements one call looks at.
+    pub(super) count: usize,
+}
+
+impl<'a> ScanOptions<'a> {
+    /// Those of `SCAN` itself.
+    fn of_keys(words: &'a [Bytes]) -> Result<ScanOptions<'a>, Failure> {
+        ScanOptions::read(words, true)
+    }
+
+    /// Those of `HSCAN`, `SSCAN` and `ZSCAN`.
+    pub(super) fn of_elements(words: &'a [Bytes]) -> Result<ScanOptions<'a>, Failure> {
+        ScanOptions::read(words, false)
+    }
+
+    fn read(words: &'a [Bytes], has_type: bool) -> Result<ScanOptions<'a>, Failure> {
+        let mut options = ScanOptions {
+            pattern: None,
+            type_name: None,
+            count: 10,
+        };
+        for pair in words.chunks(2) {
+            let [name, value] = pair else {
+                return Err(SYNTAX.into());
+            };
+            match option(name).as_slice() {
+                b"match" => options.pattern = Some(value),
+                b"count" => {
+                    let wanted = usize::try_from(integer(value)?);
+                    options.count = wanted.ok().filter(|n| *n > 0).ok_or(SYNTAX)?;
+                }
+                b"type" if has_type => options.type_name = Some(option(value)),
+                _ => return Err(SYNTAX.into()),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Whether the pattern, if there is any, fits.
+    pub(super) fn wants(&self, bytes: &[u8]) -> bool {
+        self.pattern
+            .is_none_or(|pattern| glob_match(pattern, bytes))
+    }
+}
+
+/// Begins the reply of `SCAN` and its like: the next cursor and a list of `n` elements, which follow.
+pub(super) fn begin_scan_reply(reply: &mut Reply, next: u64, n: usize) {
+    reply.array(2);
+    reply.bulk(itoa::Buffer::new().format(next));
+    reply.array(n);
 }
 
 fn flush(

@@ -3,9 +3,12 @@
 use super::Thresholds;
 use super::dense::Keyed;
 use super::key::Key;
-use super::listpack::Listpack;
+use super::listpack::{LISTPACK_BYTES_MAX, Listpack};
 use super::table::Table;
 use super::text::{Element, Text};
+
+/// More than what a listpack needs around a field and its value.
+const ROOM_BYTES: usize = 64;
 
 /// The fields of a key. A few small ones lie in a listpack; many or long ones in a table, for good.
 #[derive(Clone, Debug)]
@@ -73,7 +76,7 @@ impl Hash {
     /// Sets a field; true if it is new.
     pub fn set(&mut self, name: &[u8], value: &[u8], thresholds: &Thresholds) -> bool {
         let is_small = |bytes: &[u8]| bytes.len() <= thresholds.hash_value_bytes;
-        if !is_small(name) || !is_small(value) {
+        if !is_small(name) || !is_small(value) || !self.has_room(name.len() + value.len()) {
             self.make_table();
         }
         match self {
@@ -88,17 +91,24 @@ impl Hash {
                 }
                 true
             }
-            Hash::Table(table) => {
-                if let Some(field) = table.get_mut(name) {
-                    field.value = Text::from_bytes(value);
-                    return false;
-                }
-                table.insert(Field {
+            Hash::Table(table) => table.upsert(
+                name,
+                |field| field.value = Text::from_bytes(value),
+                || Field {
                     name: Key::from(name),
                     value: Text::from_bytes(value),
-                });
-                true
+                },
+            ),
+        }
+    }
+
+    /// Whether the small form, if it has that, can become so much longer.
+    fn has_room(&self, bytes: usize) -> bool {
+        match self {
+            Hash::Packed(pack) => {
+                pack.as_bytes().len().saturating_add(bytes) < LISTPACK_BYTES_MAX - ROOM_BYTES
             }
+            Hash::Table(_) => true,
         }
     }
 

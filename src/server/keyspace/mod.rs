@@ -33,7 +33,7 @@ pub use list::{End, List, NodeLimit};
 pub use listpack::{LISTPACK_BYTES_MAX, Listpack, Malformed};
 pub use set::Set;
 pub use snapshot::{Chunk, ChunkQueue, SnapshotEpoch, Walk};
-pub use sorted_set::{Ranking, Scored, SortedSet};
+pub use sorted_set::{Change, Ranking, Scored, SortedSet};
 pub use table::Table;
 pub use text::{Element, Text, canonical_integer};
 pub use usage::{FrequencyRules, Rating, Usage};

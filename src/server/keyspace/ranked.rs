@@ -109,6 +109,19 @@ impl<T> Ranked<T> {
     /// Removes the item at a position.
     pub(super) fn remove(&mut self, position: usize) -> Option<T> {
         let (chunk, inside) = self.find(position)?;
+        Some(self.take(chunk, inside))
+    }
+
+    /// Removes the first item for which `is_before` is false.
+    pub(super) fn remove_first(&mut self, mut is_before: impl FnMut(&T) -> bool) -> Option<T> {
+        let chunk = self
+            .chunks
+            .partition_point(|chunk| chunk.last().is_some_and(&mut is_before));
+        let inside = self.chunks.get(chunk)?.partition_point(is_before);
+        Some(self.take(chunk, inside))
+    }
+
+    fn take(&mut self, chunk: usize, inside: usize) -> T {
         let items = &mut self.chunks[chunk];
         let item = items.remove(inside);
         self.len -= 1;
@@ -121,7 +134,7 @@ impl<T> Ranked<T> {
             }
             self.subtract_one(chunk);
         }
-        Some(item)
+        item
     }
 
     /// Bytes of memory, without what the items refer to.
@@ -212,6 +225,10 @@ mod tests {
                 if op < 3 {
                     ranked.insert(n, |other| *other < n);
                     model.insert(model.partition_point(|other| *other < n), n);
+                } else if n % 2 == 0 {
+                    let at = model.partition_point(|other| *other < n);
+                    let want = (at < model.len()).then(|| model.remove(at));
+                    prop_assert_eq!(ranked.remove_first(|other| *other < n), want);
                 } else if !model.is_empty() {
                     let at = usize::from(n) % model.len();
                     prop_assert_eq!(ranked.remove(at), Some(model.remove(at)));

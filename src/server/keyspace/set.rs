@@ -66,9 +66,7 @@ impl Set {
         }
         match self {
             Set::Integers(_) => unreachable!("it has just become a table"),
-            Set::Table(table) => {
-                table.get(member).is_none() && table.insert(Key::from(member)).is_none()
-            }
+            Set::Table(table) => table.add(member, || Key::from(member)),
         }
     }
 

@@ -1,11 +1,12 @@
 //! Sorted sets: members in the order of their scores, and of their bytes where scores are equal.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use super::Thresholds;
 use super::dense::Keyed;
 use super::key::Key;
-use super::listpack::{Listpack, Place};
+use super::listpack::{LISTPACK_BYTES_MAX, Listpack, Place};
 use super::ranked::Ranked;
 use super::table::Table;
 use super::text::Element;
@@ -61,35 +62,81 @@ impl Ranking {
             .partition_point(|item| item.is_before(score, member))
     }
 
-    fn insert(&mut self, member: &[u8], score: f64) -> Option<f64> {
-        let before = match self.members.get_mut(member) {
-            Some(item) => Some(std::mem::replace(&mut item.score, score)),
-            None => None,
+    fn from_pack(pack: &Listpack) -> Ranking {
+        let mut ranking = Ranking::default();
+        for at in pack.pair_places() {
+            let mut digits = itoa::Buffer::new();
+            let member = pack.get(at).bytes(&mut digits);
+            ranking.update(member, |_| Some(score_after(pack, at)));
+        }
+        ranking
+    }
+
+    fn update(&mut self, member: &[u8], change: impl FnOnce(Option<f64>) -> Option<f64>) -> Change {
+        let before = self.members.get(member).map(|item| item.score);
+        let Some(score) = change(before) else {
+            return Change::None;
         };
-        let key = match before {
-            #[expect(
-                clippy::float_cmp,
-                reason = "the same score means no change, bit for bit"
-            )]
-            Some(old) if old == score => return before,
+        assert!(!score.is_nan(), "no score is NaN");
+        let name = match before {
+            Some(old) if is_same(old, score) => return Change::None,
             Some(old) => {
-                let moved = self.order.remove(self.rank(old, member));
-                moved.expect("every member is in the order").member
+                let item = self.members.get_mut(member);
+                item.expect("it was just found").score = score;
+                self.unlink(old, member).member
             }
             None => {
-                let member = Key::from(member);
+                let name = Key::from(member);
                 self.members.insert(Scored {
-                    member: member.clone(),
+                    member: name.clone(),
                     score,
                 });
-                member
+                name
             }
         };
-        let item = Scored { member: key, score };
+        let item = Scored {
+            member: name,
+            score,
+        };
         self.order
             .insert(item, |other| other.is_before(score, member));
-        before
+        if before.is_some() {
+            Change::Moved
+        } else {
+            Change::Added
+        }
     }
+
+    /// Takes a member out of the order.
+    fn unlink(&mut self, score: f64, member: &[u8]) -> Scored {
+        self.order
+            .remove_first(|item| item.is_before(score, member))
+            .expect("every member is in the order")
+    }
+
+    /// Removes the member at a position.
+    fn remove_at(&mut self, position: usize) -> Option<Scored> {
+        let item = self.order.remove(position)?;
+        self.members.remove(&item.member);
+        Some(item)
+    }
+}
+
+/// What has become of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    None,
+    /// It is new.
+    Added,
+    /// It has another score.
+    Moved,
+}
+
+/// Whether two scores are the same to Redis; the two zeros are.
+#[expect(clippy::float_cmp, reason = "the same score means no change")]
+fn is_same(one: f64, two: f64) -> bool {
+    one == two
 }
 
 /// The order of two members.
@@ -107,6 +154,17 @@ impl Default for SortedSet {
 }
 
 impl SortedSet {
+    /// An empty one for this many members of at most so many bytes, in the form that they will need.
+    pub fn for_members(len: usize, longest: usize, thresholds: &Thresholds) -> SortedSet {
+        let is_small =
+            len <= thresholds.sorted_set_entries && longest <= thresholds.sorted_set_value_bytes;
+        if is_small {
+            SortedSet::default()
+        } else {
+            SortedSet::Ranked(Box::default())
+        }
+    }
+
     /// What `OBJECT ENCODING` calls the form.
     pub fn encoding(&self) -> &'static str {
         match self {
@@ -141,29 +199,58 @@ impl SortedSet {
     /// # Panics
     /// The score is NaN.
     pub fn insert(&mut self, member: &[u8], score: f64, thresholds: &Thresholds) -> Option<f64> {
+        let mut before = None;
+        self.update(member, thresholds, |old| {
+            before = old;
+            Some(score)
+        });
+        before
+    }
+
+    /// Gives a member the score that `change` makes of the one it has, if it has any; none: leaves it.
+    ///
+    /// # Panics
+    /// The score is NaN.
+    pub fn update(
+        &mut self,
+        member: &[u8],
+        thresholds: &Thresholds,
+        change: impl FnOnce(Option<f64>) -> Option<f64>,
+    ) -> Change {
+        let pack = match self {
+            SortedSet::Ranked(ranking) => return ranking.update(member, change),
+            SortedSet::Packed(pack) => pack,
+        };
+        let place = pack.find(member, 1);
+        let before = place.map(|at| score_after(pack, at));
+        let Some(score) = change(before) else {
+            return Change::None;
+        };
         assert!(!score.is_nan(), "no score is NaN");
-        if member.len() > thresholds.sorted_set_value_bytes {
-            self.make_ranked();
+        if before.is_some_and(|old| is_same(old, score)) {
+            return Change::None;
         }
-        match self {
-            SortedSet::Packed(pack) => {
-                let before = pack.find(member, 1).map(|at| {
-                    let before = score_after(pack, at);
-                    pack.remove(at, 2);
-                    before
-                });
-                let behind = pack.pair_places().find(|at| {
-                    let mut digits = itoa::Buffer::new();
-                    let other = pack.get(*at).bytes(&mut digits);
-                    compare(score_after(pack, *at), other, score, member) == Ordering::Greater
-                });
-                pack.insert(behind, &[member, double_text(score).as_bytes()]);
-                if pack.len() / 2 > thresholds.sorted_set_entries {
-                    self.make_ranked();
-                }
-                before
-            }
-            SortedSet::Ranked(ranking) => ranking.insert(member, score),
+        if let Some(at) = place {
+            pack.remove(at, 2);
+        } else if member.len() > thresholds.sorted_set_value_bytes
+            || pack.len() / 2 >= thresholds.sorted_set_entries
+            || pack.as_bytes().len() + member.len() > LISTPACK_BYTES_MAX
+        {
+            let mut ranking = Ranking::from_pack(pack);
+            let change = ranking.update(member, |_| Some(score));
+            *self = SortedSet::Ranked(Box::new(ranking));
+            return change;
+        }
+        let behind = pack.pair_places().find(|at| {
+            let mut digits = itoa::Buffer::new();
+            let other = pack.get(*at).bytes(&mut digits);
+            compare(score_after(pack, *at), other, score, member) == Ordering::Greater
+        });
+        pack.insert(behind, &[member, packed_score(score).as_bytes()]);
+        if place.is_some() {
+            Change::Moved
+        } else {
+            Change::Added
         }
     }
 
@@ -178,11 +265,47 @@ impl SortedSet {
             }
             SortedSet::Ranked(ranking) => {
                 let score = ranking.members.remove(member)?.score;
-                let removed = ranking.order.remove(ranking.rank(score, member));
-                assert!(removed.is_some(), "every member is in the order");
+                ranking.unlink(score, member);
                 Some(score)
             }
         }
+    }
+
+    /// Removes the member at a position, and hands it over.
+    pub fn remove_at(&mut self, position: usize) -> Option<(Key, f64)> {
+        match self {
+            SortedSet::Packed(pack) => {
+                let at = pack.nth(position.checked_mul(2)?)?;
+                let mut digits = itoa::Buffer::new();
+                let member = Key::from(pack.get(at).bytes(&mut digits));
+                let score = score_after(pack, at);
+                pack.remove(at, 2);
+                Some((member, score))
+            }
+            SortedSet::Ranked(ranking) => ranking
+                .remove_at(position)
+                .map(|item| (item.member, item.score)),
+        }
+    }
+
+    /// Removes the members at these positions; returns how many there were.
+    pub fn remove_range(&mut self, positions: Range<usize>) -> usize {
+        let end = positions.end.min(self.len());
+        let count = end.saturating_sub(positions.start);
+        match self {
+            SortedSet::Packed(pack) => {
+                if let Some(at) = pack.nth(positions.start.saturating_mul(2)) {
+                    pack.remove(at, count * 2);
+                }
+            }
+            SortedSet::Ranked(ranking) => {
+                // From the end: so the rest of a chunk does not move for each of them.
+                for position in (positions.start..end).rev() {
+                    ranking.remove_at(position);
+                }
+            }
+        }
+        count
     }
 
     /// The position of a member, from the lowest score.
@@ -250,6 +373,14 @@ impl SortedSet {
         }
     }
 
+    /// The text of a member's score as `ZSCAN` has it, which is as it is stored.
+    pub fn score_text(&self, score: f64) -> String {
+        match self {
+            SortedSet::Packed(_) => packed_score(score),
+            SortedSet::Ranked(_) => double_text(score),
+        }
+    }
+
     /// All members with their scores, in their order.
     pub fn iter(&self) -> Box<dyn Iterator<Item = (Element<'_>, f64)> + '_> {
         self.iter_from(0)
@@ -299,13 +430,21 @@ impl SortedSet {
     /// Gives it the large form.
     pub fn make_ranked(&mut self) {
         if let SortedSet::Packed(pack) = self {
-            let mut ranking = Ranking::default();
-            for at in pack.pair_places() {
-                let mut digits = itoa::Buffer::new();
-                ranking.insert(pack.get(at).bytes(&mut digits), score_after(pack, at));
-            }
-            *self = SortedSet::Ranked(Box::new(ranking));
+            *self = SortedSet::Ranked(Box::new(Ranking::from_pack(pack)));
         }
+    }
+}
+
+/// The text of a score in the small form. Whole numbers are plain integers there, -0 is 0, as with Redis.
+fn packed_score(score: f64) -> String {
+    /// Half of what an `i64` holds.
+    const INTEGER_MAX: f64 = 4_611_686_018_427_387_904.0;
+    if score.fract() == 0.0 && score.abs() <= INTEGER_MAX {
+        #[expect(clippy::cast_possible_truncation, reason = "just bounded")]
+        let whole = score as i64;
+        itoa::Buffer::new().format(whole).to_owned()
+    } else {
+        double_text(score)
     }
 }
 
@@ -314,10 +453,7 @@ fn score_after(pack: &Listpack, at: Place) -> f64 {
     let score = pack.next(at).expect("members and scores are in turn");
     match pack.get(score) {
         Element::Integer(n) => {
-            #[expect(
-                clippy::cast_precision_loss,
-                reason = "only exact integers are stored so"
-            )]
+            #[expect(clippy::cast_precision_loss, reason = "a whole double was stored so")]
             let score = n as f64;
             score
         }
@@ -327,4 +463,85 @@ fn score_after(pack: &Listpack, at: Place) -> f64 {
 
 fn pair(item: &Scored) -> (Element<'_>, f64) {
     (Element::Bytes(&item.member), item.score)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What the set must hold: members and scores in their order.
+    type Model = Vec<(Vec<u8>, f64)>;
+
+    fn put(model: &mut Model, member: &[u8], score: f64) -> Option<f64> {
+        let before = take(model, member);
+        let at = model.partition_point(|(other, old)| compare(*old, other, score, member).is_lt());
+        model.insert(at, (member.to_vec(), score));
+        before
+    }
+
+    fn take(model: &mut Model, member: &[u8]) -> Option<f64> {
+        let at = model.iter().position(|(other, _)| other == member)?;
+        Some(model.remove(at).1)
+    }
+
+    fn content<'a>(members: impl Iterator<Item = (Element<'a>, f64)>) -> Model {
+        members
+            .map(|(member, score)| (member.to_vec(), score))
+            .collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn both_forms_are_a_sorted_vector(
+            ops in proptest::collection::vec((0_u8..9, 0_u16..60, -6_i8..6), 0..400),
+            entries in 0_usize..80,
+        ) {
+            let thresholds = Thresholds { sorted_set_entries: entries, ..Thresholds::default() };
+            let (mut set, mut model) = (SortedSet::default(), Model::new());
+            for (op, n, score) in ops {
+                let member = if n % 3 == 0 { format!("m{n}") } else { n.to_string() }.into_bytes();
+                let (score, at) = (f64::from(score) / 4.0, usize::from(n));
+                match op {
+                    0..4 => {
+                        let before = set.insert(&member, score, &thresholds);
+                        prop_assert_eq!(before, put(&mut model, &member, score));
+                    }
+                    4 => {
+                        let known = model.iter().any(|(other, _)| *other == member);
+                        let change = set.update(&member, &thresholds, |old| old.map(|old| old + 1.0));
+                        prop_assert_eq!(change, if known { Change::Moved } else { Change::None });
+                        if let Some(old) = take(&mut model, &member) {
+                            put(&mut model, &member, old + 1.0);
+                        }
+                    }
+                    5 => prop_assert_eq!(set.remove(&member), take(&mut model, &member)),
+                    6 => {
+                        let removed = set.remove_at(at).map(|(name, score)| (name.to_vec(), score));
+                        let want = (at < model.len()).then(|| model.remove(at));
+                        prop_assert_eq!(removed, want);
+                    }
+                    7 => {
+                        let end = (at + 3).min(model.len());
+                        let want = model.drain(at.min(end)..end).count();
+                        prop_assert_eq!(set.remove_range(at..at + 3), want);
+                    }
+                    _ => {
+                        let rank = model.iter().position(|(other, _)| *other == member);
+                        prop_assert_eq!(set.rank(&member), rank);
+                        let from = model.partition_point(|(_, other)| *other < score);
+                        prop_assert_eq!(set.partition_point(|_, other| other < score), from);
+                        prop_assert_eq!(content(set.iter_from(from)), &model[from..]);
+                        let mut down = content(set.iter_back_from(from));
+                        down.reverse();
+                        prop_assert_eq!(down, &model[..from]);
+                    }
+                }
+                prop_assert_eq!(set.len(), model.len());
+            }
+            prop_assert_eq!(content(set.iter()), model);
+        }
+    }
 }

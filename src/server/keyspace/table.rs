@@ -60,6 +60,45 @@ impl<E: Keyed + Clone> Table<E> {
         Arc::make_mut(leaf).find_mut(hash, key)
     }
 
+    /// Adds the entry that `make` makes unless one with these bytes is there; true if it is new.
+    pub fn add(&mut self, key: &[u8], make: impl FnOnce() -> E) -> bool {
+        let hash = self.leaves.hash(key);
+        let number = self.leaves.leaf_at(hash);
+        // A leaf that has it need not be copied.
+        let is_new = self.leaves.leaf(number).find(hash, key).is_none();
+        if is_new {
+            self.push(hash, number, make());
+        }
+        is_new
+    }
+
+    /// Changes the entry with these bytes, whose key must stay, or adds the one that `make` makes; true if it
+    /// is new.
+    pub fn upsert(
+        &mut self,
+        key: &[u8],
+        change: impl FnOnce(&mut E),
+        make: impl FnOnce() -> E,
+    ) -> bool {
+        let hash = self.leaves.hash(key);
+        let number = self.leaves.leaf_at(hash);
+        let (leaf, _) = self.leaves.leaf_mut(number);
+        if let Some(entry) = Arc::make_mut(leaf).find_mut(hash, key) {
+            change(entry);
+            return false;
+        }
+        self.push(hash, number, make());
+        true
+    }
+
+    /// Adds an entry that is not there yet to the leaf in charge of it.
+    fn push(&mut self, hash: u64, number: usize, entry: E) {
+        let (leaf, hasher) = self.leaves.leaf_mut(number);
+        Arc::make_mut(leaf).push(hash, entry, |key| hasher.hash_one(key));
+        self.len += 1;
+        self.leaves.split_while_full(hash);
+    }
+
     /// Inserts or replaces; returns what was there before.
     pub fn insert(&mut self, entry: E) -> Option<E> {
         let hash = self.leaves.hash(entry.key());
@@ -140,7 +179,12 @@ mod tests {
                 }
                 let key = Key::from(n.to_string().as_bytes());
                 if *add {
-                    prop_assert_eq!(table.insert(key.clone()).is_none(), model.insert(key));
+                    let is_new = match n % 3 {
+                        0 => table.insert(key.clone()).is_none(),
+                        1 => table.add(&key, || key.clone()),
+                        _ => table.upsert(&key, |_| {}, || key.clone()),
+                    };
+                    prop_assert_eq!(is_new, model.insert(key));
                 } else {
                     prop_assert_eq!(table.remove(&key).is_some(), model.remove(&key));
                 }

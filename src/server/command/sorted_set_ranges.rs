@@ -1,0 +1,390 @@
+//! Ranges of sorted sets: by rank, by score and by name, shown, stored or removed.
+
+use bytes::Bytes;
+
+use super::args::{Failure, SYNTAX, integer};
+use super::sorted_sets::{KEY_RO, member, members};
+use super::strings::finish;
+use super::strtod::bound;
+use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
+use crate::server::keyspace::{Kind, SortedSet};
+use crate::server::{NotifyClasses, Server};
+
+type Spec = CommandSpec<Server>;
+
+/// The commands of this file.
+pub(super) fn commands() -> Vec<Spec> {
+    vec![
+        Spec::new("zrange", -4, |s, c, r| finish(range(s, c, r, None, None), r))
+        .flags(flag::READONLY)
+        .acl(category::SORTEDSET)
+        .keys(KEY_RO)
+        .doc("1.2.0", "sorted-set", "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements returned.", "Return a range of members in a sorted set"),
+        Spec::new("zrangestore", -5, |s, c, r| finish(range_store(s, c, r), r))
+        .flags(flag::WRITE | flag::DENYOOM)
+        .acl(category::SORTEDSET)
+        .keys([KeySpec::one(1, key::OW | key::UPDATE), KeySpec::one(2, key::RO | key::ACCESS)])
+        .doc("6.2.0", "sorted-set", "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements stored into the destination key.", "Store a range of members from sorted set into another key"),
+        Spec::new("zrevrange", -4, |s, c, r| finish(range(s, c, r, Some(By::Rank), Some(true)), r))
+        .flags(flag::READONLY)
+        .acl(category::SORTEDSET)
+        .keys(KEY_RO)
+        .doc("1.2.0", "sorted-set", "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements returned.", "Return a range of members in a sorted set, by index, with scores ordered from high to low"),
+        Spec::new("zrangebyscore", -4, |s, c, r| finish(range(s, c, r, Some(By::Score), Some(false)), r))
+        .flags(flag::READONLY)
+        .acl(category::SORTEDSET)
+        .keys(KEY_RO)
+        .doc("1.0.5", "sorted-set", "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements being returned. If M is constant (e.g. always asking for the first 10 elements with LIMIT), you can consider it O(log(N)).", "Return a range of members in a sorted set, by score"),
+        Spec::new("zrevrangebyscore", -4, |s, c, r| finish(range(s, c, r, Some(By::Score), Some(true)), r))
+        .flags(flag::READONLY)
+        .acl(category::SORTEDSET)
+        .keys(KEY_RO)
+        .doc("2.2.0", "sorted-set", "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements being returned. If M is constant (e.g. always asking for the first 10 elements with LIMIT), you can consider it O(log(N)).", "Return a range of members in a sorted set, by score, with scores ordered from high to low"),
+        Spec::new("zrangebylex", -4, |s, c, r| finish(range(s, c, r, Some(By::Lex), Some(false)), r))
+        .flags(flag::READONLY)
+        .acl(category::SORTEDSET)
+        .keys(KEY_RO)
+        .doc("2.8.9", "sorted-set", "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements being returned. If M is constant (e.g. always asking for the first 10 elements with LIMIT), you can consider it O(log(N)).", "Return a range of members in a sorted set, by lexicographical range"),
+        Spec::new("zrevrangebylex", -4, |s, c, r| finish(range(s, c, r, Some(By::Lex), Some(true)), r))
+        .flags(flag::READONLY)
+        .acl(category::SORTEDSET)
+        .keys(KEY_RO)
+        .doc("2.8.9", "sorted-set", "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements being returned. If M is constant (e.g. always asking for the first 10 elements with LIMIT), you can consider it O(log(N)).", "Return a range of members in a sorted set, by lexicographical range, ordered from higher to lower strings."),
+        Spec::new("zremrangebyrank", 4, |s, c, r| finish(remove_range(s, c, r, By::Rank), r))
+        .flags(flag::WRITE)
+        .acl(category::SORTEDSET)
+        .keys([KeySpec::one(1, key::RW | key::DELETE)])
+        .doc("2.0.0", "sorted-set", "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements removed by the operation.", "Remove all members in a sorted set within the given indexes"),
+        Spec::new("zremrangebyscore", 4, |s, c, r| finish(remove_range(s, c, r, By::Score), r))
+        .flags(flag::WRITE)
+        .acl(category::SORTEDSET)
+        .keys([KeySpec::one(1, key::RW | key::DELETE)])
+        .doc("1.2.0", "sorted-set", "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements removed by the operation.", "Remove all members in a sorted set within the given scores"),
+        Spec::new("zremrangebylex", 4, |s, c, r| finish(remove_range(s, c, r, By::Lex), r))
+        .flags(flag::WRITE)
+        .acl(category::SORTEDSET)
+        .keys([KeySpec::one(1, key::RW | key::DELETE)])
+        .doc("2.8.9", "sorted-set", "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements removed by the operation.", "Remove all members in a sorted set between the given lexicographical range")    ]
+}
+
+/// What a range is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// Positions.
+    Rank,
+    /// Scores.
+    Score,
+    /// Names, where all scores are equal.
+    Lex,
+}
+
+/// A range of members.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Range<'a> {
+    /// From one position to another, both included; negative ones count from the end.
+    Rank(i64, i64),
+    /// From one score to another.
+    Score(End<f64>, End<f64>),
+    /// From one name to another.
+    Lex(End<&'a [u8]>, End<&'a [u8]>),
+}
+
+/// One end of a range.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End<T> {
+    /// Before everything.
+    First,
+    /// At this, included.
+    At(T),
+    /// At this, excluded.
+    Beyond(T),
+    /// Behind everything.
+    Last,
+}
+
+impl<T: PartialOrd> End<T> {
+    /// Whether something lies before a range that begins here.
+    fn begins_after(&self, other: &T) -> bool {
+        match self {
+            End::First => false,
+            End::At(end) => other < end,
+            End::Beyond(end) => other <= end,
+            End::Last => true,
+        }
+    }
+
+    /// Whether something does not lie behind a range that ends here.
+    fn ends_after(&self, other: &T) -> bool {
+        match self {
+            End::First => false,
+            End::At(end) => other <= end,
+            End::Beyond(end) => other < end,
+            End::Last => true,
+        }
+    }
+}
+
+impl<'a> Range<'a> {
+    /// The range between two words.
+    pub(super) fn parse(by: By, min: &'a [u8], max: &'a [u8]) -> Result<Range<'a>, Failure> {
+        match by {
+            By::Rank => Ok(Range::Rank(integer(min)?, integer(max)?)),
+            By::Score => {
+                let ends = score_end(min).zip(score_end(max));
+                let (min, max) = ends.ok_or("ERR min or max is not a float")?;
+                Ok(Range::Score(min, max))
+            }
+            By::Lex => {
+                let ends = lex_end(min).zip(lex_end(max));
+                let (min, max) = ends.ok_or("ERR min or max not valid string range item")?;
+                Ok(Range::Lex(min, max))
+            }
+        }
+    }
+
+    /// The positions of the members in it.
+    pub(super) fn positions(&self, set: &SortedSet) -> std::ops::Range<usize> {
+        let (start, end) = match self {
+            Range::Rank(first, last) => {
+                let len = set.len();
+                let end = match last {
+                    -1 => len,
+                    _ => from_either_end(last.saturating_add(1), len),
+                };
+                (from_either_end(*first, len), end)
+            }
+            Range::Score(min, max) => (
+                set.partition_point(|_, score| min.begins_after(&score)),
+                set.partition_point(|_, score| max.ends_after(&score)),
+            ),
+            Range::Lex(min, max) => (
+                set.partition_point(|name, _| min.begins_after(&name)),
+                set.partition_point(|name, _| max.ends_after(&name)),
+            ),
+        };
+        start.min(end)..end
+    }
+}
+
+/// The position that a number means, negative ones counted from the end; kept within the set.
+fn from_either_end(n: i64, len: usize) -> usize {
+    let distance = usize::try_from(n.unsigned_abs()).unwrap_or(usize::MAX);
+    if n < 0 {
+        len.saturating_sub(distance)
+    } else {
+        distance.min(len)
+    }
+}
+
+fn score_end(word: &[u8]) -> Option<End<f64>> {
+    match word {
+        [b'(', score @ ..] => bound(score).map(End::Beyond),
+        score => bound(score).map(End::At),
+    }
+}
+
+fn lex_end(word: &[u8]) -> Option<End<&[u8]>> {
+    match word {
+        b"-" => Some(End::First),
+        b"+" => Some(End::Last),
+        [b'[', name @ ..] => Some(End::At(name)),
+        [b'(', name @ ..] => Some(End::Beyond(name)),
+        _ => None,
+    }
+}
+
+/// A part of a range: how many members are passed over, and how many are wanted after them.
+#[derive(Clone, Copy, Debug)]
+struct Limit {
+    offset: i64,
+    /// Negative: all.
+    count: i64,
+}
+
+impl Limit {
+    /// All of it.
+    const NONE: Limit = Limit {
+        offset: 0,
+        count: -1,
+    };
+
+    /// The positions that are left.
+    fn cut(self, positions: std::ops::Range<usize>, is_reverse: bool) -> std::ops::Range<usize> {
+        let Ok(offset) = usize::try_from(self.offset) else {
+            return positions.start..positions.start;
+        };
+        let count = usize::try_from(self.count).unwrap_or(usize::MAX);
+        let offset = offset.min(positions.len());
+        let count = count.min(positions.len() - offset);
+        if is_reverse {
+            let end = positions.end - offset;
+            end - count..end
+        } else {
+            let start = positions.start + offset;
+            start..start + count
+        }
+    }
+}
+
+/// What `ZRANGE` and its relatives are asked for.
+#[derive(Debug)]
+struct Query<'a> {
+    range: Range<'a>,
+    limit: Limit,
+    is_reverse: bool,
+    with_scores: bool,
+}
+
+impl<'a> Query<'a> {
+    /// Reads both ends and what follows. What is `None` an option may choose.
+    fn parse(
+        words: &'a [Bytes],
+        mut by: Option<By>,
+        mut is_reverse: Option<bool>,
+        may_have_scores: bool,
+    ) -> Result<Query<'a>, Failure> {
+        let (mut with_scores, mut limit) = (false, Limit::NONE);
+        let mut rest = words[2..].iter();
+        while let Some(word) = rest.next() {
+            let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+            if is("withscores") && may_have_scores {
+                with_scores = true;
+            } else if is("limit") && rest.len() >= 2 {
+                let mut number = || rest.next().map_or(Err(SYNTAX.into()), |word| integer(word));
+                limit = Limit {
+                    offset: number()?,
+                    count: number()?,
+                };
+            } else if is("rev") && is_reverse.is_none() {
+                is_reverse = Some(true);
+            } else if is("bylex") && by.is_none() {
+                by = Some(By::Lex);
+            } else if is("byscore") && by.is_none() {
+                by = Some(By::Score);
+            } else {
+                return Err(SYNTAX.into());
+            }
+        }
+        let (by, is_reverse) = (by.unwrap_or(By::Rank), is_reverse.unwrap_or(false));
+        if by == By::Rank && limit.count != -1 {
+            return Err("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX".into());
+        }
+        if by == By::Lex && with_scores {
+            return Err(
+                "ERR syntax error, WITHSCORES not supported in combination with BYLEX".into(),
+            );
+        }
+        // From the highest down, the higher end comes first; ranks are counted from the top instead.
+        let range = if is_reverse && by != By::Rank {
+            Range::parse(by, &words[1], &words[0])?
+        } else {
+            Range::parse(by, &words[0], &words[1])?
+        };
+        let limit = if by == By::Rank { Limit::NONE } else { limit };
+        Ok(Query {
+            range,
+            limit,
+            is_reverse,
+            with_scores,
+        })
+    }
+
+    /// The positions of the members that it asks for.
+    fn positions(&self, set: &SortedSet) -> std::ops::Range<usize> {
+        let found = self.range.positions(set);
+        if let (Range::Rank(..), true) = (self.range, self.is_reverse) {
+            return set.len() - found.end..set.len() - found.start;
+        }
+        self.limit.cut(found, self.is_reverse)
+    }
+}
+
+fn range(
+    server: &mut Server,
+    call: &Call<'_>,
+    reply: &mut Reply,
+    by: Option<By>,
+    is_reverse: Option<bool>,
+) -> Result<(), Failure> {
+    let query = Query::parse(&call.words[2..], by, is_reverse, true)?;
+    let Some(set) = server.read::<SortedSet>(call, &call.words[1])? else {
+        reply.array(0);
+        return Ok(());
+    };
+    let positions = query.positions(set);
+    members(reply, positions.len(), query.with_scores);
+    let found = if query.is_reverse {
+        set.iter_back_from(positions.end)
+    } else {
+        set.iter_from(positions.start)
+    };
+    for (name, score) in found.take(positions.len()) {
+        member(reply, name, score, query.with_scores);
+    }
+    Ok(())
+}
+
+fn range_store(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    let query = Query::parse(&call.words[3..], None, None, false)?;
+    let thresholds = server.thresholds();
+    let mut stored = SortedSet::default();
+    if let Some(set) = server.read::<SortedSet>(call, &call.words[2])? {
+        let positions = query.positions(set);
+        if let Range::Rank(..) = query.range {
+            stored = SortedSet::for_members(positions.len(), 0, &thresholds);
+        }
+        let mut digits = itoa::Buffer::new();
+        for (member, score) in set.iter_from(positions.start).take(positions.len()) {
+            stored.insert(member.bytes(&mut digits), score, &thresholds);
+        }
+    }
+    store_result(server, call, reply, &call.words[1], stored, "zrangestore");
+    Ok(())
+}
+
+/// Stores what a command has come to, or removes the key where that is nothing; the reply is their number.
+pub(super) fn store_result(
+    server: &mut Server,
+    call: &Call<'_>,
+    reply: &mut Reply,
+    key: &[u8],
+    set: SortedSet,
+    event: &str,
+) {
+    reply.count(set.len());
+    if !set.is_empty() {
+        server.store(call, key, set.into_value(), None);
+        server.notify_here(NotifyClasses::ZSET, event, key);
+        server.propagate(call, call.words);
+    } else if server.exists_for_write(call, key) {
+        server.delete(call, key);
+        server.notify_here(NotifyClasses::GENERIC, "del", key);
+        server.propagate(call, call.words);
+    }
+}
+
+fn remove_range(
+    server: &mut Server,
+    call: &Call<'_>,
+    reply: &mut Reply,
+    by: By,
+) -> Result<(), Failure> {
+    let key = &call.words[1];
+    let range = Range::parse(by, &call.words[2], &call.words[3])?;
+    let set = server.lookup::<SortedSet>(call, key)?;
+    let positions = set.map_or(0..0, |set| range.positions(set));
+    reply.count(positions.len());
+    if !positions.is_empty() {
+        let removed = server.modify(call, key, |set: &mut SortedSet| set.remove_range(positions));
+        let event = match by {
+            By::Rank => "zremrangebyrank",
+            By::Score => "zremrangebyscore",
+            By::Lex => "zremrangebylex",
+        };
+        server.touched(key, NotifyClasses::ZSET, event);
+        server.changed_more(removed - 1);
+        server.drop_if_empty::<SortedSet>(call, key);
+        server.propagate(call, call.words);
+    }
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! redis-server 7.0 and ours side by side: the same commands to both, and what comes back compared.
+
+use crate::data::{digest, send};
+use crate::support::{Client, Kind, ServerNode, start_server, text};
+
+/// Both servers with a client each.
+pub(crate) struct Both {
+    pub(crate) servers: [ServerNode; 2],
+    pub(crate) clients: [Client; 2],
+}
+
+impl Both {
+    pub(crate) fn start() -> Both {
+        let servers = [Kind::Real, Kind::Ours].map(|kind| start_server(kind, ""));
+        let clients = [servers[0].client(), servers[1].client()];
+        Both { servers, clients }
+    }
+
+    /// Has both clients speak RESP2 or RESP3.
+    pub(crate) fn speak(&mut self, protocol: &str) {
+        for client in &mut self.clients {
+            client.call(&["HELLO", protocol]);
+        }
+    }
+
+    /// Sends a command to both and compares the replies.
+    pub(crate) fn check(&mut self, words: &[String]) {
+        let [theirs, mine] = self.clients.each_mut().map(|client| send(client, words));
+        assert_eq!(
+            theirs,
+            mine,
+            "{words:?}: redis-server answers {:?}, ours {:?}",
+            text(&theirs),
+            text(&mine)
+        );
+    }
+
+    /// The same for each line of a script.
+    pub(crate) fn check_lines(&mut self, lines: &str) {
+        lines_of(lines).for_each(|words| self.check(&words));
+    }
+
+    /// Compares all data.
+    pub(crate) fn check_data(&self) {
+        assert_eq!(digest(&self.servers[0]), digest(&self.servers[1]));
+    }
+}
+
+/// The words of each line, which single blanks separate. `""` is an empty word, `_` in one stands for a blank.
+pub(crate) fn lines_of(lines: &str) -> impl Iterator<Item = Vec<String>> {
+    let lines = lines.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.map(|line| {
+        let words = line.split(' ');
+        words
+            .map(|word| word.trim_matches('"').replace('_', " "))
+            .collect()
+    })
+}
+
+/// Sends a script to both, in RESP2 and in RESP3, and compares replies and data.
+pub(crate) fn check_in_both_protocols(lines: &str) {
+    for protocol in ["2", "3"] {
+        let mut both = Both::start();
+        both.speak(protocol);
+        both.check_lines(lines);
+        both.check_data();
+    }
+}
+
+/// Sends a script to both, and compares what their replicas are told.
+pub(crate) fn check_stream(lines: &str) {
+    let streams = [Kind::Real, Kind::Ours].map(|kind| {
+        let server = start_server(kind, "");
+        let mut replica = server.client();
+        replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
+        replica.send(&["PSYNC", "?", "-1"]).unwrap();
+        let offset = crate::stream::begin(&mut replica);
+        let mut client = server.client();
+        for words in lines_of(lines) {
+            send(&mut client, &words);
+        }
+        client.call(&["SET", "the-end", "1"]);
+        crate::stream::until(&mut replica, offset, "the-end")
+    });
+    assert_eq!(streams[0], streams[1]);
+}
+
+/// Sends a script to both, and compares the keyspace events.
+pub(crate) fn check_events(lines: &str) {
+    let events = [Kind::Real, Kind::Ours].map(|kind| {
+        let server = start_server(kind, "");
+        let mut client = server.client();
+        client.call(&["CONFIG", "SET", "notify-keyspace-events", "KEA"]);
+        let mut listener = server.client();
+        listener.call(&["PSUBSCRIBE", "__keyevent@0__:*"]);
+        for words in lines_of(lines) {
+            send(&mut client, &words);
+        }
+        client.call(&["SET", "the-end", "1"]);
+        let mut heard = Vec::new();
+        loop {
+            let event = text(&listener.receive().unwrap());
+            if event.ends_with("the-end") {
+                break heard;
+            }
+            heard.push(event);
+        }
+    });
+    assert_eq!(events[0], events[1]);
+}
