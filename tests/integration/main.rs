@@ -22,6 +22,7 @@ mod clients_follow_a_switch;
 mod clients_wait_for_keys;
 mod command_line;
 mod debian_unit_starts_us;
+mod expired_keys_go;
 mod failover_after_hang;
 mod failover_after_kill;
 mod failover_after_shutdown;

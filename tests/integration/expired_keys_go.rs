@@ -1,0 +1,73 @@
+//! Keys that have expired are removed without anybody asking for them, here and on replicas; a replica hides
+//! them until it is told, unless it takes writes.
+
+use crate::data::{replica_of, wait_until_equal};
+use crate::support::{Kind, expect_that, secs, start_server, text, wait_for};
+
+#[test]
+fn without_being_asked_for() {
+    /// More than go in one slice.
+    const KEYS: usize = 20_000;
+    let ours = start_server(Kind::Ours, "");
+    let real = start_server(Kind::Real, &replica_of(&ours));
+    wait_until_equal(&ours, &real);
+    let mut client = ours.client();
+    client.call(&["SET", "stays", "v", "EX", "10000"]);
+    for n in 0..KEYS {
+        client
+            .send(&["SET", &format!("k{n}"), "v", "PX", "1"])
+            .unwrap();
+        if n % 1000 == 999 {
+            for _ in 0..1000 {
+                client.receive().unwrap();
+            }
+        }
+    }
+    for server in [&ours, &real] {
+        wait_for("only one key is left", secs(20), || {
+            let size = text(&server.client().call(&["DBSIZE"]));
+            expect_that(size == "1", || size)
+        });
+    }
+    assert_eq!(ours.info("expired_keys"), Some(KEYS.to_string()));
+    wait_until_equal(&ours, &real);
+}
+
+#[test]
+fn on_a_replica() {
+    for kind in [Kind::Real, Kind::Ours] {
+        // A master that removes nothing by itself.
+        let master = start_server(Kind::Real, "enable-debug-command yes\n");
+        let mut to_master = master.client();
+        to_master.call(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+        let replica = start_server(kind, &replica_of(&master));
+        wait_until_equal(&master, &replica);
+        to_master.call(&["SET", "k", "v", "PX", "50"]);
+        let mut client = replica.client();
+        wait_for("the key is there and has expired", secs(20), || {
+            let (value, size) = (client.call(&["GET", "k"]), client.call(&["DBSIZE"]));
+            let found = (text(&value), text(&size));
+            expect_that(found == ("(nil)".to_owned(), "1".to_owned()), || {
+                format!("{found:?}")
+            })
+        });
+        let ask = |client: &mut crate::support::Client, line: &str| {
+            text(&client.call(&line.split(' ').collect::<Vec<_>>()))
+        };
+        for (line, want) in [
+            ("EXISTS k", "0"),
+            ("TTL k", "-2"),
+            ("TYPE k", "none"),
+            ("OBJECT ENCODING k", "(nil)"),
+            ("DBSIZE", "1"),
+            ("CONFIG SET replica-read-only no", "OK"),
+            ("EXISTS k", "0"),
+            ("DBSIZE", "1"),
+            // A write may remove it.
+            ("PERSIST k", "0"),
+            ("DBSIZE", "0"),
+        ] {
+            assert_eq!(ask(&mut client, line), want, "{line} on {kind:?}");
+        }
+    }
+}
