@@ -13,6 +13,7 @@ mod a_restart_knows_everything_again;
 mod a_rewrite_holds_everything;
 mod a_signal_ends_it_in_good_order;
 mod a_simulated_crash_exits_99;
+mod a_snapshot_is_of_one_moment;
 mod a_stopped_sentinel_blames_nobody;
 mod append_only;
 mod bad_input_from_clients;
