@@ -322,3 +322,80 @@ fn a_replica_without_room_leaves_its_master_until_there_is_some() {
         expect_that(found == (true, "200".to_owned()), || format!("{found:?}"))
     });
 }
+
+/// Saves in the background, with this result.
+fn save_ends(client: &mut Client, status: &str) {
+    assert_eq!(text(&client.call(&["BGSAVE"])), "Background saving started");
+    wait_for("the save ends", secs(20), || {
+        let info = text(&client.call(&["INFO", "persistence"]));
+        let ended = info.contains("rdb_bgsave_in_progress:0");
+        let status = format!("rdb_last_bgsave_status:{status}");
+        expect_that(ended && info.contains(&status), || info.clone())
+    });
+}
+
+#[test]
+fn a_save_that_finds_no_room_stops_writes_until_one_does() {
+    const MISCONF: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to \
+        disk. Commands that may modify the data set are disabled, because this instance is configured to report \
+        errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis \
+        logs for details about the RDB error.";
+    let mut limited = start_data_server("appendonly no\nsave 900 1000000\nrdbcompression no\n");
+    let mut client = Client::to(limited.port.number());
+    // A value of each type, and large enough together that they do not fit.
+    let adds: &[&[&str]] = &[
+        &["SET", "string"],
+        &["RPUSH", "list"],
+        &["SADD", "set"],
+        &["HSET", "hash", "field"],
+        &["ZADD", "sorted set", "1"],
+    ];
+    let known: Vec<&[&str]> = adds
+        .iter()
+        .filter(|line| text(&client.call(&["COMMAND", "INFO", line[0]])) != "(nil)")
+        .copied()
+        .collect();
+    let value = "x".repeat(40_000);
+    for line in &known {
+        let reply = text(&client.call(&[line, &[&value[..1_000]][..]].concat()));
+        assert!(!reply.starts_with("ERR"), "{reply}");
+    }
+    save_ends(&mut client, "ok");
+    let path = limited.path("dump.rdb");
+    let before = std::fs::read(&path).expect("it was saved");
+    for line in &known {
+        client.call(&[line, &[&value[..]][..]].concat());
+    }
+    client.call(&["SET", "another", &value]);
+    save_ends(&mut client, "err");
+    for line in &known {
+        let reply = text(&client.call(&[line, &["more"][..]].concat()));
+        assert_eq!(reply, MISCONF, "{line:?}");
+    }
+    assert_eq!(text(&client.call(&["STRLEN", "another"])), "40000");
+    assert_eq!(std::fs::read(&path).expect("it is there"), before);
+    let left: Vec<_> = std::fs::read_dir(limited.path(""))
+        .expect("it is there")
+        .map(|entry| entry.expect("readable").file_name())
+        .filter(|name| name.to_string_lossy().starts_with("temp-"))
+        .collect();
+    assert_eq!(left, [""; 0], "nothing is left over");
+    make_room(&limited.process);
+    save_ends(&mut client, "ok");
+    for line in &known {
+        let reply = text(&client.call(&[line, &["more"][..]].concat()));
+        assert!(!reply.starts_with("MISCONF"), "{reply}");
+    }
+    let keys = text(&client.call(&["DBSIZE"]));
+    save_ends(&mut client, "ok");
+    limited.process.kill();
+    limited.process.start_again();
+    wait_for("what was saved is there", secs(10), || {
+        let mut client =
+            Client::try_to(limited.port.number()).map_err(|error| error.to_string())?;
+        let found = client
+            .try_call(&["DBSIZE"])
+            .map_err(|error| error.to_string())?;
+        expect_that(text(&found) == keys, || text(&found))
+    });
+}

@@ -1,5 +1,6 @@
 //! SIGKILL under load: with an append-only file, whatever was acknowledged is there after the next start, and a
-//! transaction is there as a whole or not at all.
+//! transaction is there as a whole or not at all, whatever the types of its keys. With save points, whatever was
+//! acknowledged before the last complete save.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::aof::{check, start};
-use crate::support::{Client, Kind, ServerNode, text};
+use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
 
 /// Clients that write at the same time.
 const WRITERS: usize = 6;
@@ -17,50 +18,104 @@ fn kills() -> usize {
     std::env::var("AOF_KILLS").map_or(4, |count| count.parse().expect("AOF_KILLS is a number"))
 }
 
-/// Counts up a key of its own, and two more in a transaction, until the server is gone; the last number that was
-/// acknowledged.
-fn count_up(mut client: Client, name: &str) -> u64 {
-    let (single, left, right) = names(name);
-    let mut last = 0;
-    loop {
-        let Ok(reply) = client.try_call(&["INCR", &single]) else {
-            return last;
-        };
-        last = text(&reply)
-            .parse()
-            .unwrap_or_else(|_| panic!("{}", text(&reply)));
-        for words in [
-            &["MULTI"][..],
-            &["INCR", &left],
-            &["INCR", &right],
-            &["EXEC"],
-        ] {
-            if client.try_call(words).is_err() {
+/// Commands that add a number to a key of their type, and those that count what is there.
+const COLLECTIONS: &[(&str, &str)] = &[
+    ("RPUSH", "LLEN"),
+    ("SADD", "SCARD"),
+    ("HSET", "HLEN"),
+    ("ZADD", "ZCARD"),
+];
+
+/// What a writer does.
+#[derive(Clone)]
+struct Writer {
+    at: usize,
+    /// Those of the collections that there are.
+    collections: Vec<(&'static str, &'static str)>,
+}
+
+impl Writer {
+    fn on(server: &ServerNode, at: usize) -> Writer {
+        let known = COLLECTIONS
+            .iter()
+            .filter(|(add, _)| server.has_command(add));
+        Writer {
+            at,
+            collections: known.copied().collect(),
+        }
+    }
+
+    fn key(&self, of: &str) -> String {
+        format!("writer{}:{of}", self.at)
+    }
+
+    /// Counts up a key of its own, and one of each type in a transaction, until the server is gone; the last
+    /// number that was acknowledged.
+    fn count_up(&self, mut client: Client) -> u64 {
+        let mut last = 0;
+        loop {
+            let Ok(reply) = client.try_call(&["INCR", &self.key("n")]) else {
                 return last;
+            };
+            last = text(&reply)
+                .parse()
+                .unwrap_or_else(|_| panic!("{}", text(&reply)));
+            let n = last.to_string();
+            let mut lines = vec![vec!["MULTI"]];
+            let (left, right) = (self.key("left"), self.key("right"));
+            lines.push(vec!["INCR", &left]);
+            let keys: Vec<String> = self
+                .collections
+                .iter()
+                .map(|(add, _)| self.key(add))
+                .collect();
+            for ((add, _), key) in self.collections.iter().zip(&keys) {
+                let mut line = vec![*add, key, &n];
+                if matches!(*add, "HSET" | "ZADD") {
+                    line.push(&n);
+                }
+                lines.push(line);
+            }
+            lines.extend([vec!["INCR", &right], vec!["EXEC"]]);
+            for words in lines {
+                if client.try_call(&words).is_err() {
+                    return last;
+                }
             }
         }
     }
+
+    /// How far it got, after the keys of its transactions were found to agree.
+    fn found(&self, client: &mut Client) -> u64 {
+        let left = number(client, &["GET", &self.key("left")]);
+        assert_eq!(number(client, &["GET", &self.key("right")]), left);
+        for (add, count) in &self.collections {
+            assert_eq!(number(client, &[count, &self.key(add)]), left, "{add}");
+        }
+        number(client, &["GET", &self.key("n")])
+    }
 }
 
-fn names(name: &str) -> (String, String, String) {
-    (
-        format!("{name}:n"),
-        format!("{name}:left"),
-        format!("{name}:right"),
-    )
+fn number(client: &mut Client, words: &[&str]) -> u64 {
+    let reply = text(&client.call(words));
+    if reply == "(nil)" {
+        return 0;
+    }
+    reply
+        .parse()
+        .unwrap_or_else(|_| panic!("{words:?}: {reply}"))
 }
 
-fn number(client: &mut Client, key: &str) -> u64 {
-    text(&client.call(&["GET", key])).parse().unwrap_or(0)
+fn start_writers(server: &ServerNode) -> Vec<std::thread::JoinHandle<u64>> {
+    let start = |at| {
+        let (client, writer) = (server.client(), Writer::on(server, at));
+        std::thread::spawn(move || writer.count_up(client))
+    };
+    (0..WRITERS).map(start).collect()
 }
 
 fn kill_under_load(server: &mut ServerNode, dice: &mut ChaCha8Rng) {
-    let writers: Vec<_> = (0..WRITERS)
-        .map(|at| {
-            let client = server.client();
-            std::thread::spawn(move || count_up(client, &format!("writer{at}")))
-        })
-        .collect();
+    let writers = start_writers(server);
     let pause = |dice: &mut ChaCha8Rng| {
         std::thread::sleep(Duration::from_millis(dice.random_range(0..150)));
     };
@@ -74,13 +129,11 @@ fn kill_under_load(server: &mut ServerNode, dice: &mut ChaCha8Rng) {
     server.start_again();
     let mut client = server.client();
     for (at, last) in acknowledged.into_iter().enumerate() {
-        let (single, left, right) = names(&format!("writer{at}"));
-        let found = number(&mut client, &single);
+        let found = Writer::on(server, at).found(&mut client);
         assert!(
             found == last || found == last + 1,
-            "{single}: {found}, acknowledged {last}"
+            "writer {at}: {found}, acknowledged {last}"
         );
-        assert_eq!(number(&mut client, &left), number(&mut client, &right));
     }
     check(server);
 }
@@ -104,16 +157,58 @@ fn every_second() {
     kill_again_and_again("everysec", 91);
 }
 
+/// With save points a kill takes back what came after the last complete save, and nothing else.
+#[test]
+fn save_points() {
+    let seed = 92;
+    eprintln!("kills of seed {seed}");
+    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    let mut server = start_server(Kind::Ours, "save 1 1\n");
+    for _ in 0..kills() {
+        let writers = start_writers(&server);
+        let mut client = server.client();
+        let saves = number_of(&server, "rdb_saves");
+        let seen: Vec<u64> = (0..WRITERS)
+            .map(|at| number(&mut client, &["GET", &format!("writer{at}:n")]))
+            .collect();
+        // The one that was running when these were seen, and the next.
+        wait_for("two saves", secs(20), || {
+            let now = number_of(&server, "rdb_saves");
+            expect_that(now >= saves + 2, || format!("{now} after {saves}"))
+        });
+        std::thread::sleep(Duration::from_millis(dice.random_range(0..150)));
+        server.kill();
+        let acknowledged: Vec<u64> = writers.into_iter().map(|w| w.join().unwrap()).collect();
+        server.start_again();
+        let mut client = server.client();
+        for (at, (seen, last)) in seen.into_iter().zip(acknowledged).enumerate() {
+            let found = Writer::on(&server, at).found(&mut client);
+            assert!(
+                (seen..=last + 1).contains(&found),
+                "writer {at}: {found} of {seen} to {last}"
+            );
+        }
+    }
+}
+
+fn number_of(server: &ServerNode, field: &str) -> u64 {
+    let value = server.info(field).unwrap_or_default();
+    value
+        .parse()
+        .unwrap_or_else(|_| panic!("{field}: {value:?}"))
+}
+
 #[test]
 fn a_shutdown_makes_everything_durable() {
     let mut server = start(Kind::Ours, "appendfsync no\n");
-    let writer = server.client();
-    let writer = std::thread::spawn(move || count_up(writer, "w"));
+    let (client, writer) = (server.client(), Writer::on(&server, 0));
+    let counting = writer.clone();
+    let thread = std::thread::spawn(move || counting.count_up(client));
     std::thread::sleep(Duration::from_millis(100));
     let status = server.process.terminate(crate::support::secs(20));
     assert_eq!(status.code(), Some(0), "{}", server.process.log());
-    let last = writer.join().unwrap();
+    let last = thread.join().unwrap();
     check(&server);
     server.start_again();
-    assert_eq!(number(&mut server.client(), "w:n"), last);
+    assert_eq!(writer.found(&mut server.client()), last);
 }

@@ -13,7 +13,9 @@ use crate::front::{Call, Closing, CommandSpec, InfoSections, Reply, ReplyMode, c
 use crate::ids::hex;
 use crate::resp::Protocol;
 use crate::server::Server;
+use crate::server::keyspace::{Entry, Value};
 use crate::server::persist::aof::{self, State};
+use crate::server::persist::rdb_encode;
 
 type Spec = CommandSpec<Server>;
 
@@ -173,6 +175,11 @@ fn debug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
                 reply.simple(&hex(&entry.map_or([0; 20], digest::value_digest)));
             }
         }
+        (b"object", [key]) => {
+            let entry = server.keyspace.get(server.db(), key);
+            let entry = entry.ok_or("ERR no such key")?;
+            reply.simple(&describe(entry, server.config.rdbcompression));
+        }
         (b"set-active-expire", [flag]) => {
             server.expires_actively = flag.as_ref() != b"0";
             reply.ok();
@@ -205,6 +212,33 @@ fn debug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// What a value is to those who debug it, as in redis-server. Nothing here is shared, so the count of references
+/// is always 1; the address, which says nothing to anybody, is that of the entry.
+fn describe(entry: &Entry, compress: bool) -> String {
+    let mut saved = Vec::new();
+    rdb_encode::value(&entry.value, compress, &mut saved);
+    let mut text = format!(
+        "Value at:{:p} refcount:1 encoding:{} serializedlength:{}",
+        std::ptr::from_ref(entry),
+        entry.value.encoding(),
+        saved.len()
+    );
+    if let Value::List(list) = &entry.value {
+        let (nodes, bytes) = list
+            .nodes()
+            .iter()
+            .fold((0_u32, 0_usize), |(nodes, bytes), node| {
+                (nodes + 1, bytes + node.as_bytes().len())
+            });
+        let average =
+            f64::from(u32::try_from(list.len()).unwrap_or(u32::MAX)) / f64::from(nodes.max(1));
+        text.push_str(&format!(
+            " ql_nodes:{nodes} ql_avg_node:{average:.2} ql_uncompressed_size:{bytes}"
+        ));
+    }
+    text
 }
 
 /// A value of each kind that the protocols have.
@@ -325,6 +359,8 @@ const DEBUG_HELP: &[&str] = &[
     "    Answer with this error.",
     "LOG <message>",
     "    Write this to the log.",
+    "OBJECT <key>",
+    "    Show how a key's value is stored.",
     "PROTOCOL <type>",
     "    Answer with a value of this kind: string, integer, double, bignum, null, array, set,",
     "    map, attrib, push, verbatim, true, false.",

@@ -399,3 +399,118 @@ fn a_random_key_exists() {
     }
     assert!(seen.len() > 500, "{} different keys", seen.len());
 }
+
+/// The steps that a hash of a million fields costs whoever owns the keyspace, as counted in `steps`.
+mod a_million_fields {
+    use super::*;
+
+    const FIELDS: usize = 1_000_000;
+    /// What the owner may encode by itself: the head of the file, and heads of entries.
+    const HEADS_BYTES_MAX: usize = 1000;
+
+    fn keyspace() -> Keyspace {
+        let mut hash = Hash::default();
+        for n in 0..FIELDS {
+            hash.set(format!("f{n}").as_bytes(), b"v", &Thresholds::DEFAULT);
+        }
+        let mut keyspace = Keyspace::new(1);
+        let value = Value::Hash(Box::new(hash));
+        keyspace.insert(0, Entry::new(b"large", value, None));
+        keyspace
+    }
+
+    fn set_one_field(keyspace: &mut Keyspace) {
+        let value = keyspace.value_mut(0, b"large").unwrap();
+        let hash = Hash::of_mut(value).unwrap();
+        assert!(!hash.set(b"f77", b"changed", &Thresholds::DEFAULT));
+    }
+
+    /// What a snapshot has so far: bytes that were encoded here, and large values that were not.
+    fn output(keyspace: &mut Keyspace, id: SnapshotEpoch) -> (usize, Vec<Image>) {
+        let output = keyspace.snapshot_output(id).unwrap();
+        let (mut bytes, mut images) = (0, Vec::new());
+        while let Some(chunk) = output.pop() {
+            match chunk {
+                Chunk::Encoded(part) => bytes += part.len(),
+                Chunk::Large(image) => images.push(image),
+            }
+        }
+        (bytes, images)
+    }
+
+    fn fields(image: &Image) -> &Table<Field> {
+        let Image::Hash(table) = image else {
+            panic!("{image:?}")
+        };
+        table
+    }
+
+    /// Groups that the stored hash does not share with the image.
+    fn groups_copied(keyspace: &Keyspace, image: &Image) -> usize {
+        let stored = keyspace.get(0, b"large").unwrap().value.image().unwrap();
+        let (stored, image) = (fields(&stored), fields(image));
+        assert_eq!(stored.groups(), image.groups());
+        (0..image.groups())
+            .filter(|group| !std::ptr::eq(stored.group(*group), image.group(*group)))
+            .count()
+    }
+
+    #[test]
+    fn are_saved_changed_removed_and_flushed_without_a_stall() {
+        let mut keyspace = keyspace();
+
+        // Walked to: by reference.
+        let id = keyspace.begin_snapshot(&head());
+        while keyspace.advance_snapshot(id, 1) == Walk::Going {}
+        let (bytes, images) = output(&mut keyspace, id);
+        assert!(bytes < HEADS_BYTES_MAX, "{bytes}");
+        assert_eq!(images.len(), 1);
+        assert_eq!(fields(&images[0]).len(), FIELDS);
+        assert_eq!(groups_copied(&keyspace, &images[0]), 0);
+        // Changed while the image is being written out: one group is copied, whatever the number of changes in it.
+        set_one_field(&mut keyspace);
+        set_one_field(&mut keyspace);
+        assert_eq!(groups_copied(&keyspace, &images[0]), 1);
+        keyspace.end_snapshot(id);
+        drop(images);
+
+        // Changed before the walk comes to it: the image is taken first.
+        let id = keyspace.begin_snapshot(&head());
+        set_one_field(&mut keyspace);
+        let (bytes, images) = output(&mut keyspace, id);
+        assert!(bytes < HEADS_BYTES_MAX, "{bytes}");
+        assert_eq!(groups_copied(&keyspace, &images[0]), 1);
+        keyspace.end_snapshot(id);
+
+        // Removed: it comes back whole and is known to be large, which is why it is dropped elsewhere.
+        let id = keyspace.begin_snapshot(&head());
+        let removed = keyspace.remove(0, b"large").unwrap();
+        assert!(removed.value.is_large());
+        assert_eq!(removed.value.elements(), FIELDS);
+        let (bytes, images) = output(&mut keyspace, id);
+        assert!(bytes < HEADS_BYTES_MAX, "{bytes}");
+        assert_eq!(fields(&images[0]).len(), FIELDS, "removed after it began");
+        keyspace.end_snapshot(id);
+        keyspace.insert(0, removed);
+
+        // Flushed during a snapshot: kept until the walk has come to it, then given back whole.
+        let id = keyspace.begin_snapshot(&head());
+        assert!(keyspace.flush(0).is_none());
+        assert!(keyspace.is_empty());
+        while keyspace.advance_snapshot(id, 1) == Walk::Going {}
+        let (bytes, images) = output(&mut keyspace, id);
+        assert!(bytes < HEADS_BYTES_MAX, "{bytes}");
+        assert_eq!(fields(&images[0]).len(), FIELDS, "flushed after it began");
+        keyspace.end_snapshot(id);
+    }
+
+    #[test]
+    fn are_given_back_whole_by_a_flush() {
+        let mut keyspace = keyspace();
+        let flushed = keyspace.flush(0).unwrap();
+        assert_eq!(
+            flushed.iter().map(|e| e.value.elements()).sum::<usize>(),
+            FIELDS
+        );
+    }
+}

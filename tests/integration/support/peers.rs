@@ -54,6 +54,11 @@ pub(crate) fn redis_check_aof() -> Command {
     peer("redis-check-aof", "redis-tools")
 }
 
+/// `redis-check-rdb` of the unpacked packages.
+pub(crate) fn redis_check_rdb() -> Command {
+    peer("redis-check-rdb", "redis-tools")
+}
+
 /// `redis-benchmark` of the unpacked packages.
 pub(crate) fn redis_benchmark() -> Command {
     peer("redis-benchmark", "redis-tools")
@@ -76,7 +81,19 @@ pub(crate) fn redis_py() -> Command {
 
 /// Node.js running `script`, with ioredis in its module path.
 pub(crate) fn ioredis_script(script: &str) -> Command {
-    need("npm/node_modules/ioredis/package.json", "npm, with ioredis");
+    node_script("ioredis", script)
+}
+
+/// Node.js running `script`, with node-redis in its module path.
+pub(crate) fn node_redis_script(script: &str) -> Command {
+    node_script("redis", script)
+}
+
+fn node_script(package: &str, script: &str) -> Command {
+    need(
+        &format!("npm/node_modules/{package}/package.json"),
+        &format!("npm, with {package}"),
+    );
     let mut command = Command::new("node");
     command
         .env("NODE_PATH", folder().join("npm/node_modules"))
