@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests panic as the tests do")]
 
 mod aof;
+mod cable;
 mod data;
 mod stream;
 mod support;
@@ -27,6 +28,7 @@ mod going_back_is_always_possible;
 mod harness;
 mod host_names_are_followed;
 mod it_listens_where_it_is_told;
+mod links_are_cut_at_random;
 mod minority_never_fails_over;
 mod mixed_quorum;
 mod no_acknowledged_write_is_lost;
