@@ -24,6 +24,7 @@ pub(super) async fn run(server: Rc<RefCell<Server>>) {
         let server = &mut *server.borrow_mut();
         let now = server.clock.mono();
         server.front.tick(now);
+        server.advance_failover();
         server.expire_keys();
         server.check_save_points();
         server.sample_memory();

@@ -287,7 +287,7 @@ impl Server {
                 "slave{at}:ip={ip},port={port},state={state},offset={acked},lag={lag}"
             );
         }
-        line!(out, "master_failover_state:no-failover");
+        line!(out, "master_failover_state:{}", self.failover_state());
         line!(out, "master_replid:{}", history.repl_id());
         let previous = history.previous();
         line!(

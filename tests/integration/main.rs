@@ -8,6 +8,7 @@ mod data;
 mod stream;
 mod support;
 
+mod a_master_hands_over;
 mod a_restart_knows_everything_again;
 mod a_rewrite_holds_everything;
 mod a_signal_ends_it_in_good_order;

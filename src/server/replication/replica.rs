@@ -307,7 +307,9 @@ async fn synchronize(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<()
         let mut out = Vec::new();
         if offers {
             let next = (history.offset().0 + 1).to_string();
-            encode_request(&["PSYNC", history.repl_id().as_str(), &next], &mut out);
+            let mut words = vec!["PSYNC", history.repl_id().as_str(), &next];
+            words.extend(server.is_handing_over().then_some("FAILOVER"));
+            encode_request(&words, &mut out);
         } else {
             encode_request(&["PSYNC", "?", "-1"], &mut out);
         }
@@ -321,6 +323,7 @@ async fn synchronize(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<()
             PsyncReply::KeepAlive => {}
             PsyncReply::Continue(id) => {
                 let server = &mut *server.borrow_mut();
+                server.finish_failover();
                 if let Some(id) = id {
                     server.follow_branch(id);
                 }
@@ -330,9 +333,13 @@ async fn synchronize(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<()
                 return Ok(());
             }
             PsyncReply::FullResync(id, offset) => {
+                server.borrow_mut().finish_failover();
                 return full_resync(server, wire, id, offset).await;
             }
             PsyncReply::TryLater(reply) | PsyncReply::Refused(reply) => {
+                // If there is one, this ends the task too: a master follows nobody.
+                let reason = "Failover target rejected psync request";
+                server.borrow_mut().abort_failover(reason);
                 return Err(LinkError::Refused {
                     command: "PSYNC",
                     reply,
