@@ -38,6 +38,7 @@ mod partial_resync_after_reconnect;
 mod peers_test_suites;
 mod replica_priorities;
 mod replicates_with_real_redis;
+mod replication_is_reported_as_by_redis;
 mod replies_equal_redis;
 mod replies_equal_redis_sentinel;
 mod scripts_inherit_nothing;

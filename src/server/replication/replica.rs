@@ -17,7 +17,7 @@ use super::handshake::{
     LINE_BYTES_MAX, MarkFinder, PsyncReply, TransferHeader, is_ping_accepted, parse_psync_reply,
     parse_transfer_header,
 };
-use super::link::LinkState;
+use super::link::{LinkState, Total};
 use crate::front::Program;
 use crate::ids::{ReplId, ReplOffset};
 use crate::net::{Stream, load_tls};
@@ -397,10 +397,11 @@ async fn receive(
         TransferHeader::Mark(mark) => Some(MarkFinder::new(*mark)),
         TransferHeader::Length(_) | TransferHeader::KeepAlive | TransferHeader::Refused(_) => None,
     };
-    let total = match header {
+    let length = match header {
         TransferHeader::Length(length) => Some(*length),
         TransferHeader::Mark(_) | TransferHeader::KeepAlive | TransferHeader::Refused(_) => None,
     };
+    let total = Some(length.map_or(Total::UpToMark, Total::Bytes));
     let mut received = 0_u64;
     let ends_early = loop {
         let mut piece = Vec::new();
@@ -411,13 +412,13 @@ async fn receive(
                 finder.feed(&input, &mut piece)
             }
             None => {
-                let left = total.unwrap_or(0) - received;
+                let left = length.unwrap_or(0) - received;
                 let take = usize::try_from(left)
                     .unwrap_or(usize::MAX)
                     .min(wire.input.len());
                 piece = wire.input.drain(..take).collect();
                 received += take as u64;
-                Some(received) == total
+                Some(received) == length
             }
         };
         set_state(server, LinkState::Syncing { total, received });
