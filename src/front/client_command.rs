@@ -7,7 +7,7 @@ use super::client_line::client_line;
 use super::hello::{BAD_CLIENT_NAME, is_client_name};
 use super::reply::Reply;
 use super::spec::{CommandSpec, Handler, category, flag};
-use super::{Call, PauseMode, Program};
+use super::{Call, PauseMode, PauseReason, Program};
 use crate::resp::Value;
 
 /// `CLIENT`, with further subcommands: [`super::tracking_subcommands`] where the program tracks keys, or
@@ -429,7 +429,7 @@ fn pause<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
         None => return reply.error("ERR timeout is not an integer or out of range"),
     };
     let until = call.now.mono + std::time::Duration::from_millis(ms);
-    program.front().pause(mode, until);
+    program.front().pause(PauseReason::Command, mode, until);
     reply.ok();
 }
 
@@ -442,7 +442,7 @@ fn too_many(call: &Call<'_>, reply: &mut Reply) {
 }
 
 fn unpause<P: Program>(program: &mut P, _: &Call<'_>, reply: &mut Reply) {
-    program.front().unpause();
+    program.front().unpause(PauseReason::Command);
     reply.ok();
 }
 

@@ -244,13 +244,32 @@ pub struct FrontStats {
     pub writes: u64,
 }
 
-/// What `CLIENT PAUSE` has stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a pause has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PauseMode {
     /// Only what writes.
     Write,
     /// Everything that ordinary clients ask.
     All,
+}
+
+/// Who has stopped clients. Each ends only its own pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseReason {
+    /// `CLIENT PAUSE`
+    Command,
+    /// A shutdown.
+    Shutdown,
+    /// A failover that this server has begun.
+    Failover,
+}
+
+/// A pause that is in force until a moment, and why.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    reason: PauseReason,
+    mode: PauseMode,
+    until: Mono,
 }
 
 /// How long a client that is to go may take to read what is still queued for it.
@@ -270,7 +289,8 @@ pub struct Front<P: Program> {
     pub settings: FrontSettings,
     /// Counters.
     pub stats: FrontStats,
-    pause: Option<(PauseMode, Mono)>,
+    /// At most one for each reason.
+    pauses: Vec<Pause>,
     rates: rates::Rates,
 }
 
@@ -285,7 +305,7 @@ impl<P: Program> Front<P> {
             pubsub: PubSub::default(),
             settings: FrontSettings::default(),
             stats: FrontStats::default(),
-            pause: None,
+            pauses: Vec::new(),
             rates: rates::Rates::default(),
         }
     }
@@ -296,19 +316,36 @@ impl<P: Program> Front<P> {
             .publish(&mut self.clients, channel, message, now)
     }
 
-    /// Pauses ordinary clients until `until`. A running pause is only ever extended, and only ever
-    /// widened to [`PauseMode::All`].
-    pub fn pause(&mut self, mode: PauseMode, until: Mono) {
-        self.pause = Some(match self.pause {
-            None => (mode, until),
-            Some((PauseMode::All, end)) => (PauseMode::All, end.max(until)),
-            Some((PauseMode::Write, end)) => (mode, end.max(until)),
-        });
+    /// Pauses ordinary clients until `until`. A running pause for the same reason is only ever extended, and
+    /// only ever widened to [`PauseMode::All`].
+    pub fn pause(&mut self, reason: PauseReason, mode: PauseMode, until: Mono) {
+        match self.pauses.iter_mut().find(|pause| pause.reason == reason) {
+            None => self.pauses.push(Pause {
+                reason,
+                mode,
+                until,
+            }),
+            Some(pause) => {
+                pause.until = pause.until.max(until);
+                if mode == PauseMode::All {
+                    pause.mode = mode;
+                }
+            }
+        }
     }
 
-    /// Ends a pause.
-    pub fn unpause(&mut self) {
-        self.pause = None;
+    /// Ends the pause for this reason.
+    pub fn unpause(&mut self, reason: PauseReason) {
+        self.end_pauses(|pause| pause.reason == reason);
+    }
+
+    fn end_pauses(&mut self, is_over: impl Fn(&Pause) -> bool) {
+        let before = self.pauses.len();
+        self.pauses.retain(|pause| !is_over(pause));
+        if self.pauses.len() == before {
+            return;
+        }
+        // Whoever is still to wait waits again when the request is tried.
         for client in self.clients.iter_mut() {
             if client.blocked == Some(Blocked::Paused) {
                 client.blocked = None;
@@ -317,19 +354,16 @@ impl<P: Program> Front<P> {
         }
     }
 
-    /// The pause that is in force.
+    /// The pause that is in force, the widest if there are several.
     pub fn paused(&self, now: Mono) -> Option<PauseMode> {
-        self.pause
-            .filter(|(_, until)| *until > now)
-            .map(|(mode, _)| mode)
+        let in_force = self.pauses.iter().filter(|pause| pause.until > now);
+        in_force.map(|pause| pause.mode).max()
     }
 
     /// What comes with time: the end of a pause, idle clients, soft output limits. To be called about
     /// ten times a second.
     pub fn tick(&mut self, now: Mono) {
-        if self.pause.is_some_and(|(_, until)| until <= now) {
-            self.unpause();
-        }
+        self.end_pauses(|pause| pause.until <= now);
         self.rates.sample(now, self.stats);
         let idle_timeout = self.settings.idle_timeout;
         let limits = self.clients.limits;

@@ -49,6 +49,7 @@ impl Server {
     fn round(&mut self, round: u64) -> bool {
         let now = self.clock.mono();
         self.front.tick(now);
+        self.advance_failover();
         let is_behind = self.expire_keys();
         self.make_room();
         self.check_save_points();

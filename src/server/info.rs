@@ -6,7 +6,7 @@ use super::Server;
 use super::memory_usage::MemoryReport;
 use super::persist::aof::State;
 use super::replication::history::NO_REPL_ID;
-use super::replication::link::{Link, LinkState};
+use super::replication::link::{Link, LinkState, Total};
 use crate::front::{
     DataStats, InfoSections, Program, clients_section, cpu_section, server_section, stats_section,
 };
@@ -292,7 +292,7 @@ impl Server {
                 "slave{at}:ip={ip},port={port},state={state},offset={acked},lag={lag}"
             );
         }
-        line!(out, "master_failover_state:no-failover");
+        line!(out, "master_failover_state:{}", self.failover_state());
         line!(out, "master_replid:{}", history.repl_id());
         let previous = history.previous();
         line!(
@@ -339,14 +339,22 @@ impl Server {
         line!(out, "slave_read_repl_offset:{}", offset + link.unapplied);
         line!(out, "slave_repl_offset:{offset}");
         if let LinkState::Syncing { total, received } = link.state {
-            let total = total.unwrap_or(0);
-            let percent = (received * 10_000).checked_div(total).unwrap_or(0);
+            let length = match total {
+                Some(Total::Bytes(length)) => length,
+                Some(Total::UpToMark) | None => 0,
+            };
+            let total = if total.is_some() {
+                i128::from(length)
+            } else {
+                -1
+            };
+            let percent = (received * 10_000).checked_div(length).unwrap_or(0);
             line!(out, "master_sync_total_bytes:{total}");
             line!(out, "master_sync_read_bytes:{received}");
             line!(
                 out,
                 "master_sync_left_bytes:{}",
-                i128::from(total) - i128::from(received)
+                total - i128::from(received)
             );
             line!(
                 out,

@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 use super::Server;
 use super::persist::aof::{State, settle};
 use crate::clock::Mono;
-use crate::front::{ClientId, PauseMode, WaitId};
+use crate::front::{ClientId, PauseMode, PauseReason, WaitId};
 use crate::ids::ReplOffset;
 
 /// Where sentinels listen on every server.
@@ -87,7 +87,7 @@ impl Server {
 
     fn shutdown_failed(&mut self) {
         self.shutdown.task = None;
-        self.front.unpause();
+        self.front.unpause(PauseReason::Shutdown);
         for on in std::mem::take(&mut self.shutdown.waiting) {
             self.front.clients.resolve_with(on, |reply| {
                 reply.error("ERR Errors trying to SHUTDOWN. Check logs.");
@@ -117,7 +117,9 @@ async fn shut_down(server: Rc<RefCell<Server>>, options: ShutdownOptions) {
         server.cancel_rewrite();
         server.end_unit();
         // Nothing may be acknowledged that the files do not hold.
-        server.front.pause(PauseMode::All, Mono::NEVER);
+        server
+            .front
+            .pause(PauseReason::Shutdown, PauseMode::All, Mono::NEVER);
     }
     if server.borrow().aof.state == State::On {
         tracing::info!("Calling fsync() on the AOF file.");
@@ -158,7 +160,9 @@ async fn wait_for_replicas(server: &Rc<RefCell<Server>>) {
         if !server.replication.is_master() || !server.has_replica_behind(offset) {
             return;
         }
-        server.front.pause(PauseMode::Write, Mono::NEVER);
+        server
+            .front
+            .pause(PauseReason::Shutdown, PauseMode::Write, Mono::NEVER);
         server.ask_for_acks();
         (
             Rc::clone(&server.shutdown.acked),

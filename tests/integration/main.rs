@@ -5,10 +5,12 @@
 mod aof;
 mod bits_and_hyperloglogs_equal_redis;
 mod both;
+mod cable;
 mod data;
 mod stream;
 mod support;
 
+mod a_master_hands_over;
 mod a_restart_knows_everything_again;
 mod a_rewrite_holds_everything;
 mod a_signal_ends_it_in_good_order;
@@ -36,6 +38,7 @@ mod hashes_and_sets_equal_redis;
 mod host_names_are_followed;
 mod it_listens_where_it_is_told;
 mod keys_equal_redis;
+mod links_are_cut_at_random;
 mod lists_equal_redis;
 mod memory_has_a_limit;
 mod minority_never_fails_over;
@@ -47,6 +50,7 @@ mod peers_test_suites;
 mod redis_cli_works_in_all_its_modes;
 mod replica_priorities;
 mod replicates_with_real_redis;
+mod replication_is_reported_as_by_redis;
 mod replies_equal_redis;
 mod replies_equal_redis_sentinel;
 mod scripts_inherit_nothing;

@@ -1,6 +1,9 @@
-//! Replication as commands: `REPLICAOF`, `REPLCONF`, `PSYNC`, `ROLE`, `WAIT`.
+//! Replication as commands: `REPLICAOF`, `FAILOVER`, `REPLCONF`, `PSYNC`, `ROLE`, `WAIT`.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::args::{Failure, SYNTAX, integer, option};
 use super::strings::finish;
@@ -35,6 +38,14 @@ pub(super) fn commands() -> Vec<Spec> {
             "server",
             "O(1)",
             "Make the server a replica of another instance, or promote it as master.",
+        ),
+    Spec::new("failover", -1, |s, c, r| finish(failover(s, c, r), r))
+        .flags(flag::ADMIN | flag::NOSCRIPT | flag::STALE)
+        .doc(
+            "6.2.0",
+            "server",
+            "O(1)",
+            "Start a coordinated failover between this server and one of its replicas.",
         ),
     Spec::new("replconf", -1, |s, c, r| finish(replconf(s, c, r), r))
         .flags(flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::ALLOW_BUSY)
@@ -76,6 +87,9 @@ fn replicaof(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<
     if server.front.clients.current(call.client).kind == ClientKind::Replica {
         return Err("ERR Command is not valid when client is a replica.".into());
     }
+    if server.replication.failover.is_some() {
+        return Err("ERR REPLICAOF not allowed while failing over.".into());
+    }
     let (host, port) = (&call.words[1], &call.words[2]);
     if option(host) == b"no" && option(port) == b"one" {
         server.promote();
@@ -96,6 +110,84 @@ fn replicaof(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<
         return Ok(());
     }
     server.replicate_from(Arc::from(host), port, true);
+    reply.ok();
+    Ok(())
+}
+
+/// What `FAILOVER` was asked to do.
+#[derive(Default)]
+struct FailoverOptions<'a> {
+    target: Option<(&'a str, u16)>,
+    limit: Option<Duration>,
+    is_forced: bool,
+}
+
+impl<'a> FailoverOptions<'a> {
+    fn parse(words: &'a [Bytes]) -> Result<FailoverOptions<'a>, Failure> {
+        let mut options = FailoverOptions::default();
+        let mut rest = words;
+        loop {
+            let name = rest.first().map(|word| option(word)).unwrap_or_default();
+            rest = match (name.as_slice(), rest) {
+                (_, []) => return Ok(options),
+                (b"timeout", [_, millis, rest @ ..]) if options.limit.is_none() => {
+                    let millis = u64::try_from(integer(millis)?).ok().filter(|n| *n > 0);
+                    let millis = millis.ok_or("ERR FAILOVER timeout must be greater than 0")?;
+                    options.limit = Some(Duration::from_millis(millis));
+                    rest
+                }
+                (b"to", [_, host, port, rest @ ..]) if options.target.is_none() => {
+                    // No replica has a port that is none, nor a name that is not text.
+                    let port = u16::try_from(integer(port)?).unwrap_or(0);
+                    options.target = Some((std::str::from_utf8(host).unwrap_or_default(), port));
+                    rest
+                }
+                (b"force", [_, rest @ ..]) if !options.is_forced => {
+                    options.is_forced = true;
+                    rest
+                }
+                _ => return Err(SYNTAX.into()),
+            };
+        }
+    }
+}
+
+fn failover(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    if let [word] = call.args()
+        && option(word) == b"abort"
+    {
+        if server.replication.failover.is_none() {
+            return Err("ERR No failover in progress.".into());
+        }
+        server.abort_failover("Failover manually aborted");
+        reply.ok();
+        return Ok(());
+    }
+    let options = FailoverOptions::parse(call.args())?;
+    if server.replication.failover.is_some() {
+        return Err("ERR FAILOVER already in progress.".into());
+    }
+    if !server.replication.is_master() {
+        return Err("ERR FAILOVER is not valid when server is a replica.".into());
+    }
+    if server.replication.replicas.is_empty() {
+        return Err("ERR FAILOVER requires connected replicas.".into());
+    }
+    if options.is_forced && (options.limit.is_none() || options.target.is_none()) {
+        return Err(
+            "ERR FAILOVER with force option requires both a timeout and target HOST and IP.".into(),
+        );
+    }
+    if let Some((host, port)) = options.target {
+        let id = server
+            .replica_at(host, port)
+            .ok_or("ERR FAILOVER target HOST and PORT is not a replica.")?;
+        if !server.feed_mut(id).is_some_and(|feed| feed.is_online()) {
+            return Err("ERR FAILOVER target replica is not online.".into());
+        }
+    }
+    let target = options.target.map(|(host, port)| (Arc::from(host), port));
+    server.begin_failover(target, options.limit, options.is_forced);
     reply.ok();
     Ok(())
 }
@@ -161,6 +253,9 @@ fn may_sync(server: &mut Server, call: &Call<'_>, reply: &Reply) -> Result<bool,
         return Ok(false);
     }
     let has_pending = !client.output.is_empty() || !reply.is_empty();
+    if server.replication.failover.is_some() {
+        return Err("NOMASTERLINK Can't SYNC while failing over".into());
+    }
     if server.replication.is_link_down() {
         return Err("NOMASTERLINK Can't SYNC while not connected with my master".into());
     }
@@ -244,7 +339,7 @@ fn wait(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
     }
     let until = match millis {
         0 => Mono::NEVER,
-        millis => call.now.mono + std::time::Duration::from_millis(millis),
+        millis => call.now.mono + Duration::from_millis(millis),
     };
     server.wait_for_replicas(call.client, offset, wanted, until);
     Ok(())

@@ -124,7 +124,7 @@ pub struct Loaded {
 /// See [`LoadError`]; nothing of a failed load is kept.
 pub fn load(source: impl Read, options: LoadOptions) -> Result<Loaded, LoadError> {
     let mut reader = Reader::new(source, options.string_bytes_max);
-    reader.digest = options.verify_checksum.then(|| CRC64.digest());
+    reader.digest = options.verify_checksum.then(Checksum::new);
     let version = reader.magic()?;
     let mut loading = Loading {
         options,
@@ -291,8 +291,44 @@ pub fn printable(key: &[u8]) -> String {
 pub struct Reader<R> {
     source: R,
     at: u64,
-    digest: Option<crc::Digest<'static, u64, crc::Table<16>>>,
+    digest: Option<Checksum>,
     string_bytes_max: u64,
+}
+
+/// The checksum of what was read. Most reads are of a few bytes, and its table takes 16 at a time: they are
+/// collected first.
+struct Checksum {
+    digest: crc::Digest<'static, u64, crc::Table<16>>,
+    collected: Vec<u8>,
+}
+
+impl Checksum {
+    /// So many bytes are collected at most.
+    const COLLECTED_BYTES_MAX: usize = 4096;
+
+    fn new() -> Checksum {
+        Checksum {
+            digest: CRC64.digest(),
+            collected: Vec::with_capacity(Checksum::COLLECTED_BYTES_MAX),
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        if self.collected.len() + bytes.len() > Checksum::COLLECTED_BYTES_MAX {
+            self.digest.update(&self.collected);
+            self.collected.clear();
+        }
+        if bytes.len() > Checksum::COLLECTED_BYTES_MAX {
+            self.digest.update(bytes);
+        } else {
+            self.collected.extend_from_slice(bytes);
+        }
+    }
+
+    fn finalize(mut self) -> u64 {
+        self.digest.update(&self.collected);
+        self.digest.finalize()
+    }
 }
 
 impl<R: Read> Reader<R> {

@@ -48,13 +48,22 @@ pub(crate) enum LinkState {
     Handshake,
     /// Receiving all data.
     Syncing {
-        /// Bytes to come in all; `None`: up to a mark.
-        total: Option<u64>,
+        /// What the master has said about the data; `None`: nothing yet.
+        total: Option<Total>,
         /// Bytes received.
         received: u64,
     },
     /// In step.
     Connected,
+}
+
+/// How much data a full resync brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Total {
+    /// So many bytes.
+    Bytes(u64),
+    /// All up to a mark.
+    UpToMark,
 }
 
 impl Link {

@@ -198,7 +198,8 @@ impl Server {
 
     /// Asks the replicas what they have.
     pub(crate) fn ask_for_acks(&mut self) {
-        if self.replication.is_producing() && !self.replication.replicas.is_empty() {
+        let is_quiet = self.replication.failover.is_some();
+        if self.replication.is_producing() && !self.replication.replicas.is_empty() && !is_quiet {
             self.send_on_stream(GETACK);
         }
     }
@@ -274,6 +275,7 @@ impl Server {
         }
         self.serve_waiters();
         self.shutdown.acked.notify_one();
+        self.advance_failover();
     }
 
     /// A replica gets what was retained for it, and from now on the stream.
@@ -402,8 +404,9 @@ impl Server {
 
     fn ping_replicas(&mut self, now: Mono) {
         let is_due = now.since(self.replication.last_ping) >= self.config.ping_period;
-        // A shutdown waits for replicas to be where its file will be; a pause of clients is no reason.
-        if is_due && !self.replication.replicas.is_empty() && !self.is_shutting_down() {
+        // A shutdown and a failover wait for replicas to be where we are; a pause of clients is no reason.
+        let is_quiet = self.is_shutting_down() || self.replication.failover.is_some();
+        if is_due && !self.replication.replicas.is_empty() && !is_quiet {
             self.replication.last_ping = now;
             self.send_on_stream(PING);
         }

@@ -3,6 +3,7 @@
 
 pub(crate) mod apply;
 pub mod backlog;
+pub(crate) mod failover;
 pub mod handshake;
 pub mod history;
 pub(crate) mod link;
@@ -38,6 +39,8 @@ pub(crate) struct Replication {
     /// What the last master sent cannot be held here, and no master's data has been here since. A replica in
     /// this state must not be promoted, whichever link it has now.
     pub(crate) refusal: Option<String>,
+    /// A failover that this server has begun.
+    pub(crate) failover: Option<failover::Failover>,
     /// The stream broke off inside a unit: our data is not what our offset says, so only all data helps.
     pub(crate) needs_all_data: bool,
 }
@@ -62,6 +65,7 @@ impl Replication {
             last_ping: now,
             gate: Gate::default(),
             refusal: None,
+            failover: None,
             needs_all_data: false,
         }
     }

@@ -17,7 +17,7 @@ use super::handshake::{
     LINE_BYTES_MAX, MarkFinder, PsyncReply, TransferHeader, is_ping_accepted, parse_psync_reply,
     parse_transfer_header,
 };
-use super::link::LinkState;
+use super::link::{LinkState, Total};
 use crate::front::Program;
 use crate::ids::{ReplId, ReplOffset};
 use crate::net::{Stream, load_tls};
@@ -307,7 +307,9 @@ async fn synchronize(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<()
         let mut out = Vec::new();
         if offers {
             let next = (history.offset().0 + 1).to_string();
-            encode_request(&["PSYNC", history.repl_id().as_str(), &next], &mut out);
+            let mut words = vec!["PSYNC", history.repl_id().as_str(), &next];
+            words.extend(server.is_handing_over().then_some("FAILOVER"));
+            encode_request(&words, &mut out);
         } else {
             encode_request(&["PSYNC", "?", "-1"], &mut out);
         }
@@ -321,6 +323,7 @@ async fn synchronize(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<()
             PsyncReply::KeepAlive => {}
             PsyncReply::Continue(id) => {
                 let server = &mut *server.borrow_mut();
+                server.finish_failover();
                 if let Some(id) = id {
                     server.follow_branch(id);
                 }
@@ -330,9 +333,13 @@ async fn synchronize(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<()
                 return Ok(());
             }
             PsyncReply::FullResync(id, offset) => {
+                server.borrow_mut().finish_failover();
                 return full_resync(server, wire, id, offset).await;
             }
             PsyncReply::TryLater(reply) | PsyncReply::Refused(reply) => {
+                // If there is one, this ends the task too: a master follows nobody.
+                let reason = "Failover target rejected psync request";
+                server.borrow_mut().abort_failover(reason);
                 return Err(LinkError::Refused {
                     command: "PSYNC",
                     reply,
@@ -390,10 +397,11 @@ async fn receive(
         TransferHeader::Mark(mark) => Some(MarkFinder::new(*mark)),
         TransferHeader::Length(_) | TransferHeader::KeepAlive | TransferHeader::Refused(_) => None,
     };
-    let total = match header {
+    let length = match header {
         TransferHeader::Length(length) => Some(*length),
         TransferHeader::Mark(_) | TransferHeader::KeepAlive | TransferHeader::Refused(_) => None,
     };
+    let total = Some(length.map_or(Total::UpToMark, Total::Bytes));
     let mut received = 0_u64;
     let ends_early = loop {
         let mut piece = Vec::new();
@@ -404,13 +412,13 @@ async fn receive(
                 finder.feed(&input, &mut piece)
             }
             None => {
-                let left = total.unwrap_or(0) - received;
+                let left = length.unwrap_or(0) - received;
                 let take = usize::try_from(left)
                     .unwrap_or(usize::MAX)
                     .min(wire.input.len());
                 piece = wire.input.drain(..take).collect();
                 received += take as u64;
-                Some(received) == total
+                Some(received) == length
             }
         };
         set_state(server, LinkState::Syncing { total, received });
