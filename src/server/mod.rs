@@ -5,7 +5,8 @@
 //! the keyspace through `access`, which notes what replicas must repeat in `effects`. When the next
 //! command begins, or the turn ends, the unit is closed: its bytes are counted, kept in the backlog and,
 //! at the end of the turn, handed to the replicas; only after they had their chance to be written do the
-//! replies of that turn leave.
+//! replies of that turn leave. Clients that wait for a key (`blocking`) are served when the command or
+//! transaction that filled it is over, each in a unit of its own, and their replies wait for the replicas too.
 //!
 //! Long work is cut into slices: snapshots (`BGSAVE`, full resyncs) walk the keyspace a little at a time,
 //! files are written and loaded on other threads.
