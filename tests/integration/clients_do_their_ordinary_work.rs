@@ -180,7 +180,7 @@ async fn multiplexed_work(port: u16) {
     use redis::AsyncCommands as _;
     let url = format!("redis://127.0.0.1:{port}/?protocol=resp3");
     let client = redis::Client::open(url).unwrap();
-    let (sender, mut pushes) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut pushes) = tokio::sync::broadcast::channel(64);
     let config = redis::AsyncConnectionConfig::new().set_push_sender(sender);
     let to = client
         .get_multiplexed_async_connection_with_config(&config)
@@ -224,7 +224,7 @@ async fn multiplexed_work(port: u16) {
 
 /// The next push of this kind.
 async fn next(
-    pushes: &mut tokio::sync::mpsc::UnboundedReceiver<PushInfo>,
+    pushes: &mut tokio::sync::broadcast::Receiver<PushInfo>,
     kind: PushKind,
 ) -> PushInfo {
     tokio::time::timeout(secs(10), async {
