@@ -343,10 +343,12 @@ impl<P: 'static> CommandSpec<P> {
             (flag::BLOCKING, category::BLOCKING),
         ];
         self.info.flags = flags;
+        // What was added by hand stays; that it is slow is only what `new` supposes.
+        let added = self.info.categories & !category::SLOW;
         self.info.categories = IMPLIED
             .iter()
             .filter(|(flag, _)| flags & flag != 0)
-            .fold(0, |all, (_, implied)| all | implied);
+            .fold(added, |all, (_, implied)| all | implied);
         if flags & flag::FAST == 0 {
             self.info.categories |= category::SLOW;
         }

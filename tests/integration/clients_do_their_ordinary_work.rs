@@ -223,10 +223,7 @@ async fn multiplexed_work(port: u16) {
 }
 
 /// The next push of this kind.
-async fn next(
-    pushes: &mut tokio::sync::broadcast::Receiver<PushInfo>,
-    kind: PushKind,
-) -> PushInfo {
+async fn next(pushes: &mut tokio::sync::broadcast::Receiver<PushInfo>, kind: PushKind) -> PushInfo {
     tokio::time::timeout(secs(10), async {
         loop {
             let push = pushes.recv().await.expect("the connection is open");

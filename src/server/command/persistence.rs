@@ -24,7 +24,7 @@ pub(super) fn commands() -> Vec<Spec> {
         .doc("1.0.0", "server", "O(1)", "Asynchronously save the dataset to disk"),
     Spec::new("bgrewriteaof", 1, |s, _, r| finish(bgrewriteaof(s, r), r))
         .flags(flag::ADMIN | flag::NOSCRIPT | flag::NO_ASYNC_LOADING)
-        .doc("1.0.0", "server", "O(1)", "Asynchronously rewrite the append-only file to disk"),
+        .doc("1.0.0", "server", "O(1)", "Asynchronously rewrite the append-only file"),
     Spec::new("lastsave", 1, |s, _, r| {
         r.integer(i64::try_from(s.saver.last_save).unwrap_or(i64::MAX));
     })
