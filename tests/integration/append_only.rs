@@ -413,3 +413,41 @@ fn what_cannot_be_loaded_is_named() {
         "{log}"
     );
 }
+
+#[test]
+fn a_rewrite_without_rdb_writes_commands() {
+    let mut ours = start(Kind::Ours, "aof-use-rdb-preamble no\n");
+    let mut client = ours.client();
+    for (add, width) in [("RPUSH", 1), ("SADD", 1), ("HSET", 2), ("ZADD", 2)] {
+        if !ours.has_command(add) {
+            eprintln!("absent: {add}");
+            continue;
+        }
+        // A small one, and one that is too large to be written at once.
+        for (key, items) in [("small", 3), ("large", 3000)] {
+            let mut line = vec![add.to_owned(), format!("{key}:{add}")];
+            for n in 0..items {
+                line.push(format!("{n}.5"));
+                line.extend((1..width).map(|_| format!("value {n} of some length")));
+            }
+            crate::data::send(&mut client, &line);
+        }
+        client.call(&["PEXPIREAT", &format!("large:{add}"), "99999999999999"]);
+    }
+    client.call(&["SET", "long", &"x".repeat(100_000)]);
+    client.call(&["SELECT", "3"]);
+    client.call(&["SET", "n", "17", "PXAT", "99999999999999"]);
+    let before = digest(&ours);
+    rewrite(&ours);
+    assert!(manifest(&ours).contains("appendonly.aof.2.base.aof seq 2 type b"));
+    check(&ours);
+    let base = fs::read(folder(&ours).join("appendonly.aof.2.base.aof")).unwrap();
+    assert!(base.starts_with(b"*"), "commands only");
+    ours.client().call(&["SET", "after", "1"]);
+    ours.client().call(&["DEL", "after"]);
+    ours.kill();
+    let real = start_on(Kind::Real, &ours, "aof-use-rdb-preamble no\n");
+    assert_eq!(digest(&real), before, "as redis-server loads it");
+    ours.start_again();
+    assert_eq!(digest(&ours), before, "as ours does");
+}

@@ -184,7 +184,12 @@ impl Keyspace {
 
     /// Begins a snapshot of this moment. Its head is already in its output.
     pub fn begin_snapshot(&mut self, head: &Head) -> SnapshotEpoch {
-        self.snapshots.begin(head, &self.dbs, &self.places)
+        self.snapshots.begin(Some(head), &self.dbs, &self.places)
+    }
+
+    /// Begins a snapshot of this moment, as commands that make everything again.
+    pub fn begin_snapshot_of_commands(&mut self) -> SnapshotEpoch {
+        self.snapshots.begin(None, &self.dbs, &self.places)
     }
 
     /// Walks on for a snapshot until it has about `budget_bytes` more of output.

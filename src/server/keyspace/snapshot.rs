@@ -9,8 +9,10 @@
 
 use std::collections::VecDeque;
 
-use super::db::{Db, Segment};
+use super::db::{Db, Entry, Segment};
+use super::key::Key;
 use super::value::Image;
+use crate::server::persist::command_encode::{self, Selected};
 use crate::server::persist::rdb_encode::{self, Encoder, Head};
 
 /// Counts snapshots; a segment with a stamp below a running snapshot's epoch is not yet in it.
@@ -24,6 +26,8 @@ pub enum Chunk {
     Encoded(Vec<u8>),
     /// A large value, still to be encoded, which its reader does piece by piece and away from the keyspace.
     Large(Image),
+    /// The same in a snapshot of commands, under this key.
+    Recreated(Key, Image),
 }
 
 impl Chunk {
@@ -31,7 +35,7 @@ impl Chunk {
     pub fn len(&self) -> usize {
         match self {
             Chunk::Encoded(bytes) => bytes.len(),
-            Chunk::Large(image) => image.estimated_bytes(),
+            Chunk::Large(image) | Chunk::Recreated(_, image) => image.estimated_bytes(),
         }
     }
 
@@ -63,9 +67,8 @@ impl ChunkQueue {
         }
     }
 
-    fn push_large(&mut self, image: Image) {
+    fn push_large(&mut self, chunk: Chunk) {
         self.cut();
-        let chunk = Chunk::Large(image);
         self.bytes += chunk.len();
         self.ready.push_back(chunk);
     }
@@ -98,13 +101,21 @@ impl ChunkQueue {
     }
 }
 
+/// What an image is written as.
+#[derive(Debug)]
+enum Form {
+    Rdb(Encoder),
+    /// Commands that make everything again.
+    Commands(Selected),
+}
+
 /// One image in the making.
 #[derive(Debug)]
 struct Snapshot {
     epoch: SnapshotEpoch,
     /// The next database and position to visit; `None` when the walk is over.
     cursor: Option<(usize, u64)>,
-    encoder: Encoder,
+    form: Form,
     out: ChunkQueue,
     /// The number of each database when the snapshot began, its keys and those with an expiry.
     sizes: Vec<(usize, (usize, usize))>,
@@ -117,8 +128,14 @@ impl Snapshot {
         self.keys_done += segment.table.len();
         for entry in segment.table.entries() {
             let (number, sizes) = self.sizes[db];
-            let encoder = &mut self.encoder;
             let image = entry.value.image();
+            let encoder = match &mut self.form {
+                Form::Rdb(encoder) => encoder,
+                Form::Commands(selected) => {
+                    write_commands(entry, number, selected, &mut self.out);
+                    continue;
+                }
+            };
             self.out.encode(|out| {
                 encoder.select(number, sizes, out);
                 encoder.head_of_entry(entry, out);
@@ -127,9 +144,21 @@ impl Snapshot {
                 }
             });
             if let Some(image) = image {
-                self.out.push_large(image);
+                self.out.push_large(Chunk::Large(image));
             }
         }
+    }
+}
+
+/// The commands that make an entry again.
+fn write_commands(entry: &Entry, db: usize, selected: &mut Selected, out: &mut ChunkQueue) {
+    out.encode(|bytes| selected.select(db, bytes));
+    match entry.value.image() {
+        Some(image) => out.push_large(Chunk::Recreated(entry.key.clone(), image)),
+        None => out.encode(|bytes| command_encode::value(&entry.key, &entry.value, bytes)),
+    }
+    if let Some(at) = entry.expire_at() {
+        out.encode(|bytes| command_encode::expiry(&entry.key, at, bytes));
     }
 }
 
@@ -168,10 +197,22 @@ impl Snapshots {
         self.active.is_empty()
     }
 
-    pub(super) fn begin(&mut self, head: &Head, dbs: &[Db], places: &[usize]) -> SnapshotEpoch {
+    /// Begins one: with a head as RDB, without as commands.
+    pub(super) fn begin(
+        &mut self,
+        head: Option<&Head>,
+        dbs: &[Db],
+        places: &[usize],
+    ) -> SnapshotEpoch {
         self.newest.0 += 1;
         let mut out = ChunkQueue::default();
-        out.encode(|bytes| Encoder::head(head, bytes));
+        let form = match head {
+            Some(head) => {
+                out.encode(|bytes| Encoder::head(head, bytes));
+                Form::Rdb(Encoder::new(head.usage))
+            }
+            None => Form::Commands(Selected::default()),
+        };
         let mut sizes = vec![(0, (0, 0)); dbs.len()];
         for (number, &place) in places.iter().enumerate() {
             sizes[place] = (number, (dbs[place].len(), dbs[place].volatile()));
@@ -179,7 +220,7 @@ impl Snapshots {
         self.active.push(Snapshot {
             epoch: self.newest,
             cursor: Some((0, 0)),
-            encoder: Encoder::new(head.usage),
+            form,
             out,
             sizes,
             keys_done: 0,
@@ -257,7 +298,9 @@ impl Snapshots {
             let Some(db) = dbs.get_mut(number) else {
                 snapshot.cursor = None;
                 snapshot.finished = true;
-                snapshot.out.encode(Encoder::end);
+                if matches!(snapshot.form, Form::Rdb(_)) {
+                    snapshot.out.encode(Encoder::end);
+                }
                 break;
             };
             snapshot.cursor = match db.segment_end(position) {

@@ -43,6 +43,7 @@ fn drain(keyspace: &mut Keyspace, id: SnapshotEpoch, into: &mut Vec<u8>) {
                 let mut writer = ImageWriter::new(image);
                 while !writer.write(false, 100, into) {}
             }
+            Chunk::Recreated(key, _) => panic!("{key:?} as commands"),
         }
     }
 }
@@ -432,7 +433,7 @@ mod a_million_fields {
         while let Some(chunk) = output.pop() {
             match chunk {
                 Chunk::Encoded(part) => bytes += part.len(),
-                Chunk::Large(image) => images.push(image),
+                Chunk::Large(image) | Chunk::Recreated(_, image) => images.push(image),
             }
         }
         (bytes, images)

@@ -1,6 +1,7 @@
 //! Keeping the data: the RDB format, saving to files without stopping, and the append-only file.
 
 pub mod aof;
+pub mod command_encode;
 pub mod dump;
 pub mod rdb;
 pub mod rdb_decode;

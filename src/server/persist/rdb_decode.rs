@@ -531,6 +531,7 @@ mod tests {
                     let mut writer = ImageWriter::new(image);
                     while !writer.write(compress, 1000, &mut bytes) {}
                 }
+                Chunk::Recreated(key, _) => panic!("{key:?} as commands"),
             }
         }
         keyspace.end_snapshot(id);

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
+use super::command_encode::RecreationWriter;
 use super::rdb::CRC64;
 use super::rdb_encode::{Head, ImageWriter};
 use crate::clock::{Mono, Now};
@@ -93,6 +94,8 @@ impl Saver {
 pub(crate) struct FileOptions {
     compress: bool,
     checksum: bool,
+    /// A checksum, true or 0, ends it; commands end with the last of them.
+    is_rdb: bool,
 }
 
 /// An RDB file in the making.
@@ -126,6 +129,18 @@ impl RdbFile {
                     bytes.clear();
                 }
             }
+            Chunk::Recreated(key, image) => {
+                let mut writer = RecreationWriter::new(key, image);
+                let mut bytes = Vec::new();
+                loop {
+                    let is_complete = writer.write(SLICE_BYTES, &mut bytes);
+                    self.write_bytes(&bytes)?;
+                    if is_complete {
+                        return Ok(());
+                    }
+                    bytes.clear();
+                }
+            }
         }
     }
 
@@ -141,7 +156,9 @@ impl RdbFile {
         } else {
             0
         };
-        self.out.write_all(&checksum.to_le_bytes())?;
+        if self.options.is_rdb {
+            self.out.write_all(&checksum.to_le_bytes())?;
+        }
         let file = self
             .out
             .into_inner()
@@ -155,12 +172,20 @@ impl RdbFile {
     }
 }
 
+impl FileOptions {
+    /// The same, for RDB or for commands.
+    pub(crate) fn as_rdb(self, is_rdb: bool) -> FileOptions {
+        FileOptions { is_rdb, ..self }
+    }
+}
+
 impl Server {
     /// How files are written.
     pub(crate) fn file_options(&self) -> FileOptions {
         FileOptions {
             compress: self.config.rdbcompression,
             checksum: self.config.rdbchecksum,
+            is_rdb: true,
         }
     }
 
@@ -179,7 +204,7 @@ impl Server {
     /// The file cannot be written; the old one is untouched.
     pub(crate) fn save_now(&mut self) -> io::Result<()> {
         let (temp, path) = (self.temp_name(), PathBuf::from(&self.config.dbfilename));
-        let written = self.write_file(&self.rdb_head(), &temp, &path);
+        let written = self.write_file(Some(&self.rdb_head()), &temp, &path);
         let now = self.clock.now();
         if written.is_ok() {
             self.saver.dirty = 0;
@@ -192,13 +217,21 @@ impl Server {
         written
     }
 
-    /// Writes all data to a file before it returns.
+    /// Writes all data to a file before it returns: with a head as RDB, without as commands.
     ///
     /// # Errors
     /// The file cannot be written; what was there before is untouched.
-    pub(crate) fn write_file(&mut self, head: &Head, temp: &Path, path: &Path) -> io::Result<()> {
-        let snapshot = self.keyspace.begin_snapshot(head);
-        let options = self.file_options();
+    pub(crate) fn write_file(
+        &mut self,
+        head: Option<&Head>,
+        temp: &Path,
+        path: &Path,
+    ) -> io::Result<()> {
+        let snapshot = match head {
+            Some(head) => self.keyspace.begin_snapshot(head),
+            None => self.keyspace.begin_snapshot_of_commands(),
+        };
+        let options = self.file_options().as_rdb(head.is_some());
         let mut write = || -> io::Result<()> {
             let mut file = RdbFile::create(temp, options)?;
             loop {

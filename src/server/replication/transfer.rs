@@ -301,7 +301,10 @@ impl Outgoing {
                         self.rest = Bytes::from_owner(SharedText(text));
                         return Some(Bytes::from(head));
                     }
-                    Chunk::Large(image) => self.piece(ImageWriter::new(image), bytes_max),
+                    // A replica is sent RDB, so nothing is to be made again here.
+                    Chunk::Large(image) | Chunk::Recreated(_, image) => {
+                        self.piece(ImageWriter::new(image), bytes_max)
+                    }
                 },
             };
         }

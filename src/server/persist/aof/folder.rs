@@ -182,7 +182,7 @@ mod tests {
         let folder = folder_in(dir.path());
         assert_eq!(folder.read_manifest().unwrap(), Manifest::default());
         let mut manifest = Manifest::default();
-        manifest.add_base("a.aof");
+        manifest.add_base("a.aof", true);
         folder.write_manifest(&manifest).unwrap();
         manifest.add_incr("a.aof");
         folder.write_manifest(&manifest).unwrap();
@@ -197,8 +197,8 @@ mod tests {
         let dir = tempfile::TempDir::new().unwrap();
         let folder = folder_in(dir.path());
         let mut manifest = Manifest::default();
-        let old = manifest.add_base("a.aof");
-        let new = manifest.add_base("a.aof");
+        let old = manifest.add_base("a.aof", true);
+        let new = manifest.add_base("a.aof", true);
         folder.create().unwrap();
         for name in [&old, &new] {
             fs::write(folder.file(name), "x").unwrap();

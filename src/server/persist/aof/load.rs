@@ -250,7 +250,7 @@ impl Server {
         let mut manifest = self.aof.manifest.clone();
         folder.create()?;
         if manifest.is_empty() {
-            let name = manifest.add_base(folder.file_name());
+            let name = manifest.add_base(folder.file_name(), self.config.aof.use_rdb_preamble);
             tracing::info!("Creating AOF base file {name} on server start");
             self.write_aof_base(&folder.file(&name))?;
         }

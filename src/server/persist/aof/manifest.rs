@@ -175,9 +175,10 @@ impl Manifest {
     }
 
     /// Makes a new base the beginning of everything; the old one becomes history. Returns its name.
-    pub fn add_base(&mut self, file_name: &str) -> String {
+    pub fn add_base(&mut self, file_name: &str, is_rdb: bool) -> String {
         self.last_base += 1;
-        let name = format!("{file_name}.{}.base.rdb", self.last_base);
+        let form = if is_rdb { "rdb" } else { "aof" };
+        let name = format!("{file_name}.{}.base.{form}", self.last_base);
         let new = AofFile {
             name: name.clone(),
             seq: self.last_base,
@@ -243,7 +244,7 @@ mod tests {
     fn a_rewrite_leaves_history() {
         let mut manifest = parse(LIVE).unwrap();
         assert_eq!(manifest.add_incr("a.aof"), "a.aof.6.incr.aof");
-        assert_eq!(manifest.add_base("a.aof"), "a.aof.4.base.rdb");
+        assert_eq!(manifest.add_base("a.aof", true), "a.aof.4.base.rdb");
         manifest.retire_incrs(Some(6));
         assert_eq!(
             manifest.text(),
@@ -344,7 +345,7 @@ mod tests {
         ) {
             let mut manifest = Manifest::default();
             for name in &names {
-                manifest.add_base(name);
+                manifest.add_base(name, true);
                 manifest.add_incr(name);
             }
             manifest.retire_incrs(Some(2));

@@ -8,8 +8,7 @@
 //! A crash at any moment leaves a manifest whose files hold everything. Where there was no file yet (`State::First`)
 //! the increment is a temporary file until the base is complete; with `appendonly no` there is none.
 //!
-//! The base is RDB. For `aof-use-rdb-preamble no`, [`Server::begin_walk`] is the one place to give the walk
-//! another encoder: one that writes the commands which recreate each value.
+//! The base is RDB, or with `aof-use-rdb-preamble no` commands that make each value again.
 
 use std::cell::RefCell;
 use std::fs::{self, File};
@@ -258,7 +257,8 @@ impl Server {
             folder,
         } = prepared;
         let last = manifest.last_incr();
-        let base = manifest.add_base(folder.file_name());
+        let is_rdb = self.config.aof.use_rdb_preamble;
+        let base = manifest.add_base(folder.file_name(), is_rdb);
         let mut rename = None;
         match state {
             State::Off => manifest.retire_incrs(None),
@@ -274,8 +274,12 @@ impl Server {
             self.aof.db = None;
             self.aof.noted_at = 0;
         }
-        let snapshot = self.keyspace.begin_snapshot(&self.aof_head());
-        let options = self.file_options();
+        let snapshot = if is_rdb {
+            self.keyspace.begin_snapshot(&self.aof_head())
+        } else {
+            self.keyspace.begin_snapshot_of_commands()
+        };
+        let options = self.file_options().as_rdb(is_rdb);
         let aof = &mut self.aof;
         aof.rewriting.count += 1;
         let running = aof.rewriting.running.as_mut();
@@ -307,7 +311,8 @@ impl Server {
     /// Writes a base of what is here now, at once.
     pub(super) fn write_aof_base(&mut self, path: &std::path::Path) -> io::Result<()> {
         let temp = PathBuf::from(format!("temp-rewriteaof-{}.aof", std::process::id()));
-        self.write_file(&self.aof_head(), &temp, path)
+        let head = self.config.aof.use_rdb_preamble.then(|| self.aof_head());
+        self.write_file(head.as_ref(), &temp, path)
     }
 
     fn rewrite_replaced(&mut self, plan: &Plan) {

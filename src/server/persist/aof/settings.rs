@@ -36,7 +36,7 @@ pub struct AofConfig {
     pub rewrite_min_bytes: u64,
     /// `aof-load-truncated`. Default yes.
     pub load_truncated: bool,
-    /// `aof-use-rdb-preamble`: only `yes` is possible.
+    /// `aof-use-rdb-preamble`
     pub use_rdb_preamble: bool,
     /// `aof-timestamp-enabled`. Default no.
     pub timestamps: bool,
@@ -122,9 +122,9 @@ pub fn aof_directives() -> Vec<Directive<AofConfig>> {
         ),
         D::at_run_time(
             "aof-use-rdb-preamble",
-            RdbOnly,
+            YesNo,
             at!(use_rdb_preamble),
-            "a rewrite writes the data as RDB",
+            "a rewrite writes the data as RDB, not as commands",
         ),
         D::at_run_time(
             "aof-timestamp-enabled",
@@ -156,31 +156,5 @@ impl Form for BaseName {
 
     fn expected(&self) -> String {
         "a name without a folder".to_owned()
-    }
-}
-
-/// `yes`; `no` waits for commands that recreate a value of each type (see `rewrite.rs`). Such a file is loaded.
-struct RdbOnly;
-
-impl Form for RdbOnly {
-    type Value = bool;
-
-    fn parse(&self, words: &[&str], when: When, value: &mut bool) -> Result<(), Refusal> {
-        YesNo.parse(words, when, value)?;
-        if *value {
-            Ok(())
-        } else {
-            Err(Refusal::new(
-                "this server rewrites the append-only file as RDB only",
-            ))
-        }
-    }
-
-    fn show(&self, value: &bool) -> String {
-        YesNo.show(value)
-    }
-
-    fn expected(&self) -> String {
-        "yes".to_owned()
     }
 }
