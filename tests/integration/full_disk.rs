@@ -138,18 +138,20 @@ fn start_data_server(lines: &str) -> Limited {
     let port = Port::reserve();
     let dir = TempDir::new().expect("a temporary folder");
     let config = dir.path().join("server.conf");
-    let text = format!(
+    let settings = format!(
         "port {}\nbind 127.0.0.1\ndir {}\nsave \"\"\nappendonly yes\n{lines}",
         port.number(),
         dir.path().display()
     );
-    std::fs::write(&config, text).expect("a configuration can be written");
+    std::fs::write(&config, settings).expect("a configuration can be written");
     let command = limited(&Kind::Ours.server(&config), "64");
     let process = Process::start("server", dir.path(), command);
     wait_for("the server answers", secs(10), || {
-        Client::try_to(port.number())
+        let reply = Client::try_to(port.number())
             .and_then(|mut client| client.try_call(&["PING"]))
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.to_string())?;
+        // One that still loads says so.
+        expect_that(text(&reply) == "PONG", || text(&reply))
     });
     Limited { process, port, dir }
 }
