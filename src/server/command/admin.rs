@@ -176,9 +176,11 @@ fn debug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
             }
         }
         (b"object", [key]) => {
+            let usage = server.usage(call.now.unix);
             let entry = server.keyspace.get(server.db(), key);
             let entry = entry.ok_or("ERR no such key")?;
-            reply.simple(&describe(entry, server.config.rdbcompression));
+            let idle = usage.idle_seconds(entry.access());
+            reply.simple(&describe(entry, server.config.rdbcompression, idle));
         }
         (b"set-active-expire", [flag]) => {
             server.expires_actively = flag.as_ref() != b"0";
@@ -216,14 +218,15 @@ fn debug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
 
 /// What a value is to those who debug it, as in redis-server. Nothing here is shared, so the count of references
 /// is always 1; the address, which says nothing to anybody, is that of the entry.
-fn describe(entry: &Entry, compress: bool) -> String {
+fn describe(entry: &Entry, compress: bool, idle_seconds: u32) -> String {
     let mut saved = Vec::new();
     rdb_encode::value(&entry.value, compress, &mut saved);
     let mut text = format!(
-        "Value at:{:p} refcount:1 encoding:{} serializedlength:{}",
+        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{idle_seconds}",
         std::ptr::from_ref(entry),
         entry.value.encoding(),
-        saved.len()
+        saved.len(),
+        entry.access(),
     );
     if let Value::List(list) = &entry.value {
         let (nodes, bytes) = list
