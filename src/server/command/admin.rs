@@ -13,7 +13,7 @@ use crate::front::{Call, Closing, CommandSpec, InfoSections, Reply, ReplyMode, c
 use crate::ids::hex;
 use crate::resp::Protocol;
 use crate::server::Server;
-use crate::server::keyspace::{Entry, Value};
+use crate::server::keyspace::{Entry, Text, Value};
 use crate::server::persist::aof::{self, State};
 use crate::server::persist::rdb_encode;
 
@@ -216,13 +216,21 @@ fn debug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
     Ok(())
 }
 
-/// What a value is to those who debug it, as in redis-server. Nothing here is shared, so the count of references
-/// is always 1; the address, which says nothing to anybody, is that of the entry.
+/// What a value is to those who debug it, as in redis-server. Nothing here is shared; small numbers are said to be,
+/// as `OBJECT REFCOUNT` says it. The address is that of the entry.
 fn describe(entry: &Entry, compress: bool, idle_seconds: u32) -> String {
+    let refcount = match &entry.value {
+        Value::String(Text::Integer(0..=9999)) => i32::MAX,
+        Value::String(_)
+        | Value::List(_)
+        | Value::Set(_)
+        | Value::Hash(_)
+        | Value::SortedSet(_) => 1,
+    };
     let mut saved = Vec::new();
     rdb_encode::value(&entry.value, compress, &mut saved);
     let mut text = format!(
-        "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{idle_seconds}",
+        "Value at:{:p} refcount:{refcount} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{idle_seconds}",
         std::ptr::from_ref(entry),
         entry.value.encoding(),
         saved.len(),
