@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::args::{Failure, SYNTAX, integer, number, option, word};
+use super::elements::bulk;
 use super::lists::events;
-use super::sorted_sets::bulk;
 use super::strings::finish;
 use crate::clock::Mono;
 use crate::front::{Begin, Call, CommandSpec, Find, KeySpec, Reply, category, flag, key};

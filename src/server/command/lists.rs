@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::args::{Failure, NO_SUCH_KEY, SYNTAX, integer, option};
-use super::sorted_sets::bulk;
+use super::elements::bulk;
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
 use crate::server::keyspace::{Element, End, LISTPACK_BYTES_MAX, List, Sought};

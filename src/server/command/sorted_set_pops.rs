@@ -1,7 +1,7 @@
 //! Taking the members with the lowest or the highest scores.
 
 use super::args::{Failure, SYNTAX, integer, number, word};
-use super::sorted_sets::bulk;
+use super::elements::bulk;
 use super::strings::finish;
 use crate::front::{Begin, Call, CommandSpec, Find, KeySpec, Reply, category, flag, key};
 use crate::resp::Protocol;

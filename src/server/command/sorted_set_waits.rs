@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::args::{Failure, word};
+use super::elements::bulk;
 use super::sorted_set_pops::{ManyKeys, Side, take};
-use super::sorted_sets::bulk;
 use super::strings::finish;
 use crate::front::{Begin, Call, CommandSpec, Find, KeySpec, Reply, category, flag, key};
 use crate::server::Server;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use rand::RngExt;
 
 use super::args::{Failure, NOT_AN_INTEGER, SYNTAX, integer};
+use super::elements::bulk;
 use super::sorted_set_ranges::{By, Range};
 use super::strings::finish;
 use super::strtod::float;
@@ -81,11 +82,6 @@ pub(super) fn commands() -> Vec<Spec> {
         .keys(KEY_RO)
         .tips(&["nondeterministic_output"])
         .doc("2.8.0", "sorted-set", "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection..", "Incrementally iterate sorted sets elements and associated scores")    ]
-}
-
-/// A member, or anything else that a collection hands out.
-pub(super) fn bulk(reply: &mut Reply, element: Element<'_>) {
-    reply.bulk(element.bytes(&mut itoa::Buffer::new()));
 }
 
 /// Opens the list of `n` members that follow by [`member`].
