@@ -26,6 +26,7 @@ mod object;
 mod observing;
 mod partial_sort;
 mod persistence;
+mod pops;
 mod replicas;
 mod set_algebra;
 mod sets;
