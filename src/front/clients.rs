@@ -5,6 +5,7 @@ use hashbrown::HashMap;
 
 use super::acl::UserRef;
 use super::client::{Blocked, Client, ClientId, ClientKind, Closing, Peer, ReplyMode, WaitId};
+use super::client_memory::ClientMemory;
 use super::output::OutputLimits;
 use super::reply::Reply;
 use crate::clock::Mono;
@@ -22,6 +23,7 @@ pub struct Clients<S> {
     last_wait: u64,
     /// `client-output-buffer-limit`
     pub limits: OutputLimits,
+    pub(super) memory: ClientMemory,
     /// `Some`: who gets something outside their own turn is noted here, for a program that may have to hold it
     /// back. It empties the list at the end of each turn.
     pub prompted: Option<Vec<ClientId>>,
@@ -35,6 +37,7 @@ impl<S: Default> Default for Clients<S> {
             last_id: 0,
             last_wait: 0,
             limits: OutputLimits::default(),
+            memory: ClientMemory::default(),
             prompted: None,
         }
     }
@@ -46,13 +49,18 @@ impl<S: Default> Clients<S> {
     pub fn add(&mut self, peer: Peer, user: UserRef, now: Mono) -> ClientId {
         self.last_id += 1;
         let id = ClientId(self.last_id);
-        self.by_id.insert(id, Client::new(id, peer, user, now));
+        let client = self
+            .by_id
+            .entry(id)
+            .insert(Client::new(id, peer, user, now));
+        self.memory.count(client.into_mut());
         id
     }
 
     /// Forgets a client. Connections do so at their end; to end one, use [`Client::close`].
     pub fn remove(&mut self, id: ClientId) -> Option<Client<S>> {
         let client = self.by_id.remove(&id)?;
+        self.memory.forget(&client);
         if let Some(Blocked::Waiting { on, .. }) = client.blocked {
             self.waiting.remove(&on);
         }
@@ -92,6 +100,20 @@ impl<S: Default> Clients<S> {
         self.by_id.values_mut().filter(|client| client.is_open())
     }
 
+    /// All of them, and the sum of what they take.
+    pub(super) fn all_with_memory(
+        &mut self,
+    ) -> (impl Iterator<Item = &mut Client<S>>, &mut ClientMemory) {
+        (self.by_id.values_mut(), &mut self.memory)
+    }
+
+    /// What one client takes may have changed.
+    pub(super) fn recount(&mut self, id: ClientId) {
+        if let Some(client) = self.by_id.get_mut(&id) {
+            self.memory.count(client);
+        }
+    }
+
     /// Their ids in the order in which they connected.
     pub fn ids(&self) -> Vec<ClientId> {
         let mut ids: Vec<ClientId> = self.iter().map(|client| client.id).collect();
@@ -117,6 +139,7 @@ impl<S: Default> Clients<S> {
             return false;
         };
         client.output.push(bytes);
+        self.memory.count(client);
         if let Some(prompted) = &mut self.prompted
             && client.kind != ClientKind::Replica
         {
@@ -202,6 +225,7 @@ impl<S: Default> Clients<S> {
         let blocks = |blocked| matches!(blocked, Blocked::Waiting { on: it, .. } if it == on);
         if !client.blocked.is_some_and(blocks) {
             let is_filled = client.output.fill_gap(on, reply.into_bytes());
+            self.memory.count(client);
             client.wake();
             return is_filled;
         }
@@ -211,6 +235,7 @@ impl<S: Default> Clients<S> {
             ReplyMode::Skip => client.reply_mode = ReplyMode::On,
             ReplyMode::SkipNext | ReplyMode::Off => {}
         }
+        self.memory.count(client);
         client.wake();
         true
     }

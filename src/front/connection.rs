@@ -150,6 +150,9 @@ impl<P: Program> Connection<P> {
                 return Poll::Ready(Event::Closed);
             }
             let tell = is_drained && std::mem::take(&mut client.notify_drained);
+            if written > 0 {
+                program.front().clients.recount(self.id);
+            }
             let stats = &mut program.front().stats;
             stats.net_output_bytes += written as u64;
             stats.writes += u64::from(written > 0);
@@ -309,6 +312,8 @@ impl<P: Program> Connection<P> {
             );
             client.close(Closing::Now);
         }
+        front.clients.recount(self.id);
+        front.evict_clients();
     }
 
     fn end(&self) {

@@ -193,7 +193,7 @@ pub fn stats_section<P: Program>(front: &Front<P>, data: &DataStats) -> String {
     line("expired_time_cap_reached_count", &0);
     line("expire_cycle_cpu_milliseconds", &0);
     line("evicted_keys", &data.evicted_keys);
-    line("evicted_clients", &0);
+    line("evicted_clients", &stats.evicted_clients);
     line(
         "total_eviction_exceeded_time",
         &data.eviction_exceeded_total,

@@ -14,6 +14,7 @@ mod acl;
 mod client;
 mod client_command;
 mod client_line;
+mod client_memory;
 mod clients;
 mod command_docs;
 mod command_info;
@@ -242,6 +243,8 @@ pub struct FrontStats {
     pub reads: u64,
     /// `total_writes_processed`
     pub writes: u64,
+    /// `evicted_clients`
+    pub evicted_clients: u64,
 }
 
 /// What a pause has stopped.
@@ -380,5 +383,6 @@ impl<P: Program> Front<P> {
                 client.close(Closing::Now);
             }
         }
+        self.evict_clients();
     }
 }

@@ -119,7 +119,11 @@ impl PubSub {
             Kind::Pattern => (&mut client.patterns, &mut self.patterns),
             Kind::Shard => (&mut client.shard_channels, &mut self.shard_channels),
         };
-        own.insert(name.clone()) && all.entry(name.clone()).or_default().insert(id)
+        if !own.insert(name.clone()) {
+            return false;
+        }
+        client.note_subscription(name, true);
+        all.entry(name.clone()).or_default().insert(id)
     }
 
     /// Unsubscribes a client; false when it was not subscribed.
@@ -139,6 +143,7 @@ impl PubSub {
         if !own.remove(name) {
             return false;
         }
+        client.note_subscription(name, false);
         if let Some(ids) = all.get_mut(name) {
             ids.remove(&id);
             if ids.is_empty() {

@@ -70,6 +70,7 @@ async fn serve_until_told(
     {
         let server = &mut *server.borrow_mut();
         server.loading = Some(server.clock.now());
+        server.apply_settings();
     }
     let accepting = Rc::downgrade(&server);
     let on_accept = Rc::new(move |accepted: Accepted| {
@@ -255,6 +256,8 @@ impl Server {
             limits.replica.hard_bytes = limits.replica.hard_bytes.max(backlog);
         }
         self.front.clients.limits = limits;
+        self.front
+            .limit_client_memory(size(self.config.client_memory_max()));
         self.front.acl.log.entries_max = size(process.acllog_max_len);
         let size = self.config.backlog_size();
         self.replication.history.resize_backlog(size);

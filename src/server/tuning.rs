@@ -157,7 +157,7 @@ tuning! {
     /// how hard it is tried, 0 to 100
     maxmemory_eviction_tenacity: i32 = 10,
         at_run_time "maxmemory-eviction-tenacity", Number::between(0, 100);
-    /// memory of all clients together, in bytes or percent of maxmemory, 0 for no limit; without effect
+    /// memory of all clients together, in bytes or percent of maxmemory, 0 for no limit: the largest go
     maxmemory_clients: i64 = 0, at_run_time "maxmemory-clients", MemoryOrPercent;
     /// a replica leaves eviction to its master
     replica_ignore_maxmemory: bool = true,

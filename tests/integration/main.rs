@@ -23,6 +23,7 @@ mod bad_input_from_instances;
 mod bytes_equal_redis_sentinel;
 mod clients_do_their_ordinary_work;
 mod clients_follow_a_switch;
+mod clients_share_a_limit;
 mod clients_wait_for_keys;
 mod command_line;
 mod debian_unit_starts_us;

@@ -75,6 +75,8 @@ pub(crate) struct Transaction {
     flags: u32,
     /// A command could not be queued; `EXEC` will refuse.
     is_spoilt: bool,
+    /// What the queued commands take. Bytes.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -86,6 +88,9 @@ struct Queued {
 
 /// The most commands that one transaction may queue.
 const QUEUED_MAX: usize = 1024 * 1024;
+
+/// What a word takes beside its bytes.
+const WORD_BYTES: usize = size_of::<Bytes>();
 
 /// Commands that run at once in a transaction.
 const NEVER_QUEUED: [&str; 6] = ["multi", "exec", "discard", "watch", "quit", "reset"];
@@ -101,6 +106,13 @@ pub(crate) struct Watched {
     key: Bytes,
     /// It had expired already when the watch began.
     was_expired: bool,
+}
+
+impl Watched {
+    /// What it takes, here and in the table of all watches.
+    fn bytes(&self) -> usize {
+        2 * size_of::<Watched>() + self.key.len()
+    }
 }
 
 fn multi(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
@@ -174,13 +186,9 @@ fn watch(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
             key: key.clone(),
             was_expired,
         };
-        server
-            .front
-            .clients
-            .current(call.client)
-            .session
-            .watched
-            .push(watched);
+        let client = server.front.clients.current(call.client);
+        client.multi_bytes += watched.bytes();
+        client.session.watched.push(watched);
     }
     reply.ok();
 }
@@ -195,7 +203,11 @@ impl Server {
         if NEVER_QUEUED.contains(&call.info.name) {
             return false;
         }
+        let words: usize = call.words.iter().map(|word| WORD_BYTES + word.len()).sum();
+        let bytes = size_of::<Queued>() + words;
         transaction.flags |= call.info.flags;
+        transaction.bytes += bytes;
+        client.multi_bytes += bytes;
         transaction.queued.push(Queued {
             words: call.words.to_vec(),
             command: call.command,
@@ -244,16 +256,21 @@ impl Server {
     pub(crate) fn end_transaction(&mut self, client: ClientId) -> Option<Transaction> {
         let client = self.front.clients.get_mut(client)?;
         client.multi = None;
-        client.session.transaction.take()
+        let transaction = client.session.transaction.take()?;
+        client.multi_bytes = client.multi_bytes.saturating_sub(transaction.bytes);
+        Some(transaction)
     }
 
     /// Ends all watches of a client.
     pub(crate) fn unwatch(&mut self, client: ClientId) {
-        let Some(session) = self.front.clients.get_mut(client).map(|c| &mut c.session) else {
+        let Some(found) = self.front.clients.get_mut(client) else {
             return;
         };
-        session.is_dirty = false;
-        for watched in std::mem::take(&mut session.watched) {
+        found.session.is_dirty = false;
+        let all = std::mem::take(&mut found.session.watched);
+        let bytes: usize = all.iter().map(Watched::bytes).sum();
+        found.multi_bytes = found.multi_bytes.saturating_sub(bytes);
+        for watched in all {
             let at = (watched.db, watched.key);
             if let Some(clients) = self.watches.0.get_mut(&at) {
                 clients.retain(|id| *id != client);
