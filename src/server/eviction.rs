@@ -201,7 +201,7 @@ impl Server {
         let is_left_to_master =
             !self.replication.is_master() && self.config.tuning.replica_ignore_maxmemory;
         let is_paused = self.front.paused(self.clock.mono()).is_some();
-        !is_left_to_master && !is_paused && self.loading.is_none()
+        !is_left_to_master && !is_paused && !self.is_loading()
     }
 
     /// Gives up keys worth `excess` bytes, for as long as `maxmemory-eviction-tenacity` allows. Each is a unit of

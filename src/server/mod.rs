@@ -24,6 +24,7 @@ mod hyperloglog;
 mod info;
 pub mod keyspace;
 mod latency;
+mod loading;
 mod memory_usage;
 mod metrics;
 mod monitor;
@@ -47,9 +48,10 @@ use rand_chacha::ChaCha8Rng;
 
 pub use config::{ServerConfig, ServerSetup, load_server, server_table};
 pub use notify::NotifyClasses;
+pub(crate) use run::Present;
 pub use run::run;
 pub use shutdown::{SaveChoice, ShutdownOptions};
-pub use tuning::{EvictionPolicy, Percentiles, Tuning};
+pub use tuning::{DisklessLoad, EvictionPolicy, Percentiles, Tuning};
 
 use crate::clock::{Clock, Now};
 use crate::front::{
@@ -64,6 +66,7 @@ use effects::Effects;
 use eviction::{Eviction, Room};
 use keyspace::Keyspace;
 use latency::Latencies;
+use loading::Loading;
 use metrics::Metrics;
 use persist::aof::Aof;
 use persist::save::Saver;
@@ -107,8 +110,8 @@ pub struct Server {
     current: Current,
     /// The commands of a transaction are running.
     pub(crate) in_exec: bool,
-    /// The data is being loaded at the start.
-    pub(crate) loading: Option<Now>,
+    /// Data are being loaded.
+    pub(crate) loading: Option<Loading>,
     clock: Clock,
     log: Option<&'static Log>,
     me: Weak<RefCell<Server>>,
@@ -297,16 +300,18 @@ impl Server {
             return Some("READONLY You can't write against a read only replica.".into());
         }
         let is_stale = self.replication.is_link_down() && !self.config.serve_stale_data;
-        if is_stale && call.info.flags & flag::STALE == 0 {
+        if is_stale && self.common_flags_of(call) & flag::STALE == 0 {
             return Some(
                 "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
                     .into(),
             );
         }
-        if self.loading.is_some() && call.info.flags & flag::LOADING == 0 {
-            return Some("LOADING Redis is loading the dataset in memory".into());
-        }
-        None
+        let is_refused = match &self.loading {
+            None => false,
+            Some(loading) if loading.is_beside() => flags & flag::NO_ASYNC_LOADING != 0,
+            Some(_) => self.common_flags_of(call) & flag::LOADING == 0,
+        };
+        is_refused.then(|| "LOADING Redis is loading the dataset in memory".into())
     }
 
     /// Whether a call may not run when memory is above its limit. What is queued takes memory too.

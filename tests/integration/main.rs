@@ -41,6 +41,7 @@ mod it_listens_where_it_is_told;
 mod keys_equal_redis;
 mod links_are_cut_at_random;
 mod lists_equal_redis;
+mod loading_is_told;
 mod memory_has_a_limit;
 mod minority_never_fails_over;
 mod mixed_quorum;

@@ -12,10 +12,10 @@ use crate::config::process::Allow;
 use crate::front::{Call, Closing, CommandSpec, InfoSections, Reply, ReplyMode, category, flag};
 use crate::ids::hex;
 use crate::resp::Protocol;
-use crate::server::Server;
 use crate::server::keyspace::{Entry, Text, Value};
 use crate::server::persist::aof::{self, State};
 use crate::server::persist::rdb_encode;
+use crate::server::{Present, Server};
 
 type Spec = CommandSpec<Server>;
 
@@ -306,13 +306,12 @@ fn protocol(kind: &[u8], reply: &mut Reply) -> Result<(), Failure> {
 
 /// Saves the data and loads them again: what a restart would do to them.
 fn reload(server: &mut Server, options: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
-    let mut save = true;
+    let (mut save, mut flush, mut merge) = (true, true, false);
     for word in options {
         match option(word).as_slice() {
             b"nosave" => save = false,
-            b"noflush" | b"merge" => {
-                return Err("ERR DEBUG RELOAD NOFLUSH and MERGE are not supported here".into());
-            }
+            b"noflush" => flush = false,
+            b"merge" => merge = true,
             _ => {
                 return Err(
                     "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.".into(),
@@ -328,9 +327,14 @@ fn reload(server: &mut Server, options: &[Bytes], reply: &mut Reply) -> Result<(
     } else {
         Ok(())
     };
-    if let Err(error) = done.and_then(|()| server.reload()) {
+    let beside = match (flush, merge) {
+        (true, _) => Present::Dropped,
+        (false, true) => Present::Replaced,
+        (false, false) => Present::Kept,
+    };
+    if let Err(error) = done.and_then(|()| server.reload(beside)) {
         tracing::warn!("DEBUG RELOAD failed: {error:#}");
-        return Err("ERR Error trying to load the RDB dump, check server logs".into());
+        return Err("ERR Error trying to load the RDB dump".into());
     }
     tracing::warn!("DB reloaded by DEBUG RELOAD");
     reply.ok();
@@ -377,8 +381,9 @@ const DEBUG_HELP: &[&str] = &[
     "    map, attrib, push, verbatim, true, false.",
     "QUICKLIST-PACKED-THRESHOLD <size>",
     "    Accepted, without effect.",
-    "RELOAD [NOSAVE]",
-    "    Save the data and load them again.",
+    "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
+    "    Save the data and load them again. With NOSAVE, load what the file has; with NOFLUSH, beside",
+    "    what is here, which must have none of its keys unless they are to be replaced by MERGE.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Choose whether expired keys go by themselves.",
     "SLEEP <seconds>",

@@ -71,8 +71,10 @@ pub(super) fn commands() -> Vec<Spec> {
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
     queued: Vec<Queued>,
-    /// The flags of all queued commands.
+    /// The flags that any of the queued commands has.
     flags: u32,
+    /// Those that one of them lacks.
+    lacking: u32,
     /// A command could not be queued; `EXEC` will refuse.
     is_spoilt: bool,
     /// What the queued commands take. Bytes.
@@ -206,6 +208,7 @@ impl Server {
         let words: usize = call.words.iter().map(|word| WORD_BYTES + word.len()).sum();
         let bytes = size_of::<Queued>() + words;
         transaction.flags |= call.info.flags;
+        transaction.lacking |= !call.info.flags;
         transaction.bytes += bytes;
         client.multi_bytes += bytes;
         transaction.queued.push(Queued {
@@ -231,17 +234,23 @@ impl Server {
 
     /// The flags of a call, and for `EXEC` those of what it will run.
     pub(crate) fn flags_of(&self, call: &Call<'_>) -> u32 {
-        let queued = (call.info.name == "exec")
-            .then(|| {
-                self.front
-                    .clients
-                    .get(call.client)?
-                    .session
-                    .transaction
-                    .as_ref()
-            })
-            .flatten();
+        let queued = self.to_be_run(call);
         call.info.flags | queued.map_or(0, |transaction| transaction.flags)
+    }
+
+    /// The flags of a call; of an `EXEC` those that everything it will run has too.
+    pub(crate) fn common_flags_of(&self, call: &Call<'_>) -> u32 {
+        let queued = self.to_be_run(call);
+        call.info.flags & !queued.map_or(0, |transaction| transaction.lacking)
+    }
+
+    /// What a call runs, if it is an `EXEC`.
+    fn to_be_run(&self, call: &Call<'_>) -> Option<&Transaction> {
+        if call.info.name != "exec" {
+            return None;
+        }
+        let client = self.front.clients.get(call.client)?;
+        client.session.transaction.as_ref()
     }
 
     /// A command of a transaction was refused before it could be queued.

@@ -152,6 +152,23 @@ pub fn load(source: impl Read, options: LoadOptions) -> Result<Loaded, LoadError
     }
 }
 
+/// How much memory its writer used, by the head of an RDB; 0 where that does not say it.
+pub fn used_memory_of(head: &[u8]) -> u64 {
+    let mut reader = Reader::new(head, STRING_BYTES_MAX);
+    let mut find = || -> Result<u64, LoadError> {
+        reader.magic()?;
+        while reader.byte()? == OP_AUX {
+            let (name, value) = (reader.string()?, reader.string()?);
+            if name == b"used-mem" {
+                let text = String::from_utf8_lossy(&value).into_owned();
+                return Ok(text.parse().unwrap_or(0));
+            }
+        }
+        Ok(0)
+    };
+    find().unwrap_or(0)
+}
+
 /// The three auxiliary fields of a replication position.
 #[derive(Default)]
 struct Position {

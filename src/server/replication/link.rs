@@ -157,6 +157,7 @@ impl Server {
         }
         // Dropping the link ends its task.
         self.replication.role = Role::Master;
+        self.end_loading();
     }
 
     /// The link has ended; it will be tried again.

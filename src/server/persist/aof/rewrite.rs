@@ -140,8 +140,7 @@ impl Server {
     pub(crate) fn check_aof_rewrite(&mut self) {
         let now = self.clock.mono();
         let (aof, config) = (&self.aof, &self.config.aof);
-        let is_busy =
-            aof.rewriting.is_running() || self.saver.is_saving() || self.loading.is_some();
+        let is_busy = aof.rewriting.is_running() || self.saver.is_saving() || self.is_loading();
         if is_busy || now < aof.rewriting.not_before {
             return;
         }
