@@ -146,12 +146,18 @@ pub struct DataStats {
     pub sync_partial_err: u64,
     /// `expired_keys`
     pub expired_keys: u64,
+    /// `expired_time_cap_reached_count`: how often there was not time enough to remove all that had expired.
+    pub expire_cut_short: u64,
+    /// `expire_cycle_cpu_milliseconds`. Nanoseconds.
+    pub expire_nanos: u64,
     /// `evicted_keys`
     pub evicted_keys: u64,
     /// `total_eviction_exceeded_time`: how long memory was above its limit. Milliseconds.
     pub eviction_exceeded_total: u64,
     /// `current_eviction_exceeded_time`: the same since it last went above it.
     pub eviction_exceeded_now: u64,
+    /// `slave_expires_tracked_keys`: keys with an expiry that clients of this replica have written.
+    pub own_expiries: u64,
     /// `keyspace_hits`
     pub keyspace_hits: u64,
     /// `keyspace_misses`
@@ -190,8 +196,11 @@ pub fn stats_section<P: Program>(front: &Front<P>, data: &DataStats) -> String {
     line("sync_partial_err", &data.sync_partial_err);
     line("expired_keys", &data.expired_keys);
     line("expired_stale_perc", &"0.00");
-    line("expired_time_cap_reached_count", &0);
-    line("expire_cycle_cpu_milliseconds", &0);
+    line("expired_time_cap_reached_count", &data.expire_cut_short);
+    line(
+        "expire_cycle_cpu_milliseconds",
+        &(data.expire_nanos / 1_000_000),
+    );
     line("evicted_keys", &data.evicted_keys);
     line("evicted_clients", &stats.evicted_clients);
     line(
@@ -210,7 +219,7 @@ pub fn stats_section<P: Program>(front: &Front<P>, data: &DataStats) -> String {
     line("latest_fork_usec", &0);
     line("total_forks", &0);
     line("migrate_cached_sockets", &0);
-    line("slave_expires_tracked_keys", &0);
+    line("slave_expires_tracked_keys", &data.own_expiries);
     line("active_defrag_hits", &0);
     line("active_defrag_misses", &0);
     line("active_defrag_key_hits", &0);

@@ -161,6 +161,9 @@ impl Server {
         // A count goes on when the value is replaced; the last use is now in any case.
         let counted = usage.frequency.and_then(|_| self.keyspace.get(db, key));
         entry.set_access(counted.map_or_else(|| usage.fresh(), Entry::access));
+        if expire_at.is_some() {
+            self.note_expiry(key);
+        }
         self.key_ready(db, key);
         let before = self.keyspace.insert(db, entry);
         self.changed(db, key);
@@ -254,6 +257,9 @@ impl Server {
     pub(crate) fn expire(&mut self, _: &Call<'_>, key: &[u8], at: Option<u64>) {
         let db = self.current.db;
         self.keyspace.set_expiry(db, key, at);
+        if at.is_some() {
+            self.note_expiry(key);
+        }
         self.changed(db, key);
     }
 
@@ -308,8 +314,12 @@ impl Server {
 
     /// Removes a key that has expired, here and on the replicas.
     pub(crate) fn remove_expired(&mut self, db: usize, key: &[u8]) {
-        if let Some(entry) = self.keyspace.remove(db, key) {
+        let entry = self.timed("expire-del", |server| {
+            let entry = server.keyspace.remove(db, key)?;
             discard(entry);
+            Some(())
+        });
+        if entry.is_some() {
             self.stats.expired_keys += 1;
             // Nobody has changed it: whoever runs a command now must hear of it too.
             let client = self.current.client.take();

@@ -65,6 +65,7 @@ impl Server {
                         tracked_items: items as u64,
                         tracked_prefixes: prefixes as u64,
                         eviction_exceeded_now: self.eviction_exceeded(),
+                        own_expiries: self.own_expiries.len() as u64,
                         ..self.stats
                     };
                     out = stats_section(&self.front, &stats);

@@ -30,6 +30,7 @@ mod metrics;
 mod monitor;
 mod notify;
 mod observe;
+mod own_expiry;
 pub mod persist;
 pub mod replication;
 mod run;
@@ -68,6 +69,7 @@ use keyspace::Keyspace;
 use latency::Latencies;
 use loading::Loading;
 use metrics::Metrics;
+use own_expiry::OwnExpiries;
 use persist::aof::Aof;
 use persist::save::Saver;
 use replication::Replication;
@@ -104,6 +106,8 @@ pub struct Server {
     monitors: Vec<ClientId>,
     effects: Effects,
     eviction: Eviction,
+    /// What a replica removes by itself.
+    own_expiries: OwnExpiries,
     watches: Watches,
     /// Clients that wait for a key.
     blocking: Blocking,
@@ -186,6 +190,7 @@ impl Server {
                 memory_at_start: crate::memory::used(),
                 effects: Effects::default(),
                 eviction: Eviction::default(),
+                own_expiries: OwnExpiries::default(),
                 watches: Watches::default(),
                 blocking: Blocking::default(),
                 current: Current::default(),

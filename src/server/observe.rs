@@ -1,6 +1,7 @@
 //! What is noted around each command: how long it took, whom it must be shown to, what its client now knows.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -76,13 +77,30 @@ impl Server {
         } else {
             "command"
         };
-        self.note_latency(event, micros / 1000);
+        self.note_latency(event, Duration::from_micros(micros));
+    }
+
+    /// Does something, and keeps it for `LATENCY` if it took long enough.
+    pub(crate) fn timed<R>(
+        &mut self,
+        event: &'static str,
+        work: impl FnOnce(&mut Server) -> R,
+    ) -> R {
+        if self.config.tuning.latency_monitor_threshold.is_zero() {
+            return work(self);
+        }
+        let begun = self.clock.nanos();
+        let result = work(self);
+        let took = Duration::from_nanos(self.clock.nanos().saturating_sub(begun));
+        self.note_latency(event, took);
+        result
     }
 
     /// Keeps an event for `LATENCY` if it took long enough.
-    pub(crate) fn note_latency(&mut self, event: &'static str, millis: u64) {
+    pub(crate) fn note_latency(&mut self, event: &'static str, took: Duration) {
         let threshold = self.config.tuning.latency_monitor_threshold;
-        if !threshold.is_zero() && u128::from(millis) >= threshold.as_millis() {
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        if !threshold.is_zero() && took >= threshold {
             let at = self.clock.now().unix.0 / 1000;
             self.latencies.add(event, at, millis);
         }

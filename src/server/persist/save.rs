@@ -330,7 +330,9 @@ impl Server {
                 task.abort();
             }
             self.end_snapshot(running.snapshot);
-            drop(fs::remove_file(running.temp));
+            self.timed("rdb-unlink-temp-file", |_| {
+                drop(fs::remove_file(running.temp));
+            });
             tracing::info!("Background saving cancelled");
         }
     }

@@ -395,12 +395,18 @@ async fn rewrite(server: &Rc<RefCell<Server>>) -> io::Result<()> {
             running.stage = Stage::Replacing;
         }
     }
-    let plan = on_another_thread(move || {
+    let clock = server.borrow().clock;
+    let (plan, took) = on_another_thread(move || {
+        let begun = clock.nanos();
         replace(&plan)?;
-        Ok(plan)
+        Ok((plan, clock.nanos().saturating_sub(begun)))
     })
     .await?;
-    server.borrow_mut().rewrite_replaced(&plan);
+    {
+        let server = &mut *server.borrow_mut();
+        server.note_latency("aof-rename", Duration::from_nanos(took));
+        server.rewrite_replaced(&plan);
+    }
     let Plan {
         folder,
         mut manifest,
