@@ -4,6 +4,8 @@
 //! A replica never removes an expired key by itself; it hides it from its clients until the master's `DEL`
 //! comes. The master's own stream sees it as existing, whatever the local clock says.
 
+use std::collections::VecDeque;
+
 use super::command::Failure;
 use super::keyspace::{Entry, Kind, Thresholds, Value};
 use super::persist::rdb_decode::STRING_BYTES_MAX;
@@ -376,7 +378,55 @@ fn discard(entry: Entry) {
     }
 }
 
-/// Drops something large on another thread.
+/// Drops something large on another thread; here when the process is at its end and has no others any more.
 pub(crate) fn drop_elsewhere<T: Send + 'static>(value: T) {
-    drop(tokio::task::spawn_blocking(move || drop(value)));
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        drop(runtime.spawn_blocking(move || drop(value)));
+    }
+}
+
+/// What is left in it is dropped on another thread, wherever it goes out of scope: in a task that is aborted, too.
+pub(crate) struct DroppedElsewhere<T: Send + 'static>(pub(crate) VecDeque<T>);
+
+impl<T: Send + 'static> Drop for DroppedElsewhere<T> {
+    fn drop(&mut self) {
+        if !self.0.is_empty() {
+            drop_elsewhere(std::mem::take(&mut self.0));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread::{self, ThreadId};
+
+    /// Tells on which thread it is dropped.
+    struct Witness(mpsc::Sender<ThreadId>);
+
+    impl Drop for Witness {
+        fn drop(&mut self) {
+            drop(self.0.send(thread::current().id()));
+        }
+    }
+
+    #[test]
+    fn an_aborted_task_drops_nothing_large_itself() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let (told, heard) = mpsc::channel();
+        runtime.block_on(async {
+            let kept = DroppedElsewhere(VecDeque::from([Witness(told)]));
+            let task = tokio::spawn(async move {
+                std::future::pending::<()>().await;
+                drop(kept);
+            });
+            tokio::task::yield_now().await;
+            task.abort();
+            drop(task.await);
+        });
+        assert_ne!(heard.recv().unwrap(), thread::current().id());
+    }
 }
