@@ -18,6 +18,7 @@ mod keys;
 mod lcs;
 mod list_pops;
 mod lists;
+mod lolwut;
 mod long_double;
 mod memory;
 mod messages;
