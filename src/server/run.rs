@@ -27,10 +27,10 @@ const LINKS: u64 = 2;
 /// What a replica may have queued beside a whole backlog: the reply before it and the stream after it.
 const BACKLOG_MARGIN_BYTES: u64 = 1 << 20;
 
-/// Runs a data server until it is told to stop.
+/// Runs a data server until it is told to stop. What keeps it from serving once it has a log is said there.
 ///
 /// # Errors
-/// It cannot start: the folder, the log, the port, TLS, or the data.
+/// It cannot start: the users, the folder, the log.
 pub fn run(setup: ServerSetup) -> anyhow::Result<ExitCode> {
     let role = if setup.config.replicaof.is_some() {
         Role::Replica
@@ -50,7 +50,10 @@ pub fn run(setup: ServerSetup) -> anyhow::Result<ExitCode> {
     started.supervised.stopping();
     // Files that are still being written belong to saves that were given up.
     runtime.shutdown_background();
-    result
+    Ok(result.unwrap_or_else(|error| {
+        tracing::error!("{error:#}. Exiting...");
+        ExitCode::FAILURE
+    }))
 }
 
 async fn serve_until_told(
