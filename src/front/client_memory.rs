@@ -1,7 +1,7 @@
 //! What each client takes of the memory, and who goes when all of them together take too much.
 //!
-//! While there is a limit, the sum over all clients is kept up to date where a client's part changes: at the end of
-//! its turn, when it is sent something, when that is written. Without one nothing is summed up.
+//! While there is a limit, the sum over all clients is kept up to date where a client's part changes: when its turn
+//! is over and its replies are written, when it is sent something. Without one nothing is summed up.
 
 use std::cmp::Reverse;
 
@@ -128,7 +128,7 @@ impl<S: Default> Clients<S> {
             memory.count(client);
             evicted += 1;
         }
-        if memory.sum >= memory.max {
+        if evicted > 0 && memory.sum >= memory.max {
             tracing::warn!("Over client maxmemory after evicting all evictable clients");
         }
         evicted

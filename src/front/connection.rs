@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::acl::Denied;
-use super::client::{ClientId, Closing, Peer};
+use super::client::{ClientId, ClientKind, Closing, Peer};
 use super::dispatch::{Outcome, dispatch};
 use super::{Front, Program};
 use crate::clock::Now;
@@ -150,16 +150,21 @@ impl<P: Program> Connection<P> {
                 return Poll::Ready(Event::Closed);
             }
             let tell = is_drained && std::mem::take(&mut client.notify_drained);
-            if written > 0 {
-                program.front().clients.recount(self.id);
-            }
+            let is_replica = client.kind == ClientKind::Replica;
             let stats = &mut program.front().stats;
-            stats.net_output_bytes += written as u64;
+            if is_replica {
+                stats.repl_output_bytes += written as u64;
+            } else {
+                stats.net_output_bytes += written as u64;
+            }
             stats.writes += u64::from(written > 0);
             if tell {
                 program.drained(self.id);
             }
         }
+        // Not before: whoever goes has had its chance to hear what it was told.
+        program.front().clients.recount(self.id);
+        program.front().evict_clients();
         let client = program.front().clients.current(self.id);
         let may_run = client.is_ready() && client.output.len() < P::OUTPUT_STALL_BYTES;
         if may_run && (self.has_more || self.postponed.is_some()) {
@@ -312,8 +317,6 @@ impl<P: Program> Connection<P> {
             );
             client.close(Closing::Now);
         }
-        front.clients.recount(self.id);
-        front.evict_clients();
     }
 
     fn end(&self) {

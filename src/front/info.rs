@@ -134,10 +134,6 @@ pub fn clients_section<P: Program>(front: &Front<P>) -> String {
 /// lines all the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DataStats {
-    /// `total_net_repl_input_bytes`
-    pub repl_input_bytes: u64,
-    /// `total_net_repl_output_bytes`
-    pub repl_output_bytes: u64,
     /// `sync_full`
     pub sync_full: u64,
     /// `sync_partial_ok`
@@ -184,12 +180,15 @@ pub fn stats_section<P: Program>(front: &Front<P>, data: &DataStats) -> String {
     line("instantaneous_ops_per_sec", &rates.commands);
     line("total_net_input_bytes", &stats.net_input_bytes);
     line("total_net_output_bytes", &stats.net_output_bytes);
-    line("total_net_repl_input_bytes", &data.repl_input_bytes);
-    line("total_net_repl_output_bytes", &data.repl_output_bytes);
+    line("total_net_repl_input_bytes", &stats.repl_input_bytes);
+    line("total_net_repl_output_bytes", &stats.repl_output_bytes);
     line("instantaneous_input_kbps", &kb(rates.input_bytes));
     line("instantaneous_output_kbps", &kb(rates.output_bytes));
-    line("instantaneous_input_repl_kbps", &"0.00");
-    line("instantaneous_output_repl_kbps", &"0.00");
+    line("instantaneous_input_repl_kbps", &kb(rates.repl_input_bytes));
+    line(
+        "instantaneous_output_repl_kbps",
+        &kb(rates.repl_output_bytes),
+    );
     line("rejected_connections", &stats.rejected_connections);
     line("sync_full", &data.sync_full);
     line("sync_partial_ok", &data.sync_partial_ok);

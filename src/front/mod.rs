@@ -239,6 +239,10 @@ pub struct FrontStats {
     pub net_input_bytes: u64,
     /// `total_net_output_bytes`
     pub net_output_bytes: u64,
+    /// `total_net_repl_input_bytes`: from our master.
+    pub repl_input_bytes: u64,
+    /// `total_net_repl_output_bytes`: to replicas.
+    pub repl_output_bytes: u64,
     /// `total_reads_processed`
     pub reads: u64,
     /// `total_writes_processed`

@@ -86,17 +86,17 @@ fn who_takes_too_much_goes() {
         let mut bystander = server.client();
         bystander.call(&["SET", "large", &large(1 << 20)]);
         set(&server, "maxmemory-clients", LIMIT);
-        for (at, way) in [
+        let ways = [
             "a request that never ends",
             "a transaction",
+            "replies that are not read",
             "subscriptions",
             "prefixes",
             "watched keys",
-            "replies that are not read",
-        ]
-        .into_iter()
-        .enumerate()
-        {
+        ];
+        // redis-server does not count the names in the last three.
+        let count = if kind == Kind::Real { 3 } else { ways.len() };
+        for (at, way) in ways[..count].iter().enumerate() {
             let mut greedy = server.client();
             take_too_much(&mut greedy, way);
             wait_for(way, secs(10), || {

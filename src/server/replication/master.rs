@@ -184,7 +184,6 @@ impl Server {
                     }
                 }
                 FeedState::Online => {
-                    self.stats.repl_output_bytes += bytes.len() as u64;
                     sent |= self.front.clients.send(id, bytes.clone(), now);
                 }
             }
@@ -299,7 +298,6 @@ impl Server {
             FeedState::Waiting { .. } | FeedState::Online => Retained::default(),
         };
         tracing::info!(replica = %client.addr, "Synchronization with replica succeeded");
-        self.stats.repl_output_bytes += retained.bytes;
         for chunk in retained.chunks {
             self.front.clients.send(id, chunk, now);
         }

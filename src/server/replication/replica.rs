@@ -166,7 +166,7 @@ impl Wire {
             .map_err(|_| LinkError::Timeout)??;
         let server = &mut *server.borrow_mut();
         let now = server.clock.mono();
-        server.stats.repl_input_bytes += count as u64;
+        server.front.stats.repl_input_bytes += count as u64;
         if let Some(link) = server.replication.link_mut() {
             link.last_io = now;
         }
