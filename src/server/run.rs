@@ -245,9 +245,9 @@ impl Server {
         let options = self.load_options(!self.replication.is_master());
         let file = File::open(&self.config.dbfilename)?;
         let mut loaded = load(BufReader::with_capacity(1 << 18, file), options)?.keyspace;
-        self.touch_all(None);
-        self.invalidate_all();
         if present == Present::Dropped {
+            self.touch_all(None);
+            self.invalidate_all();
             drop_elsewhere(self.keyspace.replace_with(loaded));
             (0..self.keyspace.databases()).for_each(|db| self.database_ready(db));
             return Ok(());
@@ -267,6 +267,7 @@ impl Server {
         for (db, key) in keys {
             if let Some(entry) = loaded.remove(db, &key) {
                 self.keyspace.insert(db, entry);
+                self.touch(db, &key);
                 self.key_ready(db, &key);
             }
         }
