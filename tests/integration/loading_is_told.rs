@@ -110,6 +110,24 @@ fn a_start_from_an_append_only_file() {
     watch_a_start(&mut ours, bytes);
 }
 
+/// A master whose data of some megabytes come slowly when it is told so.
+fn start_master() -> ServerNode {
+    let master = start_server(Kind::Real, "rdbcompression no\n");
+    master
+        .client()
+        .call(&["DEBUG", "POPULATE", "1000", "key", "4000"]);
+    master
+}
+
+/// What a replica is started with. redis-server looks at its clients while it loads after so many bytes only.
+fn lines(kind: Kind, mode: &str) -> String {
+    let often = match kind {
+        Kind::Real => "loading-process-events-interval-bytes 1024\n",
+        Kind::Ours => "",
+    };
+    format!("repl-diskless-load {mode}\n{often}")
+}
+
 /// Cuts a replica off until only all data can help it, while its master's data come slowly.
 fn make_it_need_all(master: &ServerNode, replica: &mut ServerNode) {
     let mut client = master.client();
@@ -144,11 +162,10 @@ fn wait_until_loading(replica: &ServerNode, loading_and_async: (&str, &str)) {
 #[test]
 fn a_replica_that_swaps_serves_data_of_the_same_history() {
     for kind in [Kind::Real, Kind::Ours] {
-        let master = start_server(Kind::Real, "");
+        let master = start_master();
         let mut client = master.client();
-        client.call(&["DEBUG", "POPULATE", "1000"]);
         client.call(&["SET", "k", "old"]);
-        let lines = format!("{}repl-diskless-load swapdb\n", replica_of(&master));
+        let lines = format!("{}{}", replica_of(&master), lines(kind, "swapdb"));
         let mut replica = start_server(kind, &lines);
         wait_until_equal(&master, &replica);
         client.call(&["SET", "k", "new"]);
@@ -182,11 +199,10 @@ fn a_replica_that_swaps_serves_data_of_the_same_history() {
 #[test]
 fn an_empty_replica_says_that_it_loads() {
     for kind in [Kind::Real, Kind::Ours] {
-        let master = start_server(Kind::Real, "");
+        let master = start_master();
         let mut client = master.client();
-        client.call(&["DEBUG", "POPULATE", "1000"]);
         client.call(&["CONFIG", "SET", "rdb-key-save-delay", "1000"]);
-        let replica = start_server(kind, "repl-diskless-load on-empty-db\n");
+        let replica = start_server(kind, &lines(kind, "on-empty-db"));
         crate::data::follow(&replica, &master);
         wait_until_loading(&replica, ("1", "0"));
         client.call(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
@@ -196,9 +212,8 @@ fn an_empty_replica_says_that_it_loads() {
 
 #[test]
 fn otherwise_a_replica_serves_what_it_has_until_it_has_all() {
-    let master = start_server(Kind::Real, "");
+    let master = start_master();
     let mut client = master.client();
-    client.call(&["DEBUG", "POPULATE", "500"]);
     let mut replica = start_server(Kind::Ours, &replica_of(&master));
     wait_until_equal(&master, &replica);
     make_it_need_all(&master, &mut replica);
@@ -210,7 +225,7 @@ fn otherwise_a_replica_serves_what_it_has_until_it_has_all() {
     holds_for("it serves", secs(1) / 4, || {
         let size = text(&reader.call(&["DBSIZE"]));
         let found = loading(&replica);
-        let is_served = size == "500" || size == "501";
+        let is_served = size == "1000" || size == "1001";
         let is_quiet = found == ("0".to_owned(), "0".to_owned());
         expect_that(is_served && is_quiet, || format!("{size}, {found:?}"))
     });

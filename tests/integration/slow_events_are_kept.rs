@@ -60,7 +60,7 @@ fn the_removal_of_keys() {
 
 #[test]
 fn the_append_only_file() {
-    let large = "x".repeat(64 << 20);
+    let large = "x".repeat(48 << 20);
     for (policy, wanted) in [
         ("everysec", &["aof-write", "aof-write-alone"][..]),
         (
