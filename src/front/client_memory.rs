@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 
-use super::client::{Client, ClientKind, Closing};
+use super::client::{Client, ClientId, ClientKind, Closing};
 use super::clients::Clients;
 use super::{Front, Program};
 
@@ -83,6 +83,15 @@ impl<P: Program> Front<P> {
         self.clients.limit_memory(bytes_max);
     }
 
+    /// What one client takes may have changed.
+    #[inline]
+    pub(super) fn check_client_memory(&mut self, id: ClientId) {
+        if self.clients.memory.max > 0 {
+            self.clients.recount(id);
+            self.evict_clients();
+        }
+    }
+
     /// Closes the clients that take most until all together take less than they may.
     pub(super) fn evict_clients(&mut self) {
         self.stats.evicted_clients += self.clients.evict();
@@ -140,7 +149,7 @@ mod tests {
     use super::*;
     use crate::clock::Mono;
     use crate::front::toy::Toy;
-    use crate::front::{ClientAddr, ClientId, Peer};
+    use crate::front::{ClientAddr, Peer};
     use bytes::Bytes;
 
     fn add(front: &mut Front<Toy>, output_bytes: usize) -> ClientId {

@@ -107,7 +107,7 @@ impl<S: Default> Clients<S> {
         (self.by_id.values_mut(), &mut self.memory)
     }
 
-    /// What one client takes may have changed.
+    /// Counts one client anew.
     pub(super) fn recount(&mut self, id: ClientId) {
         if let Some(client) = self.by_id.get_mut(&id) {
             self.memory.count(client);

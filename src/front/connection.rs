@@ -163,8 +163,7 @@ impl<P: Program> Connection<P> {
             }
         }
         // Not before: whoever goes has had its chance to hear what it was told.
-        program.front().clients.recount(self.id);
-        program.front().evict_clients();
+        program.front().check_client_memory(self.id);
         let client = program.front().clients.current(self.id);
         let may_run = client.is_ready() && client.output.len() < P::OUTPUT_STALL_BYTES;
         if may_run && (self.has_more || self.postponed.is_some()) {

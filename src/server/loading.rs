@@ -140,7 +140,7 @@ impl Server {
         let is_same = self.replication.history.repl_id() == id;
         match self.config.tuning.repl_diskless_load {
             DisklessLoad::SwapDb => self.begin_loading(is_same),
-            DisklessLoad::OnEmptyDb if self.keyspace.len() == 0 => self.begin_loading(false),
+            DisklessLoad::OnEmptyDb if self.keyspace.is_empty() => self.begin_loading(false),
             DisklessLoad::OnEmptyDb | DisklessLoad::Disabled => Arc::default(),
         }
     }
