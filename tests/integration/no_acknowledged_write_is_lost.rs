@@ -38,9 +38,8 @@ impl Writer {
     }
 
     /// Counts up a key of its own, and one of each type in a transaction, until the server is gone; the last
-    /// number that was acknowledged.
-    fn count_up(&self, mut client: Client) -> u64 {
-        let mut last = 0;
+    /// number that was acknowledged, which is `last` at the beginning.
+    fn count_up(&self, mut client: Client, mut last: u64) -> u64 {
         loop {
             let Ok(reply) = client.try_call(&["INCR", &self.key("n")]) else {
                 return last;
@@ -92,8 +91,9 @@ fn number(client: &mut Client, words: &[&str]) -> u64 {
 
 fn start_writers(server: &ServerNode) -> Vec<std::thread::JoinHandle<u64>> {
     let start = |at| {
-        let (client, writer) = (server.client(), Writer { at });
-        std::thread::spawn(move || writer.count_up(client))
+        let (mut client, writer) = (server.client(), Writer { at });
+        let last = number(&mut client, &["GET", &writer.key("n")]);
+        std::thread::spawn(move || writer.count_up(client, last))
     };
     (0..WRITERS).map(start).collect()
 }
@@ -187,7 +187,7 @@ fn a_shutdown_makes_everything_durable() {
     let mut server = start(Kind::Ours, "appendfsync no\n");
     let (client, writer) = (server.client(), Writer { at: 0 });
     let counting = writer.clone();
-    let thread = std::thread::spawn(move || counting.count_up(client));
+    let thread = std::thread::spawn(move || counting.count_up(client, 0));
     std::thread::sleep(Duration::from_millis(100));
     let status = server.process.terminate(crate::support::secs(20));
     assert_eq!(status.code(), Some(0), "{}", server.process.log());
