@@ -140,7 +140,9 @@ impl<L: Leaf> Extendible<L> {
         let mut seen = leaves.iter().map(|leaf| dense(leaf).len()).sum();
         let mut places = [None; WARM_MAX];
         for ((place, leaf), hash) in places.iter_mut().zip(leaves).zip(hashes) {
-            *place = dense(leaf).guess(*hash);
+            // One that is not there yet will come behind the last.
+            let dense = dense(leaf);
+            *place = dense.guess(*hash).or(dense.len().checked_sub(1));
         }
         for (place, leaf) in places.iter().zip(leaves) {
             let entry = place.and_then(|place| dense(leaf).at(place));

@@ -125,10 +125,11 @@ impl Text {
 
     /// Takes over `bytes`.
     pub fn from_vec(bytes: Vec<u8>) -> Text {
-        if bytes.len() <= SHORT_BYTES_MAX {
-            Text::from_bytes(&bytes)
-        } else {
-            Text::Long(Arc::new(bytes))
+        match bytes.len() {
+            // No number is so long.
+            len if len > INLINE_BYTES_MAX && len <= SHORT_BYTES_MAX => Text::Short(bytes.into()),
+            len if len > SHORT_BYTES_MAX => Text::Long(Arc::new(bytes)),
+            _ => Text::from_bytes(&bytes),
         }
     }
 
