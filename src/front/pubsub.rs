@@ -10,7 +10,7 @@ use super::clients::Clients;
 use super::glob::glob_match;
 use super::reply::Reply;
 use super::spec::{Channels, CommandSpec, KeySpec, flag, key};
-use super::{Call, Program};
+use super::{Call, Program, kept};
 use crate::clock::Mono;
 use crate::resp::Protocol;
 
@@ -119,11 +119,12 @@ impl PubSub {
             Kind::Pattern => (&mut client.patterns, &mut self.patterns),
             Kind::Shard => (&mut client.shard_channels, &mut self.shard_channels),
         };
+        let name = kept(name);
         if !own.insert(name.clone()) {
             return false;
         }
-        client.note_subscription(name, true);
-        all.entry(name.clone()).or_default().insert(id)
+        client.note_subscription(&name, true);
+        all.entry(name).or_default().insert(id)
     }
 
     /// Unsubscribes a client; false when it was not subscribed.
