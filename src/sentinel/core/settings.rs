@@ -76,6 +76,8 @@ pub struct Globals {
     pub sentinel_user: Option<Arc<str>>,
     /// `sentinel-pass` towards peers.
     pub sentinel_pass: Option<Arc<str>>,
+    /// `observe-only` (ours): watches and decides, and does nothing.
+    pub observe_only: bool,
     /// `requirepass`: towards peers when `sentinel-pass` is unset. Not part of the durable state.
     pub requirepass: Option<Arc<str>>,
     /// The port that hellos name when `announce-port` is unset: `tls-port` where links use TLS, else
