@@ -447,9 +447,10 @@ impl Sentinel {
         if let Some(untold) = self.masters.get_mut(&m).and_then(|m| m.untold.as_mut()) {
             untold.peers.retain(|peer| *peer != p);
         }
-        let outcome = match reply {
-            Value::Error(text) => Outcome::Refused(refusal(text)),
-            _ => Outcome::Done,
+        let outcome = if let Value::Error(text) = reply {
+            Outcome::Refused(refusal(text))
+        } else {
+            Outcome::Done
         };
         match round {
             Some(number) => self.note_outcome(number, p, outcome),

@@ -61,6 +61,10 @@ impl MasterSettings {
 
 /// The settings of the whole sentinel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a directive of its own"
+)]
 pub struct Globals {
     /// `resolve-hostnames`: host names are accepted.
     pub resolve_hostnames: bool,
