@@ -10,7 +10,7 @@ use super::clients::Clients;
 use super::glob::glob_match;
 use super::reply::Reply;
 use super::spec::{Channels, CommandSpec, KeySpec, flag, key};
-use super::{Call, Program};
+use super::{Call, Program, kept};
 use crate::clock::Mono;
 use crate::resp::Protocol;
 
@@ -119,7 +119,8 @@ impl PubSub {
             Kind::Pattern => (&mut client.patterns, &mut self.patterns),
             Kind::Shard => (&mut client.shard_channels, &mut self.shard_channels),
         };
-        own.insert(name.clone()) && all.entry(name.clone()).or_default().insert(id)
+        let name = kept(name);
+        own.insert(name.clone()) && all.entry(name).or_default().insert(id)
     }
 
     /// Unsubscribes a client; false when it was not subscribed.

@@ -5,7 +5,7 @@
 //! comes. The master's own stream sees it as existing, whatever the local clock says.
 
 use super::command::Failure;
-use super::keyspace::{Entry, Kind, Thresholds, Value};
+use super::keyspace::{Entry, Kind, Text, Thresholds, Value};
 use super::persist::rdb_decode::STRING_BYTES_MAX;
 use super::{NotifyClasses, Server};
 use crate::front::{Call, PauseMode, flag};
@@ -168,6 +168,36 @@ impl Server {
             Some(entry) => discard(entry),
             None => self.notify(NotifyClasses::NEW, "new", db, key),
         }
+    }
+
+    /// Sets a key to a string, like [`Server::store`]: `assign` gives it its bytes, in the room of the present
+    /// string where there is one.
+    pub(crate) fn store_text(
+        &mut self,
+        call: &Call<'_>,
+        key: &[u8],
+        expire_at: Option<u64>,
+        assign: impl FnOnce(&mut Text),
+    ) {
+        let db = self.current.db;
+        let is_small_text =
+            |entry: &&Entry| matches!(entry.value, Value::String(_)) && !entry.value.is_large();
+        let Some(entry) = self.keyspace.get(db, key).filter(is_small_text) else {
+            let mut text = Text::default();
+            assign(&mut text);
+            return self.store(call, key, Value::String(text), expire_at);
+        };
+        let usage = self.usage(call.now.unix);
+        if usage.frequency.is_none() {
+            entry.set_access(usage.fresh());
+        }
+        if entry.expire_at() != expire_at {
+            self.keyspace.set_expiry(db, key, expire_at);
+        }
+        if let Some(Value::String(text)) = self.keyspace.value_mut(db, key) {
+            assign(text);
+        }
+        self.changed(db, key);
     }
 
     /// Puts an entry that was taken from elsewhere under a key that is not there; its use goes with it.

@@ -164,6 +164,8 @@ impl Server {
         if self.config.maxmemory == 0 && self.eviction.exceeded_since.is_none() {
             return Room::Enough;
         }
+        // What this takes is no part of the command.
+        self.read_at = None;
         let excess = self.excess();
         let room = if excess == 0 || !self.may_evict() {
             Room::Enough

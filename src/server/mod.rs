@@ -54,9 +54,10 @@ pub use tuning::{EvictionPolicy, Percentiles, Tuning};
 use crate::clock::{Clock, Now};
 use crate::front::{
     Call, ClientId, ClientKind, Closing, CommandId, DataStats, Front, Handler, ProcessInfo,
-    Program, Reply, WaitId, flag,
+    Program, Reply, Requests, WaitId, flag,
 };
 use crate::ids::{ReplId, ReplOffset, RunId, random_hex};
+use crate::memory;
 use crate::net::{self, Log};
 use blocking::Blocking;
 use command::transactions::{Transaction, Watched, Watches};
@@ -110,6 +111,8 @@ pub struct Server {
     /// The data is being loaded at the start.
     pub(crate) loading: Option<Now>,
     clock: Clock,
+    /// When the last command of this turn ended, which is when the next one begins. Nanoseconds of the clock.
+    read_at: Option<u64>,
     log: Option<&'static Log>,
     me: Weak<RefCell<Server>>,
 }
@@ -192,6 +195,7 @@ impl Server {
                 rng: ChaCha8Rng::from_rng(&mut rng),
                 config,
                 clock,
+                read_at: None,
                 log,
                 me: me.clone(),
             })
@@ -363,6 +367,11 @@ impl Program for Server {
         }
     }
 
+    fn foresee(&mut self, client: ClientId, requests: &Requests) {
+        let db = self.front.clients.current(client).db;
+        self.keyspace.warm(db, requests.iter());
+    }
+
     fn execute(&mut self, call: &Call<'_>, handler: Handler<Server>, reply: &mut Reply) {
         self.run_observed(call, handler, reply);
         self.serve_blocked(call.now);
@@ -417,6 +426,10 @@ impl Program for Server {
 
     fn end_turn(&mut self, client: ClientId) {
         self.end_unit();
+        self.read_at = None;
+        if memory::is_counted() {
+            self.sample_memory();
+        }
         self.current = Current::default();
         self.broadcast_invalidations();
         self.end_turn_of(client);

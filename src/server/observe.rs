@@ -7,7 +7,6 @@ use bytes::Bytes;
 use super::Server;
 use super::slowlog::{Slow, shortened};
 use crate::front::{Call, Handler, Reply, flag};
-use crate::memory;
 
 /// What stands for a word that nobody may read.
 const REDACTED: Bytes = Bytes::from_static(b"(redacted)");
@@ -29,10 +28,12 @@ impl Server {
         handler: Handler<Server>,
         reply: &mut Reply,
     ) {
-        let begun = self.clock.nanos();
+        let begun = self.read_at.take().unwrap_or_else(|| self.clock.nanos());
         let start = reply.len();
         handler(self, call, reply);
-        let nanos = self.clock.nanos().saturating_sub(begun);
+        let ended = self.clock.nanos();
+        self.read_at = Some(ended);
+        let nanos = ended.saturating_sub(begun);
         let failed = reply.as_bytes().get(start) == Some(&b'-');
         let keep_latency = self.config.tuning.latency_tracking;
         self.metrics
@@ -45,9 +46,6 @@ impl Server {
         self.note_slow(call, nanos / 1000);
         if !self.monitors.is_empty() && call.info.flags & (flag::SKIP_MONITOR | flag::ADMIN) == 0 {
             self.show_to_monitors(call);
-        }
-        if memory::is_counted() {
-            self.sample_memory();
         }
         if self.tracking.is_in_use() {
             self.remember_read_keys(call);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::args::{Failure, SYNTAX, integer, option};
 use super::strings::finish;
 use crate::clock::Mono;
-use crate::front::{Call, ClientKind, CommandSpec, Reply, category, flag};
+use crate::front::{Call, ClientKind, CommandSpec, Reply, category, flag, kept};
 use crate::ids::ReplOffset;
 use crate::server::Server;
 
@@ -226,7 +226,7 @@ fn replconf(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(
                 )
                 .into());
             }
-            b"ip-address" => introduction.ip = (!value.is_empty()).then(|| value.clone()),
+            b"ip-address" => introduction.ip = (!value.is_empty()).then(|| kept(value)),
             b"capa" => match option(value).as_slice() {
                 b"eof" => introduction.capa_eof = true,
                 b"psync2" => introduction.capa_psync2 = true,

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 
 use crate::front::{
-    Call, ClientId, CommandId, CommandInfo, CommandSpec, KeySpec, Reply, category, flag, key, run,
+    Call, ClientId, CommandId, CommandInfo, CommandSpec, KeySpec, Reply, category, flag, kept, key,
+    run,
 };
 use crate::server::Server;
 
@@ -161,17 +162,17 @@ fn watch(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
         return;
     }
     let db = server.db();
-    for key in &call.words[1..] {
+    for key in call.words[1..].iter().map(kept) {
         let clients = server.watches.0.entry((db, key.clone())).or_default();
         if clients.contains(&call.client) {
             continue;
         }
         clients.push(call.client);
-        let entry = server.keyspace.get(db, key);
+        let entry = server.keyspace.get(db, &key);
         let was_expired = entry.is_some_and(|e| e.is_expired(call.now.unix.0));
         let watched = Watched {
             db,
-            key: key.clone(),
+            key,
             was_expired,
         };
         server
@@ -197,7 +198,7 @@ impl Server {
         }
         transaction.flags |= call.info.flags;
         transaction.queued.push(Queued {
-            words: call.words.to_vec(),
+            words: call.words.iter().map(kept).collect(),
             command: call.command,
             info: call.info,
         });
