@@ -394,10 +394,10 @@ fn who_observes_kills_no_script_and_runs_none() {
     assert!(alone.saw("+sdown master"));
     let mut out = Vec::new();
     for (link, request) in std::mem::take(&mut alone.withheld) {
-        let reply = match request {
-            Request::Ping => Value::error("BUSY Redis is busy running a script."),
-            _ => continue,
-        };
+        if request != Request::Ping {
+            continue;
+        }
+        let reply = Value::error("BUSY Redis is busy running a script.");
         let input = Input::Reply { link, reply };
         alone.sentinel.handle(alone.now, input, &mut out);
     }
