@@ -7,7 +7,7 @@ use super::ballot::{PeerVote, Tally, tally};
 use super::event::{EventKind, Level};
 use super::failover::Failover;
 use super::io::{ReplyTo, Request};
-use super::journal::AfterWrite;
+use super::journal::{AfterWrite, CastVote};
 use super::link::Awaited;
 use super::master::{Chapter, Hold, MasterId};
 use super::peer::{Opinion, PeerEntry, PeerId};
@@ -181,16 +181,42 @@ impl Sentinel {
         }
         let granted = answer(vote.candidate.as_ref(), vote.epoch);
         let refused = answer(None, vote.epoch);
-        let cast = cast.then_some((first, candidate, epoch));
+        let vote_cast = CastVote {
+            masters,
+            candidate,
+            epoch,
+            is_new: cast,
+        };
         self.after_write(
             vote.seq,
             AfterWrite::Vote {
                 to,
                 granted,
                 refused,
-                cast,
+                vote: vote_cast,
             },
         );
+    }
+
+    /// The vote is on disk: it may be told, unless an operator has paused us while it was being written.
+    pub(super) fn tell_written_vote(
+        &mut self,
+        to: ReplyTo,
+        granted: Value,
+        refused: Value,
+        mut vote: CastVote,
+    ) {
+        vote.masters.retain(|m| self.masters.contains_key(m));
+        let withheld = self.vote_withheld(&vote.masters, &vote.candidate, vote.epoch);
+        if let Some((m, why)) = withheld {
+            self.reply(to, refused);
+            self.withhold_vote(m, why, &vote.candidate, vote.epoch);
+            return;
+        }
+        if let Some(m) = vote.masters.first().filter(|_| vote.is_new) {
+            self.vote_given(*m, &vote.candidate, vote.epoch);
+        }
+        self.reply(to, granted);
     }
 
     /// Gives our vote in `epoch` to another candidate or to ourselves. It counts once it is on disk.

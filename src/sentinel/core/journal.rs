@@ -21,13 +21,12 @@ pub(super) const NOT_SAVED: &str = "ERR Failed to save config file. Check server
 /// What may only happen once a state is on disk.
 #[derive(Debug)]
 pub(super) enum AfterWrite {
-    /// Answer a vote request; `refused` is the answer when the write fails, `cast` the vote where it
-    /// was cast by this very request.
+    /// Answer a vote request; `refused` is the answer when the write fails.
     Vote {
         to: ReplyTo,
         granted: Value,
         refused: Value,
-        cast: Option<(MasterId, SentinelId, Epoch)>,
+        vote: CastVote,
     },
     /// Ask for votes: our own candidacy in this epoch.
     Campaign { master: MasterId, epoch: Epoch },
@@ -37,6 +36,17 @@ pub(super) enum AfterWrite {
     Confirm { to: ReplyTo, reply: Value },
     /// Confirm an operator's order that peers are told of too.
     Round { number: u64 },
+}
+
+/// A vote that was asked for.
+#[derive(Debug)]
+pub(super) struct CastVote {
+    /// The masters at the address that it is about.
+    pub(super) masters: Vec<MasterId>,
+    pub(super) candidate: SentinelId,
+    pub(super) epoch: Epoch,
+    /// It was cast by this very request.
+    pub(super) is_new: bool,
 }
 
 /// Numbers of states, and what waits for them.
@@ -179,11 +189,11 @@ impl Sentinel {
         while let Some(then) = self.next_waiting(seq) {
             match then {
                 AfterWrite::Vote {
-                    to, refused, cast, ..
+                    to, refused, vote, ..
                 } => {
                     self.reply(to, refused);
-                    if let Some((m, candidate, epoch)) = cast {
-                        self.vote_lost(m, &candidate, epoch);
+                    if let Some(m) = vote.masters.first().filter(|_| vote.is_new) {
+                        self.vote_lost(*m, &vote.candidate, vote.epoch);
                     }
                 }
                 AfterWrite::Campaign { master, epoch } => self.candidacy_failed(master, epoch),
@@ -220,13 +230,11 @@ impl Sentinel {
     fn perform(&mut self, then: AfterWrite) {
         match then {
             AfterWrite::Vote {
-                to, granted, cast, ..
-            } => {
-                if let Some((m, candidate, epoch)) = cast {
-                    self.vote_given(m, &candidate, epoch);
-                }
-                self.reply(to, granted);
-            }
+                to,
+                granted,
+                refused,
+                vote,
+            } => self.tell_written_vote(to, granted, refused, vote),
             AfterWrite::Campaign { master, epoch } => self.campaign(master, epoch),
             AfterWrite::Announce { master, seq } => self.announce(master, seq),
             AfterWrite::Confirm { to, reply } => self.reply(to, reply),
