@@ -12,6 +12,7 @@ use tokio::task::LocalSet;
 use super::persist::rdb_decode::{LoadOptions, Loaded, load};
 use super::{Server, ServerSetup, command, cron, persist, replication};
 use crate::clock::Clock;
+use crate::config::ConfigErrors;
 use crate::front::{ClientAddr, Front, FrontSettings, OutputLimits, Peer, serve};
 use crate::net::{
     self, Accepted, ListenOptions, Listeners, Log, Role, Signal, Signals, Started, ensure_files,
@@ -47,6 +48,15 @@ pub fn run(setup: ServerSetup) -> anyhow::Result<ExitCode> {
     // Files that are still being written belong to saves that were given up.
     runtime.shutdown_background();
     result
+}
+
+/// Whether the users and renamed commands of a configuration are right, which its reading alone does not
+/// tell.
+///
+/// # Errors
+/// All mistakes.
+pub fn check_access(setup: &ServerSetup) -> Result<(), ConfigErrors> {
+    Front::<Server>::new(command::all()).configure(&setup.config.process, &setup.access_lines)
 }
 
 async fn serve_until_told(
