@@ -31,7 +31,7 @@ pub(super) fn server(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
     server::run(server::load_server(source.as_ref(), &args.arguments)?)
 }
 
-fn source(file: &Path) -> anyhow::Result<Source> {
+pub(super) fn source(file: &Path) -> anyhow::Result<Source> {
     if file.as_os_str() != "-" {
         return Ok(Source::File(PathBuf::from(file)));
     }

@@ -14,7 +14,7 @@ use super::links::LinkOptions;
 use super::state::Store;
 use crate::clock::Clock;
 use crate::config::forms::os_text;
-use crate::config::{Process, SentinelConfig};
+use crate::config::{ConfigErrors, Process, SentinelConfig};
 use crate::front::{self, ClientAddr, Front, ProcessInfo};
 use crate::ids::{RunId, random_hex};
 use crate::net::{
@@ -44,6 +44,15 @@ pub fn run(config: SentinelConfig, store: Store) -> i32 {
             1
         }
     }
+}
+
+/// Whether the users and renamed commands of a configuration are right, which its reading alone does not
+/// tell.
+///
+/// # Errors
+/// All mistakes.
+pub fn check_access(config: &SentinelConfig) -> Result<(), ConfigErrors> {
+    Front::<Daemon>::new(commands()).configure(&config.process, &config.access_lines)
 }
 
 fn run_started(

@@ -50,7 +50,7 @@ use rand_chacha::ChaCha8Rng;
 pub use config::{ServerConfig, ServerSetup, load_server, server_table};
 pub use notify::NotifyClasses;
 pub(crate) use run::Present;
-pub use run::run;
+pub use run::{check_access, run};
 pub use shutdown::{SaveChoice, ShutdownOptions};
 pub use tuning::{DisklessLoad, EvictionPolicy, Percentiles, Tuning};
 

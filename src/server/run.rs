@@ -16,6 +16,7 @@ use super::loading::Counted;
 use super::persist::rdb_decode::{LoadOptions, Loaded, load, printable, used_memory_of};
 use super::{Server, ServerSetup, command, cron, persist, replication};
 use crate::clock::Clock;
+use crate::config::ConfigErrors;
 use crate::front::{ClientAddr, Front, FrontSettings, OutputLimits, Peer, serve};
 use crate::net::{
     self, Accepted, ListenOptions, Listeners, Log, Role, Signal, Signals, Started, ensure_files,
@@ -54,6 +55,15 @@ pub fn run(setup: ServerSetup) -> anyhow::Result<ExitCode> {
         tracing::error!("{error:#}. Exiting...");
         ExitCode::FAILURE
     }))
+}
+
+/// Whether the users and renamed commands of a configuration are right, which its reading alone does not
+/// tell.
+///
+/// # Errors
+/// All mistakes.
+pub fn check_access(setup: &ServerSetup) -> Result<(), ConfigErrors> {
+    Front::<Server>::new(command::all()).configure(&setup.config.process, &setup.access_lines)
 }
 
 async fn serve_until_told(

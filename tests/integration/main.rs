@@ -49,6 +49,7 @@ mod memory_has_a_limit;
 mod minority_never_fails_over;
 mod mixed_quorum;
 mod no_acknowledged_write_is_lost;
+mod operator_commands;
 mod parallel_syncs;
 mod partial_resync_after_reconnect;
 mod peers_test_suites;
