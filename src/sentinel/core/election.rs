@@ -592,6 +592,7 @@ impl Sentinel {
                 self.log(Level::Warning, text);
             }
         }
+        self.changed(m);
         self.timers.arm(Timer::Master(m), now);
     }
 

@@ -37,6 +37,7 @@ mod switch;
 mod tests;
 mod timers;
 mod traffic;
+mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -57,6 +58,9 @@ pub use io::{
 };
 pub use report::Fields;
 pub use settings::{Globals, MasterSettings, Tuning};
+pub use view::{
+    FailoverView, InstanceView, MasterView, PeerView, Picture, ReplicaView, SentinelView, Wanted,
+};
 
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::ids::{Epoch, MasterName, SentinelId, random_hex};
@@ -99,6 +103,8 @@ pub struct Sentinel {
     rejected_at: Option<Mono>,
     /// Peers know every command by its own name.
     no_renames: Arc<BTreeMap<String, String>>,
+    /// For pictures of us.
+    changes: view::Changes,
     rng: ChaCha8Rng,
     /// All time lost to stalls.
     stalled: Duration,
@@ -141,6 +147,7 @@ impl Sentinel {
             simulate_crash_after_promotion: false,
             rejected_at: None,
             no_renames: Arc::default(),
+            changes: view::Changes::default(),
             rng,
             stalled: Duration::ZERO,
             real_now: now.mono,
@@ -414,6 +421,7 @@ impl Sentinel {
     }
 
     fn event_global(&mut self, kind: EventKind, payload: String) {
+        self.sentinel_changed();
         self.out.push(Output::Event(Event {
             kind,
             payload: cut(payload),
@@ -424,6 +432,9 @@ impl Sentinel {
     /// An event about a master, which may have to wait for a configuration to be on disk. Warnings run
     /// the notification script.
     fn event_at(&mut self, m: MasterId, kind: EventKind, payload: String) {
+        if kind.level() != Level::Debug {
+            self.changed_now(m);
+        }
         let payload = cut(payload);
         let master = self.master(m);
         let name = master.name.clone();
