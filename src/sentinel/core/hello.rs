@@ -186,10 +186,14 @@ impl Sentinel {
         }
         // A sentinel that we did not accept as a peer has no say in where the master is.
         if let Some(p) = met {
-            let told = Addr::new(&hello.master_host, hello.master_port);
-            let epoch = hello.config_epoch;
+            let said = self.is_watched().then(|| {
+                let told = Addr::new(&hello.master_host, hello.master_port);
+                (told, hello.config_epoch)
+            });
             self.adopt_config(m, p, hello);
-            self.note_confirmation(m, p, &told, epoch);
+            if let Some((told, epoch)) = said {
+                self.note_confirmation(m, p, &told, epoch);
+            }
             if let Some(entry) = self
                 .masters
                 .get_mut(&m)
