@@ -121,10 +121,10 @@ impl Hello {
 
 impl Sentinel {
     /// Our hello about a master, as told over a link whose near end is `local`. `None` while a new
-    /// configuration is not on disk: it must not be said before.
+    /// configuration is not on disk: it must not be said before; and always from who only observes.
     pub(super) fn hello_text(&self, m: MasterId, local: std::net::IpAddr) -> Option<Arc<str>> {
         let master = self.master(m);
-        if master.announcement.is_some() {
+        if self.globals.observe_only || master.announcement.is_some() {
             return None;
         }
         let globals = &self.globals;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::*;
 use crate::resp::Value;
 
+mod pausing;
+
 const PEER: &str = "0123456789012345678901234567890123456789";
 
 /// A sentinel of `mymaster` (10.0.0.1, replica 10.0.0.2), and a script for what servers answer.
@@ -15,6 +17,9 @@ struct Alone {
     now: Now,
     hosts: HashMap<LinkId, String>,
     events: Vec<String>,
+    replies: Vec<(ReplyTo, Value)>,
+    /// What was sent to peers and servers, in order.
+    sent: Vec<(String, Request)>,
     infos: usize,
     seq: Seq,
     /// The answer to INFO of a host; the second value: it was told to be a master.
@@ -46,11 +51,16 @@ impl Alone {
             leader_epoch: Epoch(0),
             replicas: vec![(Arc::from("10.0.0.2"), 6379)],
             peers,
+            paused: None,
         };
         let durable = Durable {
             masters: vec![Arc::new(master)],
             ..Durable::default()
         };
+        Alone::with(info, durable)
+    }
+
+    fn with(info: fn(&str, bool) -> Value, durable: Durable) -> Alone {
         let now = Now {
             mono: Mono(1000),
             unix: UnixMillis(1_000_000),
@@ -62,6 +72,8 @@ impl Alone {
             now,
             hosts: HashMap::new(),
             events: Vec::new(),
+            replies: Vec::new(),
+            sent: Vec::new(),
             infos: 0,
             seq: Seq(0),
             info,
@@ -92,8 +104,8 @@ impl Alone {
                 Output::Send { link, request, .. } => self.answer(link, &request),
                 Output::Event(event) => self.events.push(event.to_string()),
                 Output::Persist { seq, .. } => self.seq = seq,
+                Output::Reply { to, reply } => self.replies.push((to, reply)),
                 Output::Close { .. }
-                | Output::Reply { .. }
                 | Output::Log(..)
                 | Output::Resolve(_)
                 | Output::Script { .. }
@@ -103,6 +115,7 @@ impl Alone {
     }
 
     fn answer(&mut self, link: LinkId, request: &Request) {
+        self.sent.push((self.hosts[&link].clone(), request.clone()));
         if matches!(request, Request::Subscribe) {
             self.subscribed.insert(self.hosts[&link].clone(), link);
         }
@@ -139,6 +152,9 @@ impl Alone {
             | Request::Subscribe
             | Request::Publish(_)
             | Request::SlaveOf(Some(_))
+            | Request::Ordered { .. }
+            | Request::Pause { .. }
+            | Request::Resume { .. }
             | Request::ScriptKill => Value::ok(),
         };
         self.give(Input::Reply { link, reply });
