@@ -19,6 +19,7 @@ pub mod sentinel;
 pub mod server;
 
 // The operator.
+pub mod http;
 pub mod topology;
 
 pub mod cli;

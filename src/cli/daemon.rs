@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 
 use super::args::DaemonArgs;
 use crate::config::Source;
+use crate::http;
 use crate::net::close_inherited_descriptors;
 use crate::sentinel::run::run;
 use crate::sentinel::state;
@@ -22,7 +23,9 @@ pub(super) fn sentinel(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
     };
     close_inherited_descriptors();
     let (config, store) = state::open(&source(file)?, &args.arguments)?;
-    let status = run(config, store);
+    let status = run(config, store, &|process, surface| {
+        Ok(Box::new(http::sentinel::open(process, surface)?))
+    });
     Ok(ExitCode::from(u8::try_from(status).unwrap_or(1)))
 }
 

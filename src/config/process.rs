@@ -72,6 +72,8 @@ pub struct Process {
     pub proto_max_bulk_len: u64,
     /// `state-file` (ours, sentinels only): where learned state goes instead of the configuration.
     pub state_file: Option<PathBuf>,
+    /// The `http-…` directives (ours).
+    pub http: Http,
 }
 
 impl Default for Process {
@@ -108,6 +110,7 @@ impl Default for Process {
             query_buffer_limit: 1 << 30,
             proto_max_bulk_len: 512 << 20,
             state_file: None,
+            http: Http::default(),
         }
     }
 }
@@ -120,6 +123,15 @@ impl Process {
             protected_mode: false,
             ..Process::default()
         }
+    }
+
+    /// How many clients may be connected at a time, over all ports.
+    pub fn clients_max(&self) -> u64 {
+        let over_http = match self.http.port {
+            0 => 0,
+            _ => Http::CONNECTIONS_MAX,
+        };
+        u64::from(self.maxclients) + u64::from(over_http)
     }
 
     /// The port that others are told to connect to: `tls-port` where our own links use TLS, else `port`.
@@ -206,6 +218,26 @@ impl Default for Tls {
             session_cache_timeout: Duration::from_secs(300),
         }
     }
+}
+
+/// The `http-…` directives (ours): health, state and events for tools that speak HTTP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Http {
+    /// `http-port`; 0: no HTTP at all, the default.
+    pub port: u16,
+    /// `http-bind`: addresses to listen on, as for `bind`; none: those of `bind`.
+    pub bind: Vec<String>,
+    /// `http-token`: who shows it may change things over HTTP; `None`: nobody may.
+    pub token: Option<Arc<str>>,
+    /// `http-token-file`: the token is the first line of this file.
+    pub token_file: Option<PathBuf>,
+    /// `http-tls`: speak HTTPS, with the certificates of the `tls-…` directives. Default no.
+    pub tls: bool,
+}
+
+impl Http {
+    /// Connections at a time, where there is an `http-port`.
+    pub const CONNECTIONS_MAX: u16 = 256;
 }
 
 /// Whether clients must show a certificate.

@@ -186,16 +186,18 @@ pub fn process_directives() -> Vec<Directive<Process>> {
     all.extend(tls());
     all.extend(process());
     all.extend(access());
+    all.extend(http());
     all
 }
 
+/// `bind` and `http-bind`.
+const ADDRESSES: Words = Words {
+    most: 16,
+    expected: "address, * or ::*, with a leading - where it may be missing",
+};
+
 fn network() -> Vec<Directive<Process>> {
     type D = Directive<Process>;
-    const ADDRESSES_MAX: usize = 16;
-    let addresses = Words {
-        most: ADDRESSES_MAX,
-        expected: "address, * or ::*, with a leading - where it may be missing",
-    };
     let megabyte_at_least = || Memory::between(1 << 20, i64::MAX.unsigned_abs());
     vec![
         D::at_run_time(
@@ -204,7 +206,7 @@ fn network() -> Vec<Directive<Process>> {
             at!(port),
             "TCP port to listen on, 0 for none",
         ),
-        D::at_run_time("bind", addresses, at!(bind), "addresses to listen on"),
+        D::at_run_time("bind", ADDRESSES, at!(bind), "addresses to listen on"),
         D::at_run_time(
             "bind-source-addr",
             OptionalText,
@@ -491,6 +493,43 @@ fn access() -> Vec<Directive<Process>> {
             Choice::of(ALLOW),
             at!(enable_debug_command),
             "who may use DEBUG",
+        ),
+    ]
+}
+
+/// All are read at the start alone, and `CONFIG` never shows the token.
+fn http() -> Vec<Directive<Process>> {
+    type D = Directive<Process>;
+    vec![
+        D::at_start(
+            "http-port",
+            Number::between(0, u16::MAX),
+            at!(http.port),
+            "HTTP port for health, state and events, 0 for none",
+        ),
+        D::at_start(
+            "http-bind",
+            ADDRESSES,
+            at!(http.bind),
+            "addresses to listen on for HTTP, those of bind when unset",
+        ),
+        D::file_only(
+            "http-token",
+            OptionalText,
+            at!(http.token),
+            "bearer token of those who may change things over HTTP",
+        ),
+        D::at_start(
+            "http-token-file",
+            OptionalPath,
+            at!(http.token_file),
+            "file whose first line is that token",
+        ),
+        D::at_start(
+            "http-tls",
+            YesNo,
+            at!(http.tls),
+            "speak HTTPS with the certificates of the tls directives",
         ),
     ]
 }

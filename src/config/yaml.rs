@@ -41,7 +41,7 @@ pub(super) const TIMES_OF_PROCESS: &[&str] =
     &["timeout", "tcp-keepalive", "tls-session-cache-timeout"];
 
 /// Keys whose entries are directives that begin with the key.
-pub(super) const PREFIXES: &[&str] = &["tls", "syslog"];
+pub(super) const PREFIXES: &[&str] = &["tls", "syslog", "http"];
 
 /// The lines that say the same as the YAML `text`.
 pub fn lines(path: &Path, text: &[u8], errors: &mut ConfigErrors) -> Vec<Line> {

@@ -142,6 +142,15 @@ impl Listeners {
         addrs.filter_map(Result::ok).collect()
     }
 
+    /// The TCP sockets, for another thread's event loop.
+    ///
+    /// # Errors
+    /// The operating system does not let go of one.
+    pub fn into_std(self) -> io::Result<Vec<std::net::TcpListener>> {
+        let sockets = self.tcp.into_iter();
+        sockets.map(|(listener, _)| listener.into_std()).collect()
+    }
+
     /// Starts to accept, on tasks of the current `LocalSet`; `on_accept` is called for each
     /// connection. Without TLS in `tls`, what comes in on a TLS port is closed at once; what is put there
     /// later is for the connections that come later.
@@ -338,7 +347,7 @@ async fn accept_unix(listener: UnixListener, path: PathBuf, on_accept: Rc<dyn Fn
 
 /// A connection that ended before we took it costs nothing; anything else (descriptors, memory) would
 /// fail again at once, so it waits.
-async fn pause_after(error: &io::Error) {
+pub(crate) async fn pause_after(error: &io::Error) {
     if error.kind() == io::ErrorKind::ConnectionAborted {
         return;
     }
@@ -351,7 +360,7 @@ fn local_of(tcp: &TcpStream, peer: SocketAddr) -> Peer {
 }
 
 /// Socket options of a client. Failures only mean that the connection is already gone.
-fn prepare(tcp: &TcpStream, keepalive: Duration) {
+pub(crate) fn prepare(tcp: &TcpStream, keepalive: Duration) {
     let _ = tcp.set_nodelay(true);
     let _ = set_keepalive(SockRef::from(tcp), keepalive);
 }

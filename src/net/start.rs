@@ -112,10 +112,22 @@ pub fn ensure_files(clients: u64, links: u64) {
 /// # Errors
 /// The certificates cannot be used.
 pub fn load_tls(process: &Process) -> anyhow::Result<Option<Tls>> {
+    let is_used = process.tls.port != 0 || process.tls.replication;
+    is_used.then(|| load(process)).transpose()
+}
+
+/// Loads TLS where `http-tls` asks for it, with handshake threads of its own: whoever floods one port does
+/// not hold up the other.
+///
+/// # Errors
+/// The certificates cannot be used.
+pub fn load_http_tls(process: &Process) -> anyhow::Result<Option<Tls>> {
+    let loaded = process.http.tls.then(|| load(process)).transpose();
+    loaded.context("http-tls")
+}
+
+fn load(process: &Process) -> anyhow::Result<Tls> {
     let tls = &process.tls;
-    if tls.port == 0 && !tls.replication {
-        return Ok(None);
-    }
     if tls.key_file_pass.is_some() || tls.client_key_file_pass.is_some() {
         anyhow::bail!(
             "tls-key-file-pass: encrypted keys are not supported; decrypt the key with openssl pkey"
@@ -126,8 +138,7 @@ pub fn load_tls(process: &Process) -> anyhow::Result<Option<Tls>> {
             "tls-ciphers and tls-ciphersuites have no effect: only ciphers that are safe are offered"
         );
     }
-    let loaded = Tls::load(&TlsOptions::from(tls)).context("Failed to configure TLS")?;
-    Ok(Some(loaded))
+    Tls::load(&TlsOptions::from(tls)).context("Failed to configure TLS")
 }
 
 impl From<&Process> for ListenOptions {
@@ -140,6 +151,25 @@ impl From<&Process> for ListenOptions {
             unix_socket: process.unixsocket.clone(),
             unix_socket_mode: Some(process.unixsocketperm).filter(|mode| *mode != 0),
             keepalive: process.tcp_keepalive,
+        }
+    }
+}
+
+impl ListenOptions {
+    /// Where HTTP is listened for.
+    pub fn of_http(process: &Process) -> ListenOptions {
+        let http = &process.http;
+        let bind = if http.bind.is_empty() {
+            &process.bind
+        } else {
+            &http.bind
+        };
+        ListenOptions {
+            bind: bind.clone(),
+            port: http.port,
+            tls_port: 0,
+            unix_socket: None,
+            ..ListenOptions::from(process)
         }
     }
 }

@@ -20,6 +20,7 @@ use super::history::History;
 use super::links::{EndedHandshake, LinkOptions, Links, link_of, wait_readable};
 use super::saver::{Save, Saved, Saver, Snapshot};
 use super::scripts::{Notice, Scripts};
+use super::surface::{ASKS_QUEUED_MAX, Ask, OpenAsks, Shown, Surface};
 use crate::clock::{Clock, Mono, Now};
 use crate::config::Process;
 use crate::front::{Front, ProcessInfo};
@@ -72,6 +73,10 @@ pub struct Daemon {
     links_reckoned: usize,
     /// When the clients are looked after next.
     clients_at: Mono,
+    /// What other threads see of us, where there is somebody to look.
+    shown: Option<Shown>,
+    asks: mpsc::Sender<Ask>,
+    open_asks: OpenAsks,
     /// Wakes the loop when a client's command has changed the plan.
     changed: Rc<Notify>,
     stopping: bool,
@@ -85,6 +90,7 @@ pub struct Sources {
     lookups: mpsc::Receiver<Lookup>,
     scripts: mpsc::Receiver<Notice>,
     saved: mpsc::Receiver<Saved>,
+    asks: mpsc::Receiver<Ask>,
     changed: Rc<Notify>,
 }
 
@@ -130,12 +136,14 @@ impl Daemon {
         let mut core = Sentinel::new(now, parts.seed, parts.durable, &mut out);
         core.remember(parts.records);
         let changed = Rc::new(Notify::new());
+        let (asks, asked) = mpsc::channel(ASKS_QUEUED_MAX);
         let sources = Sources {
             epoll: links.epoll(),
             handshakes,
             lookups,
             scripts: notices,
             saved,
+            asks: asked,
             changed: Rc::clone(&changed),
         };
         let mut daemon = Daemon {
@@ -157,6 +165,9 @@ impl Daemon {
             is_more_to_hear: false,
             links_reckoned: parts.links_reckoned,
             clients_at: now.mono,
+            shown: None,
+            asks,
+            open_asks: OpenAsks::default(),
             changed,
             stopping: false,
         };
@@ -168,12 +179,21 @@ impl Daemon {
         Ok((daemon, sources))
     }
 
+    /// From here on the daemon shows itself to another thread, which may ask things of it.
+    pub fn surface(&mut self) -> Surface {
+        let run_id = self.info.run_id.clone();
+        let (shown, surface) = Shown::new(&mut self.core, self.clock, run_id, self.asks.clone());
+        self.shown = Some(shown);
+        surface
+    }
+
     /// Gives the core an input, at once. What the core answers to a client is in that client's queue
     /// when this returns, unless the answer has to wait for a write.
     pub fn give(&mut self, input: Input) {
         let sleeping_until = self.planned;
         self.queue.push_back(input);
         self.settle();
+        self.show();
         self.plan();
         if self.planned < sleeping_until {
             self.changed.notify_one();
@@ -223,7 +243,15 @@ impl Daemon {
             self.clients_at = now.mono + HEARTBEAT;
             self.front.tick(now.mono);
         }
+        self.show();
         self.plan();
+    }
+
+    /// Lets other threads see what has changed.
+    fn show(&mut self) {
+        if let Some(shown) = &mut self.shown {
+            shown.refresh(&mut self.core, self.clock.now());
+        }
     }
 
     /// Both clocks, now. Tells the core when that is later than it should be.
@@ -266,10 +294,7 @@ impl Daemon {
     fn reckon_files(&mut self) {
         if self.links.len() > self.links_reckoned {
             self.links_reckoned = self.links.len() * 2;
-            ensure_files(
-                u64::from(self.process.maxclients),
-                self.links_reckoned as u64,
-            );
+            ensure_files(self.process.clients_max(), self.links_reckoned as u64);
         }
     }
 
@@ -323,7 +348,9 @@ impl Daemon {
                 renamed,
             } => self.links.send(link, &request, &renamed),
             Output::Reply { to, reply } => {
-                self.front.clients.resolve(wait_of(to), &reply);
+                if !self.open_asks.answer(to, &reply) {
+                    self.front.clients.resolve(wait_of(to), &reply);
+                }
             }
             Output::Event(event) => self.tell(now, &event),
             Output::Log(level, text) => log(level, &text),
@@ -353,6 +380,9 @@ impl Daemon {
         if level != Level::Debug {
             self.front
                 .publish(channel.as_bytes(), event.payload.as_bytes(), now.mono);
+            if let Some(shown) = &mut self.shown {
+                shown.tell(now.unix, event);
+            }
         }
     }
 
@@ -439,6 +469,7 @@ enum Source {
     Lookup(Lookup),
     Script(Notice),
     Saved(Saved),
+    Asked(Ask),
     /// The plan has changed; nothing else.
     Changed,
 }
@@ -452,6 +483,7 @@ impl Sources {
             Some(ended) = self.handshakes.recv() => Source::Handshake(Box::new(ended)),
             Some(lookup) = self.lookups.recv() => Source::Lookup(lookup),
             Some(notice) = self.scripts.recv() => Source::Script(notice),
+            Some(ask) = self.asks.recv() => Source::Asked(ask),
             () = self.changed.notified() => Source::Changed,
         }
     }
@@ -481,6 +513,12 @@ impl Daemon {
                     tracing::info!("Sentinel new configuration saved on disk");
                 }
                 self.queue.push_back(saved.into());
+            }
+            Source::Asked(Ask { request, reply }) => {
+                // Who asked hears that there is too much to do when the sender is dropped.
+                if let Some(to) = self.open_asks.begin(reply) {
+                    self.queue.push_back(Input::Operator { to, request });
+                }
             }
             Source::Changed => {}
         }

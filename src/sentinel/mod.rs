@@ -10,3 +10,4 @@ pub mod run;
 pub mod saver;
 pub mod scripts;
 pub mod state;
+pub mod surface;

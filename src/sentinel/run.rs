@@ -1,5 +1,6 @@
 //! The sentinel daemon from its start to its end.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -12,6 +13,7 @@ use super::driver::{self, Daemon, Parts};
 use super::history::History;
 use super::links::LinkOptions;
 use super::state::Store;
+use super::surface::Surface;
 use crate::clock::Clock;
 use crate::config::forms::os_text;
 use crate::config::{ConfigErrors, Process, SentinelConfig};
@@ -21,9 +23,12 @@ use crate::net::{
     self, Accepted, ListenOptions, Listeners, Role, Signals, Started, ensure_files, load_tls,
 };
 
+/// Opens what shows the daemon to the world beside its own port; dropping the result closes it.
+pub type Open<'a> = &'a dyn Fn(&Process, Surface) -> anyhow::Result<Box<dyn Any>>;
+
 /// Runs the daemon until it is told to end; the exit status. What keeps it from starting is logged, or
-/// printed where there is no log yet.
-pub fn run(config: SentinelConfig, store: Store) -> i32 {
+/// printed where there is no log yet. `open` is called where there is an `http-port`.
+pub fn run(config: SentinelConfig, store: Store, open: Open<'_>) -> i32 {
     let mut front = Front::new(commands());
     if let Err(errors) = front.configure(&config.process, &config.access_lines) {
         eprint!("{errors}");
@@ -36,7 +41,7 @@ pub fn run(config: SentinelConfig, store: Store) -> i32 {
             return 1;
         }
     };
-    match run_started(config, store, front, &mut started) {
+    match run_started(config, store, front, &mut started, open) {
         Ok(()) => 0,
         Err(error) => {
             tracing::error!("{error:#}. Exiting...");
@@ -60,12 +65,13 @@ fn run_started(
     store: Store,
     front: Front<Daemon>,
     started: &mut Started,
+    open: Open<'_>,
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?;
-    let result = LocalSet::new().block_on(&runtime, serve(config, store, front, started));
+    let result = LocalSet::new().block_on(&runtime, serve(config, store, front, started, open));
     // A look-up or a script's start may hang; nobody waits for it any more.
     runtime.shutdown_background();
     result
@@ -76,6 +82,7 @@ async fn serve(
     mut store: Store,
     front: Front<Daemon>,
     started: &mut Started,
+    open: Open<'_>,
 ) -> anyhow::Result<()> {
     let clock = Clock::start();
     let SentinelConfig {
@@ -94,7 +101,7 @@ async fn serve(
     let links_known: usize = (durable.masters.iter())
         .map(|master| 2 * (1 + master.replicas.len()) + master.peers.len())
         .sum();
-    ensure_files(u64::from(process.maxclients), links_known as u64);
+    ensure_files(process.clients_max(), links_known as u64);
     let tls = load_tls(&process)?.map(Rc::new);
     let listeners = Listeners::bind(&ListenOptions::from(&process))?;
     started.write_pid_file();
@@ -133,7 +140,14 @@ async fn serve(
             supervised: started.supervised.as_str(),
         },
     };
-    let (daemon, sources) = Daemon::new(parts).context("cannot start")?;
+    let (mut daemon, sources) = Daemon::new(parts).context("cannot start")?;
+    let opened = match daemon.process.http.port {
+        0 => None,
+        _ => {
+            let surface = daemon.surface();
+            Some(open(&daemon.process, surface)?)
+        }
+    };
     let daemon = Rc::new(RefCell::new(daemon));
     let clients = Rc::clone(&daemon);
     let serving = listeners.serve(
@@ -144,6 +158,7 @@ async fn serve(
     driver::run(Rc::clone(&daemon), sources, signals).await;
     started.supervised.stopping();
     drop(serving);
+    drop(opened);
     started.remove_pid_file();
     tracing::warn!("Sentinel is now ready to exit, bye bye...");
     Ok(())

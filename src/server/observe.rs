@@ -13,7 +13,8 @@ use crate::front::{Call, Handler, Reply, flag};
 const REDACTED: Bytes = Bytes::from_static(b"(redacted)");
 
 /// Settings whose value nobody may read.
-const SECRETS: [&str; 5] = [
+const SECRETS: [&str; 6] = [
+    "http-token",
     "requirepass",
     "masterauth",
     "masteruser",

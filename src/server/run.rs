@@ -73,7 +73,7 @@ async fn serve_until_told(
 ) -> anyhow::Result<ExitCode> {
     let process = setup.config.process.clone();
     let replicaof = setup.config.replicaof.clone();
-    ensure_files(u64::from(process.maxclients), LINKS);
+    ensure_files(process.clients_max(), LINKS);
     let listeners = Listeners::bind(&ListenOptions::from(&process))?;
     let tls = load_tls(&process)?.map(Rc::new);
     let mut signals = Signals::new().context("cannot handle signals")?;

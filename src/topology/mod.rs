@@ -316,11 +316,20 @@ impl View {
             .next()
             .unwrap_or_else(|| "sentinel".to_owned());
         let sentinel = &asked[0];
+        let http = self.plan.sentinels().find_map(|child| child.http_port);
+        // A folder from before may hold configurations that say otherwise.
+        let http = http.filter(|_| !self.plan.is_continued);
+        let http = http.map_or_else(String::new, |port| {
+            let name = &self.plan.name;
+            format!(
+                "curl http://127.0.0.1:{port}/masters/{name}/primary    # its routes: /docs\n  "
+            )
+        });
         Ok(format!(
             "\n{}\nTry in another terminal:\n  \
              {ourselves} status --sentinel {sentinel}\n  \
              redis-cli -p {} sentinel get-master-addr-by-name {}\n  \
-             kill -9 {master_pid}    # the master; watch the failover here\n\n\
+             {http}kill -9 {master_pid}    # the master; watch the failover here\n\n\
              Events follow, times are UTC. Ctrl-C stops everything{}.",
             survey.table(Paint::OFF),
             sentinel.port,

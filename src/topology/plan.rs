@@ -20,6 +20,8 @@ use crate::config::statements::check_master_name;
 
 /// Sentinels listen this far above the base port.
 pub(super) const SENTINEL_PORT_OFFSET: u16 = 20_000;
+/// Sentinels speak HTTP this far above the port that they listen on.
+pub(super) const HTTP_PORT_OFFSET: u16 = 10_000;
 /// No more replicas, and no more sentinels, than this: each is a process.
 pub(super) const CHILDREN_MAX: u16 = 100;
 /// Where the search for free ports begins.
@@ -158,6 +160,8 @@ pub(super) struct ChildPlan {
     pub role: Role,
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
+    /// Where it speaks HTTP.
+    pub http_port: Option<u16>,
     /// Its folder.
     pub dir: PathBuf,
     /// Its configuration file.
@@ -247,7 +251,8 @@ impl Plan {
         let base = match file.base_port.or(found.base_port()) {
             Some(base) => {
                 let ports = Ports::new(base, replicas, sentinels).with_context(|| {
-                    format!("base port {base}: no room below 65536 for the sentinels, {SENTINEL_PORT_OFFSET} above")
+                    let above = SENTINEL_PORT_OFFSET + HTTP_PORT_OFFSET;
+                    format!("base port {base}: no room below 65536 for the sentinels and their HTTP, up to {above} above")
                 })?;
                 refuse_busy(&ports, is_free)?;
                 ports
@@ -258,7 +263,7 @@ impl Plan {
         let (dir, temporary) = make_folder(file.dir.as_deref())?;
         let plan = Plan {
             name: file.name.clone().unwrap_or_else(|| "mymaster".to_owned()),
-            children: base.children(&dir),
+            children: base.children(&dir, sets_no_http(file)),
             dir,
             is_temporary: temporary.is_some(),
             temporary,
@@ -339,6 +344,9 @@ impl Plan {
         let syncs = file.parallel_syncs.unwrap_or(1);
         let port = self.master().port;
         let mut text = self.common_config(child);
+        if let Some(port) = child.http_port {
+            text.push_str(&format!("http-port {port}\n"));
+        }
         text.push_str(&format!(
             "sentinel monitor {name} 127.0.0.1 {port} {quorum}\n\
              sentinel down-after-milliseconds {name} {down_after}\n\
@@ -360,6 +368,15 @@ fn password(file: &TopologyFile) -> Option<String> {
     last(&file.sentinel)
         .or_else(|| last(&file.server))
         .filter(|password| !password.is_empty())
+}
+
+/// Whether the further lines of the sentinels leave it to us where they speak HTTP.
+fn sets_no_http(file: &TopologyFile) -> bool {
+    let is_http = |line: &String| {
+        let words = lex::words(line.as_bytes()).ok().flatten();
+        words.is_some_and(|words| words[0].eq_ignore_ascii_case("http-port"))
+    };
+    !file.sentinel.iter().any(is_http)
 }
 
 fn push_lines(text: &mut String, lines: &[String]) {
@@ -393,14 +410,22 @@ impl Ports {
     /// `None` if they do not fit.
     fn new(base: u16, replicas: u16, sentinels: u16) -> Option<Ports> {
         let first_sentinel = base.checked_add(SENTINEL_PORT_OFFSET)?;
+        let after_last = first_sentinel.checked_add(sentinels)?;
+        after_last.checked_add(HTTP_PORT_OFFSET)?;
         Some(Ports {
             servers: base..base.checked_add(replicas)?.checked_add(1)?,
-            sentinels: first_sentinel..first_sentinel.checked_add(sentinels)?,
+            sentinels: first_sentinel..after_last,
         })
     }
 
+    /// One for each child.
     fn all(&self) -> impl Iterator<Item = u16> {
         self.servers.clone().chain(self.sentinels.clone())
+    }
+
+    /// Where the sentinels speak HTTP.
+    fn http(&self) -> impl Iterator<Item = u16> {
+        self.sentinels.clone().map(|port| port + HTTP_PORT_OFFSET)
     }
 
     fn role(&self, port: u16) -> Role {
@@ -413,7 +438,7 @@ impl Ports {
         }
     }
 
-    fn children(&self, dir: &Path) -> Vec<ChildPlan> {
+    fn children(&self, dir: &Path, with_http: bool) -> Vec<ChildPlan> {
         let child = |port| {
             let role = self.role(port);
             let (folder, file) = match role {
@@ -424,6 +449,7 @@ impl Ports {
             ChildPlan {
                 role,
                 port,
+                http_port: (with_http && role == Role::Sentinel).then(|| port + HTTP_PORT_OFFSET),
                 config: dir.join(file),
                 log: dir.join("log"),
                 dir,
@@ -447,7 +473,7 @@ fn first_free(
 ) -> anyhow::Result<Ports> {
     (FIRST_BASE_PORT..)
         .map_while(|base| Ports::new(base, replicas, sentinels))
-        .find(|ports| ports.all().all(&is_free))
+        .find(|ports| ports.all().chain(ports.http()).all(&is_free))
         .context("no range of free ports on 127.0.0.1")
 }
 
@@ -461,6 +487,13 @@ fn refuse_busy(ports: &Ports, is_free: impl Fn(u16) -> bool) -> anyhow::Result<(
         ensure!(
             is_free(port),
             "port {port}, meant for {role}, is busy on 127.0.0.1; \
+             stop what listens there or give another --base-port"
+        );
+    }
+    for port in ports.http() {
+        ensure!(
+            is_free(port),
+            "port {port}, meant for the HTTP of a sentinel, is busy on 127.0.0.1; \
              stop what listens there or give another --base-port"
         );
     }
@@ -581,6 +614,8 @@ mod tests {
                 .to_string()
                 .starts_with("port 7001, meant for a replica, is busy")
         );
+        let error = refuse_busy(&ports, |port| port != 37_000).unwrap_err();
+        assert!(error.to_string().contains("37000, meant for the HTTP"));
         assert_eq!(Ports::new(50_000, 1, 1), None);
     }
 
@@ -644,6 +679,18 @@ mod tests {
         let both = "server: [requirepass one]\nsentinel: ['RequirePass \"t w o\"']\n";
         check(both, Some("t w o"));
         check("sentinel: ['requirepass \"\"']\n", None);
+    }
+
+    #[test]
+    fn sentinels_speak_http_unless_the_file_says_where() {
+        let ports = Ports::new(7000, 0, 1).unwrap();
+        let http = |text: &str| {
+            let file = TopologyFile::parse(text).unwrap();
+            let children = ports.children(Path::new("x"), sets_no_http(&file));
+            children.iter().map(|c| c.http_port).collect::<Vec<_>>()
+        };
+        assert_eq!(http("replicas: 0\n"), [None, Some(37_000)]);
+        assert_eq!(http("sentinel: ['Http-Port 0']\n"), [None, None]);
     }
 
     #[test]

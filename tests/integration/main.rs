@@ -40,6 +40,8 @@ mod going_back_is_always_possible;
 mod harness;
 mod hashes_and_sets_equal_redis;
 mod host_names_are_followed;
+mod http;
+mod http_from_outside;
 mod it_listens_where_it_is_told;
 mod keys_equal_redis;
 mod links_are_cut_at_random;

@@ -10,7 +10,7 @@ use crate::support::{
 
 /// Writes an authority and one certificate for everybody, as `ca.crt`, `node.crt` and `node.key`;
 /// the directives that use them.
-fn certificates(folder: &Path) -> String {
+pub(crate) fn certificates(folder: &Path) -> String {
     use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
     let authority_key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();

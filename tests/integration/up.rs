@@ -12,6 +12,8 @@ use crate::support::{Client, Kind, Process, expect_that, secs, text, wait_for};
 
 /// Sentinels are this far above the base port.
 const SENTINEL_PORTS: u16 = 20_000;
+/// Their HTTP ports are this far above their own.
+const HTTP_PORTS: u16 = 10_000;
 
 /// A base port with room for seven data servers, and for as many sentinels above it, reserved among these
 /// tests by the UDP port of the same number. Outside the range from which the other tests take ports.
@@ -27,7 +29,13 @@ impl BasePort {
             .step_by(7)
             .find_map(|number| {
                 let reservation = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
-                let mut ports = (number..number + 7).flat_map(|port| [port, port + SENTINEL_PORTS]);
+                let mut ports = (number..number + 7).flat_map(|port| {
+                    [
+                        port,
+                        port + SENTINEL_PORTS,
+                        port + SENTINEL_PORTS + HTTP_PORTS,
+                    ]
+                });
                 ports.all(is_free).then_some(BasePort {
                     number,
                     _reservation: reservation,
@@ -283,7 +291,13 @@ fn sigterm_during_the_start_leaves_nothing_behind() {
     assert!(up.process.wait(secs(15)).success());
     assert!(!folder.exists());
     let base = up.base.number;
-    for port in (base..base + 3).flat_map(|port| [port, port + SENTINEL_PORTS]) {
+    for port in (base..base + 3).flat_map(|port| {
+        [
+            port,
+            port + SENTINEL_PORTS,
+            port + SENTINEL_PORTS + HTTP_PORTS,
+        ]
+    }) {
         assert!(
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok(),
             "{port} is in use"

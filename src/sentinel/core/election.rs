@@ -676,6 +676,7 @@ impl Sentinel {
                 self.note_peer_vote(m, p, &leader, leader_epoch);
             }
         }
+        self.changed(m);
         self.timers.arm(Timer::Master(m), now);
     }
 

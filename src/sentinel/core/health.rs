@@ -348,11 +348,14 @@ impl Sentinel {
         }
         let expiry = self.tuning.ask_period * OPINION_ASK_PERIODS;
         let now = self.now;
+        let mut expired = false;
         for entry in &mut self.master_mut(m).peers {
             if entry.answered_at.is_some_and(|at| now.since(at) > expiry) {
-                entry.opinion = None;
-                entry.voted = None;
+                expired |= entry.opinion.take().is_some() | entry.voted.take().is_some();
             }
+        }
+        if expired {
+            self.changed(m);
         }
         let master = self.master(m);
         let is_sdown = self.instance(master.instance).sdown_since.is_some();

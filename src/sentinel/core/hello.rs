@@ -1,6 +1,7 @@
 //! Hellos: how sentinels find each other and spread configurations.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Sentinel;
 use super::addr::Addr;
@@ -8,7 +9,7 @@ use super::event::{EventKind, Level};
 use super::failover::{Failover, RETRY_PAUSE};
 use super::info::is_token;
 use super::master::MasterId;
-use super::peer::PeerId;
+use super::peer::{Confirmation, PeerId};
 use super::record::Reason;
 use super::timers::Timer;
 use crate::ids::{Epoch, SentinelId};
@@ -22,6 +23,8 @@ const EPOCH_LEAP_MAX: u64 = 1_000_000_000;
 const EPOCH_LIMIT: u64 = 1 << 63;
 /// Host names whose address is remembered.
 const RESOLVED_MAX: usize = 65_536;
+/// How old the confirmation that is shown may become before a newer one is worth a new picture.
+const CONFIRMATION_NEWS: Duration = Duration::from_millis(500);
 /// Hellos that wait for the look-up of one host name.
 const PARKED_MAX: usize = 16;
 
@@ -184,7 +187,14 @@ impl Sentinel {
         }
         // A sentinel that we did not accept as a peer has no say in where the master is.
         if let Some(p) = met {
+            let said = self.is_watched().then(|| {
+                let told = Addr::new(&hello.master_host, hello.master_port);
+                (told, hello.config_epoch)
+            });
             self.adopt_config(m, p, hello);
+            if let Some((told, epoch)) = said {
+                self.note_confirmation(m, p, &told, epoch);
+            }
             if let Some(entry) = self
                 .masters
                 .get_mut(&m)
@@ -192,6 +202,39 @@ impl Sentinel {
             {
                 entry.hello_at = self.now;
             }
+        }
+    }
+
+    /// A peer has named an address and its version. Where both are ours it vouches for them, else no more.
+    fn note_confirmation(&mut self, m: MasterId, p: PeerId, told: &Addr, epoch: Epoch) {
+        let Some(master) = self.masters.get(&m) else {
+            return;
+        };
+        let addr = self.instance(master.instance).addr.clone();
+        let agrees = epoch == master.config_epoch
+            && (addr.same_as(told) || self.same_after_resolution(&addr, told));
+        let at = self.real_now;
+        let Some(entry) = self.master_mut(m).entry_mut(p) else {
+            return;
+        };
+        let before = entry.confirmed.take();
+        if !agrees {
+            if before.is_some() {
+                self.changed(m);
+            }
+            return;
+        }
+        let before = before.filter(|before| before.epoch == epoch && before.addr.same_as(&addr));
+        let shown = before.map(|before| before.shown);
+        let still_fresh = shown.filter(|shown| at.since(*shown) < CONFIRMATION_NEWS);
+        entry.confirmed = Some(Confirmation {
+            addr,
+            epoch,
+            at,
+            shown: still_fresh.unwrap_or(at),
+        });
+        if still_fresh.is_none() {
+            self.changed(m);
         }
     }
 

@@ -14,8 +14,10 @@ pub struct Info {
     pub(super) role: Option<Role>,
     /// `master_replid`.
     pub repl_id: Option<String>,
-    /// `slaveN` lines: host and port.
-    pub replicas: Vec<(String, u16)>,
+    /// `slaveN` lines.
+    pub replicas: Vec<ListedReplica>,
+    /// `master_repl_offset`.
+    pub master_offset: Option<u64>,
     /// `master_host`.
     pub master_host: Option<String>,
     /// `master_port`.
@@ -32,6 +34,17 @@ pub struct Info {
     pub announced: Option<bool>,
     /// `master_sync_in_progress` or `loading`.
     pub incomplete: bool,
+}
+
+/// A replica as its master lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedReplica {
+    /// Where it is.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How far it has acknowledged the master's history.
+    pub offset: Option<u64>,
 }
 
 impl Info {
@@ -74,6 +87,7 @@ impl Info {
             b"master_link_down_since_seconds" => {
                 self.link_down_ms = value.parse::<i64>().unwrap_or(0).saturating_mul(1000);
             }
+            b"master_repl_offset" => self.master_offset = value.parse().ok(),
             b"master_host" if is_replica && is_token(value) => {
                 self.master_host = Some(value.to_owned());
             }
@@ -101,16 +115,20 @@ impl Info {
 }
 
 /// `ip=<host>,port=<port>,…`, or the form of very old servers, `<host>,<port>,<state>`.
-fn parse_replica(value: &str) -> Option<(String, u16)> {
+fn parse_replica(value: &str) -> Option<ListedReplica> {
+    let field = |name: &str| value.split(',').find_map(|part| part.strip_prefix(name));
     let (host, port) = if value.contains("ip=") {
-        let field = |name: &str| value.split(',').find_map(|part| part.strip_prefix(name));
         (field("ip=")?, field("port=")?)
     } else {
         let mut parts = value.split(',');
         (parts.next()?, parts.next()?)
     };
     let port = port.parse().ok().filter(|port| *port != 0)?;
-    is_token(host).then(|| (host.to_owned(), port))
+    is_token(host).then(|| ListedReplica {
+        host: host.to_owned(),
+        port,
+        offset: field("offset=").and_then(|offset| offset.parse().ok()),
+    })
 }
 
 /// Text that can stand in a configuration line, an event or a hello: visible, no comma, no quote.
@@ -138,16 +156,22 @@ mod tests {
               role:master\r\nconnected_slaves:2\r\n\
               slave0:ip=127.0.0.1,port=6380,state=online,offset=14,lag=0\r\n\
               slave1:10.0.0.3,6381,online\r\nslave2:ip=x y,port=1\r\nslave_x:1\r\n\
-              slave3:ip=10.0.0.9,port=0\r\nmaster_replid:abc\r\n",
+              slave3:ip=10.0.0.9,port=0\r\nmaster_replid:abc\r\nmaster_repl_offset:20\r\n",
         );
         assert_eq!(info.role, Some(Role::Master));
+        let listed = |host: &str, port, offset| ListedReplica {
+            host: host.to_owned(),
+            port,
+            offset,
+        };
         assert_eq!(
             info.replicas,
             [
-                ("127.0.0.1".to_owned(), 6380),
-                ("10.0.0.3".to_owned(), 6381)
+                listed("127.0.0.1", 6380, Some(14)),
+                listed("10.0.0.3", 6381, None)
             ]
         );
+        assert_eq!(info.master_offset, Some(20));
         assert_eq!(info.run_id.unwrap().len(), 40);
         assert_eq!(info.repl_id.as_deref(), Some("abc"));
     }

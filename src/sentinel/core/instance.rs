@@ -121,6 +121,10 @@ pub(super) struct ReplicaReport {
     pub(super) link_down_ms: i64,
     pub(super) priority: u32,
     pub(super) repl_offset: u64,
+    /// Bytes behind the master, as the master last said; `None`: it does not list this replica.
+    pub(super) lag: Option<u64>,
+    /// Of a master: the end of its history.
+    pub(super) master_offset: Option<u64>,
     pub(super) announced: bool,
     /// A full synchronisation is under way, or the data set is being loaded.
     pub(super) incomplete: bool,
@@ -160,6 +164,8 @@ impl Instance {
                 link_down_ms: 0,
                 priority: 100,
                 repl_offset: 0,
+                lag: None,
+                master_offset: None,
                 announced: true,
                 incomplete: false,
             },
@@ -197,6 +203,7 @@ impl Instance {
         self.ping.restart(now);
         self.info.wanted = true;
         self.replica.master_changed_at = now;
+        self.replica.lag = None;
         self.reconf = Reconf::Idle;
         self.script_kill_sent = false;
         self.rebooted_at = None;

@@ -41,6 +41,7 @@ mod switch;
 mod tests;
 mod timers;
 mod traffic;
+mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -67,6 +68,9 @@ pub use record::{
 };
 pub use report::Fields;
 pub use settings::{Globals, MasterSettings, Tuning};
+pub use view::{
+    FailoverView, InstanceView, MasterView, PeerView, Picture, ReplicaView, SentinelView, Wanted,
+};
 
 use crate::clock::{Mono, Now, UnixMillis};
 use crate::ids::{Epoch, MasterName, SentinelId, random_hex};
@@ -117,6 +121,8 @@ pub struct Sentinel {
     stats: FailoverStats,
     /// Peers know every command by its own name.
     no_renames: Arc<BTreeMap<String, String>>,
+    /// For pictures of us.
+    changes: view::Changes,
     rng: ChaCha8Rng,
     /// All time lost to stalls.
     stalled: Duration,
@@ -164,6 +170,7 @@ impl Sentinel {
             ledger: record::Ledger::default(),
             stats: FailoverStats::default(),
             no_renames: Arc::default(),
+            changes: view::Changes::default(),
             rng,
             stalled: Duration::ZERO,
             real_now: now.mono,
@@ -459,6 +466,7 @@ impl Sentinel {
     }
 
     fn event_global(&mut self, kind: EventKind, payload: String) {
+        self.sentinel_changed();
         self.out.push(Output::Event(Event {
             kind,
             payload: cut(payload),
@@ -469,6 +477,9 @@ impl Sentinel {
     /// An event about a master, which may have to wait for a configuration to be on disk. Warnings run
     /// the notification script.
     fn event_at(&mut self, m: MasterId, kind: EventKind, payload: String) {
+        if kind.level() != Level::Debug {
+            self.changed_now(m);
+        }
         let payload = cut(payload);
         let master = self.master(m);
         let name = master.name.clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Sentinel;
 use super::addr::Addr;
 use super::event::{EventKind, Level};
-use super::info::{Info, REPLICAS_MAX, is_token};
+use super::info::{Info, ListedReplica, REPLICAS_MAX, is_token};
 use super::instance::{Gate, Instance, InstanceId, Role};
 use super::io::Request;
 use super::link::Awaited;
@@ -77,6 +77,7 @@ impl Sentinel {
         self.note_role(i, &info);
         let instance = self.instance(i);
         let (m, is_replica) = (instance.master, instance.configured == Role::Replica);
+        self.changed(m);
         if self.tilt.is_none() {
             if is_replica {
                 self.note_progress(i);
@@ -128,7 +129,8 @@ impl Sentinel {
     fn note_replicas(&mut self, i: InstanceId, info: &Info) {
         let m = self.instance(i).master;
         let mut found = false;
-        for (host, port) in &info.replicas {
+        self.note_lags(i, info);
+        for ListedReplica { host, port, .. } in &info.replicas {
             let addr = Addr::new(host, *port);
             if addr.is_host_name() && !self.globals.resolve_hostnames {
                 self.log(Level::Debug, format!("Failed to resolve hostname '{host}'"));
@@ -148,6 +150,24 @@ impl Sentinel {
         }
         if found {
             self.touch_master(m, false);
+        }
+    }
+
+    /// How far each replica is behind, by the master's own word: both numbers are of one moment.
+    fn note_lags(&mut self, i: InstanceId, info: &Info) {
+        let m = self.instance(i).master;
+        self.instance_mut(i).replica.master_offset = info.master_offset;
+        let listed = |replica: &ListedReplica| {
+            let addr = Addr::new(&replica.host, replica.port);
+            Some((addr, replica.offset?))
+        };
+        let listed: Vec<(Addr, u64)> = info.replicas.iter().filter_map(listed).collect();
+        for replica in self.master(m).replicas.clone() {
+            let addr = &self.instance(replica).addr;
+            let acknowledged = listed.iter().find(|(listed, _)| addr.same_as(listed));
+            let lag = (info.master_offset.zip(acknowledged))
+                .map(|(master, (_, replica))| master.saturating_sub(*replica));
+            self.instance_mut(replica).replica.lag = lag;
         }
     }
 

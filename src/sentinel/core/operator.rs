@@ -321,6 +321,7 @@ impl Sentinel {
         let peers_reconnect = old.sentinel_user != globals.sentinel_user
             || old.sentinel_pass != globals.sentinel_pass;
         self.globals = Arc::new(globals);
+        self.all_changed();
         if names_changed {
             for m in self.masters.keys().copied().collect::<Vec<_>>() {
                 for i in self.master(m).replicas.clone() {

@@ -47,6 +47,8 @@ pub(super) struct PeerEntry {
     /// When a question was last sent.
     pub(super) asked_at: Option<Mono>,
     pub(super) hello_at: Mono,
+    /// The configuration that its last hello named, where that was ours too.
+    pub(super) confirmed: Option<Confirmation>,
     /// Questions about this master that it has not answered yet, on the present link.
     pub(super) questions: u32,
     /// A hello about this master is on its way.
@@ -68,6 +70,17 @@ pub(super) struct Opinion {
     pub(super) at: Mono,
 }
 
+/// A peer's word for a master's address.
+#[derive(Clone, Debug)]
+pub(super) struct Confirmation {
+    pub(super) addr: Addr,
+    pub(super) epoch: Epoch,
+    /// By the real monotonic clock: time that we were stalled for makes it older.
+    pub(super) at: Mono,
+    /// The `at` that pictures of us show: every instance passes the same hello on.
+    pub(super) shown: Mono,
+}
+
 impl PeerEntry {
     pub(super) fn new(peer: PeerId, now: Mono) -> PeerEntry {
         PeerEntry {
@@ -80,6 +93,7 @@ impl PeerEntry {
             answered_at: None,
             asked_at: None,
             hello_at: now,
+            confirmed: None,
             questions: 0,
             publish_pending: false,
             hello_next_at: now,

@@ -291,7 +291,7 @@ impl Sentinel {
     }
 
     /// Flags in the original's order, then ours.
-    fn instance_flags(&self, m: MasterId, i: InstanceId) -> String {
+    pub(super) fn instance_flags(&self, m: MasterId, i: InstanceId) -> String {
         let master = self.master(m);
         let instance = self.instance(i);
         let is_master = instance.configured == Role::Master;

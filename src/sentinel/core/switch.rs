@@ -47,6 +47,7 @@ impl Sentinel {
             return;
         };
         self.out.extend(announcement.held);
+        self.changed_now(m);
         self.greet_everyone(m);
         self.timers.arm(Timer::Master(m), self.now);
     }

@@ -8,6 +8,7 @@ use super::*;
 use crate::resp::Value;
 
 mod pausing;
+mod viewing;
 
 const PEER: &str = "0123456789012345678901234567890123456789";
 

@@ -300,6 +300,7 @@ impl Sentinel {
         }
         self.links.remove(&id);
         self.out.push(Output::Close { link: id });
+        self.instance_changed(i);
         self.timers.arm(Timer::Instance(i), now);
     }
 
@@ -316,6 +317,7 @@ impl Sentinel {
         peer.ping.broke(now, false);
         self.links.remove(&id);
         self.out.push(Output::Close { link: id });
+        self.peer_changed(p);
         self.timers.arm(Timer::Peer(p), now);
         self.orders_lost(p);
     }
@@ -338,6 +340,7 @@ impl Sentinel {
             None => {}
             Some(&Endpoint::Instance(i, LinkKind::Cmd)) => {
                 self.instance_mut(i).cmd.become_up(link, local, now);
+                self.instance_changed(i);
                 self.instance_cmd_up(i);
             }
             Some(&Endpoint::Instance(i, LinkKind::PubSub)) => {
@@ -348,6 +351,7 @@ impl Sentinel {
             }
             Some(&Endpoint::Peer(p)) => {
                 self.peer_mut(p).link.become_up(link, local, now);
+                self.peer_changed(p);
                 self.peer_up(p);
             }
         }
@@ -462,6 +466,9 @@ impl Sentinel {
                 let proven = peer.link.up().is_some_and(|up| up.proven);
                 peer.ping.broke(now, proven);
                 peer.link.become_down(now, RECONNECT_PAUSE_MAX);
+                if proven {
+                    self.peer_changed(p);
+                }
                 for m in self.peer(p).masters.clone() {
                     if self.master(m).odown_since.is_some() || self.master(m).failover.is_some() {
                         self.timers.arm(Timer::Master(m), now);
@@ -521,6 +528,7 @@ impl Sentinel {
             }));
         }
         let m = self.instance(i).master;
+        self.changed(m);
         if self.master(m).failover.is_some() {
             self.timers.arm(Timer::Master(m), now);
         }

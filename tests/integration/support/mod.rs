@@ -20,6 +20,7 @@
 
 mod client;
 mod fake;
+pub(crate) mod http;
 mod peers;
 mod ports;
 mod process;
@@ -33,8 +34,8 @@ use sentinel::clock::Clock;
 pub(crate) use client::{Client, fields, maps, text, texts};
 pub(crate) use fake::{Answer, Fake, honest_master};
 pub(crate) use peers::{
-    Kind, ioredis_script, node_redis_script, redis_benchmark, redis_check_aof, redis_check_rdb,
-    redis_cli, redis_py,
+    Kind, haproxy, ioredis_script, node_redis_script, redis_benchmark, redis_check_aof,
+    redis_check_rdb, redis_cli, redis_py, schemathesis,
 };
 pub(crate) use ports::Port;
 pub(crate) use process::Process;

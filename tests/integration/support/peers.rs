@@ -64,8 +64,25 @@ pub(crate) fn redis_benchmark() -> Command {
     peer("redis-benchmark", "redis-tools")
 }
 
+/// `haproxy` of the unpacked packages.
+pub(crate) fn haproxy() -> Command {
+    packaged("sbin/haproxy", "haproxy")
+}
+
+/// `schemathesis` from PyPI.
+pub(crate) fn schemathesis() -> Command {
+    Command::new(need(
+        "schemathesis/bin/schemathesis",
+        "python3-venv, with schemathesis from PyPI",
+    ))
+}
+
 fn peer(program: &str, package: &str) -> Command {
-    let path = need(&format!("root/usr/bin/{program}"), package);
+    packaged(&format!("bin/{program}"), package)
+}
+
+fn packaged(file: &str, package: &str) -> Command {
+    let path = need(&format!("root/usr/{file}"), package);
     let mut command = Command::new(path);
     command.env("LD_LIBRARY_PATH", folder().join("lib"));
     command

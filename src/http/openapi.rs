@@ -1,0 +1,158 @@
+//! The description of all routes, generated from their handlers, and a page that shows it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderValue, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{Http as HttpSecurity, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi as _};
+
+use crate::ids::random_hex;
+
+/// The page; it shows what `/openapi.json` says.
+const PAGE: &str = include_str!("page/docs.html");
+/// What stands in the page where the nonce of its script and style goes.
+const NONCE: &str = "{{nonce}}";
+
+/// What is common to all routes of a sentinel.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "sentinel",
+        description = "Health, state, events and actions of a sentinel. Errors are JSON objects with `error` and `hint`. \
+                       Health routes answer GET, HEAD and OPTIONS with the same status."
+    ),
+    tags(
+        (name = "health", description = "For load balancers and supervisors: 200 or 503"),
+        (name = "state", description = "What the sentinel sees"),
+        (name = "events", description = "What happens"),
+        (name = "acting", description = "Changes; they need the token of the configuration"),
+    ),
+    modifiers(&TokenScheme),
+)]
+struct Sentinel;
+
+struct TokenScheme;
+
+impl Modify for TokenScheme {
+    fn modify(&self, document: &mut OpenApi) {
+        let mut bearer = HttpSecurity::new(HttpAuthScheme::Bearer);
+        bearer.description = Some("http-token of the sentinel's configuration".to_owned());
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("token", SecurityScheme::Http(bearer));
+    }
+}
+
+/// The description of a sentinel, without its routes.
+pub fn sentinel() -> OpenApi {
+    Sentinel::openapi()
+}
+
+/// `/openapi.json` and `/docs`.
+pub fn routes(document: &OpenApi) -> Router {
+    // A description that cannot be written is a mistake in the handlers, and a test would see it empty.
+    let json: Arc<str> = Arc::from(document.to_json().unwrap_or_default());
+    let described = move || {
+        let json = Arc::clone(&json);
+        async move {
+            let kind = [(header::CONTENT_TYPE, "application/json")];
+            (kind, json.to_string()).into_response()
+        }
+    };
+    Router::new()
+        .route("/openapi.json", get(described))
+        .route("/docs", get(docs))
+}
+
+async fn docs() -> Response {
+    page(PAGE)
+}
+
+/// An embedded page that may run its own script and talk to its own origin, and nothing else.
+pub fn page(text: &str) -> Response {
+    let nonce = random_hex::<16>(&mut rand::rng());
+    let policy = format!(
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self' data:; \
+         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    );
+    let mut response = Html(text.replace(NONCE, &nonce)).into_response();
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::http::{sentinel, token::Token};
+    use serde_json::Value;
+
+    /// The table of README: what each route is for, by the handlers' own words.
+    fn table() -> String {
+        let document = sentinel::described(Token::default()).to_openapi();
+        let document = serde_json::to_value(document).unwrap();
+        let mut table = "| route | |\n| --- | --- |\n".to_owned();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            let mut rows: Vec<(String, &Value)> = Vec::new();
+            for (method, operation) in item.as_object().unwrap() {
+                let method = method.to_ascii_uppercase();
+                match rows
+                    .iter()
+                    .find(|(_, other)| other["summary"] == operation["summary"])
+                {
+                    // The same under another method: health.
+                    Some(_) => {}
+                    None => rows.push((method, operation)),
+                }
+            }
+            for (method, operation) in rows {
+                let summary = operation["summary"].as_str().unwrap();
+                let token = operation
+                    .get("security")
+                    .map_or("", |_| "; needs the token");
+                table += &format!("| `{method} {path}` | {summary}{token} |\n");
+            }
+        }
+        table
+    }
+
+    #[test]
+    fn the_readme_lists_every_route() {
+        const BEGIN: &str = "<!-- routes: UPDATE_README=1 cargo test readme_lists_every_route writes what is between -->\n";
+        const END: &str = "<!-- routes end -->";
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+        let readme = std::fs::read_to_string(path).unwrap();
+        let (head, rest) = readme.split_once(BEGIN).expect("the mark before the table");
+        let (page, tail) = rest.split_once(END).expect("the mark behind the table");
+        let want = table();
+        if std::env::var_os("UPDATE_README").is_some() {
+            std::fs::write(path, [head, BEGIN, &want, END, tail].concat()).unwrap();
+        } else {
+            assert_eq!(
+                page, want,
+                "UPDATE_README=1 cargo test readme_lists_every_route"
+            );
+        }
+    }
+
+    #[test]
+    fn every_operation_is_described_in_words() {
+        let document = sentinel::described(Token::default()).to_openapi();
+        let document = serde_json::to_value(document).unwrap();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let has_words = operation["summary"]
+                    .as_str()
+                    .is_some_and(|words| words.len() > 10);
+                assert!(has_words, "{method} {path}");
+                assert!(operation["tags"][0].is_string(), "{method} {path}");
+            }
+        }
+    }
+}
