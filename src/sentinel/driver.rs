@@ -15,7 +15,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc};
 
 use super::commands::{OnResolved, wait_of};
-use super::core::{Durable, Event, Input, Level, Output, Sentinel};
+use super::core::{Durable, Event, Input, Level, Output, Record, Sentinel};
+use super::history::History;
 use super::links::{EndedHandshake, LinkOptions, Links, link_of, wait_readable};
 use super::saver::{Save, Saved, Saver, Snapshot};
 use super::scripts::{Notice, Scripts};
@@ -56,6 +57,8 @@ pub struct Daemon {
     /// What clients' commands wait for, by host name.
     lookups: HashMap<Arc<str>, Vec<OnResolved<Daemon>>>,
     saver: Saver,
+    /// Where decisions are recorded; `None`: nowhere.
+    history: Option<History>,
     /// Input that the core has not been given yet.
     queue: VecDeque<Input>,
     out: Vec<Output>,
@@ -101,6 +104,10 @@ pub struct Parts {
     pub durable: Durable,
     /// What writes that.
     pub save: Save,
+    /// The decisions of earlier runs, the oldest first.
+    pub records: Vec<Record>,
+    /// Where the next ones are recorded.
+    pub history: Option<History>,
     /// How its links are opened.
     pub links: LinkOptions,
     /// How many links the limit of open files leaves room for.
@@ -126,7 +133,8 @@ impl Daemon {
         let (saver, saved) = Saver::start(parts.save)?;
         let now = parts.clock.now();
         let mut out = Vec::new();
-        let core = Sentinel::new(now, parts.seed, parts.durable, &mut out);
+        let mut core = Sentinel::new(now, parts.seed, parts.durable, &mut out);
+        core.remember(parts.records);
         let changed = Rc::new(Notify::new());
         let (asks, asked) = mpsc::channel(ASKS_QUEUED_MAX);
         let sources = Sources {
@@ -149,6 +157,7 @@ impl Daemon {
             resolver,
             lookups: HashMap::new(),
             saver,
+            history: parts.history,
             queue: VecDeque::new(),
             out,
             planned: now.mono,
@@ -345,6 +354,11 @@ impl Daemon {
             }
             Output::Event(event) => self.tell(now, &event),
             Output::Log(level, text) => log(level, &text),
+            Output::Record(record) => {
+                if let Some(history) = &self.history {
+                    history.add(record);
+                }
+            }
             Output::Resolve(host) => {
                 if !self.resolver.look_up(Arc::clone(&host)) {
                     self.queue.push_back(Input::Resolved { host, ip: None });
@@ -420,6 +434,10 @@ pub async fn run(daemon: Rc<RefCell<Daemon>>, mut sources: Sources, mut signals:
         }
     }
     flush(&daemon, &mut sources).await;
+    let history = daemon.borrow_mut().history.take();
+    if let Some(history) = history {
+        history.close();
+    }
 }
 
 /// Waits until the state is on disk, but not for ever.

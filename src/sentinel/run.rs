@@ -10,6 +10,7 @@ use tokio::task::LocalSet;
 
 use super::commands::commands;
 use super::driver::{self, Daemon, Parts};
+use super::history::History;
 use super::links::LinkOptions;
 use super::state::Store;
 use super::surface::Surface;
@@ -104,6 +105,8 @@ async fn serve(
         0 => process.tls.port,
         port => port,
     };
+    let (history, records) =
+        History::open(store.history_path()).context("cannot start the writing of decisions")?;
     let parts = Parts {
         clock,
         seed: rand::random(),
@@ -112,6 +115,8 @@ async fn serve(
             let written = store.write(&snapshot.durable, &snapshot.users);
             written.map_err(|error| os_text(&error))
         }),
+        records,
+        history: Some(history),
         links,
         links_reckoned: links_known,
         front,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use sentinel::ids::{Epoch, SentinelId};
 use sentinel::resp::Value;
-use sentinel::sentinel::core::{Event, EventKind, Level, ReplyTo, Request};
+use sentinel::sentinel::core::{Event, EventKind, Level, Record, ReplyTo, Request};
 
 use crate::agenda::NodeId;
 use crate::net::{Packet, SERVER};
@@ -317,6 +317,17 @@ impl World {
             }
             kind if ends_failover(kind) => self.observe(id, &Fact::Ended { group }),
             _ => {}
+        }
+    }
+
+    /// A decision is recorded.
+    pub(crate) fn perform_record(&mut self, id: NodeId, record: &Record) {
+        let name = &self.nodes[id].name;
+        self.trace.full(self.agenda.now(), name, || {
+            format!("records {}", record.log_line())
+        });
+        if let Some(group) = self.watched_group(record.master.as_str()) {
+            self.observe(id, &Fact::Recorded { group, record });
         }
     }
 

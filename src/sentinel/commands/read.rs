@@ -1,5 +1,6 @@
 //! `SENTINEL` subcommands that only look, and the question that peers ask.
 
+use super::explain::explain;
 use super::{Host, NO_SUCH_MASTER, integer, subcommand, text};
 use crate::front::{Call, CommandSpec, Reply, flag};
 use crate::ids::{Epoch, SentinelId};
@@ -16,6 +17,14 @@ pub(super) fn subcommands<H: Host>() -> Vec<CommandSpec<H>> {
             "",
             "Check for a Sentinel quorum",
             ckquorum,
+        ),
+        subcommand(
+            "explain",
+            -3,
+            "7.0.15",
+            "O(N) where N is the number of records",
+            "Tell what was decided about a master, and why",
+            explain,
         ),
         subcommand(
             "get-master-addr-by-name",
@@ -326,6 +335,9 @@ const HELP: &[&str] = &[
     "DEBUG [<param> <value> ...]",
     "    Show the periods and timeouts in milliseconds, or change some until the next",
     "    start.",
+    "EXPLAIN <master-name> [COUNT <n>]",
+    "    Tell how things stand with a master, and what was decided about it and why:",
+    "    the newest first, 5 unless told otherwise.",
     "GET-MASTER-ADDR-BY-NAME <master-name>",
     "    Tell the address and port of the present master.",
     "FAILOVER <master-name>",

@@ -173,7 +173,14 @@ impl Sentinel {
         self.timers.arm(Timer::Persist, self.now + PERSIST_RETRY);
         while let Some(then) = self.next_waiting(seq) {
             match then {
-                AfterWrite::Vote { to, refused, .. } => self.reply(to, refused),
+                AfterWrite::Vote {
+                    to, refused, cast, ..
+                } => {
+                    self.reply(to, refused);
+                    if let Some((m, candidate, epoch)) = cast {
+                        self.vote_lost(m, &candidate, epoch);
+                    }
+                }
                 AfterWrite::Campaign { master, epoch } => self.candidacy_failed(master, epoch),
                 AfterWrite::Announce { .. } => self.perform(then),
                 AfterWrite::Confirm { to, .. } => self.reply(
@@ -182,6 +189,11 @@ impl Sentinel {
                 ),
             }
         }
+    }
+
+    /// Whether the newest vote for a master is not on disk yet.
+    pub(super) fn is_vote_pending(&self, m: MasterId) -> bool {
+        self.master(m).vote.seq > self.journal.durable
     }
 
     pub(super) fn retry_persist(&mut self) {

@@ -8,6 +8,7 @@ use super::instance::InstanceId;
 use super::io::{Output, Seq};
 use super::peer::{PeerEntry, PeerId};
 use super::settings::MasterSettings;
+use super::story::Story;
 use crate::clock::Mono;
 use crate::ids::{Epoch, MasterName, SentinelId};
 
@@ -43,6 +44,8 @@ pub(super) struct Master {
     pub(super) announcement: Option<Announcement>,
     /// Ghosts that were reported.
     pub(super) ghosts: Vec<PeerId>,
+    /// What has been noted since it went SDOWN.
+    pub(super) story: Option<Box<Story>>,
     pub(super) durable: Arc<DurableMaster>,
 }
 

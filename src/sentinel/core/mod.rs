@@ -29,9 +29,11 @@ mod observe;
 mod operator;
 mod peer;
 mod peers;
+mod record;
 mod report;
 mod select;
 mod settings;
+mod story;
 mod switch;
 #[cfg(test)]
 mod tests;
@@ -55,6 +57,11 @@ pub use info::{Info, is_plain};
 pub use io::{
     Credentials, DownReason, HELLO_CHANNEL, Input, LinkId, LinkKind, Operator, Output, ReplyTo,
     Request, Seq, SetOption,
+};
+pub use record::{
+    BUCKETS_MS, CANDIDATES_MAX, Candidate, Decision, Exclusion, FailoverKind, FailoverStats,
+    Histogram, Outcome, Phase, PhaseTime, Presence, RECORDS_MAX, RECORDS_PER_MASTER_MAX, Reason,
+    Record, Rule, STEPS_MAX, Step, Steps, VOICES_MAX, Verdict, Voice, Votes, span,
 };
 pub use report::Fields;
 pub use settings::{Globals, MasterSettings, Tuning};
@@ -101,6 +108,8 @@ pub struct Sentinel {
     simulate_crash_after_election: bool,
     simulate_crash_after_promotion: bool,
     rejected_at: Option<Mono>,
+    ledger: record::Ledger,
+    stats: FailoverStats,
     /// Peers know every command by its own name.
     no_renames: Arc<BTreeMap<String, String>>,
     /// For pictures of us.
@@ -146,6 +155,8 @@ impl Sentinel {
             simulate_crash_after_election: false,
             simulate_crash_after_promotion: false,
             rejected_at: None,
+            ledger: record::Ledger::default(),
+            stats: FailoverStats::default(),
             no_renames: Arc::default(),
             changes: view::Changes::default(),
             rng,
@@ -295,6 +306,7 @@ impl Sentinel {
             attempts: 0,
             announcement: None,
             ghosts: Vec::new(),
+            story: None,
             durable: Arc::new(durable),
         };
         self.masters.insert(m, master);

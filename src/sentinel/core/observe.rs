@@ -238,6 +238,7 @@ impl Sentinel {
         if self.instance(i).cmd.is_up() {
             self.send_slaveof(i, Some(&master_addr));
             self.event_instance(kind, i);
+            self.tell_repair(i, since);
         }
     }
 

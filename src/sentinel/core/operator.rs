@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::Sentinel;
 use super::addr::Addr;
 use super::event::{EventKind, Level};
-use super::failover::FailoverKind;
 use super::instance::{Instance, InstanceId};
 use super::io::{Operator, ReplyTo, SetOption};
 use super::journal::AfterWrite;
 use super::master::MasterId;
+use super::record::{FailoverKind, Reason};
 use super::settings::{Globals, MasterSettings, Tuning};
 use super::timers::Timer;
 use crate::ids::MasterName;
@@ -111,17 +111,21 @@ impl Sentinel {
             return;
         };
         if self.master(m).failover.is_some() {
+            self.tell_order_declined(m, Reason::InProgress, "a failover is under way already");
             self.reply(to, Value::error("INPROG Failover already in progress"));
             return;
         }
         if self.select_replica(m).is_none() {
+            self.tell_order_declined(m, Reason::NoGoodReplica, "no replica can be promoted");
             self.reply(
                 to,
                 Value::error("NOGOODSLAVE No suitable replica to promote"),
             );
             return;
         }
-        if self.journal.failure.is_some() {
+        if let Some(error) = self.journal.failure.clone() {
+            let why = format!("the state cannot be written: {error}");
+            self.tell_order_declined(m, Reason::CannotSave, &why);
             let text = "ERR Failed to save config file. Check server logs.";
             self.reply(to, Value::error(text));
             return;

@@ -282,7 +282,7 @@ impl Sentinel {
         let is_master = instance.configured == Role::Master;
         let failover = master.failover.as_ref();
         let chosen = failover.and_then(super::failover::Failover::chosen) == Some(i);
-        let forced = failover.is_some_and(|f| f.kind == super::failover::FailoverKind::Manual);
+        let forced = failover.is_some_and(|f| f.kind == super::record::FailoverKind::Manual);
         join(&[
             (instance.sdown_since.is_some(), "s_down"),
             (is_master && master.odown_since.is_some(), "o_down"),

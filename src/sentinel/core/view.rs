@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Sentinel;
-use super::failover::{Failover, FailoverKind};
+use super::failover::Failover;
 use super::instance::{InstanceId, Reconf, Role};
 use super::master::{Master, MasterId};
 use super::peer::{PeerEntry, PeerId};
+use super::record::FailoverKind;
 use super::settings::MasterSettings;
 use crate::clock::{Mono, Now};
 use crate::ids::{Epoch, MasterName, RunId, SentinelId};

@@ -286,6 +286,12 @@ impl Stamp {
 }
 
 impl Store {
+    /// Where records of decisions are kept: beside the state, because a configuration that we have rewritten must load
+    /// in redis-sentinel again.
+    pub fn history_path(&self) -> PathBuf {
+        files::with_suffix(self.target.path(), ".history")
+    }
+
     /// The file that holds the state, with links followed.
     pub fn path(&self) -> &Path {
         self.target.path()

@@ -5,6 +5,7 @@ mod authority;
 mod convergence;
 mod durable_first;
 mod epochs;
+mod explained;
 mod needless;
 mod one_configuration;
 mod one_leader;
@@ -16,7 +17,7 @@ mod stall;
 use std::net::SocketAddr;
 
 use sentinel::ids::{Epoch, SentinelId};
-use sentinel::sentinel::core::{Durable, DurableMaster, Event, Sentinel};
+use sentinel::sentinel::core::{Durable, DurableMaster, Event, Record, Sentinel};
 
 use crate::agenda::NodeId;
 
@@ -85,6 +86,8 @@ pub(crate) enum Fact<'a> {
         /// Events of this sentinel are being held back, so its own view is not known.
         is_silent: bool,
     },
+    /// A decision was recorded (ours).
+    Recorded { group: usize, record: &'a Record },
     /// A hello was sent.
     Hello {
         group: usize,
@@ -172,6 +175,7 @@ pub(crate) struct Properties {
     durable_first: durable_first::DurableFirst,
     remembers: remembers::Remembers,
     stall: stall::Stall,
+    explained: explained::Explained,
 }
 
 impl Properties {
@@ -201,6 +205,7 @@ impl Properties {
             ("durable_first", self.durable_first.observe(seen, fact)),
             ("remembers", self.remembers.observe(seen, fact)),
             ("stall", self.stall.observe(seen, fact)),
+            ("explained", self.explained.observe(seen, fact)),
         ];
         results
             .into_iter()
