@@ -34,6 +34,7 @@ pub mod replication;
 mod run;
 mod shutdown;
 mod slowlog;
+pub mod surface;
 mod tracking;
 mod tuning;
 
@@ -41,13 +42,14 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 pub use config::{ServerConfig, ServerSetup, load_server, server_table};
 pub use notify::NotifyClasses;
-pub use run::run;
+pub use run::{Open, run};
 pub use shutdown::{SaveChoice, ShutdownOptions};
 pub use tuning::{EvictionPolicy, Percentiles, Tuning};
 
@@ -97,6 +99,8 @@ pub struct Server {
     pub(crate) expires_actively: bool,
     /// Where clients come in.
     pub(crate) serving: Option<net::Serving>,
+    /// What other threads see of us, where there is somebody to look.
+    shown: Option<Arc<surface::Latest>>,
     /// Who is shown every command.
     monitors: Vec<ClientId>,
     effects: Effects,
@@ -178,6 +182,7 @@ impl Server {
                 tracking: TrackingTable::default(),
                 expires_actively: true,
                 serving: None,
+                shown: None,
                 monitors: Vec::new(),
                 memory_peak: 0,
                 memory_at_start: crate::memory::used(),

@@ -110,6 +110,8 @@ pub struct Sentinel {
     rejected_at: Option<Mono>,
     ledger: record::Ledger,
     stats: FailoverStats,
+    /// How long instances take to answer PING.
+    probes: Histogram,
     /// Peers know every command by its own name.
     no_renames: Arc<BTreeMap<String, String>>,
     /// For pictures of us.
@@ -157,6 +159,7 @@ impl Sentinel {
             rejected_at: None,
             ledger: record::Ledger::default(),
             stats: FailoverStats::default(),
+            probes: Histogram::default(),
             no_renames: Arc::default(),
             changes: view::Changes::default(),
             rng,
