@@ -93,12 +93,16 @@ impl History {
 
     /// Waits until everything is written, but not for ever, and ends the thread.
     pub fn close(self) {
+        self.close_within(LAST_WRITE_MAX);
+    }
+
+    fn close_within(self, patience: Duration) {
         let mut waiting = self.queue.lock();
         waiting.is_closed = true;
         self.queue.changed.notify_all();
         let is_busy = |waiting: &mut Waiting| waiting.is_writing || !waiting.records.is_empty();
         let changed = &self.queue.changed;
-        let result = changed.wait_timeout_while(waiting, LAST_WRITE_MAX, is_busy);
+        let result = changed.wait_timeout_while(waiting, patience, is_busy);
         let (_waiting, timeout) = result.unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out() {
             tracing::warn!("the last records of decisions could not be written in time");
@@ -267,6 +271,8 @@ mod tests {
     use crate::ids::{Epoch, MasterName};
     use crate::sentinel::core::{Decision, Outcome, Reason, Steps};
 
+    const PATIENCE: Duration = Duration::from_secs(60);
+
     fn record(id: u64, summary: &str) -> Arc<Record> {
         let at = UnixMillis(1_000 + id);
         Arc::new(Record {
@@ -296,12 +302,12 @@ mod tests {
         for record in records {
             history.add(Arc::clone(record));
         }
-        history.close();
+        history.close_within(PATIENCE);
     }
 
     fn summaries(path: &Path) -> Vec<(u64, String)> {
         let (history, records) = History::open(path.to_owned()).unwrap();
-        history.close();
+        history.close_within(PATIENCE);
         let shown = records
             .into_iter()
             .map(|record| (record.id, record.summary));

@@ -102,7 +102,7 @@ fn headline(record: &Record, is_now: bool) -> String {
     let (at, decision) = (local_time(record.last_at), record.decision);
     let outcome = match record.outcome {
         Outcome::Running if is_now => "under way",
-        Outcome::Running => "interrupted by the end of this process",
+        Outcome::Running => "interrupted by a restart",
         Outcome::Done | Outcome::Aborted | Outcome::Declined => record.outcome.as_str(),
     };
     let _ = write!(line, "{at} {decision} {outcome}");

@@ -505,7 +505,10 @@ impl Sentinel {
                 .is_some_and(|instance| instance.reconf == Reconf::Done)
         };
         let followers = targets.iter().filter(|i| done(i)).count();
-        let followers = format!("{followers} of {} other replicas", targets.len());
+        let followers = match targets.len() {
+            0 => "no other replica is left to".to_owned(),
+            all => format!("{followers} of {all} other replicas"),
+        };
         if is_late {
             self.event_replaced(m, EventKind::FailoverEndForTimeout);
             self.reconf_last_effort(m);

@@ -425,7 +425,7 @@ impl Record {
             let _ = write!(line, " {phase}_ms={ms}");
         }
         if let Some(votes) = self.votes.as_ref().filter(|votes| votes.for_us > 0) {
-            let _ = write!(line, " votes={}/{}", votes.for_us, votes.needed);
+            let _ = write!(line, " votes={} needed={}", votes.for_us, votes.needed);
         }
         let _ = write!(line, ": {}", self.summary);
         line

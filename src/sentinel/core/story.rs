@@ -482,11 +482,12 @@ impl Sentinel {
         let left = self
             .held_until(m)
             .map_or(Duration::ZERO, |until| until.since(self.now));
-        let summary = format!(
-            "voted for {who} in epoch {epoch}: it gets {} to act",
-            span(left)
-        );
-        self.note(m, |_| format!("voted for {who} in epoch {epoch}"));
+        let mut summary = format!("voted for {who} in epoch {epoch}");
+        self.note(m, |_| summary.clone());
+        // By the time the vote is on disk it may be decided.
+        if !left.is_zero() {
+            summary.push_str(&format!(": it gets {} to act", span(left)));
+        }
         let record = Record {
             epoch,
             outcome: Outcome::Done,
@@ -581,7 +582,9 @@ impl Sentinel {
             (Role::Replica, Some((host, port))) => {
                 format!("it has followed {host}:{port} for {time}")
             }
-            (Role::Master | Role::Replica, _) => format!("it says for {time} that it is a master"),
+            (Role::Master | Role::Replica, _) => {
+                format!("it has said for {time} that it is a master")
+            }
         };
         let (who, master) = (self.place(i), self.place(self.master(m).instance));
         let record = Record {

@@ -76,6 +76,7 @@ impl Alone {
     }
 
     fn give(&mut self, input: Input) {
+        self.now.unix = UnixMillis(1_000_000 + self.now.mono.0);
         let mut out = Vec::new();
         self.sentinel.handle(self.now, input, &mut out);
         self.perform(out);
@@ -551,11 +552,11 @@ fn each_reason_to_call_a_failover_off_is_told() {
         }),
         (Reason::CannotSave, |alone| {
             let error = "No space left on device".to_owned();
-            alone.give(Input::PersistFailed {
-                seq: alone.seq,
-                error,
-            });
-            alone.run(Duration::from_millis(10));
+            let seq = alone.seq;
+            alone.give(Input::PersistFailed { seq, error });
+            // An answer comes before the next write is tried.
+            alone.release("10.0.0.9");
+            alone.give(Input::Tick);
         }),
     ];
     for (reason, story) in elections {
