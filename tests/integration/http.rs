@@ -106,6 +106,7 @@ fn every_route_answers_as_it_is_described() {
         ("get", "/cluster", "/cluster?master=mymaster", &[], "", 200),
         ("get", "/cluster", "/cluster?master=other", &[], "", 404),
         ("get", "/events", "/events?tail=many", &[], "", 400),
+        ("get", "/metrics", "/metrics", &[], "", 200),
         (
             "patch",
             "/masters/{name}",

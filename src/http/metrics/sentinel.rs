@@ -55,7 +55,7 @@ pub fn families<'a>(
     now: Now,
 ) -> Vec<Family<'a>> {
     let mut all: Vec<Family<'a>> = exported(view, facts, now).into_families().collect();
-    all.extend(process(view, beat, now.mono));
+    all.extend(process(view, beat, now));
     all.extend(facts.into_iter().flat_map(counted));
     all.extend(groups(view, now.mono));
     all
@@ -231,7 +231,7 @@ fn peer_flags(peer: &PeerView) -> &'static str {
 }
 
 /// The sentinel itself.
-fn process<'a>(view: &'a SentinelView, beat: Mono, now: Mono) -> Vec<Family<'a>> {
+fn process<'a>(view: &'a SentinelView, beat: Mono, now: Now) -> Vec<Family<'a>> {
     let mut identity = Family::gauge("sentinel_build", "What answers; the value is always 1");
     identity.add(
         [
@@ -257,6 +257,11 @@ fn process<'a>(view: &'a SentinelView, beat: Mono, now: Mono) -> Vec<Family<'a>>
         masters,
         Family::gauge("sentinel_current_epoch", "The newest epoch seen")
             .of(number(view.current_epoch.0)),
+        Family::gauge(
+            "sentinel_time_seconds",
+            "What this machine's clock says, since the Unix epoch",
+        )
+        .of(seconds(now.unix.0)),
         Family::gauge("sentinel_tilt", "1: it does not trust itself for a while")
             .of(flag(view.tilt_since.is_some())),
         Family::gauge(
@@ -268,7 +273,7 @@ fn process<'a>(view: &'a SentinelView, beat: Mono, now: Mono) -> Vec<Family<'a>>
             "sentinel_loop_age_seconds",
             "How long ago the loop last ran",
         )
-        .of(seconds(millis(now.since(beat)))),
+        .of(seconds(millis(now.mono.since(beat)))),
     ]
 }
 
