@@ -11,14 +11,18 @@
 //! * [`sentinel`]: the routes of a sentinel; [`acting`] those that change something.
 //! * [`view`]: what JSON shows of a picture.
 //! * [`events`]: published events as a stream.
+//! * [`metrics`]: `/metrics` of both programs.
+//! * [`server`]: the routes of a data server.
 //! * [`openapi`]: the description of all of it, generated from the handlers, and its page.
 
 pub mod acting;
 pub mod connection;
 pub mod events;
+pub mod metrics;
 pub mod openapi;
 pub mod reply;
 pub mod sentinel;
+pub mod server;
 pub mod token;
 pub mod view;
 

@@ -53,6 +53,26 @@ pub fn sentinel() -> OpenApi {
     Sentinel::openapi()
 }
 
+/// What is common to all routes of a data server.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "sentinel server",
+        description = "Health, state and metrics of a data server. Errors are JSON objects with `error` and `hint`. \
+                       Health routes answer GET, HEAD and OPTIONS with the same status."
+    ),
+    tags(
+        (name = "health", description = "For load balancers and supervisors: 200 or 503"),
+        (name = "state", description = "What the server counts"),
+    ),
+)]
+struct Server;
+
+/// The description of a data server, without its routes.
+pub fn server() -> OpenApi {
+    Server::openapi()
+}
+
 /// `/openapi.json` and `/docs`.
 pub fn routes(document: &OpenApi) -> Router {
     // A description that cannot be written is a mistake in the handlers, and a test would see it empty.

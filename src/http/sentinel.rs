@@ -11,13 +11,14 @@ use axum::extract::{FromRef, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::acting;
 use super::events::{self, Ring};
+use super::metrics::{self, Scrapes};
 use super::reply::{self, Health, Path, Problem, Query, Refusal};
 use super::token::Token;
 use super::view::{self, Master, MasterLine};
@@ -26,7 +27,7 @@ use crate::clock::{Clock, Mono};
 use crate::config::Process;
 use crate::config::forms::parse_memory;
 use crate::sentinel::core::{Addr, InstanceView, MasterView, SentinelView};
-use crate::sentinel::surface::{Ask, Latest, Surface};
+use crate::sentinel::surface::{Ask, Facts, Latest, Surface};
 
 /// A loop that has not run for so long is not alive: it wakes ten times a second.
 pub const LOOP_AGE_MAX: Duration = Duration::from_secs(2);
@@ -43,11 +44,14 @@ pub const PER_PAGE_MAX: u16 = 500;
 #[derive(Clone, Debug, FromRef)]
 pub struct Shared {
     /// The clock of the pictures.
-    clock: Clock,
-    latest: Arc<Latest>,
+    pub(super) clock: Clock,
+    pub(super) latest: Arc<Latest>,
     ring: Arc<Ring>,
     /// Where to ask for changes.
     pub(super) asks: mpsc::Sender<Ask>,
+    /// Where to ask for what is counted.
+    pub(super) facts: mpsc::Sender<oneshot::Sender<Facts>>,
+    pub(super) scrapes: Arc<Scrapes>,
     token: Token,
 }
 
@@ -64,6 +68,8 @@ pub fn open(process: &Process, surface: Surface) -> anyhow::Result<Http> {
         latest: surface.latest,
         ring: Arc::clone(&ring),
         asks: surface.asks,
+        facts: surface.facts,
+        scrapes: Arc::default(),
         token,
     };
     let fill = ring.fill(surface.events);
@@ -87,6 +93,7 @@ pub(super) fn described(token: Token) -> OpenApiRouter<Shared> {
         .routes(routes!(instance_primary))
         .routes(routes!(instance_replica))
         .routes(routes!(cluster))
+        .routes(routes!(metrics::sentinel::metrics))
         .routes(routes!(events::events))
         .merge(acting::routes(token))
 }
@@ -192,7 +199,7 @@ pub(super) fn no_such_master(name: &str) -> Refusal {
 }
 
 /// A duration for people, without the digits that nobody reads.
-fn shown(duration: Duration) -> String {
+pub(super) fn shown(duration: Duration) -> String {
     let millis = Duration::from_millis(crate::clock::millis(duration));
     humantime::format_duration(millis).to_string()
 }
@@ -462,7 +469,7 @@ fn parse_max_age(given: Option<&str>) -> Result<Duration, Refusal> {
 }
 
 /// Reads `lag`.
-fn parse_lag(given: Option<&str>) -> Result<Option<u64>, Refusal> {
+pub(super) fn parse_lag(given: Option<&str>) -> Result<Option<u64>, Refusal> {
     let Some(text) = given else {
         return Ok(None);
     };

@@ -140,6 +140,7 @@ fn every_route_answers_as_it_is_described() {
         read("/cluster", "/cluster?master=mymaster", 200),
         read("/cluster", "/cluster?master=other", 404),
         read("/events", "/events?tail=many", 400),
+        read("/metrics", "/metrics", 200),
         change("mymaster", &json, r#"{"quorum": 3}"#, 200),
         change("mymaster", &json, r#"{"quorum": 2}"#, 200),
         change("other", &json, r#"{"quorum": 2}"#, 404),

@@ -48,6 +48,7 @@ mod links_are_cut_at_random;
 mod lists_equal_redis;
 mod loading_is_told;
 mod memory_has_a_limit;
+mod metrics;
 mod minority_never_fails_over;
 mod mixed_quorum;
 mod no_acknowledged_write_is_lost;

@@ -4,7 +4,7 @@ use super::explain::explain;
 use super::{Host, NO_SUCH_MASTER, integer, subcommand, text};
 use crate::front::{Call, CommandSpec, Reply, flag};
 use crate::ids::{Epoch, SentinelId};
-use crate::sentinel::core::Input;
+use crate::sentinel::core::{Input, Sentinel};
 
 /// The subcommands of this module, under the Redis names and Valkey's.
 pub(super) fn subcommands<H: Host>() -> Vec<CommandSpec<H>> {
@@ -222,22 +222,10 @@ fn ckquorum<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
     let Some((usable, quorum, majority)) = host.core().ckquorum(&text(&call.words[2])) else {
         return reply.error(NO_SUCH_MASTER);
     };
-    if quorum && majority {
-        return reply.simple(&format!(
-            "OK {usable} usable Sentinels. Quorum and failover authorization can be reached"
-        ));
+    match Sentinel::ckquorum_text(usable, quorum, majority) {
+        Ok(text) => reply.simple(&text),
+        Err(text) => reply.error(text),
     }
-    let mut reasons = Vec::new();
-    if !quorum {
-        reasons
-            .push("Not enough available Sentinels to reach the specified quorum for this master");
-    }
-    if !majority {
-        reasons
-            .push("Not enough available Sentinels to reach the majority and authorize a failover");
-    }
-    let reasons = reasons.join(". ");
-    reply.error(format!("NOQUORUM {usable} usable Sentinels. {reasons}"));
 }
 
 fn info_cache<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {

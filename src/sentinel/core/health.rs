@@ -30,6 +30,8 @@ pub(super) struct PingClock {
     pub(super) unanswered_since: Option<Mono>,
     /// When the next PING is due, on a connection that is up.
     pub(super) next_at: Mono,
+    /// When the PING was sent that is on its way.
+    sent_at: Option<Mono>,
     pub(super) ok_at: Mono,
     pub(super) any_at: Mono,
 }
@@ -40,6 +42,7 @@ impl PingClock {
             base: now,
             unanswered_since: Some(now),
             next_at: now,
+            sent_at: None,
             ok_at: now,
             any_at: now,
         }
@@ -60,6 +63,12 @@ impl PingClock {
 
     pub(super) fn sent(&mut self, now: Mono) {
         self.unanswered_since.get_or_insert(now);
+        self.sent_at = Some(now);
+    }
+
+    /// How long the PING took that is answered now.
+    pub(super) fn round_trip(&mut self, now: Mono) -> Option<Duration> {
+        self.sent_at.take().map(|at| now.since(at))
     }
 
     pub(super) fn replied(&mut self, now: Mono, acceptable: bool) {
@@ -78,6 +87,7 @@ impl PingClock {
             self.base = now;
         }
         self.unanswered_since.get_or_insert(now);
+        self.sent_at = None;
     }
 
     /// The moment after which it has been silent for longer than `down_after`; `None` while nothing is

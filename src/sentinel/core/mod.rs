@@ -119,6 +119,8 @@ pub struct Sentinel {
     would_reconf: HashMap<InstanceId, Mono>,
     ledger: record::Ledger,
     stats: FailoverStats,
+    /// How long instances take to answer PING.
+    probes: Histogram,
     /// Peers know every command by its own name.
     no_renames: Arc<BTreeMap<String, String>>,
     /// For pictures of us.
@@ -169,6 +171,7 @@ impl Sentinel {
             would_reconf: HashMap::new(),
             ledger: record::Ledger::default(),
             stats: FailoverStats::default(),
+            probes: Histogram::default(),
             no_renames: Arc::default(),
             changes: view::Changes::default(),
             rng,

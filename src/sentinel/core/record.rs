@@ -572,7 +572,8 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    fn observe(&mut self, ms: u64) {
+    /// Counts one that took so many milliseconds.
+    pub fn observe(&mut self, ms: u64) {
         if let Some(index) = BUCKETS_MS.iter().position(|bound| ms <= *bound) {
             self.buckets[index] += 1;
         }

@@ -69,6 +69,16 @@ pub(crate) fn haproxy() -> Command {
     packaged("sbin/haproxy", "haproxy")
 }
 
+/// `prometheus` of the unpacked packages.
+pub(crate) fn prometheus() -> Command {
+    peer("prometheus", "prometheus")
+}
+
+/// `promtool` of the unpacked packages.
+pub(crate) fn promtool() -> Command {
+    peer("promtool", "prometheus")
+}
+
 /// `schemathesis` from PyPI.
 pub(crate) fn schemathesis() -> Command {
     Command::new(need(
