@@ -8,6 +8,7 @@ mod stream;
 mod supervise;
 mod syslog;
 mod tls;
+mod watchdog;
 
 pub use dns::{Lookup, Resolver, look_up_now};
 pub use listen::{Accepted, ListenError, ListenOptions, Listeners, Serving, TlsSlot};
@@ -20,6 +21,7 @@ pub use supervise::{
 };
 pub use syslog::SyslogOptions;
 pub use tls::{AuthClients, Established, Handshake, Tls, TlsError, TlsOptions};
+pub use watchdog::Watchdog;
 
 #[cfg(test)]
 pub(crate) use tls::tests::certificates as test_certificates;

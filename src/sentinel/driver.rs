@@ -22,7 +22,7 @@ use super::scripts::{Notice, Scripts};
 use crate::clock::{Clock, Mono, Now};
 use crate::config::Process;
 use crate::front::{Front, ProcessInfo};
-use crate::net::{Log, Lookup, Resolver, Signal, Signals, ensure_files};
+use crate::net::{Log, Lookup, Resolver, Signal, Signals, Watchdog, ensure_files};
 
 /// The loop wakes at least this often, so that a stall is noticed and measured.
 const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -49,6 +49,8 @@ pub struct Daemon {
     pub process: Process,
     /// What it is, for `INFO`.
     pub info: ProcessInfo,
+    /// Hears at every turn of the loop that it turns.
+    pub watchdog: Watchdog,
     pub(super) clock: Clock,
     links: Links,
     resolver: Resolver,
@@ -136,6 +138,7 @@ impl Daemon {
             scripts,
             process: parts.process,
             info: parts.info,
+            watchdog: Watchdog::default(),
             clock: parts.clock,
             links,
             resolver,
@@ -214,6 +217,7 @@ impl Daemon {
             self.clients_at = now.mono + HEARTBEAT;
             self.front.tick(now.mono);
         }
+        self.watchdog.feed(now.mono);
         self.plan();
     }
 

@@ -119,7 +119,8 @@ async fn serve(
             supervised: started.supervised.as_str(),
         },
     };
-    let (daemon, sources) = Daemon::new(parts).context("cannot start")?;
+    let (mut daemon, sources) = Daemon::new(parts).context("cannot start")?;
+    daemon.watchdog = started.supervised.watchdog();
     let daemon = Rc::new(RefCell::new(daemon));
     let clients = Rc::clone(&daemon);
     let serving = listeners.serve(

@@ -97,6 +97,8 @@ pub struct Server {
     pub(crate) expires_actively: bool,
     /// Where clients come in.
     pub(crate) serving: Option<net::Serving>,
+    /// Hears ten times a second that the loop turns, and from a save that holds the loop that it goes on.
+    pub(crate) watchdog: net::Watchdog,
     /// Who is shown every command.
     monitors: Vec<ClientId>,
     effects: Effects,
@@ -178,6 +180,7 @@ impl Server {
                 tracking: TrackingTable::default(),
                 expires_actively: true,
                 serving: None,
+                watchdog: net::Watchdog::default(),
                 monitors: Vec::new(),
                 memory_peak: 0,
                 memory_at_start: crate::memory::used(),
