@@ -33,8 +33,8 @@ use sentinel::clock::Clock;
 pub(crate) use client::{Client, fields, maps, text, texts};
 pub(crate) use fake::{Answer, Fake, honest_master};
 pub(crate) use peers::{
-    Kind, ioredis_script, node_redis_script, redis_benchmark, redis_check_aof, redis_check_rdb,
-    redis_cli, redis_py,
+    Kind, cargo_deb, dpkg, ioredis_script, logrotate, node_redis_script, redis_benchmark,
+    redis_check_aof, redis_check_rdb, redis_cli, redis_py, systemd_analyze,
 };
 pub(crate) use ports::Port;
 pub(crate) use process::Process;
