@@ -29,7 +29,7 @@ use crate::front::{
     DataStats, Front, ProcessInfo, Program, clients_section, cpu_section, server_section,
     stats_section,
 };
-use crate::net::{Log, Lookup, Resolver, Signal, Signals, ensure_files};
+use crate::net::{Log, Lookup, Resolver, Signal, Signals, Watchdog, ensure_files};
 
 /// The loop wakes at least this often, so that a stall is noticed and measured.
 const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -56,6 +56,8 @@ pub struct Daemon {
     pub process: Process,
     /// What it is, for `INFO`.
     pub info: ProcessInfo,
+    /// Hears at every turn of the loop that it turns.
+    pub watchdog: Watchdog,
     pub(super) clock: Clock,
     links: Links,
     resolver: Resolver,
@@ -163,6 +165,7 @@ impl Daemon {
             scripts,
             process: parts.process,
             info: parts.info,
+            watchdog: Watchdog::default(),
             clock: parts.clock,
             links,
             resolver,
@@ -265,6 +268,7 @@ impl Daemon {
             self.front.tick(now.mono);
         }
         self.show();
+        self.watchdog.feed(now.mono);
         self.plan();
     }
 

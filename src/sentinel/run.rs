@@ -148,6 +148,7 @@ async fn serve(
             Some(open(&daemon.process, surface)?)
         }
     };
+    daemon.watchdog = started.supervised.watchdog();
     let daemon = Rc::new(RefCell::new(daemon));
     let clients = Rc::clone(&daemon);
     let serving = listeners.serve(

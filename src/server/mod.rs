@@ -107,6 +107,8 @@ pub struct Server {
     pub(crate) serving: Option<net::Serving>,
     /// What other threads see of us, where there is somebody to look.
     shown: Option<Arc<surface::Latest>>,
+    /// Hears ten times a second that the loop turns, and from a save that holds the loop that it goes on.
+    pub(crate) watchdog: net::Watchdog,
     /// Who is shown every command.
     monitors: Vec<ClientId>,
     effects: Effects,
@@ -193,6 +195,7 @@ impl Server {
                 expires_actively: true,
                 serving: None,
                 shown: None,
+                watchdog: net::Watchdog::default(),
                 monitors: Vec::new(),
                 memory_peak: 0,
                 memory_at_start: crate::memory::used(),

@@ -137,6 +137,7 @@ async fn serve_until_told(
         return Ok(status);
     }
     tracing::info!("Ready to accept connections");
+    server.borrow_mut().watchdog = started.supervised.watchdog();
     started.supervised.ready();
     if let Some((host, port)) = replicaof {
         let server = &mut *server.borrow_mut();

