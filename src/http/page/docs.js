@@ -39,7 +39,7 @@ function operation(path, methods, described) {
     status, bodies(response.content), prose(response.description)]));
   const token = described.security ? make("p", { class: "muted" }, "Needs the token: Authorization: Bearer TOKEN") : null;
   return make("details", { class: "panel" }, make("summary", {},
-    ...methods.map((method) => make("span", { class: `method ${method}` }, method)), make("code", {}, path), " ",
+    ...methods.map((method) => make("span", { class: `method is-${method}` }, method)), make("code", {}, path), " ",
     described.summary || ""),
     make("div", {}, ...prose(described.description), token, parameters, body, responses));
 }

@@ -42,7 +42,8 @@ function change(old, next) {
     if (name === "open" || (name === "tabindex" && old.hasAttribute("tabindex") && old.hasAttribute("data-key"))) continue;
     if (old.getAttribute(name) !== value) old.setAttribute(name, value);
   }
-  show(old, [...next.childNodes]);
+  // Some draw what is inside themselves.
+  if (!old.hasAttribute("data-drawn")) show(old, [...next.childNodes]);
 }
 
 /** Makes the children of `parent` what `wanted` says, and keeps those that stay: focus and scrolling survive. */

@@ -8,7 +8,7 @@ import { liveScene, pastScene, draw } from "./topology.js";
 const PER_PAGE = 25;
 /** How often to ask when nothing happens, and how soon after an event. */
 const PERIOD_MS = 2000;
-const AFTER_EVENT_MS = 150;
+const AFTER_EVENT_MS = 200;
 const ANSWER_MS = 8000;
 /** Events that are kept, and shown. */
 const EVENTS_MAX = 500;
@@ -38,11 +38,16 @@ async function ask(path) {
 }
 
 let timer = 0;
+let due = Infinity;
 let asking = false;
 let again = false;
 
+/** Asks in so long, unless it is to be sooner anyway: a stream of events must not put it off for ever. */
 function soon(ms) {
+  const at = performance.now() + ms;
+  if (at >= due) return;
   clearTimeout(timer);
+  due = at;
   timer = setTimeout(refresh, ms);
 }
 
@@ -54,6 +59,7 @@ async function refresh() {
   }
   asking = true;
   clearTimeout(timer);
+  due = Infinity;
   try {
     const filter = new URLSearchParams({ page: state.page, per_page: PER_PAGE });
     if (state.search) filter.set("search", state.search);
@@ -118,15 +124,18 @@ async function learnRoutes() {
 // ---------------------------------------------------------------- events
 
 let source = null;
+let coming = 0;
 let rendering = 0;
 
 function follow() {
+  clearTimeout(coming);
+  source?.close();
   source = new EventSource("events?tail=300");
   source.onopen = () => live("on");
   source.onerror = () => {
     live("off");
     // The browser comes back by itself with the last id, unless it was refused.
-    if (source.readyState === EventSource.CLOSED) setTimeout(follow, PERIOD_MS * 2);
+    if (source.readyState === EventSource.CLOSED) coming = setTimeout(follow, PERIOD_MS * 2);
   };
   source.onmessage = (message) => {
     const event = JSON.parse(message.data);
@@ -592,8 +601,7 @@ function renderDetail() {
     h("section", { class: "panel picture", "data-key": "picture", "aria-labelledby": "picture-title" },
       h("div", { class: "row" }, h("h3", { id: "picture-title" }, "Topology"), legend()),
       replayBar(failover),
-      // Its content is drawn below.
-      h("div", { class: "canvas", "data-key": "canvas" }),
+      h("div", { class: "canvas", "data-key": "canvas", "data-drawn": "" }),
       inspector(detail)),
     quorum(detail),
     failover ? past(failover, all) : null,
@@ -610,16 +618,17 @@ function renderDetail() {
 }
 
 const picture = s("svg", { id: "topology", role: "group", "aria-label": "Picture of the group" });
-let left = 0;
+const leftOut = h("p", { class: "muted" });
 
 function drawPicture(failover) {
   const canvas = byId("detail").querySelector(".canvas");
   if (!canvas) return;
-  if (picture.parentNode !== canvas) canvas.append(picture);
+  if (picture.parentNode !== canvas) canvas.append(picture, leftOut);
   const width = Math.max(Math.floor(canvas.clientWidth), 240);
   const { replay, detail, sentinel } = state;
   const scene = replay ? pastScene(failover, scenes(failover)[replay.at].name, detail, sentinel) : liveScene(detail, sentinel);
-  left = draw(picture, scene, width, state.node);
+  const left = draw(picture, scene, width, state.node);
+  leftOut.textContent = left ? `${left} more are in the tables.` : "";
   picture.setAttribute("data-scene", replay ? "past" : "live");
   settle(picture, ".node", ".node.master");
 }
@@ -629,7 +638,7 @@ function renderEvents() {
   show(byId("timeline"), events.length ? events.map((event) => h("li", { "data-key": event.id, class: tone(event.event), title: event.payload },
     h("time", { datetime: new Date(event.at_ms).toISOString(), class: "n" }, when(event.at_ms)),
     h("div", {}, h("p", { class: "sentence" }, sentence(event)),
-      h("p", { class: "muted" }, h("code", {}, event.event), event.master && state.sentinel?.masters.total > 1 ? ` ${event.master}` : "")))) : [h("li", { class: "muted none" }, "Nothing has happened yet.")]);
+      h("p", { class: "muted" }, event.master && state.sentinel?.masters.total > 1 ? [h("span", { class: "of" }, event.master), " "] : null, h("code", {}, event.event))))) : [h("li", { class: "muted none" }, "Nothing has happened yet.")]);
   if (state.detail && failovers().length && !byId("which")) renderDetail();
 }
 
@@ -654,6 +663,11 @@ byId("theme").addEventListener("click", () => {
   applyTheme(theme);
 });
 
+document.querySelector(".skip").addEventListener("click", (event) => {
+  // The fragment of the address is the name of a master.
+  event.preventDefault();
+  byId("detail").focus();
+});
 byId("unlock").addEventListener("click", askToken);
 byId("dialog").addEventListener("click", (event) => {
   if (event.target.closest("[data-close]")) close();
@@ -716,7 +730,7 @@ function inspect(key) {
 roving(byId("masters"), ".entry");
 roving(picture, ".node", { onEnter: (node) => inspect(node.dataset.node) });
 roving(byId("detail"), ".phase");
-new ResizeObserver(() => state.detail && drawPicture(currentFailover())).observe(byId("detail"));
+new ResizeObserver(() => requestAnimationFrame(() => state.detail && drawPicture(currentFailover()))).observe(byId("detail"));
 
 function readHash() {
   let name = null;
@@ -729,6 +743,14 @@ function readHash() {
 }
 
 window.addEventListener("hashchange", readHash);
-document.addEventListener("visibilitychange", () => document.hidden || refresh());
+// A browser has few connections to one server: a tab that nobody looks at keeps none.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    source.close();
+  } else {
+    follow();
+    refresh();
+  }
+});
 follow();
 learnRoutes().catch(() => {}).finally(readHash);

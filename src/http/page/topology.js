@@ -5,7 +5,7 @@ import { s, show, duration, size } from "./dom.js";
 /** How many of a kind are drawn; the tables have all. */
 const SHOWN_MAX = 12;
 /** Below this width everything stands in one column. */
-const WIDE = 660;
+const WIDE = 740;
 /** A confirmation that is older is none: what the sentinel itself takes. */
 const CONFIRMED_MS = 5000;
 
@@ -122,9 +122,9 @@ function column(nodes, x, width, height, gap, total) {
 }
 
 function wide(scene, width) {
-  const [small, large] = [{ width: 166, height: 44, gap: 16 }, { width: Math.min(210, Math.round(width * 0.29)), height: 52, gap: 22 }];
+  const [small, large] = [{ width: Math.min(166, Math.round(width * 0.21)), height: 44, gap: 16 }, { width: Math.min(210, Math.round(width * 0.27)), height: 52, gap: 22 }];
   const tall = (n, { height, gap }) => n * (height + gap) - gap;
-  const total = Math.max(tall(scene.sentinels.length, small), tall(scene.replicas.length, large), large.height + 60) + 12;
+  const total = Math.max(tall(scene.sentinels.length, small), tall(scene.replicas.length, large), large.height + 24) + 12;
   const sentinels = column(scene.sentinels, 1, small.width, small.height, small.gap, total);
   const middle = Math.round(small.width + (width - small.width - large.width) / 2 - large.width / 2);
   const master = scene.master && column([scene.master], middle, large.width, large.height, 0, total)[0];
@@ -133,9 +133,15 @@ function wide(scene, width) {
   if (master) {
     const spread = (i, n) => master.y + master.height / 2 + (i - (n - 1) / 2) * Math.min(8, (master.height - 16) / Math.max(n, 1));
     const curve = (x1, y1, x2, y2) => `M${x1},${y1} C${(x1 + x2) / 2},${y1} ${(x1 + x2) / 2},${y2} ${x2},${y2}`;
-    const edge = (place, kind, x1, y1, x2, y2) => ({
-      key: `${kind}:${place.node.key}`, kind, ...place.node.edge, path: curve(x1, y1, x2, y2), x: (x1 + x2) / 2, y: (y1 + y2) / 2 + ((kind === "data") === (y2 > y1) ? 16 : -8), anchor: "middle",
-    });
+    // The word stands at the end where the line is level, on the side from which the line does not come.
+    const edge = (place, kind, x1, y1, x2, y2) => {
+      const isData = kind === "data";
+      const [end, other] = isData ? [y2, y1] : [y1, y2];
+      return {
+        key: `${kind}:${place.node.key}`, kind, ...place.node.edge, path: curve(x1, y1, x2, y2), chars: Math.floor((x2 - x1 - 16) / 6.4),
+        x: isData ? x2 - 9 : x1 + 9, y: end + (end > other ? 16 : -7), anchor: isData ? "end" : "start",
+      };
+    };
     sentinels.forEach((place, i) => edges.push(edge(place, "watch", place.x + place.width, place.y + place.height / 2, master.x, spread(i, sentinels.length))));
     replicas.forEach((place, i) => edges.push(edge(place, "data", master.x + master.width, spread(i, replicas.length), place.x, place.y + place.height / 2)));
   }
@@ -185,7 +191,7 @@ export function draw(svg, scene, width, selected) {
   edges.sort((a, b) => SEVERITY.indexOf(a.state) - SEVERITY.indexOf(b.state));
   const lines = edges.map((edge) => s("g", { class: `edge ${edge.kind} ${edge.state}`, "data-key": edge.key },
     s("path", { d: edge.path }),
-    edge.label && !edge.inside ? s("text", { x: edge.x, y: edge.y, "text-anchor": edge.anchor }, fit(edge.label, 30)) : null));
+    edge.label && !edge.inside ? s("text", { x: edge.x, y: edge.y, "text-anchor": edge.anchor }, fit(edge.label, edge.chars)) : null));
   const boxes = places.map(({ node, x, y, width: w, height: h }) => {
     const edge = edges.find((one) => one.inside?.node === node);
     const label = edge?.label ?? "";
