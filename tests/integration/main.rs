@@ -62,5 +62,6 @@ mod sorted_sets_equal_redis;
 mod status;
 mod the_data_file_is_exchanged;
 mod the_log_is_reopened;
+mod the_page_shows_what_the_sentinel_says;
 mod tls_reaches_real_servers;
 mod up;

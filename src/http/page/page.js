@@ -13,6 +13,7 @@ const ANSWER_MS = 8000;
 /** Events that are kept, and shown. */
 const EVENTS_MAX = 500;
 const EVENTS_SHOWN = 150;
+const DECISIONS_SHOWN = 20;
 /** How long each phase of a replay is looked at, at least and at most. */
 const DWELL_MS = [1100, 3000];
 const THEMES = ["auto", "light", "dark"];
@@ -541,6 +542,19 @@ function past(failover, all) {
       h("ul", { class: "plain" }, failover.candidates.map((one) => h("li", {}, h("span", { class: "mono" }, one.addr), ` ${one.why ?? ""}`)))) : null);
 }
 
+/** Everything that this sentinel decided, and why it did not act. */
+function decisions() {
+  const { records } = state;
+  if (!records.length) return null;
+  const kind = { done: "ok", running: "info", aborted: "warn", declined: "idle" };
+  return h("section", { class: "panel", "data-key": "decisions", "aria-labelledby": "decisions-title" },
+    h("h3", { id: "decisions-title" }, "Decisions"),
+    h("ol", { class: "decisions" }, records.slice(0, DECISIONS_SHOWN).map((record) => h("li", { "data-key": `d${record.id}` },
+      h("time", { class: "n muted", datetime: new Date(record.last_at ?? record.at).toISOString() }, when(record.last_at ?? record.at)),
+      chip(kind[record.outcome] ?? "idle", record.outcome),
+      h("span", {}, record.summary, record.count > 1 ? h("span", { class: "muted" }, ` (${record.count} times)`) : null)))));
+}
+
 function option(one, chosen) {
   const element = h("option", { value: one.id, "data-key": one.id }, `${when(one.at)}, ${one.outcome}`);
   if (one.id === chosen.id) element.setAttribute("data-chosen", "");
@@ -605,6 +619,7 @@ function renderDetail() {
       inspector(detail)),
     quorum(detail),
     failover ? past(failover, all) : null,
+    decisions(),
     servers(detail), sentinels(detail), settings(detail),
   ]);
   drawPicture(failover);
