@@ -96,7 +96,8 @@ impl Clock {
 
     /// Nanoseconds of the monotonic clock, for how long something takes.
     pub fn nanos(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+        let since = self.origin.elapsed();
+        since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
     }
 
     /// Microseconds since the Unix epoch, for what is shown as finely as that.

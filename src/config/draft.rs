@@ -11,8 +11,11 @@ use super::statements::{
 };
 use crate::ids::{Epoch, MasterName, SentinelId};
 use crate::sentinel::core::{
-    Durable, DurableMaster, DurablePeer, Globals, MasterSettings, is_plain,
+    Durable, DurableMaster, DurablePeer, Globals, MasterSettings, PausedUntil, is_plain,
 };
+
+/// The end of the year 9999: later than any moment that can be shown.
+const UNIX_MS_MAX: u64 = 253_402_300_799_999;
 
 /// In which of redis-sentinel's three passes a directive is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +108,7 @@ impl Draft {
             // An old form without the id: redis-sentinel ignores it too.
             ("known-sentinel", [master, _, _]) => self.find(master).map(|_| ()),
             ("rename-command", [master, old, new]) => self.rename(master, old, new),
+            ("paused", [master, until]) => self.pause(master, until),
             (name, [value]) => match GLOBALS.iter().find(|g| g.name == name) {
                 Some(global) => (global.set)(&mut self.globals, value),
                 None => Err(unrecognized()),
@@ -197,6 +201,7 @@ impl Draft {
             leader_epoch: Epoch(0),
             replicas: Vec::new(),
             peers: Vec::new(),
+            paused: None,
         });
         Ok(())
     }
@@ -244,6 +249,15 @@ impl Draft {
             return Err(Refusal::new("Duplicate runid for sentinel."));
         }
         self.masters[at].peers.push(DurablePeer { host, port, id });
+        Ok(())
+    }
+
+    fn pause(&mut self, master: &str, until: &str) -> Result<(), Refusal> {
+        let at = self.find(master)?;
+        let until = parse_integer(until)
+            .filter(|ms| *ms <= UNIX_MS_MAX)
+            .ok_or_else(|| Refusal::new("Invalid end of a pause."))?;
+        self.masters[at].paused = Some(PausedUntil::from_number(until));
         Ok(())
     }
 

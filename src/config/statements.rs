@@ -234,6 +234,15 @@ pub const GLOBALS: &[Global] = &[
         },
         written: |g| optional(&g.sentinel_pass),
     },
+    Global {
+        name: "observe-only",
+        expected: "yes or no",
+        set: |g, v| {
+            g.observe_only = yes_no(v, "Please specify yes or no for the observe-only option.")?;
+            Ok(())
+        },
+        written: |g| flag(g.observe_only, false),
+    },
 ];
 
 /// The globals that are written before the masters; the others follow `current-epoch`.
@@ -272,6 +281,11 @@ const OTHERS: &[(&str, Option<&str>, &str)] = &[
         "rename-command",
         None,
         "rename-command <master> <command> <its name there>",
+    ),
+    (
+        "paused",
+        None,
+        "paused <master> <unix time in milliseconds, 0 for until SENTINEL RESUME>",
     ),
 ];
 
@@ -487,6 +501,9 @@ pub fn entries_of_master(master: &DurableMaster) -> Vec<Entry> {
     }
     for (old, new) in master.settings.renamed_commands.iter() {
         entries.push(line("rename-command", &[old, new]));
+    }
+    if let Some(until) = master.paused {
+        entries.push(line("paused", &[&until.number().to_string()]));
     }
     entries
 }

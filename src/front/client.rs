@@ -197,6 +197,12 @@ pub struct Client<S> {
     pub output: OutputQueue,
     /// Bytes read from it that wait to be executed.
     pub query_bytes: usize,
+    /// Bytes that the program keeps for a transaction: commands that are queued, keys that are watched.
+    pub multi_bytes: usize,
+    /// Bytes that its subscriptions take.
+    pub(super) subscription_bytes: usize,
+    /// What it counts in the sum over all clients, when there is a limit for that.
+    pub(super) counted_bytes: usize,
     /// Why its commands wait, if they do.
     pub blocked: Option<Blocked>,
     /// Its replies may not leave, nor its commands run, until [`super::Clients::release`]: what it has
@@ -244,6 +250,9 @@ impl<S: Default> Client<S> {
             shard_channels: BTreeSet::new(),
             output: OutputQueue::default(),
             query_bytes: 0,
+            multi_bytes: 0,
+            subscription_bytes: 0,
+            counted_bytes: 0,
             blocked: None,
             held: None,
             closing: Closing::No,

@@ -7,7 +7,7 @@ use super::client_line::client_line;
 use super::hello::{BAD_CLIENT_NAME, is_client_name};
 use super::reply::Reply;
 use super::spec::{CommandSpec, Handler, category, flag};
-use super::{Call, PauseMode, PauseReason, Program};
+use super::{Call, PauseMode, PauseReason, Program, kept};
 use crate::resp::Value;
 
 /// `CLIENT`, with further subcommands: [`super::tracking_subcommands`] where the program tracks keys, or
@@ -180,7 +180,7 @@ fn setname<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     if !is_client_name(name) {
         return reply.error(BAD_CLIENT_NAME);
     }
-    program.front().clients.current(call.client).name = name.clone();
+    program.front().clients.current(call.client).name = kept(name);
     reply.ok();
 }
 
@@ -200,7 +200,7 @@ fn setinfo<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
             "ERR {name} cannot contain spaces, newlines or special characters."
         ));
     }
-    *field = value.clone();
+    *field = kept(value);
     reply.ok();
 }
 

@@ -25,7 +25,7 @@ pub fn client_line<S>(client: &Client<S>, catalog: &Catalog, now: Mono) -> Strin
     let queued = client.output.len();
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} \
-         multi={multi} qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={queued} oll={} \
+         multi={multi} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={queued} oll={} \
          omem={queued} tot-mem={} events={} cmd={command} user={} redir={redirect} resp={} \
          lib-name={} lib-ver={}",
         client.id,
@@ -41,8 +41,9 @@ pub fn client_line<S>(client: &Client<S>, catalog: &Catalog, now: Mono) -> Strin
         client.patterns.len(),
         client.shard_channels.len(),
         client.query_bytes,
+        client.multi_bytes,
         client.output.chunk_count(),
-        client.query_bytes + queued,
+        client.memory_bytes(),
         if queued > 0 { "rw" } else { "r" },
         client.user.borrow().name(),
         match client.protocol {

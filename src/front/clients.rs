@@ -2,9 +2,11 @@
 
 use bytes::Bytes;
 use hashbrown::HashMap;
+use slab::Slab;
 
 use super::acl::UserRef;
 use super::client::{Blocked, Client, ClientId, ClientKind, Closing, Peer, ReplyMode, WaitId};
+use super::client_memory::ClientMemory;
 use super::output::OutputLimits;
 use super::reply::Reply;
 use crate::clock::Mono;
@@ -16,12 +18,17 @@ const GAPS_MAX: usize = 1024;
 
 /// All connected clients of a program.
 pub struct Clients<S> {
-    by_id: HashMap<ClientId, Client<S>>,
+    /// The clients, each in a place of its own for as long as it is connected.
+    places: Slab<Client<S>>,
+    by_id: HashMap<ClientId, usize>,
+    /// Who was looked up last, and where it is: nearly always who is looked up next.
+    hot: (ClientId, usize),
     waiting: HashMap<WaitId, ClientId>,
     last_id: u64,
     last_wait: u64,
     /// `client-output-buffer-limit`
     pub limits: OutputLimits,
+    pub(super) memory: ClientMemory,
     /// `Some`: who gets something outside their own turn is noted here, for a program that may have to hold it
     /// back. It empties the list at the end of each turn.
     pub prompted: Option<Vec<ClientId>>,
@@ -30,11 +37,15 @@ pub struct Clients<S> {
 impl<S: Default> Default for Clients<S> {
     fn default() -> Clients<S> {
         Clients {
+            places: Slab::new(),
             by_id: HashMap::new(),
+            // No client has this number.
+            hot: (ClientId(0), 0),
             waiting: HashMap::new(),
             last_id: 0,
             last_wait: 0,
             limits: OutputLimits::default(),
+            memory: ClientMemory::default(),
             prompted: None,
         }
     }
@@ -46,13 +57,17 @@ impl<S: Default> Clients<S> {
     pub fn add(&mut self, peer: Peer, user: UserRef, now: Mono) -> ClientId {
         self.last_id += 1;
         let id = ClientId(self.last_id);
-        self.by_id.insert(id, Client::new(id, peer, user, now));
+        let place = self.places.insert(Client::new(id, peer, user, now));
+        self.by_id.insert(id, place);
+        self.memory.count(&mut self.places[place]);
         id
     }
 
     /// Forgets a client. Connections do so at their end; to end one, use [`Client::close`].
     pub fn remove(&mut self, id: ClientId) -> Option<Client<S>> {
-        let client = self.by_id.remove(&id)?;
+        let client = self.places.remove(self.by_id.remove(&id)?);
+        self.hot = (ClientId(0), 0);
+        self.memory.forget(&client);
         if let Some(Blocked::Waiting { on, .. }) = client.blocked {
             self.waiting.remove(&on);
         }
@@ -64,32 +79,67 @@ impl<S: Default> Clients<S> {
 
     /// One client. `None` when it has gone.
     pub fn get(&self, id: ClientId) -> Option<&Client<S>> {
-        self.by_id.get(&id)
+        self.places.get(self.place(id)?)
+    }
+
+    /// Where a client is.
+    #[inline]
+    fn place(&self, id: ClientId) -> Option<usize> {
+        if self.hot.0 == id {
+            return Some(self.hot.1);
+        }
+        self.by_id.get(&id).copied()
     }
 
     /// One client, to be changed.
     pub fn get_mut(&mut self, id: ClientId) -> Option<&mut Client<S>> {
-        self.by_id.get_mut(&id)
+        let place = self.place(id)?;
+        self.places.get_mut(place)
     }
 
     /// The client whose command is being executed.
     ///
     /// # Panics
     /// When it is not in the table: a connection removes its client only after its last command.
+    #[inline]
     pub fn current(&mut self, id: ClientId) -> &mut Client<S> {
-        self.by_id
-            .get_mut(&id)
-            .expect("a client stays in the table while its command runs")
+        let place = self
+            .place(id)
+            .expect("a client stays in the table while its command runs");
+        self.hot = (id, place);
+        &mut self.places[place]
     }
 
     /// All that are not being closed, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &Client<S>> {
-        self.by_id.values().filter(|client| client.is_open())
+        self.places
+            .iter()
+            .map(|(_, client)| client)
+            .filter(|client| client.is_open())
     }
 
     /// All that are not being closed, in no order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Client<S>> {
-        self.by_id.values_mut().filter(|client| client.is_open())
+        self.places
+            .iter_mut()
+            .map(|(_, client)| client)
+            .filter(|client| client.is_open())
+    }
+
+    /// All of them, and the sum of what they take.
+    pub(super) fn all_with_memory(
+        &mut self,
+    ) -> (impl Iterator<Item = &mut Client<S>>, &mut ClientMemory) {
+        let clients = self.places.iter_mut().map(|(_, client)| client);
+        (clients, &mut self.memory)
+    }
+
+    /// Counts one client anew.
+    pub(super) fn recount(&mut self, id: ClientId) {
+        let place = self.place(id);
+        if let Some(client) = place.and_then(|place| self.places.get_mut(place)) {
+            self.memory.count(client);
+        }
     }
 
     /// Their ids in the order in which they connected.
@@ -101,22 +151,24 @@ impl<S: Default> Clients<S> {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.by_id.len()
+        self.places.len()
     }
 
     /// True when nobody is connected.
     pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.places.is_empty()
     }
 
     /// Queues a shared message for a client; closes the client when its queue outgrows the limit.
     /// False when the client has gone or is closed.
     pub fn send(&mut self, id: ClientId, bytes: Bytes, now: Mono) -> bool {
         let limits = self.limits;
-        let Some(client) = self.by_id.get_mut(&id).filter(|client| client.is_open()) else {
+        let known = self.place(id).and_then(|place| self.places.get_mut(place));
+        let Some(client) = known.filter(|client| client.is_open()) else {
             return false;
         };
         client.output.push(bytes);
+        self.memory.count(client);
         if let Some(prompted) = &mut self.prompted
             && client.kind != ClientKind::Replica
         {
@@ -191,7 +243,8 @@ impl<S: Default> Clients<S> {
         let Some(id) = self.waiting.remove(&on) else {
             return false;
         };
-        let Some(client) = self.by_id.get_mut(&id) else {
+        let place = self.place(id);
+        let Some(client) = place.and_then(|place| self.places.get_mut(place)) else {
             return false;
         };
         if let Some(prompted) = &mut self.prompted {
@@ -202,6 +255,7 @@ impl<S: Default> Clients<S> {
         let blocks = |blocked| matches!(blocked, Blocked::Waiting { on: it, .. } if it == on);
         if !client.blocked.is_some_and(blocks) {
             let is_filled = client.output.fill_gap(on, reply.into_bytes());
+            self.memory.count(client);
             client.wake();
             return is_filled;
         }
@@ -211,6 +265,7 @@ impl<S: Default> Clients<S> {
             ReplyMode::Skip => client.reply_mode = ReplyMode::On,
             ReplyMode::SkipNext | ReplyMode::Off => {}
         }
+        self.memory.count(client);
         client.wake();
         true
     }
@@ -220,7 +275,7 @@ impl<S: Default> Clients<S> {
         let Some(id) = self.waiting.remove(&on) else {
             return;
         };
-        if let Some(client) = self.by_id.get_mut(&id) {
+        if let Some(client) = self.get_mut(id) {
             client.held = None;
             client.wake();
         }
@@ -228,7 +283,7 @@ impl<S: Default> Clients<S> {
 
     /// Closes every connection.
     pub fn close_all(&mut self) {
-        for client in self.by_id.values_mut() {
+        for (_, client) in &mut self.places {
             client.close(Closing::Now);
         }
     }

@@ -6,11 +6,11 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::acl::Denied;
-use super::client::{ClientId, Closing, Peer};
+use super::client::{ClientId, ClientKind, Closing, Peer};
 use super::dispatch::{Outcome, dispatch};
 use super::{Front, Program};
 use crate::clock::Now;
@@ -18,8 +18,16 @@ use crate::resp::{Limits, RequestDecoder};
 
 /// Bytes read at a time, into a buffer that all connections share.
 ///
-/// What has been read is run where it lies; only what a turn leaves over is copied out.
+/// What has been read is run where it lies: the words of requests are parts of that buffer. What a turn leaves
+/// over is copied out; so must be what a command keeps, see [`Call::words`](super::Call::words).
 const READ_BYTES: usize = 64 * 1024;
+
+/// How many requests are decoded ahead of the one that runs, so that the program can fetch what they are about
+/// all at once ([`Program::foresee`]).
+const AHEAD_MAX: usize = 32;
+
+/// The room for words that a connection keeps between two turns.
+const KEPT_WORDS_MAX: usize = 4 * AHEAD_MAX;
 
 /// The most requests of one client that run before others get their turn.
 const TURN_COMMANDS_MAX: usize = 1024;
@@ -33,9 +41,9 @@ const TURN_REPLY_BYTES_MAX: usize = 256 * 1024;
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 
 thread_local! {
-    /// The shared read buffer, empty. Taken for the length of one `poll_read`, or from there to the end of
-    /// the turn that follows at once.
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// The shared read buffer. Taken for the length of one `poll_read`; what was read is split off, and its
+    /// room is there again when nobody holds a part of it any more.
+    static SCRATCH: RefCell<BytesMut> = RefCell::new(BytesMut::new());
 }
 
 /// Serves one accepted connection until it ends.
@@ -63,9 +71,10 @@ where
     let mut connection = Connection {
         program,
         id,
-        input: Vec::new(),
-        input_is_shared: false,
+        batch: Bytes::new(),
+        rest: Vec::new(),
         decoder: RequestDecoder::default(),
+        ahead: Requests::default(),
         postponed: None,
         has_more: false,
         must_flush: false,
@@ -97,16 +106,86 @@ enum Event {
 struct Connection<P: Program> {
     program: Rc<RefCell<P>>,
     id: ClientId,
-    /// What has been read and not been decoded yet.
-    input: Vec<u8>,
-    /// `input` is the shared read buffer, which goes back at the end of the turn.
-    input_is_shared: bool,
+    /// What has just been read, for the turn that follows at once. `rest` is empty then.
+    batch: Bytes,
+    /// What else has been read and not been decoded yet.
+    rest: Vec<u8>,
     decoder: RequestDecoder,
+    /// Requests that have been decoded and not been run; none between two turns.
+    ahead: Requests,
     /// A request that was put off by a pause.
     postponed: Option<Vec<Bytes>>,
-    /// `input` may hold a complete request that has not been run.
+    /// `rest` may hold a complete request that has not been run.
     has_more: bool,
     must_flush: bool,
+}
+
+/// Requests that have been decoded, in order.
+#[derive(Debug, Default)]
+pub struct Requests {
+    words: Vec<Bytes>,
+    /// For each, where its words end and where its bytes end.
+    ends: Vec<(usize, usize)>,
+    /// How many have been taken.
+    taken: usize,
+    /// Up to where the input has been decoded.
+    end: usize,
+}
+
+impl Requests {
+    /// The words of each request that has not been taken.
+    pub fn iter(&self) -> impl Iterator<Item = &[Bytes]> + Clone {
+        let first = self.first_word();
+        let starts = std::iter::once(first).chain(self.ends[self.taken..].iter().map(|end| end.0));
+        starts
+            .zip(&self.ends[self.taken..])
+            .map(|(start, end)| &self.words[start..end.0])
+    }
+
+    /// Where the words of the next request begin.
+    fn first_word(&self) -> usize {
+        match self.taken {
+            0 => 0,
+            taken => self.ends[taken - 1].0,
+        }
+    }
+
+    /// How many have not been taken.
+    pub fn len(&self) -> usize {
+        self.ends.len() - self.taken
+    }
+
+    /// True when all have been taken.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The words that were added last are a request, whose bytes end at `end`. One without words is none.
+    fn note(&mut self, end: usize) {
+        self.end = end;
+        if self.words.len() > self.first_word_of_next() {
+            self.ends.push((self.words.len(), end));
+        }
+    }
+
+    fn first_word_of_next(&self) -> usize {
+        self.ends.last().map_or(0, |end| end.0)
+    }
+
+    /// Takes the next request: its words, and where its bytes end.
+    fn next(&mut self) -> Option<(&[Bytes], usize)> {
+        let start = self.first_word();
+        let (words_end, end) = *self.ends.get(self.taken)?;
+        self.taken += 1;
+        Some((&self.words[start..words_end], end))
+    }
+
+    fn clear(&mut self) {
+        self.words.clear();
+        self.words.shrink_to(KEPT_WORDS_MAX);
+        self.ends.clear();
+        self.taken = 0;
+    }
 }
 
 impl<P: Program> Connection<P> {
@@ -150,19 +229,26 @@ impl<P: Program> Connection<P> {
                 return Poll::Ready(Event::Closed);
             }
             let tell = is_drained && std::mem::take(&mut client.notify_drained);
+            let is_replica = client.kind == ClientKind::Replica;
             let stats = &mut program.front().stats;
-            stats.net_output_bytes += written as u64;
+            if is_replica {
+                stats.repl_output_bytes += written as u64;
+            } else {
+                stats.net_output_bytes += written as u64;
+            }
             stats.writes += u64::from(written > 0);
             if tell {
                 program.drained(self.id);
             }
         }
+        // Not before: whoever goes has had its chance to hear what it was told.
+        program.front().check_client_memory(self.id);
         let client = program.front().clients.current(self.id);
         let may_run = client.is_ready() && client.output.len() < P::OUTPUT_STALL_BYTES;
         if may_run && (self.has_more || self.postponed.is_some()) {
             return Poll::Ready(Event::Input(program.now()));
         }
-        if client.closing != Closing::No || (!may_run && self.input.len() >= READ_AHEAD_BYTES) {
+        if client.closing != Closing::No || (!may_run && self.rest.len() >= READ_AHEAD_BYTES) {
             return Poll::Pending;
         }
         loop {
@@ -175,12 +261,12 @@ impl<P: Program> Connection<P> {
                     front.stats.reads += 1;
                     let client = front.clients.current(self.id);
                     client.last_interaction = now.mono;
-                    client.query_bytes = self.input.len() + self.decoder.held_bytes();
+                    client.query_bytes = self.query_bytes();
                     self.has_more = true;
                     if may_run {
                         return Poll::Ready(Event::Input(now));
                     }
-                    if self.input.len() >= READ_AHEAD_BYTES {
+                    if self.rest.len() >= READ_AHEAD_BYTES {
                         return Poll::Pending;
                     }
                 }
@@ -189,8 +275,8 @@ impl<P: Program> Connection<P> {
         }
     }
 
-    /// Reads once into the shared buffer and adds that to the input; 0 at the end of the stream. When a turn
-    /// follows at once and nothing was left over, the input is the shared buffer itself.
+    /// Reads once into the shared buffer; 0 at the end of the stream. When a turn follows at once that is its
+    /// batch, with what little was left over in front of it; else it is added to the rest.
     fn poll_read<S>(
         &mut self,
         stream: &mut S,
@@ -201,29 +287,37 @@ impl<P: Program> Connection<P> {
         S: AsyncRead + Unpin,
     {
         let mut scratch = SCRATCH.take();
-        scratch.reserve(READ_BYTES);
+        let is_batch = turn_follows && self.rest.len() < READ_BYTES;
+        let kept = if is_batch { self.rest.len() } else { 0 };
+        scratch.reserve(kept + READ_BYTES);
+        scratch.extend_from_slice(&self.rest[..kept]);
         let read = pin!(stream.read_buf(&mut scratch)).poll(cx);
-        if turn_follows && self.input.is_empty() && matches!(read, Poll::Ready(Ok(1..))) {
-            self.input = scratch;
-            self.input_is_shared = true;
+        if is_batch && matches!(read, Poll::Ready(Ok(1..))) {
+            self.rest = Vec::new();
+            self.batch = scratch.split().freeze();
         } else {
-            self.input.extend_from_slice(&scratch);
-            give_back(scratch);
+            self.rest.extend_from_slice(&scratch[kept..]);
+            scratch.clear();
         }
+        SCRATCH.set(scratch);
         read
     }
 
+    /// What has been read and not been run. Bytes.
+    fn query_bytes(&self) -> usize {
+        self.batch.len() + self.rest.len() + self.decoder.held_bytes()
+    }
+
     /// Drops what has been run from the input.
-    fn forget_input(&mut self, used: usize) {
-        if self.input_is_shared {
-            self.input_is_shared = false;
-            let rest = self.input[used..].to_vec();
-            give_back(std::mem::replace(&mut self.input, rest));
+    fn forget_input(&mut self, batch: Bytes, used: usize) {
+        if !batch.is_empty() {
+            self.decoder.detach();
+            self.rest = batch[used..].to_vec();
             return;
         }
-        self.input.drain(..used);
-        if self.input.is_empty() {
-            self.input = Vec::new();
+        self.rest.drain(..used);
+        if self.rest.is_empty() {
+            self.rest = Vec::new();
         }
     }
 
@@ -231,7 +325,10 @@ impl<P: Program> Connection<P> {
     fn run_turn(&mut self, now: Now) {
         let program = Rc::clone(&self.program);
         let program = &mut *program.borrow_mut();
-        let mut at = 0;
+        let batch = std::mem::take(&mut self.batch);
+        let mut ahead = std::mem::take(&mut self.ahead);
+        // Where the requests that have run end.
+        let mut used = 0;
         self.has_more = true;
         let queued = program.front().clients.current(self.id).output.len();
         let output_bytes_max =
@@ -241,58 +338,100 @@ impl<P: Program> Connection<P> {
             if !client.is_ready() || client.output.len() >= output_bytes_max {
                 break;
             }
-            let words = match self.postponed.take() {
-                Some(words) => words,
-                None => match self.next_request(program, &mut at) {
-                    Some(words) => words,
-                    None => {
-                        self.has_more = false;
-                        break;
-                    }
-                },
+            let postponed = self.postponed.take();
+            if postponed.is_none() && ahead.is_empty() {
+                self.look_ahead(program, &batch, &mut ahead);
+            }
+            let words = match (&postponed, ahead.next()) {
+                (Some(words), _) => &words[..],
+                (None, Some((words, end))) => {
+                    used = end;
+                    words
+                }
+                (None, None) => {
+                    self.has_more = false;
+                    break;
+                }
             };
-            if dispatch(program, self.id, &words, now) == Outcome::Paused {
-                self.postponed = Some(words);
+            if dispatch(program, self.id, words, now) == Outcome::Paused {
+                self.postponed = Some(words.iter().map(kept).collect());
             }
         }
-        self.forget_input(at);
+        if ahead.is_empty() {
+            used = ahead.end;
+        } else {
+            // The others are decoded again when their time comes.
+            self.decoder = RequestDecoder::default();
+        }
+        ahead.clear();
+        ahead.end = 0;
+        self.ahead = ahead;
+        self.forget_input(batch, used);
         program.end_turn(self.id);
         self.check_limits(program, now);
     }
 
-    /// Decodes the next request that is not empty. An error is answered and ends the connection.
-    fn next_request(&mut self, program: &mut P, at: &mut usize) -> Option<Vec<Bytes>> {
-        let front = program.front();
-        let needs_auth = front.needs_auth(self.id);
-        let limits = if needs_auth {
-            Limits::UNAUTHENTICATED
+    /// Decodes the next requests. An error in front of all of them is answered and ends the
+    /// connection; one behind them waits until they have run.
+    fn look_ahead(&mut self, program: &mut P, batch: &Bytes, ahead: &mut Requests) {
+        let limits = self.request_limits(program);
+        // A client that has yet to authenticate may do more after its next request.
+        let count = if limits.is_unauthenticated() {
+            1
         } else {
-            Limits {
-                bulk_bytes_max: front.settings.bulk_bytes_max.min(P::REQUEST_BYTES_MAX),
-                ..Limits::CLIENT
-            }
+            AHEAD_MAX
         };
-        loop {
-            match self.decoder.decode(&self.input, at, &limits) {
-                Ok(Some(words)) if words.is_empty() => {}
-                Ok(Some(words)) => return Some(words),
-                Ok(None) => return None,
+        ahead.clear();
+        while ahead.len() < count {
+            let mut at = ahead.end;
+            let words = &mut ahead.words;
+            let decoded = if batch.is_empty() {
+                self.decoder
+                    .decode_onto(&self.rest[..], &mut at, &limits, words)
+            } else {
+                self.decoder.decode_onto(batch, &mut at, &limits, words)
+            };
+            match decoded {
+                Ok(true) => ahead.note(at),
+                Ok(false) => {
+                    ahead.end = at;
+                    break;
+                }
+                Err(_) if !ahead.is_empty() => {
+                    self.decoder = RequestDecoder::default();
+                    break;
+                }
                 Err(error) => {
-                    let client = front.clients.current(self.id);
+                    let client = program.front().clients.current(self.id);
                     client
                         .output
                         .extend(format!("-ERR Protocol error: {error}\r\n").as_bytes());
                     client.close(Closing::AfterReplies);
                     tracing::debug!(client = %self.id, addr = %client.addr, %error, "protocol error");
-                    return None;
+                    break;
                 }
             }
+        }
+        if ahead.len() > 1 {
+            program.foresee(self.id, ahead);
+        }
+    }
+
+    /// What a request of this client may cost us.
+    fn request_limits(&self, program: &mut P) -> Limits {
+        let front = program.front();
+        if front.needs_auth(self.id) {
+            return Limits::UNAUTHENTICATED;
+        }
+        Limits {
+            bulk_bytes_max: front.settings.bulk_bytes_max.min(P::REQUEST_BYTES_MAX),
+            ..Limits::CLIENT
         }
     }
 
     fn check_limits(&self, program: &mut P, now: Now) {
         let front = program.front();
-        let query_bytes = self.input.len() + self.decoder.held_bytes();
+        let query_bytes = self.query_bytes();
         let query_bytes_max = front
             .settings
             .query_bytes_max
@@ -320,10 +459,10 @@ impl<P: Program> Connection<P> {
     }
 }
 
-/// Puts the shared read buffer back for the next connection.
-fn give_back(mut scratch: Vec<u8>) {
-    scratch.clear();
-    SCRATCH.set(scratch);
+/// A word to be kept beyond the command that it came with: a copy, so that it does not hold the whole buffer
+/// that it was read into.
+pub fn kept(word: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(word)
 }
 
 /// What a client that is not served is told.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::acl::Reason;
 use super::reply::Reply;
 use super::spec::{CommandSpec, category, flag};
-use super::{Call, Program, REDIS_VERSION, arity_error};
+use super::{Call, Program, REDIS_VERSION, arity_error, kept};
 use crate::resp::Protocol;
 
 /// `PING`, `HELLO`, `AUTH`.
@@ -123,7 +123,7 @@ fn hello<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
                 return reply.error(BAD_CLIENT_NAME);
             }
             let client = program.front().clients.current(call.client);
-            client.name = rest[0].clone();
+            client.name = kept(&rest[0]);
             args = rest[1..].iter();
         } else {
             let option = String::from_utf8_lossy(option);

@@ -134,10 +134,6 @@ pub fn clients_section<P: Program>(front: &Front<P>) -> String {
 /// lines all the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DataStats {
-    /// `total_net_repl_input_bytes`
-    pub repl_input_bytes: u64,
-    /// `total_net_repl_output_bytes`
-    pub repl_output_bytes: u64,
     /// `sync_full`
     pub sync_full: u64,
     /// `sync_partial_ok`
@@ -146,12 +142,18 @@ pub struct DataStats {
     pub sync_partial_err: u64,
     /// `expired_keys`
     pub expired_keys: u64,
+    /// `expired_time_cap_reached_count`: how often there was not time enough to remove all that had expired.
+    pub expire_cut_short: u64,
+    /// `expire_cycle_cpu_milliseconds`. Nanoseconds.
+    pub expire_nanos: u64,
     /// `evicted_keys`
     pub evicted_keys: u64,
     /// `total_eviction_exceeded_time`: how long memory was above its limit. Milliseconds.
     pub eviction_exceeded_total: u64,
     /// `current_eviction_exceeded_time`: the same since it last went above it.
     pub eviction_exceeded_now: u64,
+    /// `slave_expires_tracked_keys`: keys with an expiry that clients of this replica have written.
+    pub own_expiries: u64,
     /// `keyspace_hits`
     pub keyspace_hits: u64,
     /// `keyspace_misses`
@@ -178,22 +180,28 @@ pub fn stats_section<P: Program>(front: &Front<P>, data: &DataStats) -> String {
     line("instantaneous_ops_per_sec", &rates.commands);
     line("total_net_input_bytes", &stats.net_input_bytes);
     line("total_net_output_bytes", &stats.net_output_bytes);
-    line("total_net_repl_input_bytes", &data.repl_input_bytes);
-    line("total_net_repl_output_bytes", &data.repl_output_bytes);
+    line("total_net_repl_input_bytes", &stats.repl_input_bytes);
+    line("total_net_repl_output_bytes", &stats.repl_output_bytes);
     line("instantaneous_input_kbps", &kb(rates.input_bytes));
     line("instantaneous_output_kbps", &kb(rates.output_bytes));
-    line("instantaneous_input_repl_kbps", &"0.00");
-    line("instantaneous_output_repl_kbps", &"0.00");
+    line("instantaneous_input_repl_kbps", &kb(rates.repl_input_bytes));
+    line(
+        "instantaneous_output_repl_kbps",
+        &kb(rates.repl_output_bytes),
+    );
     line("rejected_connections", &stats.rejected_connections);
     line("sync_full", &data.sync_full);
     line("sync_partial_ok", &data.sync_partial_ok);
     line("sync_partial_err", &data.sync_partial_err);
     line("expired_keys", &data.expired_keys);
     line("expired_stale_perc", &"0.00");
-    line("expired_time_cap_reached_count", &0);
-    line("expire_cycle_cpu_milliseconds", &0);
+    line("expired_time_cap_reached_count", &data.expire_cut_short);
+    line(
+        "expire_cycle_cpu_milliseconds",
+        &(data.expire_nanos / 1_000_000),
+    );
     line("evicted_keys", &data.evicted_keys);
-    line("evicted_clients", &0);
+    line("evicted_clients", &stats.evicted_clients);
     line(
         "total_eviction_exceeded_time",
         &data.eviction_exceeded_total,
@@ -210,7 +218,7 @@ pub fn stats_section<P: Program>(front: &Front<P>, data: &DataStats) -> String {
     line("latest_fork_usec", &0);
     line("total_forks", &0);
     line("migrate_cached_sockets", &0);
-    line("slave_expires_tracked_keys", &0);
+    line("slave_expires_tracked_keys", &data.own_expiries);
     line("active_defrag_hits", &0);
     line("active_defrag_misses", &0);
     line("active_defrag_key_hits", &0);

@@ -14,6 +14,7 @@ mod acl;
 mod client;
 mod client_command;
 mod client_line;
+mod client_memory;
 mod clients;
 mod command_docs;
 mod command_info;
@@ -56,7 +57,7 @@ pub use client_command::client_commands;
 pub use client_line::client_line;
 pub use clients::Clients;
 pub use command_info::command_commands;
-pub use connection::serve;
+pub use connection::{Requests, kept, serve};
 pub use dispatch::{arity_error, run};
 pub use glob::{glob_match, glob_match_ignore_case};
 pub use hello::connection_commands;
@@ -125,6 +126,13 @@ pub trait Program: Sized + 'static {
         None
     }
 
+    /// These requests of a client will run now, unless something comes between. A program whose data is large
+    /// can have all of it on its way from memory to the processor, before the first one has to wait for its
+    /// own. Nothing may come of it that anybody could notice.
+    fn foresee(&mut self, client: ClientId, requests: &Requests) {
+        let _ = (client, requests);
+    }
+
     /// Runs a command by its handler. What a program measures or notes about its commands goes around it.
     fn execute(&mut self, call: &Call<'_>, handler: Handler<Self>, reply: &mut Reply) {
         handler(self, call, reply);
@@ -179,7 +187,8 @@ pub trait Program: Sized + 'static {
 pub struct Call<'a> {
     /// Who asks.
     pub client: ClientId,
-    /// All words, the command's name first.
+    /// All words, the command's name first. They are parts of the buffer that was read into: what is to be
+    /// kept beyond the command is copied, see [`kept`].
     pub words: &'a [Bytes],
     /// The command, or subcommand.
     pub command: CommandId,
@@ -238,10 +247,16 @@ pub struct FrontStats {
     pub net_input_bytes: u64,
     /// `total_net_output_bytes`
     pub net_output_bytes: u64,
+    /// `total_net_repl_input_bytes`: from our master.
+    pub repl_input_bytes: u64,
+    /// `total_net_repl_output_bytes`: to replicas.
+    pub repl_output_bytes: u64,
     /// `total_reads_processed`
     pub reads: u64,
     /// `total_writes_processed`
     pub writes: u64,
+    /// `evicted_clients`
+    pub evicted_clients: u64,
 }
 
 /// What a pause has stopped.
@@ -380,5 +395,6 @@ impl<P: Program> Front<P> {
                 client.close(Closing::Now);
             }
         }
+        self.evict_clients();
     }
 }

@@ -10,7 +10,7 @@ use super::clients::Clients;
 use super::glob::glob_match;
 use super::reply::Reply;
 use super::spec::{Channels, CommandSpec, KeySpec, flag, key};
-use super::{Call, Program};
+use super::{Call, Program, kept};
 use crate::clock::Mono;
 use crate::resp::Protocol;
 
@@ -119,7 +119,12 @@ impl PubSub {
             Kind::Pattern => (&mut client.patterns, &mut self.patterns),
             Kind::Shard => (&mut client.shard_channels, &mut self.shard_channels),
         };
-        own.insert(name.clone()) && all.entry(name.clone()).or_default().insert(id)
+        let name = kept(name);
+        if !own.insert(name.clone()) {
+            return false;
+        }
+        client.note_subscription(&name, true);
+        all.entry(name).or_default().insert(id)
     }
 
     /// Unsubscribes a client; false when it was not subscribed.
@@ -139,6 +144,7 @@ impl PubSub {
         if !own.remove(name) {
             return false;
         }
+        client.note_subscription(name, false);
         if let Some(ids) = all.get_mut(name) {
             ids.remove(&id);
             if ids.is_empty() {

@@ -14,6 +14,8 @@ pub(super) struct PerSecond {
     pub(super) commands: u64,
     pub(super) input_bytes: u64,
     pub(super) output_bytes: u64,
+    pub(super) repl_input_bytes: u64,
+    pub(super) repl_output_bytes: u64,
 }
 
 /// The counters of the recent past.
@@ -43,6 +45,8 @@ impl Rates {
             commands: rate(old.commands, new.commands),
             input_bytes: rate(old.net_input_bytes, new.net_input_bytes),
             output_bytes: rate(old.net_output_bytes, new.net_output_bytes),
+            repl_input_bytes: rate(old.repl_input_bytes, new.repl_input_bytes),
+            repl_output_bytes: rate(old.repl_output_bytes, new.repl_output_bytes),
         }
     }
 }

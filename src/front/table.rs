@@ -1,6 +1,7 @@
 //! The command table: one definition per command, from which dispatch, `COMMAND`, ACL rules and key
 //! extraction are derived.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -9,7 +10,7 @@ use bytes::Bytes;
 use super::spec::{CommandInfo, CommandSpec, Handler};
 
 /// The place of a command in the [`Catalog`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CommandId(pub u16);
 
 impl CommandId {
@@ -124,6 +125,8 @@ pub struct Table<P: 'static> {
     handlers: Vec<Handler<P>>,
     /// Lower-case names as called: those of `rename-command` applied.
     names: hashbrown::HashMap<Box<[u8]>, CommandId>,
+    /// The last command that was found, and the name it was called by: nearly always the next one too.
+    last: RefCell<(Vec<u8>, CommandId)>,
 }
 
 /// The longest command or subcommand name that is looked up.
@@ -148,6 +151,7 @@ impl<P: 'static> Table<P> {
             catalog: Rc::new(catalog),
             handlers,
             names,
+            last: RefCell::default(),
         }
     }
 
@@ -175,20 +179,31 @@ impl<P: 'static> Table<P> {
             .names
             .remove(from.as_bytes())
             .ok_or(RenameError::NoSuchCommand)?;
+        self.last.take();
         if !to.is_empty() {
             self.names.insert(Box::from(to.as_bytes()), id);
         }
         Ok(())
     }
 
+    /// The command that is called by this name.
+    fn by_name(&self, word: &[u8]) -> Option<CommandId> {
+        let mut last = self.last.borrow_mut();
+        // A name has at least one byte, so that nothing is called as nothing was.
+        if !word.is_empty() && last.0 == word {
+            return Some(last.1);
+        }
+        let mut lower = [0_u8; NAME_BYTES_MAX];
+        let id = *self.names.get(lower_case(word, &mut lower)?)?;
+        last.0.clear();
+        last.0.extend_from_slice(word);
+        last.1 = id;
+        Some(id)
+    }
+
     /// Finds the command, or subcommand, that the words of a request name.
     pub fn lookup(&self, words: &[Bytes]) -> Lookup {
-        let mut lower = [0_u8; NAME_BYTES_MAX];
-        let Some(&id) = words
-            .first()
-            .and_then(|word| lower_case(word, &mut lower))
-            .and_then(|name| self.names.get(name))
-        else {
+        let Some(id) = words.first().and_then(|word| self.by_name(word)) else {
             return Lookup::UnknownCommand;
         };
         let Some(sub) = words.get(1) else {

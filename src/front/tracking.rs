@@ -6,7 +6,7 @@ use super::client::{ClientId, Tracking, TrackingChoice};
 use super::client_command::subcommand;
 use super::reply::Reply;
 use super::spec::CommandSpec;
-use super::{Call, Program};
+use super::{Call, Program, kept};
 
 /// The most prefixes of one client.
 const PREFIXES_MAX: usize = 1024;
@@ -82,7 +82,7 @@ fn parse<P: Program>(program: &mut P, call: &Call<'_>) -> Result<Option<Tracking
                 if wanted.prefixes.len() >= PREFIXES_MAX {
                     return Err("ERR too many prefixes".into());
                 }
-                wanted.prefixes.extend(options.next().cloned());
+                wanted.prefixes.extend(options.next().map(kept));
             }
             b"bcast" => wanted.broadcast = true,
             b"optin" => opt_in = true,

@@ -299,7 +299,7 @@ pub struct EventsQuery {
         (status = 503, description = "There are too many readers", body = Problem),
     )
 )]
-pub async fn events(
+pub(super) async fn events(
     State(ring): State<Arc<Ring>>,
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,

@@ -72,7 +72,14 @@ pub fn open(process: &Process, surface: Surface) -> anyhow::Result<Http> {
 
 /// All routes of a sentinel.
 pub fn routes(shared: Shared) -> axum::Router {
-    let reading = OpenApiRouter::with_openapi(openapi::sentinel())
+    let (router, document) = described(shared.token).with_state(shared).split_for_parts();
+    let pages = openapi::routes(&document).merge(page::index());
+    reply::finish(router.merge(pages))
+}
+
+/// The routes with their description.
+pub(super) fn described(token: Token) -> OpenApiRouter<Shared> {
+    OpenApiRouter::with_openapi(openapi::sentinel())
         .routes(routes!(liveness))
         .routes(routes!(readiness))
         .routes(routes!(masters))
@@ -81,14 +88,8 @@ pub fn routes(shared: Shared) -> axum::Router {
         .routes(routes!(instance_primary))
         .routes(routes!(instance_replica))
         .routes(routes!(cluster))
-        .routes(routes!(events::events));
-    let all = reading.merge(acting::routes(shared.token));
-    let (router, document) = all.with_state(shared).split_for_parts();
-    reply::finish(
-        router
-            .merge(openapi::routes(&document))
-            .merge(page::index()),
-    )
+        .routes(routes!(events::events))
+        .merge(acting::routes(token))
 }
 
 impl Shared {
@@ -689,5 +690,230 @@ fn check_replica(
         (Some(most), Some(lag)) if lag <= most => Ok(()),
         (Some(most), Some(lag)) => Err(format!("is {lag} bytes behind, {most} are allowed")),
         (Some(_), None) => Err("is behind by an unknown number of bytes".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Now, UnixMillis};
+    use crate::ids::{Epoch, MasterName, SentinelId};
+    use crate::sentinel::core::{MasterSettings, PeerView, ReplicaView};
+
+    const NOW: Mono = Mono(100_000);
+
+    fn instance(port: u16, is_master: bool) -> InstanceView {
+        let replica = ReplicaView {
+            follows: Some(("10.0.0.1".to_owned(), 6379)),
+            follows_master: true,
+            link_up: true,
+            is_syncing: false,
+            priority: 100,
+            announced: true,
+            lag: Some(1000),
+            reconf: None,
+        };
+        InstanceView {
+            host: "10.0.0.1".into(),
+            port,
+            is_master,
+            reports_master: is_master,
+            flags: String::new(),
+            run_id: None,
+            link_up: true,
+            sdown_since: None,
+            info_at: None,
+            offset: Some(5000),
+            replica: (!is_master).then_some(replica),
+        }
+    }
+
+    fn peer(confirmed_ago: Option<u64>) -> PeerView {
+        PeerView {
+            id: SentinelId::from("x"),
+            host: "10.0.0.9".into(),
+            port: 26379,
+            link_up: true,
+            sdown_since: None,
+            hello_at: NOW,
+            confirmed_at: confirmed_ago.map(|ms| Mono(NOW.0 - ms)),
+            says_down: false,
+            voted: None,
+        }
+    }
+
+    fn group(confirmed_ago: &[Option<u64>]) -> MasterView {
+        MasterView {
+            name: MasterName::from("mymaster"),
+            host: "10.0.0.1".into(),
+            port: 6379,
+            config_epoch: Epoch(1),
+            is_announced: true,
+            settings: MasterSettings::new(2),
+            odown_since: None,
+            failover: None,
+            is_complete: true,
+            instances: vec![instance(6379, true), instance(6380, false)],
+            peers: confirmed_ago.iter().map(|ago| peer(*ago)).collect(),
+            ghosts: Vec::new(),
+        }
+    }
+
+    fn look() -> Look {
+        let at = Now {
+            mono: NOW,
+            unix: UnixMillis(0),
+        };
+        let view = SentinelView {
+            at,
+            id: SentinelId::from("y"),
+            current_epoch: Epoch(1),
+            tilt_since: None,
+            save_error: None,
+            masters: Arc::from([]),
+        };
+        Look {
+            view: Arc::new(view),
+            beat: NOW,
+            now: NOW,
+        }
+    }
+
+    #[track_caller]
+    fn check(look: &Look, group: &MasterView, refused: Option<&str>) {
+        let checked = look
+            .check_confirmed(group, MAX_AGE)
+            .and_then(|()| look.check_working(group).map(|_| ()));
+        match (checked, refused) {
+            (Ok(()), None) => {}
+            (Err(refusal), Some(part)) => {
+                assert_eq!(refusal.status(), 503);
+                assert!(refusal.reason().contains(part), "{}", refusal.reason());
+            }
+            (checked, refused) => panic!("{checked:?}, not {refused:?}"),
+        }
+    }
+
+    #[test]
+    fn a_majority_must_have_confirmed_lately() {
+        check(&look(), &group(&[]), None);
+        check(&look(), &group(&[Some(4900), None]), None);
+        check(&look(), &group(&[Some(5100), None]), Some("only 1 of 3"));
+        check(&look(), &group(&[None, None]), Some("it takes 2"));
+        // Ghosts count among all that are known, and never confirm.
+        let four = [Some(0), None, None];
+        check(&look(), &group(&four), Some("only 2 of 4"));
+        check(&look(), &group(&[Some(0), Some(0), None]), None);
+    }
+
+    #[test]
+    fn who_cannot_trust_itself_vouches_for_nobody() {
+        let sure = group(&[Some(0), Some(0)]);
+        let mut stuck = look();
+        stuck.beat = NOW - Duration::from_millis(2500);
+        check(&stuck, &sure, Some("loop has not run for 2s 500ms"));
+        check(&stuck, &group(&[]), Some("loop has not run"));
+        let mut tilted = look();
+        let view = Arc::make_mut(&mut tilted.view);
+        view.tilt_since = Some(NOW - Duration::from_secs(1));
+        check(&tilted, &sure, Some("TILT since 1s"));
+        let mut fresh = group(&[Some(0)]);
+        fresh.is_announced = false;
+        check(&look(), &fresh, Some("written to disk"));
+    }
+
+    #[test]
+    fn a_master_that_is_down_is_not_vouched_for() {
+        let mut group = group(&[Some(0)]);
+        group.instances[0].sdown_since = Some(NOW - Duration::from_secs(3));
+        check(
+            &look(),
+            &group,
+            Some("this sentinel finds mymaster down since 3s"),
+        );
+        group.odown_since = Some(NOW - Duration::from_secs(2));
+        check(
+            &look(),
+            &group,
+            Some("the quorum finds mymaster down since 2s"),
+        );
+    }
+
+    #[test]
+    fn a_replica_is_healthy_or_the_reason_is_told() {
+        let group = group(&[]);
+        let check = |change: fn(&mut InstanceView), lag, refused: Option<&str>| {
+            let mut replica = instance(6380, false);
+            change(&mut replica);
+            let checked = check_replica(&group, &replica, lag);
+            assert_eq!(checked.err().as_deref(), refused);
+        };
+        check(|_| {}, None, None);
+        check(|_| {}, Some(1000), None);
+        check(
+            |_| {},
+            Some(999),
+            Some("is 1000 bytes behind, 999 are allowed"),
+        );
+        check(|it| it.sdown_since = Some(NOW), None, Some("is down"));
+        check(
+            |it| it.link_up = false,
+            None,
+            Some("is not connected to this sentinel"),
+        );
+        check(
+            |it| it.reports_master = true,
+            None,
+            Some("says that it is a master"),
+        );
+        check(|it| it.replica = None, None, Some("is the master"));
+        let with = |change: fn(&mut ReplicaView), lag, refused: Option<&str>| {
+            let mut it = instance(6380, false);
+            change(it.replica.as_mut().unwrap());
+            let checked = check_replica(&group, &it, lag);
+            assert_eq!(checked.err().as_deref(), refused);
+        };
+        with(
+            |r| r.follows_master = false,
+            None,
+            Some("does not follow the master"),
+        );
+        with(
+            |r| r.link_up = false,
+            None,
+            Some("has lost its link to the master"),
+        );
+        with(
+            |r| r.is_syncing = true,
+            None,
+            Some("has not got all data yet"),
+        );
+        // The master does not list it: what both say of themselves is compared.
+        with(|r| r.lag = None, Some(0), None);
+    }
+
+    #[test]
+    fn parameters_are_read() {
+        let ages = [
+            (None, Some(5000)),
+            (Some("500ms"), Some(500)),
+            (Some("7"), Some(7000)),
+            (Some("1m"), Some(60_000)),
+            (Some("61s"), None),
+            (Some("0"), None),
+            (Some("soon"), None),
+        ];
+        for (text, wanted) in ages {
+            let age = parse_max_age(text).ok();
+            assert_eq!(age.map(crate::clock::millis), wanted, "{text:?}");
+        }
+        assert_eq!(parse_lag(Some("10MB")).unwrap(), Some(10 << 20));
+        assert!(parse_lag(Some("much")).is_err());
+        let shown = |text: &str| parse_address(text).map(|addr| addr.to_string()).ok();
+        assert_eq!(shown("10.0.0.1:6379").as_deref(), Some("10.0.0.1:6379"));
+        assert_eq!(shown("[::1]:6379").as_deref(), Some("[::1]:6379"));
+        for bad in ["10.0.0.1", ":6379", "10.0.0.1:0", "10.0.0.1:x", ""] {
+            assert_eq!(shown(bad), None, "{bad}");
+        }
     }
 }

@@ -164,6 +164,10 @@ pub struct Instance {
 
 /// What a replica says of its replication.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is what one field of INFO says"
+)]
 pub struct Replica {
     /// Whom it follows.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -52,13 +52,16 @@ impl Limits {
 }
 
 impl Limits {
+    /// Whether these are the limits of a client that has yet to authenticate.
+    pub fn is_unauthenticated(&self) -> bool {
+        self.elements_max == Limits::UNAUTHENTICATED.elements_max
+    }
+
     /// Holds the number of words that a request announces against the limit.
     pub(super) fn check_words(&self, count: i64) -> Result<usize, ProtocolError> {
         match usize::try_from(count) {
             Ok(count) if count <= self.elements_max => Ok(count),
-            _ if self.elements_max == Limits::UNAUTHENTICATED.elements_max => {
-                Err(ProtocolError::UnauthenticatedMultibulkLength)
-            }
+            _ if self.is_unauthenticated() => Err(ProtocolError::UnauthenticatedMultibulkLength),
             _ => Err(ProtocolError::MultibulkLength),
         }
     }

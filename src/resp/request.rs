@@ -6,6 +6,35 @@ use memchr::memchr;
 
 use super::decode::{Limits, ProtocolError, decode_inline};
 
+/// Where requests are decoded from: words are copies of plain bytes, and parts of a shared buffer.
+pub trait RequestSource {
+    /// Everything that is there.
+    fn bytes(&self) -> &[u8];
+
+    /// The word at `start..end`.
+    fn word(&self, start: usize, end: usize) -> Bytes;
+}
+
+impl RequestSource for [u8] {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn word(&self, start: usize, end: usize) -> Bytes {
+        Bytes::copy_from_slice(&self[start..end])
+    }
+}
+
+impl RequestSource for Bytes {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+
+    fn word(&self, start: usize, end: usize) -> Bytes {
+        self.slice(start..end)
+    }
+}
+
 /// Decodes the requests of one client.
 ///
 /// Keeps the words of a request that has not arrived completely, so each byte is looked at once, but for
@@ -27,104 +56,163 @@ impl RequestDecoder {
         self.held_bytes
     }
 
-    /// Goes on at `input[*at..]` and moves `at` past what was used, which the caller then drops.
-    ///
-    /// `Ok(None)`: not complete yet; call again with what is left of `input` and more. The words are
-    /// empty for an empty line or `*0`, which a server skips silently.
+    /// Copies what is held of an incomplete request out of the buffer that it came in, which may be reused
+    /// long before the rest arrives.
+    pub fn detach(&mut self) {
+        for word in &mut self.words {
+            *word = Bytes::copy_from_slice(word);
+        }
+    }
+
+    /// As [`RequestDecoder::decode_onto`], with a new list of words for each request.
     ///
     /// # Errors
     /// The bytes are not a request; the connection cannot go on after the error has been told.
     pub fn decode(
         &mut self,
-        input: &[u8],
+        input: &(impl RequestSource + ?Sized),
         at: &mut usize,
         limits: &Limits,
     ) -> Result<Option<Vec<Bytes>>, ProtocolError> {
-        if self.missing == 0 {
-            match input.get(*at) {
-                None => return Ok(None),
-                Some(b'*') => {}
-                Some(_) => {
-                    let Some((words, used)) = decode_inline(&input[*at..], limits)? else {
-                        return Ok(None);
-                    };
-                    *at += used;
-                    return Ok(Some(words));
-                }
-            }
-            let too_big = ProtocolError::CountTooBig;
-            let Some((line, used)) = line(&input[*at + 1..], limits, too_big)? else {
-                return Ok(None);
-            };
-            let count = strict_integer(line).ok_or(ProtocolError::MultibulkLength)?;
-            *at += 1 + used;
-            if count <= 0 {
-                return Ok(Some(Vec::new()));
-            }
-            self.missing = limits.check_words(count)?;
-            self.words = Vec::with_capacity(self.missing.min(64));
-        }
-        while self.missing > 0 {
-            if !self.decode_word(input, at, limits)? {
-                return Ok(None);
-            }
-        }
-        self.held_bytes = 0;
-        Ok(Some(std::mem::take(&mut self.words)))
+        let mut words = Vec::new();
+        let is_complete = self.decode_onto(input, at, limits, &mut words)?;
+        Ok(is_complete.then_some(words))
     }
 
-    /// Takes one word; false when it has not arrived.
-    fn decode_word(
+    /// Goes on at `input[*at..]`, moves `at` past what was used, which the caller then drops, and adds the words
+    /// of the request to `words`.
+    ///
+    /// `Ok(false)`: not complete yet, nothing is added; call again with what is left of `input` and more. There
+    /// are no words in an empty line and in `*0`, which a server skips silently.
+    ///
+    /// # Errors
+    /// The bytes are not a request; the connection cannot go on after the error has been told.
+    pub fn decode_onto(
         &mut self,
-        input: &[u8],
+        input: &(impl RequestSource + ?Sized),
         at: &mut usize,
         limits: &Limits,
+        words: &mut Vec<Bytes>,
     ) -> Result<bool, ProtocolError> {
-        let len = if let Some(len) = self.word_len {
-            len
-        } else {
-            match input.get(*at) {
+        let bytes = input.bytes();
+        let start = words.len();
+        if self.missing == 0 {
+            match bytes.get(*at) {
                 None => return Ok(false),
-                Some(b'$') => {}
-                Some(other) => return Err(ProtocolError::ExpectedDollar(*other)),
+                Some(b'*') => {}
+                Some(_) => {
+                    let Some((found, used)) = decode_inline(&bytes[*at..], limits)? else {
+                        return Ok(false);
+                    };
+                    *at += used;
+                    words.extend(found);
+                    return Ok(true);
+                }
             }
-            let too_big = ProtocolError::BulkCountTooBig;
-            let Some((line, used)) = line(&input[*at + 1..], limits, too_big)? else {
-                return Ok(false);
+            let (count, next) = match short_number(bytes, *at + 1) {
+                Some((count, next)) => (i64::from(count), next),
+                None => {
+                    let too_big = ProtocolError::CountTooBig;
+                    let Some((line, used)) = line(&bytes[*at + 1..], limits, too_big)? else {
+                        return Ok(false);
+                    };
+                    let count = strict_integer(line).ok_or(ProtocolError::MultibulkLength)?;
+                    (count, *at + 1 + used)
+                }
             };
-            let len = limits.check_word_len(strict_integer(line))?;
-            *at += 1 + used;
-            self.word_len = Some(len);
-            len
-        };
-        // As Redis does, the two bytes after the word are skipped without a look at them.
-        let rest = &input[*at..];
-        if rest.len() < len + 2 {
-            return Ok(false);
+            *at = next;
+            if count <= 0 {
+                return Ok(true);
+            }
+            self.missing = limits.check_words(count)?;
+        } else {
+            words.append(&mut self.words);
         }
-        self.words.push(Bytes::copy_from_slice(&rest[..len]));
-        self.held_bytes += len + size_of::<Bytes>();
-        *at += len + 2;
-        self.word_len = None;
-        self.missing -= 1;
+        let held = words.len();
+        let result = self.decode_words(input, at, limits, words);
+        if matches!(result, Ok(true)) {
+            self.held_bytes = 0;
+        } else {
+            let cost = |word: &Bytes| word.len() + size_of::<Bytes>();
+            self.held_bytes += words[held..].iter().map(cost).sum::<usize>();
+            self.words.extend(words.drain(start..));
+        }
+        result
+    }
+
+    /// Takes the words that are still missing; false when not all have arrived.
+    fn decode_words(
+        &mut self,
+        input: &(impl RequestSource + ?Sized),
+        at: &mut usize,
+        limits: &Limits,
+        words: &mut Vec<Bytes>,
+    ) -> Result<bool, ProtocolError> {
+        let bytes = input.bytes();
+        while self.missing > 0 {
+            let len = if let Some(len) = self.word_len {
+                len
+            } else {
+                match bytes.get(*at) {
+                    None => return Ok(false),
+                    Some(b'$') => {}
+                    Some(other) => return Err(ProtocolError::ExpectedDollar(*other)),
+                }
+                let (len, next) = match short_number(bytes, *at + 1) {
+                    Some((len, next)) => (Some(i64::from(len)), next),
+                    None => {
+                        let too_big = ProtocolError::BulkCountTooBig;
+                        let Some((line, used)) = line(&bytes[*at + 1..], limits, too_big)? else {
+                            return Ok(false);
+                        };
+                        (strict_integer(line), *at + 1 + used)
+                    }
+                };
+                let len = limits.check_word_len(len)?;
+                *at = next;
+                self.word_len = Some(len);
+                len
+            };
+            // As Redis does, the two bytes after the word are skipped without a look at them.
+            let end = *at + len;
+            if bytes.len() < end + 2 {
+                return Ok(false);
+            }
+            words.push(input.word(*at, end));
+            *at = end + 2;
+            self.word_len = None;
+            self.missing -= 1;
+        }
         Ok(true)
     }
 }
 
+/// The number at `at` and where it ends, CRLF included, when it is one of up to four digits without leading
+/// zeros and all of it is there: nearly every one. Any other needs a closer look.
+#[inline]
+fn short_number(bytes: &[u8], at: usize) -> Option<(u16, usize)> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(u16::from(byte - b'0')),
+        _ => None,
+    };
+    let (number, digits) = match *bytes.get(at..)? {
+        [b'0', ..] => return None,
+        [a, b'\r', _, ..] => (digit(a)?, 1),
+        [a, b, b'\r', _, ..] => (digit(a)? * 10 + digit(b)?, 2),
+        [a, b, c, b'\r', _, ..] => (digit(a)? * 100 + digit(b)? * 10 + digit(c)?, 3),
+        [a, b, c, d, b'\r', _, ..] => {
+            let high = digit(a)? * 1000 + digit(b)? * 100;
+            (high + digit(c)? * 10 + digit(d)?, 4)
+        }
+        _ => return None,
+    };
+    Some((number, at + digits + 2))
+}
+
 /// An integer in the only form in which clients may write lengths: no `+`, no leading zeros.
 fn strict_integer(text: &[u8]) -> Option<i64> {
-    /// Digits that cannot overflow.
-    const SHORT: usize = 18;
-    match text {
-        [b'1'..=b'9', rest @ ..] if text.len() <= SHORT && rest.iter().all(u8::is_ascii_digit) => {
-            let digit = |byte: &u8| i64::from(byte - b'0');
-            Some(text.iter().fold(0, |n, byte| n * 10 + digit(byte)))
-        }
-        _ => {
-            let number = std::str::from_utf8(text).ok()?.parse().ok()?;
-            (itoa::Buffer::new().format(number).as_bytes() == text).then_some(number)
-        }
-    }
+    let number = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (itoa::Buffer::new().format(number).as_bytes() == text).then_some(number)
 }
 
 /// The bytes up to CRLF, and how many bytes that is with it. `None` when it has not arrived.
@@ -153,13 +241,16 @@ mod tests {
         let mut decoder = RequestDecoder::default();
         let mut at = 0;
         let first = b"*2\r\n$3\r\nGET\r\n$5\r\nab";
-        assert_eq!(decoder.decode(first, &mut at, &Limits::CLIENT), Ok(None));
+        assert_eq!(
+            decoder.decode(&first[..], &mut at, &Limits::CLIENT),
+            Ok(None)
+        );
         assert_eq!(&first[at..], b"ab", "only the unfinished word is left");
         assert_eq!(decoder.held_bytes(), 3 + size_of::<Bytes>());
 
         let mut at = 0;
         let words = decoder
-            .decode(b"abcde\r\nPING\r\n", &mut at, &Limits::CLIENT)
+            .decode(&b"abcde\r\nPING\r\n"[..], &mut at, &Limits::CLIENT)
             .unwrap()
             .unwrap();
         assert_eq!(words, ["GET", "abcde"]);
@@ -198,9 +289,11 @@ mod tests {
                 input.extend_from_slice(&bytes[sent..end]);
                 sent = end;
                 let mut at = 0;
-                if let Some(words) = decoder.decode(&input, &mut at, &Limits::CLIENT).unwrap() {
+                let shared = Bytes::copy_from_slice(&input);
+                if let Some(words) = decoder.decode(&shared, &mut at, &Limits::CLIENT).unwrap() {
                     got = Some(words);
                 }
+                decoder.detach();
                 input.drain(..at);
             }
             prop_assert_eq!(got, Some(whole));
@@ -210,7 +303,7 @@ mod tests {
         #[test]
         fn both_decoders_agree_on_anything(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let mut at = 0;
-            let pieces = RequestDecoder::default().decode(&bytes, &mut at, &Limits::CLIENT);
+            let pieces = RequestDecoder::default().decode(&bytes[..], &mut at, &Limits::CLIENT);
             match decode_request(&bytes, &Limits::CLIENT) {
                 Ok(Some((words, used))) => {
                     prop_assert_eq!(pieces, Ok(Some(words)));

@@ -4,8 +4,10 @@
 //! A replica never removes an expired key by itself; it hides it from its clients until the master's `DEL`
 //! comes. The master's own stream sees it as existing, whatever the local clock says.
 
+use std::collections::VecDeque;
+
 use super::command::Failure;
-use super::keyspace::{Entry, Kind, Thresholds, Value};
+use super::keyspace::{Entry, Kind, Text, Thresholds, Value};
 use super::persist::rdb_decode::STRING_BYTES_MAX;
 use super::{NotifyClasses, Server};
 use crate::front::{Call, PauseMode, flag};
@@ -161,6 +163,9 @@ impl Server {
         // A count goes on when the value is replaced; the last use is now in any case.
         let counted = usage.frequency.and_then(|_| self.keyspace.get(db, key));
         entry.set_access(counted.map_or_else(|| usage.fresh(), Entry::access));
+        if expire_at.is_some() {
+            self.note_expiry(key);
+        }
         self.key_ready(db, key);
         let before = self.keyspace.insert(db, entry);
         self.changed(db, key);
@@ -168,6 +173,39 @@ impl Server {
             Some(entry) => discard(entry),
             None => self.notify(NotifyClasses::NEW, "new", db, key),
         }
+    }
+
+    /// Sets a key to a string, like [`Server::store`]: `assign` gives it its bytes, in the room of the present
+    /// string where there is one.
+    pub(crate) fn store_text(
+        &mut self,
+        call: &Call<'_>,
+        key: &[u8],
+        expire_at: Option<u64>,
+        assign: impl FnOnce(&mut Text),
+    ) {
+        let db = self.current.db;
+        let is_small_text =
+            |entry: &&Entry| matches!(entry.value, Value::String(_)) && !entry.value.is_large();
+        let Some(entry) = self.keyspace.get(db, key).filter(is_small_text) else {
+            let mut text = Text::default();
+            assign(&mut text);
+            return self.store(call, key, Value::String(text), expire_at);
+        };
+        let usage = self.usage(call.now.unix);
+        if usage.frequency.is_none() {
+            entry.set_access(usage.fresh());
+        }
+        if entry.expire_at() != expire_at {
+            self.keyspace.set_expiry(db, key, expire_at);
+        }
+        if expire_at.is_some() {
+            self.note_expiry(key);
+        }
+        if let Some(Value::String(text)) = self.keyspace.value_mut(db, key) {
+            assign(text);
+        }
+        self.changed(db, key);
     }
 
     /// Puts an entry that was taken from elsewhere under a key that is not there; its use goes with it.
@@ -254,6 +292,9 @@ impl Server {
     pub(crate) fn expire(&mut self, _: &Call<'_>, key: &[u8], at: Option<u64>) {
         let db = self.current.db;
         self.keyspace.set_expiry(db, key, at);
+        if at.is_some() {
+            self.note_expiry(key);
+        }
         self.changed(db, key);
     }
 
@@ -308,8 +349,12 @@ impl Server {
 
     /// Removes a key that has expired, here and on the replicas.
     pub(crate) fn remove_expired(&mut self, db: usize, key: &[u8]) {
-        if let Some(entry) = self.keyspace.remove(db, key) {
+        let entry = self.timed("expire-del", |server| {
+            let entry = server.keyspace.remove(db, key)?;
             discard(entry);
+            Some(())
+        });
+        if entry.is_some() {
             self.stats.expired_keys += 1;
             // Nobody has changed it: whoever runs a command now must hear of it too.
             let client = self.current.client.take();
@@ -366,7 +411,55 @@ fn discard(entry: Entry) {
     }
 }
 
-/// Drops something large on another thread.
+/// Drops something large on another thread; here when the process is at its end and has no others any more.
 pub(crate) fn drop_elsewhere<T: Send + 'static>(value: T) {
-    drop(tokio::task::spawn_blocking(move || drop(value)));
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        drop(runtime.spawn_blocking(move || drop(value)));
+    }
+}
+
+/// What is left in it is dropped on another thread, wherever it goes out of scope: in a task that is aborted, too.
+pub(crate) struct DroppedElsewhere<T: Send + 'static>(pub(crate) VecDeque<T>);
+
+impl<T: Send + 'static> Drop for DroppedElsewhere<T> {
+    fn drop(&mut self) {
+        if !self.0.is_empty() {
+            drop_elsewhere(std::mem::take(&mut self.0));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::thread::{self, ThreadId};
+
+    /// Tells on which thread it is dropped.
+    struct Witness(mpsc::Sender<ThreadId>);
+
+    impl Drop for Witness {
+        fn drop(&mut self) {
+            drop(self.0.send(thread::current().id()));
+        }
+    }
+
+    #[test]
+    fn an_aborted_task_drops_nothing_large_itself() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let (told, heard) = mpsc::channel();
+        runtime.block_on(async {
+            let kept = DroppedElsewhere(VecDeque::from([Witness(told)]));
+            let task = tokio::spawn(async move {
+                std::future::pending::<()>().await;
+                drop(kept);
+            });
+            tokio::task::yield_now().await;
+            task.abort();
+            drop(task.await);
+        });
+        assert_ne!(heard.recv().unwrap(), thread::current().id());
+    }
 }

@@ -126,6 +126,22 @@ impl ServerConfig {
         }
     }
 
+    /// How much memory all ordinary clients may take together, by `maxmemory-clients`. Bytes; 0: no limit.
+    pub fn client_memory_max(&self) -> u64 {
+        /// With less, nobody could talk to this server and raise the limit.
+        const BYTES_MIN: u64 = 128 * 1024;
+        let bytes = match self.tuning.maxmemory_clients {
+            0 => return 0,
+            ..0 if self.maxmemory == 0 => return 0,
+            percent @ ..0 => {
+                let part = u128::from(self.maxmemory) * u128::from(percent.unsigned_abs()) / 100;
+                u64::try_from(part).unwrap_or(u64::MAX)
+            }
+            bytes => bytes.unsigned_abs(),
+        };
+        bytes.max(BYTES_MIN)
+    }
+
     /// The backlog size as the backlog takes it.
     pub fn backlog_size(&self) -> usize {
         usize::try_from(self.backlog_bytes).unwrap_or(usize::MAX)

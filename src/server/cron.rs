@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::Server;
+use crate::clock::Now;
 
 /// Between two rounds.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -76,26 +77,38 @@ impl Server {
     fn expire_keys(&mut self) -> bool {
         let now = self.clock.now();
         let is_paused = self.front.paused(now.mono).is_some();
-        if !self.expires_actively
-            || !self.replication.is_master()
-            || is_paused
-            || self.loading.is_some()
-        {
+        if !self.expires_actively || is_paused || self.is_loading() {
             return false;
         }
-        loop {
-            let (keys, segments) = EXPIRE_STEP;
-            let step = self.keyspace.find_expired(now.unix.0, keys, segments);
-            for (db, key) in step.keys {
-                self.remove_expired(db, &key);
-                self.end_unit();
+        let begun = self.clock.nanos();
+        let is_behind = self.timed("expire-cycle", |server| {
+            loop {
+                let is_end = if server.replication.is_master() {
+                    server.expire_some_keys(now)
+                } else {
+                    server.expire_own_keys(now)
+                };
+                if is_end {
+                    return false;
+                }
+                if server.clock.mono().since(now.mono) > EXPIRE_SLICE {
+                    return true;
+                }
             }
-            if step.is_end {
-                return false;
-            }
-            if self.clock.mono().since(now.mono) > EXPIRE_SLICE {
-                return true;
-            }
+        });
+        self.stats.expire_nanos += self.clock.nanos().saturating_sub(begun);
+        self.stats.expire_cut_short += u64::from(is_behind);
+        is_behind
+    }
+
+    /// Removes some of the keys that have expired. True at the end of a walk over all.
+    fn expire_some_keys(&mut self, now: Now) -> bool {
+        let (keys, segments) = EXPIRE_STEP;
+        let step = self.keyspace.find_expired(now.unix.0, keys, segments);
+        for (db, key) in step.keys {
+            self.remove_expired(db, &key);
+            self.end_unit();
         }
+        step.is_end
     }
 }

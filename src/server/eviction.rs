@@ -164,6 +164,8 @@ impl Server {
         if self.config.maxmemory == 0 && self.eviction.exceeded_since.is_none() {
             return Room::Enough;
         }
+        // What this takes is no part of the command.
+        self.read_at = None;
         let excess = self.excess();
         let room = if excess == 0 || !self.may_evict() {
             Room::Enough
@@ -201,47 +203,49 @@ impl Server {
         let is_left_to_master =
             !self.replication.is_master() && self.config.tuning.replica_ignore_maxmemory;
         let is_paused = self.front.paused(self.clock.mono()).is_some();
-        !is_left_to_master && !is_paused && self.loading.is_none()
+        !is_left_to_master && !is_paused && !self.is_loading()
     }
 
     /// Gives up keys worth `excess` bytes, for as long as `maxmemory-eviction-tenacity` allows. Each is a unit of
     /// its own.
-    fn evict(&mut self, mut excess: u64) -> Room {
+    fn evict(&mut self, excess: u64) -> Room {
         let policy = self.config.tuning.maxmemory_policy;
         if policy == EvictionPolicy::NoEviction {
             return Room::Lacking;
         }
         self.end_unit();
         let caller = std::mem::take(&mut self.current);
+        let room = self.timed("eviction-cycle", |server| server.evict_by(policy, excess));
+        self.current = caller;
+        if room == Room::Freeing {
+            self.evict_between_clients();
+        }
+        room
+    }
+
+    fn evict_by(&mut self, policy: EvictionPolicy, mut excess: u64) -> Room {
         let begun = self.clock.mono();
         let patience = patience(self.config.tuning.maxmemory_eviction_tenacity);
-        let mut room = Room::Enough;
         for keys in 1_usize.. {
             let Some((db, key)) = self.choose(policy) else {
-                room = Room::Lacking;
-                break;
+                return Room::Lacking;
             };
-            if let Some(entry) = self.remove_evicted(db, &key) {
-                self.end_unit();
-                excess = excess.saturating_sub(self.free(entry));
-            }
+            let freed = self.timed("eviction-del", |server| {
+                let entry = server.remove_evicted(db, &key);
+                server.end_unit();
+                entry.map_or(0, |entry| server.free(entry))
+            });
+            excess = excess.saturating_sub(freed);
             if excess == 0 {
                 break;
             }
             if keys.is_multiple_of(KEYS_PER_LOOK)
                 && patience.is_some_and(|patience| self.clock.mono().since(begun) > patience)
             {
-                room = Room::Freeing;
-                break;
+                return Room::Freeing;
             }
         }
-        self.current = caller;
-        let took = self.clock.mono().since(begun).as_millis();
-        self.note_latency("eviction-cycle", u64::try_from(took).unwrap_or(u64::MAX));
-        if room == Room::Freeing {
-            self.evict_between_clients();
-        }
-        room
+        Room::Enough
     }
 
     /// Drops what an evicted key held. Returns how much memory that gives, about, now or soon.

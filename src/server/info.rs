@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::Server;
+use super::loading::Loading;
 use super::memory_usage::MemoryReport;
 use super::persist::aof::State;
 use super::replication::history::NO_REPL_ID;
@@ -64,6 +65,7 @@ impl Server {
                         tracked_items: items as u64,
                         tracked_prefixes: prefixes as u64,
                         eviction_exceeded_now: self.eviction_exceeded(),
+                        own_expiries: self.own_expiries.len() as u64,
                         ..self.stats
                     };
                     out = stats_section(&self.front, &stats);
@@ -177,8 +179,9 @@ impl Server {
         let current = running.map(|(since, _)| now.since(since).as_secs());
         let (expired, loaded) = self.saver.last_load;
         line!(out, "# Persistence");
-        line!(out, "loading:{}", u8::from(self.loading.is_some()));
-        line!(out, "async_loading:0");
+        let is_beside = self.loading.as_ref().is_some_and(Loading::is_beside);
+        line!(out, "loading:{}", u8::from(self.is_loading()));
+        line!(out, "async_loading:{}", u8::from(is_beside));
         line!(out, "current_cow_peak:0");
         line!(out, "current_cow_size:0");
         line!(out, "current_cow_size_age:0");
@@ -219,6 +222,15 @@ impl Server {
                 u8::from(writer.is_syncing())
             );
             line!(out, "aof_delayed_fsync:{}", writer.delayed);
+        }
+        if let Some(loading) = &self.loading {
+            let report = loading.report(self.clock.now());
+            line!(out, "loading_start_time:{}", report.since);
+            line!(out, "loading_total_bytes:{}", report.total);
+            line!(out, "loading_rdb_used_mem:{}", report.used_memory);
+            line!(out, "loading_loaded_bytes:{}", report.loaded);
+            line!(out, "loading_loaded_perc:{:.2}", report.percent);
+            line!(out, "loading_eta_seconds:{}", report.seconds_left);
         }
     }
 

@@ -74,7 +74,7 @@ impl Server {
             .map_or(0, |backlog| backlog.len() as u64);
         let (mut clients, mut replicas) = (0, 0);
         for client in self.front.clients.iter() {
-            let bytes = (client.query_bytes + client.output.len()) as u64;
+            let bytes = client.memory_bytes() as u64;
             match client.kind {
                 ClientKind::Replica => replicas += bytes,
                 ClientKind::Normal | ClientKind::Master => clients += bytes,

@@ -24,11 +24,13 @@ mod hyperloglog;
 mod info;
 pub mod keyspace;
 mod latency;
+mod loading;
 mod memory_usage;
 mod metrics;
 mod monitor;
 mod notify;
 mod observe;
+mod own_expiry;
 pub mod persist;
 pub mod replication;
 mod run;
@@ -47,16 +49,18 @@ use rand_chacha::ChaCha8Rng;
 
 pub use config::{ServerConfig, ServerSetup, load_server, server_table};
 pub use notify::NotifyClasses;
+pub(crate) use run::Present;
 pub use run::run;
 pub use shutdown::{SaveChoice, ShutdownOptions};
-pub use tuning::{EvictionPolicy, Percentiles, Tuning};
+pub use tuning::{DisklessLoad, EvictionPolicy, Percentiles, Tuning};
 
 use crate::clock::{Clock, Now};
 use crate::front::{
     Call, ClientId, ClientKind, Closing, CommandId, DataStats, Front, Handler, ProcessInfo,
-    Program, Reply, WaitId, flag,
+    Program, Reply, Requests, WaitId, flag,
 };
 use crate::ids::{ReplId, ReplOffset, RunId, random_hex};
+use crate::memory;
 use crate::net::{self, Log};
 use blocking::Blocking;
 use command::transactions::{Transaction, Watched, Watches};
@@ -64,7 +68,9 @@ use effects::Effects;
 use eviction::{Eviction, Room};
 use keyspace::Keyspace;
 use latency::Latencies;
+use loading::Loading;
 use metrics::Metrics;
+use own_expiry::OwnExpiries;
 use persist::aof::Aof;
 use persist::save::Saver;
 use replication::Replication;
@@ -101,15 +107,19 @@ pub struct Server {
     monitors: Vec<ClientId>,
     effects: Effects,
     eviction: Eviction,
+    /// What a replica removes by itself.
+    own_expiries: OwnExpiries,
     watches: Watches,
     /// Clients that wait for a key.
     blocking: Blocking,
     current: Current,
     /// The commands of a transaction are running.
     pub(crate) in_exec: bool,
-    /// The data is being loaded at the start.
-    pub(crate) loading: Option<Now>,
+    /// Data are being loaded.
+    pub(crate) loading: Option<Loading>,
     clock: Clock,
+    /// When the last command of this turn ended, which is when the next one begins. Nanoseconds of the clock.
+    read_at: Option<u64>,
     log: Option<&'static Log>,
     me: Weak<RefCell<Server>>,
 }
@@ -183,6 +193,7 @@ impl Server {
                 memory_at_start: crate::memory::used(),
                 effects: Effects::default(),
                 eviction: Eviction::default(),
+                own_expiries: OwnExpiries::default(),
                 watches: Watches::default(),
                 blocking: Blocking::default(),
                 current: Current::default(),
@@ -192,6 +203,7 @@ impl Server {
                 rng: ChaCha8Rng::from_rng(&mut rng),
                 config,
                 clock,
+                read_at: None,
                 log,
                 me: me.clone(),
             })
@@ -297,16 +309,18 @@ impl Server {
             return Some("READONLY You can't write against a read only replica.".into());
         }
         let is_stale = self.replication.is_link_down() && !self.config.serve_stale_data;
-        if is_stale && call.info.flags & flag::STALE == 0 {
+        if is_stale && self.common_flags_of(call) & flag::STALE == 0 {
             return Some(
                 "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
                     .into(),
             );
         }
-        if self.loading.is_some() && call.info.flags & flag::LOADING == 0 {
-            return Some("LOADING Redis is loading the dataset in memory".into());
-        }
-        None
+        let is_refused = match &self.loading {
+            None => false,
+            Some(loading) if loading.is_beside() => flags & flag::NO_ASYNC_LOADING != 0,
+            Some(_) => self.common_flags_of(call) & flag::LOADING == 0,
+        };
+        is_refused.then(|| "LOADING Redis is loading the dataset in memory".into())
     }
 
     /// Whether a call may not run when memory is above its limit. What is queued takes memory too.
@@ -363,6 +377,11 @@ impl Program for Server {
         }
     }
 
+    fn foresee(&mut self, client: ClientId, requests: &Requests) {
+        let db = self.front.clients.current(client).db;
+        self.keyspace.warm(db, requests.iter());
+    }
+
     fn execute(&mut self, call: &Call<'_>, handler: Handler<Server>, reply: &mut Reply) {
         self.run_observed(call, handler, reply);
         self.serve_blocked(call.now);
@@ -417,6 +436,10 @@ impl Program for Server {
 
     fn end_turn(&mut self, client: ClientId) {
         self.end_unit();
+        self.read_at = None;
+        if memory::is_counted() {
+            self.sample_memory();
+        }
         self.current = Current::default();
         self.broadcast_invalidations();
         self.end_turn_of(client);

@@ -1,13 +1,13 @@
 //! What is noted around each command: how long it took, whom it must be shown to, what its client now knows.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::Server;
 use super::slowlog::{Slow, shortened};
 use crate::front::{Call, Handler, Reply, flag};
-use crate::memory;
 
 /// What stands for a word that nobody may read.
 const REDACTED: Bytes = Bytes::from_static(b"(redacted)");
@@ -30,10 +30,12 @@ impl Server {
         handler: Handler<Server>,
         reply: &mut Reply,
     ) {
-        let begun = self.clock.nanos();
+        let begun = self.read_at.take().unwrap_or_else(|| self.clock.nanos());
         let start = reply.len();
         handler(self, call, reply);
-        let nanos = self.clock.nanos().saturating_sub(begun);
+        let ended = self.clock.nanos();
+        self.read_at = Some(ended);
+        let nanos = ended.saturating_sub(begun);
         let failed = reply.as_bytes().get(start) == Some(&b'-');
         let keep_latency = self.config.tuning.latency_tracking;
         self.metrics
@@ -46,9 +48,6 @@ impl Server {
         self.note_slow(call, nanos / 1000);
         if !self.monitors.is_empty() && call.info.flags & (flag::SKIP_MONITOR | flag::ADMIN) == 0 {
             self.show_to_monitors(call);
-        }
-        if memory::is_counted() {
-            self.sample_memory();
         }
         if self.tracking.is_in_use() {
             self.remember_read_keys(call);
@@ -77,13 +76,30 @@ impl Server {
         } else {
             "command"
         };
-        self.note_latency(event, micros / 1000);
+        self.note_latency(event, Duration::from_micros(micros));
+    }
+
+    /// Does something, and keeps it for `LATENCY` if it took long enough.
+    pub(crate) fn timed<R>(
+        &mut self,
+        event: &'static str,
+        work: impl FnOnce(&mut Server) -> R,
+    ) -> R {
+        if self.config.tuning.latency_monitor_threshold.is_zero() {
+            return work(self);
+        }
+        let begun = self.clock.nanos();
+        let result = work(self);
+        let took = Duration::from_nanos(self.clock.nanos().saturating_sub(begun));
+        self.note_latency(event, took);
+        result
     }
 
     /// Keeps an event for `LATENCY` if it took long enough.
-    pub(crate) fn note_latency(&mut self, event: &'static str, millis: u64) {
+    pub(crate) fn note_latency(&mut self, event: &'static str, took: Duration) {
         let threshold = self.config.tuning.latency_monitor_threshold;
-        if !threshold.is_zero() && u128::from(millis) >= threshold.as_millis() {
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        if !threshold.is_zero() && took >= threshold {
             let at = self.clock.now().unix.0 / 1000;
             self.latencies.add(event, at, millis);
         }

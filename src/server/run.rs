@@ -2,14 +2,18 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::task::LocalSet;
 
-use super::persist::rdb_decode::{LoadOptions, Loaded, load};
+use super::access::drop_elsewhere;
+use super::keyspace::Key;
+use super::loading::Counted;
+use super::persist::rdb_decode::{LoadOptions, Loaded, load, printable, used_memory_of};
 use super::{Server, ServerSetup, command, cron, persist, replication};
 use crate::clock::Clock;
 use crate::front::{ClientAddr, Front, FrontSettings, OutputLimits, Peer, serve};
@@ -23,10 +27,10 @@ const LINKS: u64 = 2;
 /// What a replica may have queued beside a whole backlog: the reply before it and the stream after it.
 const BACKLOG_MARGIN_BYTES: u64 = 1 << 20;
 
-/// Runs a data server until it is told to stop.
+/// Runs a data server until it is told to stop. What keeps it from serving once it has a log is said there.
 ///
 /// # Errors
-/// It cannot start: the folder, the log, the port, TLS, or the data.
+/// It cannot start: the users, the folder, the log.
 pub fn run(setup: ServerSetup) -> anyhow::Result<ExitCode> {
     let role = if setup.config.replicaof.is_some() {
         Role::Replica
@@ -46,7 +50,10 @@ pub fn run(setup: ServerSetup) -> anyhow::Result<ExitCode> {
     started.supervised.stopping();
     // Files that are still being written belong to saves that were given up.
     runtime.shutdown_background();
-    result
+    Ok(result.unwrap_or_else(|error| {
+        tracing::error!("{error:#}. Exiting...");
+        ExitCode::FAILURE
+    }))
 }
 
 async fn serve_until_told(
@@ -69,7 +76,8 @@ async fn serve_until_told(
     );
     {
         let server = &mut *server.borrow_mut();
-        server.loading = Some(server.clock.now());
+        server.begin_loading(false);
+        server.apply_settings();
     }
     let accepting = Rc::downgrade(&server);
     let on_accept = Rc::new(move |accepted: Accepted| {
@@ -137,7 +145,7 @@ async fn until_told(
             continue;
         }
         let server = &mut *server.borrow_mut();
-        if server.loading.is_some() {
+        if server.is_loading() {
             tracing::warn!("Received shutdown signal during loading, exiting now.");
             return ExitCode::SUCCESS;
         }
@@ -171,11 +179,17 @@ async fn load_data(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
 
 /// Loads the RDB file, if there is one, on another thread.
 async fn load_rdb(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
-    let (path, options, is_replica) = {
-        let server = server.borrow();
+    let (path, options, is_replica, progress) = {
+        let server = &mut *server.borrow_mut();
         let is_replica = server.config.replicaof.is_some();
         let options = server.load_options(is_replica);
-        (server.config.dbfilename.clone(), options, is_replica)
+        let progress = server.begin_loading(false);
+        (
+            server.config.dbfilename.clone(),
+            options,
+            is_replica,
+            progress,
+        )
     };
     let file = match File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -183,8 +197,13 @@ async fn load_rdb(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
         }
         file => file.with_context(|| format!("cannot open {path}"))?,
     };
-    let loaded =
-        tokio::task::spawn_blocking(move || load(BufReader::with_capacity(1 << 18, file), options));
+    progress.set_total(file.metadata().map_or(0, |found| found.len()));
+    let loaded = tokio::task::spawn_blocking(move || {
+        let mut source =
+            BufReader::with_capacity(1 << 18, Counted::new(file, Arc::clone(&progress)));
+        progress.set_used_memory(used_memory_of(source.fill_buf().unwrap_or_default()));
+        load(source, options)
+    });
     let loaded = loaded.await?.with_context(|| {
         format!(
             "Fatal error loading the DB from {path}; move the file away to start without its data"
@@ -192,6 +211,17 @@ async fn load_rdb(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
     })?;
     server.borrow_mut().adopt_loaded(loaded, is_replica);
     Ok(())
+}
+
+/// What becomes of the data that are here when a file is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Present {
+    /// They are dropped.
+    Dropped,
+    /// They stay where the file has no such key.
+    Replaced,
+    /// They stay, and the file must have none of their keys.
+    Kept,
 }
 
 impl Server {
@@ -207,12 +237,40 @@ impl Server {
         }
     }
 
-    /// `DEBUG RELOAD`: replaces all data by those of the file, while everybody waits.
-    pub(crate) fn reload(&mut self) -> anyhow::Result<()> {
+    /// `DEBUG RELOAD`: loads the file, while everybody waits.
+    ///
+    /// # Errors
+    /// The file cannot be loaded, or has a key that is here and is to be kept; then nothing has changed.
+    pub(crate) fn reload(&mut self, present: Present) -> anyhow::Result<()> {
         let options = self.load_options(!self.replication.is_master());
         let file = File::open(&self.config.dbfilename)?;
-        let loaded = load(BufReader::with_capacity(1 << 18, file), options)?;
-        drop(self.keyspace.replace_with(loaded.keyspace));
+        let mut loaded = load(BufReader::with_capacity(1 << 18, file), options)?.keyspace;
+        if present == Present::Dropped {
+            self.touch_all(None);
+            self.invalidate_all();
+            drop_elsewhere(self.keyspace.replace_with(loaded));
+            (0..self.keyspace.databases()).for_each(|db| self.database_ready(db));
+            return Ok(());
+        }
+        let keys = |db| {
+            let entries = loaded.db(db).iter();
+            entries.map(move |entry| (db, entry.key.clone()))
+        };
+        let keys: Vec<(usize, Key)> = (0..loaded.databases()).flat_map(keys).collect();
+        let is_here = |(db, key): &&(usize, Key)| self.keyspace.get(*db, key).is_some();
+        if present == Present::Kept
+            && let Some((db, key)) = keys.iter().find(is_here)
+        {
+            let key = printable(key);
+            anyhow::bail!("RDB has duplicated key '{key}' in DB {db}");
+        }
+        for (db, key) in keys {
+            if let Some(entry) = loaded.remove(db, &key) {
+                self.keyspace.insert(db, entry);
+                self.touch(db, &key);
+                self.key_ready(db, &key);
+            }
+        }
         Ok(())
     }
 
@@ -255,6 +313,8 @@ impl Server {
             limits.replica.hard_bytes = limits.replica.hard_bytes.max(backlog);
         }
         self.front.clients.limits = limits;
+        self.front
+            .limit_client_memory(size(self.config.client_memory_max()));
         self.front.acl.log.entries_max = size(process.acllog_max_len);
         let size = self.config.backlog_size();
         self.replication.history.resize_backlog(size);

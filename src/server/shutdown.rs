@@ -135,7 +135,7 @@ async fn shut_down(server: Rc<RefCell<Server>>, options: ShutdownOptions) {
         server.cancel_save();
         server.end_unit();
         server.flush_stream();
-        if save && server.loading.is_none() {
+        if save && !server.is_loading() {
             tracing::info!("Saving the final RDB snapshot before exiting.");
             if let Err(error) = server.save_now() {
                 tracing::error!(%error, "Error trying to save the DB");

@@ -62,6 +62,18 @@ pub enum EvictionPolicy {
     NoEviction,
 }
 
+/// What a replica does with its own data while its master's come: `repl-diskless-load`. They are always kept until
+/// the new ones are whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DisklessLoad {
+    /// It serves them.
+    Disabled,
+    /// It serves them, if there are any.
+    OnEmptyDb,
+    /// It serves them if they are of the master's history.
+    SwapDb,
+}
+
 impl Tuning {
     /// Where the small forms of collections end.
     pub fn thresholds(&self) -> Thresholds {
@@ -104,7 +116,11 @@ const fn word(text: &'static str) -> (&'static str, Word) {
 }
 
 const ALLOW: &[(&str, Word)] = &[word("no"), word("yes"), word("local")];
-const DISKLESS_LOAD: &[(&str, Word)] = &[word("disabled"), word("on-empty-db"), word("swapdb")];
+const DISKLESS_LOAD: &[(&str, DisklessLoad)] = &[
+    ("disabled", DisklessLoad::Disabled),
+    ("on-empty-db", DisklessLoad::OnEmptyDb),
+    ("swapdb", DisklessLoad::SwapDb),
+];
 const SANITIZE: &[(&str, Word)] = &[word("no"), word("yes"), word("clients")];
 const OOM_SCORE: &[(&str, Word)] = &[word("no"), word("yes"), word("relative"), word("absolute")];
 const PROPAGATION: &[(&str, Word)] = &[word("ignore"), word("panic"), word("panic-on-replicas")];
@@ -157,7 +173,7 @@ tuning! {
     /// how hard it is tried, 0 to 100
     maxmemory_eviction_tenacity: i32 = 10,
         at_run_time "maxmemory-eviction-tenacity", Number::between(0, 100);
-    /// memory of all clients together, in bytes or percent of maxmemory, 0 for no limit; without effect
+    /// memory of all clients together, in bytes or percent of maxmemory, 0 for no limit: the largest go
     maxmemory_clients: i64 = 0, at_run_time "maxmemory-clients", MemoryOrPercent;
     /// a replica leaves eviction to its master
     replica_ignore_maxmemory: bool = true,
@@ -226,8 +242,9 @@ tuning! {
     replica_lazy_flush: bool = false, at_run_time "replica-lazy-flush" | "slave-lazy-flush", YesNo;
     /// without effect: every link sends at once
     repl_disable_tcp_nodelay: bool = false, at_run_time "repl-disable-tcp-nodelay", YesNo;
-    /// without effect: what a master sends is loaded as it comes, and the old data stay until it is whole
-    repl_diskless_load: Word = "disabled", at_run_time "repl-diskless-load", Choice::of(DISKLESS_LOAD);
+    /// what clients hear while a master's data come: swapdb is LOADING, unless they are of the same history
+    repl_diskless_load: DisklessLoad = DisklessLoad::Disabled,
+        at_run_time "repl-diskless-load", Choice::of(DISKLESS_LOAD);
     /// without effect
     replica_ignore_disk_write_errors: bool = false,
         at_run_time "replica-ignore-disk-write-errors", YesNo;

@@ -158,6 +158,11 @@ pub(super) fn describe(event: &Published) -> Option<String> {
         ("-failover-abort-master-is-back", Some(who)) => {
             format!("{who} answers again and keeps its place")
         }
+        ("-failover-abort-paused", Some(who)) => {
+            format!("automatic failovers were paused: {who} keeps its place")
+        }
+        ("+pause", Some(who)) => format!("automatic failovers of {who} are paused"),
+        ("-pause", Some(who)) => format!("automatic failovers of {who} are no longer paused"),
         ("+tilt", _) => format!("{by} was held up and pauses its decisions"),
         ("-tilt", _) => format!("{by} decides again"),
         (

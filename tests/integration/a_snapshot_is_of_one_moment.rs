@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use sentinel::resp::encode_request;
 
 use crate::data::digest;
-use crate::support::{Client, Kind, ServerNode, redis_check_rdb, start_server, text};
+use crate::support::{Client, Kind, redis_check_rdb, start_server, text};
 
 /// Transactions before the save begins.
 const BEFORE: usize = 200;
@@ -24,30 +24,16 @@ type Words = Vec<String>;
 /// Transactions about keys of every type that the servers have.
 struct Writer {
     dice: ChaCha8Rng,
-    families: Vec<&'static str>,
 }
 
+/// The types of values.
+const FAMILIES: [&str; 5] = ["str", "list", "set", "hash", "zset"];
+
 impl Writer {
-    fn of(seed: u64, server: &ServerNode) -> Writer {
+    fn of(seed: u64) -> Writer {
         eprintln!("transactions of seed {seed}");
-        let named = [
-            ("str", "SET"),
-            ("list", "RPUSH"),
-            ("set", "SADD"),
-            ("hash", "HSET"),
-            ("zset", "ZADD"),
-        ];
-        let mut families = Vec::new();
-        for (family, command) in named {
-            if server.has_command(command) {
-                families.push(family);
-            } else {
-                eprintln!("absent: {command}");
-            }
-        }
         Writer {
             dice: ChaCha8Rng::seed_from_u64(seed),
-            families,
         }
     }
 
@@ -75,7 +61,7 @@ impl Writer {
             all.push(line);
         }
         for large in 0..3 {
-            for family in self.families.clone() {
+            for family in FAMILIES {
                 let mut line = match family {
                     "list" => vec!["RPUSH".to_owned()],
                     "set" => vec!["SADD".to_owned()],
@@ -103,7 +89,7 @@ impl Writer {
     }
 
     fn change(&mut self) -> Words {
-        let family = self.families[self.dice.random_range(0..self.families.len())];
+        let family = FAMILIES[self.dice.random_range(0..FAMILIES.len())];
         let key = format!("{family}:{}", self.number(30));
         let (n, value) = (self.number(5000), self.value());
         let (field, member) = (format!("f{n}"), format!("m{n}"));
@@ -179,7 +165,7 @@ fn is_saving(client: &mut Client) -> bool {
 fn check(seed: u64, flush: bool) {
     let mut saver = start_server(Kind::Ours, "");
     let model = start_server(Kind::Real, "");
-    let mut writer = Writer::of(seed, &saver);
+    let mut writer = Writer::of(seed);
     let (mut client, mut to_model) = (saver.client(), model.client());
     for lines in writer.filling().chunks(4) {
         send_together(&mut client, lines);

@@ -4,9 +4,8 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::both::{Both, check_events, check_in_both_protocols, check_stream};
-use crate::data::{replica_of, send, wait_until_equal};
-use crate::support::{Client, Kind, start_server};
+use crate::both::{Both, check_events, check_in_both_protocols, check_replicas, check_stream};
+use crate::data::send;
 
 /// Random commands about few keys.
 struct Commands(ChaCha8Rng);
@@ -171,20 +170,15 @@ fn the_same_is_told_to_those_who_listen() {
 
 #[test]
 fn replicas_hold_the_same() {
-    fn write(client: &mut Client, commands: &mut Commands) {
-        for _ in 0..150 {
-            send(client, &commands.next());
-        }
-    }
-    for (seed, master, replica) in [(103, Kind::Ours, Kind::Real), (104, Kind::Real, Kind::Ours)] {
-        let master = start_server(master, "");
-        let mut client = master.client();
-        let mut commands = Commands::of(seed);
-        write(&mut client, &mut commands);
-        let replica = start_server(replica, &replica_of(&master));
-        write(&mut client, &mut commands);
-        wait_until_equal(&master, &replica);
-    }
+    check_replicas(
+        [103, 104],
+        |_, seed| Commands::of(seed),
+        |client, commands| {
+            for _ in 0..150 {
+                send(client, &commands.next());
+            }
+        },
+    );
 }
 
 /// What replicas are told.

@@ -1,7 +1,10 @@
 //! redis-server 7.0 and ours side by side: the same commands to both, and what comes back compared.
 
-use crate::data::{digest, send};
+use crate::data::{digest, replica_of, send, wait_until_equal};
 use crate::support::{Client, Kind, ServerNode, start_server, text};
+
+/// From ours to redis-server, and back.
+const DIRECTIONS: [(Kind, Kind); 2] = [(Kind::Ours, Kind::Real), (Kind::Real, Kind::Ours)];
 
 /// Both servers with a client each.
 pub(crate) struct Both {
@@ -107,4 +110,39 @@ pub(crate) fn check_events(lines: &str) {
         }
     });
     assert_eq!(events[0], events[1]);
+}
+
+/// A replica of the other kind, which comes between two writes, holds the same in the end. `begin` fills a master
+/// and makes what `write` goes on with, from the seed of its direction.
+pub(crate) fn check_replicas<C>(
+    seeds: [u64; 2],
+    begin: impl Fn(&mut Client, u64) -> C,
+    write: impl Fn(&mut Client, &mut C),
+) {
+    for (seed, (master, replica)) in seeds.into_iter().zip(DIRECTIONS) {
+        let master = start_server(master, "");
+        let mut client = master.client();
+        let mut commands = begin(&mut client, seed);
+        write(&mut client, &mut commands);
+        let replica = start_server(replica, &replica_of(&master));
+        write(&mut client, &mut commands);
+        wait_until_equal(&master, &replica);
+    }
+}
+
+/// Each loads the file that the other has saved after `write`.
+pub(crate) fn check_files(seeds: [u64; 2], write: impl Fn(&mut Client, u64)) {
+    for (seed, (from, to)) in seeds.into_iter().zip(DIRECTIONS) {
+        let mut saver = start_server(from, "");
+        let mut client = saver.client();
+        write(&mut client, seed);
+        let before = digest(&saver);
+        assert_eq!(text(&client.call(&["SAVE"])), "OK");
+        saver.kill();
+        let mut loader = start_server(to, "save 900 1\n");
+        loader.kill();
+        std::fs::copy(saver.dir().join("dump.rdb"), loader.dir().join("dump.rdb")).unwrap();
+        loader.start_again();
+        assert_eq!(digest(&loader), before, "saved by {from:?}");
+    }
 }

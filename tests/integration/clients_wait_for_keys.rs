@@ -194,6 +194,55 @@ fn whatever_makes_the_key() {
 }
 
 #[test]
+fn whatever_brings_the_key() {
+    check(
+        "BLPOP k 0
+         BLPOP moved 0
+         BLPOP k 0
+         BLPOP k 0
+         BLPOP sorted 0
+         BZPOPMIN z 0
+         BLPOP k 0",
+        "RPUSH src 1
+         COPY src k
+         SELECT 1
+         RPUSH moved 2
+         MOVE moved 0
+         RPUSH k 3
+         SWAPDB 0 1
+         DEL k
+         RPUSH k 4
+         SWAPDB 1 0
+         SELECT 0
+         RPUSH src 9 8
+         SORT src LIMIT 0 1 STORE sorted
+         SELECT 5
+         ZADD z 1 a
+         COPY z z DB 0
+         RESTORE k 0 not-a-dump
+         SELECT 0
+         RENAME src k",
+    );
+    // What is restored is as each server dumps it.
+    for kind in [Kind::Real, Kind::Ours] {
+        let server = start_server(kind, "");
+        let mut client = server.client();
+        client.call(&["RPUSH", "k", "x"]);
+        let Value::Bulk(dump) = client.call(&["DUMP", "k"]) else {
+            panic!("no dump")
+        };
+        client.call(&["DEL", "k"]);
+        let mut waiter = waiting(&server, "BLPOP k 0", 1);
+        let mut request = Vec::new();
+        let words: [&[u8]; 4] = [b"RESTORE", b"k", b"0", &dump];
+        sentinel::resp::encode_request(&words, &mut request);
+        client.send_raw(&request).unwrap();
+        assert_eq!(text(&client.receive().unwrap()), "OK");
+        assert_eq!(text(&waiter.receive().unwrap()), "k x", "{kind:?}");
+    }
+}
+
+#[test]
 fn a_wait_ends_in_time() {
     for kind in [Kind::Real, Kind::Ours] {
         let server = start_server(kind, "");
@@ -296,6 +345,32 @@ fn what_was_popped_reaches_the_replicas() {
             assert_eq!(text(&waiter.call(&["WAIT", "1", "5000"])), "1");
         }
         wait_until_equal(&master, &replica);
+    }
+}
+
+#[test]
+fn who_is_served_hears_it_after_the_replicas() {
+    let server = start_server(Kind::Ours, "");
+    let mut replica = server.client();
+    replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
+    replica.send(&["PSYNC", "?", "-1"]).unwrap();
+    let begun = crate::stream::begin(&mut replica);
+    let (mut client, mut waiter) = (server.client(), server.client());
+    client.call(&["SET", "begun", "1"]);
+    crate::stream::until(&mut replica, begun, "begun");
+    for n in 1..=100 {
+        waiter.send(&["BLPOP", "k", "0"]).unwrap();
+        wait_until_blocked(&server, 1);
+        client.send(&["RPUSH", "k", &n.to_string()]).unwrap();
+        waiter.receive().unwrap();
+        // It is there now, without any waiting for it.
+        let stream = crate::stream::already_there(&mut replica);
+        let stream = String::from_utf8_lossy(&stream);
+        assert!(
+            stream.contains("RPUSH") && stream.contains("LPOP"),
+            "{stream:?}"
+        );
+        client.receive().unwrap();
     }
 }
 

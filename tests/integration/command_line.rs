@@ -248,3 +248,29 @@ fn in_the_background_it_leaves_a_pid_file() {
             .contains("ready to exit, bye bye...")
     );
 }
+
+#[test]
+fn a_server_in_the_background_says_in_its_log_why_it_does_not_start() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (port, log) = (Port::reserve(), dir.path().join("log"));
+    fs::write(dir.path().join("dump.rdb"), "REDIS0010 and nothing else").expect("written");
+    let config = dir.path().join("redis.conf");
+    let text = format!(
+        "port {}\nbind 127.0.0.1\ndir {}\ndaemonize yes\npidfile pid\nlogfile {}\n",
+        port.number(),
+        dir.path().display(),
+        log.display(),
+    );
+    fs::write(&config, text).expect("written");
+    let ours = Path::new(env!("CARGO_BIN_EXE_sentinel"));
+    run(ours, &["server", config.to_str().expect("a path of ASCII")]);
+    wait_for("the log says why", secs(10), || {
+        let said = fs::read_to_string(&log).unwrap_or_default();
+        let has_said = said.contains("the DB from dump.rdb") && said.contains("Exiting...");
+        expect_that(has_said, || said.clone())
+    });
+    wait_for("its pid file is gone", secs(10), || {
+        let is_there = dir.path().join("pid").exists();
+        expect_that(!is_there, || "it is there".to_owned())
+    });
+}

@@ -71,3 +71,44 @@ fn on_a_replica() {
         }
     }
 }
+
+#[test]
+fn what_a_replicas_own_clients_write() {
+    for kind in [Kind::Real, Kind::Ours] {
+        // A master that removes nothing by itself.
+        let master = start_server(Kind::Real, "");
+        let mut to_master = master.client();
+        to_master.call(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+        let lines = format!("{}replica-read-only no\n", replica_of(&master));
+        let replica = start_server(kind, &lines);
+        wait_until_equal(&master, &replica);
+        to_master.call(&["SET", "masters", "v", "PX", "1"]);
+        wait_for("the master's key is there", secs(20), || {
+            let size = text(&replica.client().call(&["DBSIZE"]));
+            expect_that(size == "1", || size)
+        });
+        let mut client = replica.client();
+        client.call(&["SET", "a", "v", "PX", "300"]);
+        client.call(&["RPUSH", "b", "v"]);
+        client.call(&["PEXPIRE", "b", "300"]);
+        client.call(&["SET", "lasting", "v", "EX", "1000"]);
+        client.call(&["SET", "stays", "v", "PX", "300"]);
+        client.call(&["PERSIST", "stays"]);
+        let tracked = || replica.info("slave_expires_tracked_keys").unwrap();
+        // The master's, and the two that do not go.
+        wait_for("the others are gone", secs(20), || {
+            let size = text(&client.call(&["DBSIZE"]));
+            expect_that(size == "3", || format!("{kind:?}: {size}"))
+        });
+        wait_for("only one is watched", secs(20), || {
+            expect_that(tracked() == "1", || format!("{kind:?}: {}", tracked()))
+        });
+        assert_eq!(text(&client.call(&["GET", "stays"])), "v", "{kind:?}");
+        // All of it is a master's own.
+        client.call(&["REPLICAOF", "NO", "ONE"]);
+        wait_for("the old master's key is gone", secs(20), || {
+            let size = text(&client.call(&["DBSIZE"]));
+            expect_that(size == "2", || format!("{kind:?}: {size}"))
+        });
+    }
+}

@@ -7,8 +7,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sentinel::resp::Value;
 
-use crate::both::{Both, check_events, check_stream, lines_of};
-use crate::data::{digest, replica_of, send, wait_until_equal};
+use crate::both::{Both, check_events, check_files, check_replicas, check_stream, lines_of};
+use crate::data::send;
 use crate::support::{Client, Kind, start_server, text, texts};
 
 /// Random commands about few keys.
@@ -297,34 +297,21 @@ fn write(client: &mut Client, commands: &mut Commands, count: usize) {
 
 #[test]
 fn replicas_hold_the_same() {
-    for (seed, master, replica) in [(92, Kind::Ours, Kind::Real), (93, Kind::Real, Kind::Ours)] {
-        let master = start_server(master, "");
-        let mut client = master.client();
-        fill(&mut client);
-        let mut commands = Commands::of(seed);
-        write(&mut client, &mut commands, 500);
-        let replica = start_server(replica, &replica_of(&master));
-        write(&mut client, &mut commands, 500);
-        wait_until_equal(&master, &replica);
-    }
+    let begin = |client: &mut Client, seed| {
+        fill(client);
+        Commands::of(seed)
+    };
+    check_replicas([92, 93], begin, |client, commands| {
+        write(client, commands, 500)
+    });
 }
 
 #[test]
 fn files_are_exchanged() {
-    for (seed, from, to) in [(94, Kind::Ours, Kind::Real), (95, Kind::Real, Kind::Ours)] {
-        let mut saver = start_server(from, "");
-        let mut client = saver.client();
-        fill(&mut client);
-        write(&mut client, &mut Commands::of(seed), 1000);
-        let before = digest(&saver);
-        assert_eq!(text(&client.call(&["SAVE"])), "OK");
-        saver.kill();
-        let mut loader = start_server(to, "save 900 1\n");
-        loader.kill();
-        std::fs::copy(saver.dir().join("dump.rdb"), loader.dir().join("dump.rdb")).unwrap();
-        loader.start_again();
-        assert_eq!(digest(&loader), before, "saved by {from:?}");
-    }
+    check_files([94, 95], |client, seed| {
+        fill(client);
+        write(client, &mut Commands::of(seed), 1000);
+    });
 }
 
 /// What replicas are told, where chance has no part.

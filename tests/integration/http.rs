@@ -67,9 +67,51 @@ fn wait_for_status(web: Web, path: &str, status: u16, within: Duration) -> Answe
     })
 }
 
-/// One request of the walk below: method, the path as it is described, the path as it is asked for, header
-/// fields, body, the status that must come back.
-type Step<'a> = (&'a str, &'a str, &'a str, &'a [&'a str], &'a str, u16);
+/// One request of the walk below.
+#[derive(Clone)]
+struct Step {
+    method: &'static str,
+    /// The path as it is described.
+    route: String,
+    /// The path as it is asked for.
+    path: String,
+    headers: Vec<String>,
+    body: &'static str,
+    /// What must come back.
+    status: u16,
+}
+
+fn read(route: &str, path: &str, status: u16) -> Step {
+    Step {
+        method: "get",
+        route: route.to_owned(),
+        path: path.to_owned(),
+        headers: Vec::new(),
+        body: "",
+        status,
+    }
+}
+
+fn change(name: &str, headers: &[&str], body: &'static str, status: u16) -> Step {
+    Step {
+        method: "patch",
+        headers: headers.iter().map(|header| (*header).to_owned()).collect(),
+        body,
+        ..read("/masters/{name}", &format!("/masters/{name}"), status)
+    }
+}
+
+fn order(what: &str, name: &str, headers: &[&str], status: u16) -> Step {
+    Step {
+        method: "post",
+        headers: headers.iter().map(|header| (*header).to_owned()).collect(),
+        ..read(
+            &format!("/masters/{{name}}/{what}"),
+            &format!("/masters/{name}/{what}"),
+            status,
+        )
+    }
+}
 
 #[test]
 fn every_route_answers_as_it_is_described() {
@@ -85,210 +127,74 @@ fn every_route_answers_as_it_is_described() {
     let unknown = format!("/masters/{NAME}/instances/127.0.0.1:1/primary");
     let text_form = format!("/masters/{NAME}/primary?format=text&max_age=5s");
     let json = ["Content-Type: application/json", BEARER];
-    let health = ["get", "head", "options"];
-    let mut steps: Vec<Step<'_>> = vec![
-        ("get", "/masters", "/masters", &[], "", 200),
-        (
-            "get",
-            "/masters",
-            "/masters?search=MYM&page=2",
-            &[],
-            "",
-            200,
-        ),
-        ("get", "/masters", "/masters?page=0", &[], "", 400),
-        ("get", "/masters", "/masters?per_page=501", &[], "", 400),
-        ("get", "/masters", "/masters?page=x", &[], "", 400),
-        ("get", "/masters", "/masters?master=other", &[], "", 404),
-        ("get", "/masters/{name}", "/masters/mymaster", &[], "", 200),
-        ("get", "/masters/{name}", "/masters/other", &[], "", 404),
-        ("get", "/cluster", "/cluster", &[], "", 200),
-        ("get", "/cluster", "/cluster?master=mymaster", &[], "", 200),
-        ("get", "/cluster", "/cluster?master=other", &[], "", 404),
-        ("get", "/events", "/events?tail=many", &[], "", 400),
-        (
-            "patch",
-            "/masters/{name}",
-            "/masters/mymaster",
-            &json,
-            r#"{"quorum": 3}"#,
-            200,
-        ),
-        (
-            "patch",
-            "/masters/{name}",
-            "/masters/mymaster",
-            &json,
-            r#"{"quorum": 2}"#,
-            200,
-        ),
-        (
-            "patch",
-            "/masters/{name}",
-            "/masters/other",
-            &json,
-            r#"{"quorum": 2}"#,
-            404,
-        ),
-        (
-            "patch",
-            "/masters/{name}",
-            "/masters/mymaster",
-            &json,
-            "{}",
-            400,
-        ),
-        (
-            "patch",
-            "/masters/{name}",
-            "/masters/mymaster",
-            &json,
-            "{",
-            400,
-        ),
-        (
-            "patch",
-            "/masters/{name}",
-            "/masters/mymaster",
-            &json,
-            r#"{"quorum": "2"}"#,
-            422,
-        ),
-        (
-            "patch",
-            "/masters/{name}",
-            "/masters/mymaster",
-            &json,
-            r#"{"down_after": 2}"#,
-            422,
-        ),
-        (
-            "patch",
-            "/masters/{name}",
-            "/masters/mymaster",
-            &[BEARER],
-            r#"{"quorum": 2}"#,
-            415,
-        ),
-        (
-            "patch",
-            "/masters/{name}",
-            "/masters/mymaster",
-            &[],
-            r#"{"quorum": 2}"#,
-            401,
-        ),
-        (
-            "post",
-            "/masters/{name}/failover",
-            "/masters/other/failover",
-            &[BEARER],
-            "",
-            404,
-        ),
-        (
-            "post",
-            "/masters/{name}/failover",
-            "/masters/mymaster/failover",
-            &[],
-            "",
-            401,
-        ),
-        (
-            "post",
-            "/masters/{name}/failover",
-            "/masters/mymaster/failover",
-            &[BEARER],
-            "",
-            202,
-        ),
+    let mut steps = vec![
+        read("/masters", "/masters", 200),
+        read("/masters", "/masters?search=MYM&page=2", 200),
+        read("/masters", "/masters?page=0", 400),
+        read("/masters", "/masters?per_page=501", 400),
+        read("/masters", "/masters?page=x", 400),
+        read("/masters", "/masters?master=other", 404),
+        read("/masters/{name}", "/masters/mymaster", 200),
+        read("/masters/{name}", "/masters/other", 404),
+        read("/cluster", "/cluster", 200),
+        read("/cluster", "/cluster?master=mymaster", 200),
+        read("/cluster", "/cluster?master=other", 404),
+        read("/events", "/events?tail=many", 400),
+        change("mymaster", &json, r#"{"quorum": 3}"#, 200),
+        change("mymaster", &json, r#"{"quorum": 2}"#, 200),
+        change("other", &json, r#"{"quorum": 2}"#, 404),
+        change("mymaster", &json, "{}", 400),
+        change("mymaster", &json, "{", 400),
+        change("mymaster", &json, r#"{"quorum": "2"}"#, 422),
+        change("mymaster", &json, r#"{"down_after": 2}"#, 422),
+        change("mymaster", &[BEARER], r#"{"quorum": 2}"#, 415),
+        change("mymaster", &[], r#"{"quorum": 2}"#, 401),
+        order("failover", "other", &[BEARER], 404),
+        order("failover", "mymaster", &[], 401),
+        order("failover", "mymaster", &[BEARER], 202),
     ];
-    for method in health {
-        steps.splice(
-            0..0,
-            [
-                (method, "/liveness", "/liveness", &[][..], "", 200),
-                (method, "/readiness", "/readiness", &[], "", 200),
-                (
-                    method,
-                    "/masters/{name}/primary",
-                    "/masters/mymaster/primary",
-                    &[],
-                    "",
-                    200,
-                ),
-                (method, "/masters/{name}/primary", &*text_form, &[], "", 200),
-                (
-                    method,
-                    "/masters/{name}/primary",
-                    "/masters/other/primary",
-                    &[],
-                    "",
-                    404,
-                ),
-                (
-                    method,
-                    "/masters/{name}/primary",
-                    "/masters/mymaster/primary?max_age=2h",
-                    &[],
-                    "",
-                    400,
-                ),
-                (
-                    method,
-                    "/masters/{name}/instances/{address}/primary",
-                    &*primary,
-                    &[],
-                    "",
-                    200,
-                ),
-                (
-                    method,
-                    "/masters/{name}/instances/{address}/primary",
-                    &*not_primary,
-                    &[],
-                    "",
-                    503,
-                ),
-                (
-                    method,
-                    "/masters/{name}/instances/{address}/primary",
-                    &*unknown,
-                    &[],
-                    "",
-                    503,
-                ),
-                (
-                    method,
-                    "/masters/{name}/instances/{address}/replica",
-                    &*lagging,
-                    &[],
-                    "",
-                    200,
-                ),
-                (
-                    method,
-                    "/masters/{name}/instances/{address}/replica",
-                    &*not_replica,
-                    &[],
-                    "",
-                    503,
-                ),
-            ],
-        );
+    let of_master = |path: &str, status| read("/masters/{name}/primary", path, status);
+    let of_instance = |what: &str, path: &str, status| {
+        let route = format!("/masters/{{name}}/instances/{{address}}/{what}");
+        read(&route, path, status)
+    };
+    let healths = [
+        read("/liveness", "/liveness", 200),
+        read("/readiness", "/readiness", 200),
+        of_master("/masters/mymaster/primary", 200),
+        of_master(&text_form, 200),
+        of_master("/masters/other/primary", 404),
+        of_master("/masters/mymaster/primary?max_age=2h", 400),
+        of_instance("primary", &primary, 200),
+        of_instance("primary", &not_primary, 503),
+        of_instance("primary", &unknown, 503),
+        of_instance("replica", &lagging, 200),
+        of_instance("replica", &not_replica, 503),
+    ];
+    for method in ["get", "head", "options"] {
+        let steps_of = healths.iter().cloned();
+        // Before the failover that is ordered above.
+        steps.splice(0..0, steps_of.map(|step| Step { method, ..step }));
     }
     let document = web.get("/openapi.json").json();
     let mut walked = BTreeSet::from([("get".to_owned(), "/events".to_owned())]);
-    for (method, route, path, headers, body, status) in steps {
-        let answer = web.send(&method.to_uppercase(), path, headers, body);
-        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
-        check_described(&document["paths"][route][method], &answer, path);
-        if method == "head" || method == "options" {
+    for step in steps {
+        let Step {
+            method,
+            path,
+            status,
+            ..
+        } = &step;
+        let headers: Vec<&str> = step.headers.iter().map(String::as_str).collect();
+        let answer = web.send(&method.to_uppercase(), path, &headers, step.body);
+        assert_eq!(answer.status, *status, "{method} {path}: {answer:?}");
+        check_described(&document["paths"][&step.route][*method], &answer, path);
+        if matches!(*method, "head" | "options") {
             assert_eq!(answer.body, "", "{method} {path}");
-        } else if status >= 400 {
+        } else if *status >= 400 {
             assert_ne!(answer.error(), "", "{method} {path}");
         }
-        walked.insert((method.to_owned(), route.to_owned()));
+        walked.insert(((*method).to_owned(), step.route));
     }
     let described: BTreeSet<(String, String)> = (document["paths"].as_object().unwrap().iter())
         .flat_map(|(path, item)| {
@@ -426,8 +332,8 @@ fn health_and_events_follow_a_failover() {
     let mut anew = web.events("/events", &["Last-Event-ID: 00000000-5"]);
     assert_eq!(anew.next().unwrap().kind, "reset");
     assert_eq!(
-        anew.next().unwrap().data["event"],
-        "+monitor",
+        anew.next().unwrap().data["number"],
+        1,
         "all that is kept follows"
     );
     // The picture is that of SENTINEL MASTER.
@@ -543,22 +449,15 @@ fn a_lone_sentinel_is_alive_and_says_when_it_is_not_ready() {
 
 #[test]
 fn thousands_of_masters_come_in_pages() {
-    let (node, web, nowhere) = lone_sentinel(3, "");
-    let mut client = node.client();
-    let at = nowhere.number().to_string();
-    for n in 3..1203 {
-        let name = format!("m{n:04}");
-        let reply = client.call(&["SENTINEL", "MONITOR", &name, "127.0.0.1", &at, "1"]);
-        assert_eq!(text(&reply), "OK");
-    }
+    let (_node, web, _nowhere) = lone_sentinel(1203, "");
     let page = web.get("/cluster?page=3&per_page=500").json();
     assert_eq!(page["found"], 1203);
     assert_eq!(page["pages"], 3);
     assert_eq!(page["masters"].as_array().unwrap().len(), 203);
     assert_eq!(page["sentinel"]["masters"]["total"], 1203);
-    let found = web.get("/masters?search=M0777").json();
+    let found = web.get("/masters?search=M777").json();
     assert_eq!(found["found"], 1);
-    assert_eq!(found["masters"][0]["name"], "m0777");
+    assert_eq!(found["masters"][0]["name"], "m777");
     let beyond = web.get("/masters?page=4000000000&per_page=500").json();
     assert_eq!(beyond["masters"].as_array().unwrap().len(), 0);
 }
@@ -568,15 +467,12 @@ fn what_a_client_may_send_is_limited() {
     let (_node, web, _nowhere) = lone_sentinel(1, "");
     let many: Vec<String> = (0..70).map(|n| format!("X-{n}: y")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    assert_eq!(web.send("GET", "/liveness", &many, "").status, 431);
+    refused(web.try_send("GET", "/liveness", &many, ""), 431);
     let long = format!("X: {}", "y".repeat(20_000));
-    assert_eq!(web.send("GET", "/liveness", &[&long], "").status, 431);
+    refused(web.try_send("GET", "/liveness", &[&long], ""), 431);
     let large = format!(r#"{{"quorum": {}1}}"#, " ".repeat(20_000));
     let json = ["Content-Type: application/json", BEARER];
-    assert_eq!(
-        web.send("PATCH", "/masters/m000", &json, &large).status,
-        413
-    );
+    refused(web.try_send("PATCH", "/masters/m000", &json, &large), 413);
     // One that never ends its head, one that says nothing, and one that never sends its body.
     let mut streams = Vec::new();
     let halves = [
@@ -616,6 +512,14 @@ fn what_a_client_may_send_is_limited() {
         })
     });
     assert_eq!(web.get("/liveness").status, 200);
+}
+
+/// With this status, unless the end of the connection, which is not waited for, overtook the answer.
+#[track_caller]
+fn refused(answer: std::io::Result<Answer>, status: u16) {
+    if let Ok(answer) = answer {
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
 }
 
 /// The slowest and the 99th percentile of PINGs to two sentinels in turn, for so long.

@@ -378,11 +378,15 @@ fn expiries_of_restored_keys() {
             "{options}"
         );
         for check in ["EXISTS k", "TTL k", "OBJECT IDLETIME k"] {
-            assert_eq!(
-                line(&mut to_real, check),
-                line(&mut to_ours, check),
-                "{options}, {check}"
-            );
+            let found = (line(&mut to_real, check), line(&mut to_ours, check));
+            let is_same = match found {
+                // Seconds, and the two are not asked in the same moment.
+                (Value::Integer(a), Value::Integer(b)) if check != "EXISTS k" => {
+                    a == b || (a.min(b) >= 0 && a.abs_diff(b) == 1)
+                }
+                (ref a, ref b) => a == b,
+            };
+            assert!(is_same, "{options}, {check}: {found:?}");
         }
     }
 }

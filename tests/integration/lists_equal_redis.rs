@@ -1,14 +1,12 @@
 //! Lists: the same replies, data and stream to replicas as redis-server 7.0, for chosen lines and for random
 //! commands.
 
-use std::fs;
-
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::both::{Both, check_in_both_protocols, check_stream};
-use crate::data::{digest, replica_of, send, wait_until_equal};
-use crate::support::{Client, Kind, ServerNode, start_server, text};
+use crate::both::{Both, check_files, check_in_both_protocols, check_replicas, check_stream};
+use crate::data::send;
+use crate::support::Client;
 
 const LINES: &str = r#"
     RPUSH
@@ -353,29 +351,17 @@ fn write(client: &mut Client, lists: &mut Lists, count: usize) {
 }
 
 #[test]
-fn lists_are_replicated_in_both_directions() {
-    for (seed, master, replica) in [(80, Kind::Ours, Kind::Real), (81, Kind::Real, Kind::Ours)] {
-        let master: ServerNode = start_server(master, "");
-        let mut lists = Lists::of(seed);
-        write(&mut master.client(), &mut lists, 400);
-        let replica = start_server(replica, &replica_of(&master));
-        write(&mut master.client(), &mut lists, 600);
-        wait_until_equal(&master, &replica);
-    }
+fn replicas_hold_the_same() {
+    check_replicas(
+        [80, 81],
+        |_, seed| Lists::of(seed),
+        |client, lists| write(client, lists, 500),
+    );
 }
 
 #[test]
-fn a_file_with_lists_is_exchanged() {
-    for (seed, from, to) in [(82, Kind::Ours, Kind::Real), (83, Kind::Real, Kind::Ours)] {
-        let mut saver = start_server(from, "");
-        write(&mut saver.client(), &mut Lists::of(seed), 600);
-        let before = digest(&saver);
-        assert_eq!(text(&saver.client().call(&["SAVE"])), "OK");
-        saver.kill();
-        let mut loader = start_server(to, "");
-        loader.kill();
-        fs::copy(saver.dir().join("dump.rdb"), loader.dir().join("dump.rdb")).unwrap();
-        loader.start_again();
-        assert_eq!(digest(&loader), before, "saved by {from:?}");
-    }
+fn files_are_exchanged() {
+    check_files([82, 83], |client, seed| {
+        write(client, &mut Lists::of(seed), 600)
+    });
 }

@@ -30,29 +30,16 @@ const COLLECTIONS: &[(&str, &str)] = &[
 #[derive(Clone)]
 struct Writer {
     at: usize,
-    /// Those of the collections that there are.
-    collections: Vec<(&'static str, &'static str)>,
 }
 
 impl Writer {
-    fn on(server: &ServerNode, at: usize) -> Writer {
-        let known = COLLECTIONS
-            .iter()
-            .filter(|(add, _)| server.has_command(add));
-        Writer {
-            at,
-            collections: known.copied().collect(),
-        }
-    }
-
     fn key(&self, of: &str) -> String {
         format!("writer{}:{of}", self.at)
     }
 
     /// Counts up a key of its own, and one of each type in a transaction, until the server is gone; the last
-    /// number that was acknowledged.
-    fn count_up(&self, mut client: Client) -> u64 {
-        let mut last = 0;
+    /// number that was acknowledged, which is `last` at the beginning.
+    fn count_up(&self, mut client: Client, mut last: u64) -> u64 {
         loop {
             let Ok(reply) = client.try_call(&["INCR", &self.key("n")]) else {
                 return last;
@@ -64,12 +51,8 @@ impl Writer {
             let mut lines = vec![vec!["MULTI"]];
             let (left, right) = (self.key("left"), self.key("right"));
             lines.push(vec!["INCR", &left]);
-            let keys: Vec<String> = self
-                .collections
-                .iter()
-                .map(|(add, _)| self.key(add))
-                .collect();
-            for ((add, _), key) in self.collections.iter().zip(&keys) {
+            let keys: Vec<String> = COLLECTIONS.iter().map(|(add, _)| self.key(add)).collect();
+            for ((add, _), key) in COLLECTIONS.iter().zip(&keys) {
                 let mut line = vec![*add, key, &n];
                 if matches!(*add, "HSET" | "ZADD") {
                     line.push(&n);
@@ -89,7 +72,7 @@ impl Writer {
     fn found(&self, client: &mut Client) -> u64 {
         let left = number(client, &["GET", &self.key("left")]);
         assert_eq!(number(client, &["GET", &self.key("right")]), left);
-        for (add, count) in &self.collections {
+        for (add, count) in COLLECTIONS {
             assert_eq!(number(client, &[count, &self.key(add)]), left, "{add}");
         }
         number(client, &["GET", &self.key("n")])
@@ -108,8 +91,9 @@ fn number(client: &mut Client, words: &[&str]) -> u64 {
 
 fn start_writers(server: &ServerNode) -> Vec<std::thread::JoinHandle<u64>> {
     let start = |at| {
-        let (client, writer) = (server.client(), Writer::on(server, at));
-        std::thread::spawn(move || writer.count_up(client))
+        let (mut client, writer) = (server.client(), Writer { at });
+        let last = number(&mut client, &["GET", &writer.key("n")]);
+        std::thread::spawn(move || writer.count_up(client, last))
     };
     (0..WRITERS).map(start).collect()
 }
@@ -129,7 +113,7 @@ fn kill_under_load(server: &mut ServerNode, dice: &mut ChaCha8Rng) {
     server.start_again();
     let mut client = server.client();
     for (at, last) in acknowledged.into_iter().enumerate() {
-        let found = Writer::on(server, at).found(&mut client);
+        let found = Writer { at }.found(&mut client);
         assert!(
             found == last || found == last + 1,
             "writer {at}: {found}, acknowledged {last}"
@@ -182,7 +166,7 @@ fn save_points() {
         server.start_again();
         let mut client = server.client();
         for (at, (seen, last)) in seen.into_iter().zip(acknowledged).enumerate() {
-            let found = Writer::on(&server, at).found(&mut client);
+            let found = Writer { at }.found(&mut client);
             assert!(
                 (seen..=last + 1).contains(&found),
                 "writer {at}: {found} of {seen} to {last}"
@@ -201,9 +185,9 @@ fn number_of(server: &ServerNode, field: &str) -> u64 {
 #[test]
 fn a_shutdown_makes_everything_durable() {
     let mut server = start(Kind::Ours, "appendfsync no\n");
-    let (client, writer) = (server.client(), Writer::on(&server, 0));
+    let (client, writer) = (server.client(), Writer { at: 0 });
     let counting = writer.clone();
-    let thread = std::thread::spawn(move || counting.count_up(client));
+    let thread = std::thread::spawn(move || counting.count_up(client, 0));
     std::thread::sleep(Duration::from_millis(100));
     let status = server.process.terminate(crate::support::secs(20));
     assert_eq!(status.code(), Some(0), "{}", server.process.log());

@@ -4,7 +4,9 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Output, Stdio};
 
 use crate::data::{Commands, digest, write};
-use crate::support::{Kind, ServerNode, redis_check_rdb, redis_cli, start_server, text};
+use crate::support::{
+    Kind, ServerNode, expect_that, redis_check_rdb, redis_cli, secs, start_server, text, wait_for,
+};
 
 /// A server with some strings, in both worlds the same.
 fn start(kind: Kind) -> ServerNode {
@@ -162,6 +164,34 @@ fn a_file_that_it_fetches_is_complete() {
     std::fs::copy(&path, real.dir().join("dump.rdb")).unwrap();
     real.start_again();
     assert_eq!(digest(&real), digest(&ours));
+}
+
+#[test]
+fn a_file_of_functions_has_no_keys() {
+    let ours = start(Kind::Ours);
+    let path = ours.dir().join("functions.rdb");
+    let name = path.to_str().expect("a path of ASCII");
+    run(&ours, &["--functions-rdb", name]);
+    let check = redis_check_rdb().arg(&path).output().unwrap();
+    let said = String::from_utf8_lossy(&check.stdout).into_owned();
+    let is_empty = said.contains("RDB looks OK!") && said.contains(" 0 keys read");
+    assert!(check.status.success() && is_empty, "{said}");
+}
+
+#[test]
+fn a_replica_without_data_is_shown_the_stream() {
+    let ours = start(Kind::Ours);
+    let mut replica = Lines::of(cli(&ours, &["--replica"]));
+    wait_for("a replica is there", secs(10), || {
+        let count = ours.info("connected_slaves");
+        expect_that(count.as_deref() == Some("1"), || format!("{count:?}"))
+    });
+    let mut client = ours.client();
+    // It takes the first of the stream for the answer to its own acknowledgement.
+    for n in 0..3 {
+        client.call(&["SET", "k", &n.to_string()]);
+    }
+    replica.until(|line| line == r#""SET","k","2""#);
 }
 
 #[test]

@@ -55,10 +55,14 @@ const INTENDED: &[(&str, &str)] = &[
 /// Commands that ours has and redis-sentinel 7.0 has not.
 const MORE_COMMANDS: &[&str] = &[
     "client|setinfo",
+    "sentinel|forget",
     "sentinel|get-primary-addr-by-name",
     "sentinel|is-primary-down-by-addr",
+    "sentinel|ordered-failover",
+    "sentinel|pause",
     "sentinel|primaries",
     "sentinel|primary",
+    "sentinel|resume",
 ];
 
 /// Values that are never equal, by the name before them.
@@ -113,7 +117,12 @@ const VOLATILE_INFO: &[&str] = &[
 ];
 
 /// Lines of INFO that only ours has.
-const OWN_INFO: &[&str] = &["sentinel_version", "sentinel_save_status"];
+const OWN_INFO: &[&str] = &[
+    "sentinel_version",
+    "sentinel_save_status",
+    "sentinel_observe_only",
+    "sentinel_paused_masters",
+];
 
 /// Parts of a client's line that are never equal, and those that only ours has.
 const VOLATILE_CLIENT: &[&str] = &[

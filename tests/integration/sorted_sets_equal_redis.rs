@@ -4,8 +4,8 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::both::{Both, lines_of};
-use crate::data::{digest, replica_of, send, wait_until_equal};
+use crate::both::{Both, check_files, check_replicas, lines_of};
+use crate::data::{send, wait_until_equal};
 use crate::support::{Client, Kind, start_server, text, texts};
 
 /// Random commands about few keys.
@@ -302,34 +302,21 @@ fn the_stream_to_replicas_is_the_same() {
 
 #[test]
 fn replicas_hold_the_same() {
-    for (seed, master, replica) in [(83, Kind::Ours, Kind::Real), (84, Kind::Real, Kind::Ours)] {
-        let master = start_server(master, "");
-        let mut client = master.client();
-        mix_forms(&mut client);
-        let mut commands = Commands::of(seed);
-        write(&mut client, &mut commands, 600);
-        let replica = start_server(replica, &replica_of(&master));
-        write(&mut client, &mut commands, 600);
-        wait_until_equal(&master, &replica);
-    }
+    let begin = |client: &mut Client, seed| {
+        mix_forms(client);
+        Commands::of(seed)
+    };
+    check_replicas([83, 84], begin, |client, commands| {
+        write(client, commands, 600)
+    });
 }
 
 #[test]
 fn files_are_exchanged() {
-    for (seed, from, to) in [(85, Kind::Ours, Kind::Real), (86, Kind::Real, Kind::Ours)] {
-        let mut saver = start_server(from, "");
-        let mut client = saver.client();
-        mix_forms(&mut client);
-        write(&mut client, &mut Commands::of(seed), 1500);
-        let before = digest(&saver);
-        assert_eq!(text(&client.call(&["SAVE"])), "OK");
-        saver.kill();
-        let mut loader = start_server(to, "save 900 1\n");
-        loader.kill();
-        std::fs::copy(saver.dir().join("dump.rdb"), loader.dir().join("dump.rdb")).unwrap();
-        loader.start_again();
-        assert_eq!(digest(&loader), before, "saved by {from:?}");
-    }
+    check_files([85, 86], |client, seed| {
+        mix_forms(client);
+        write(client, &mut Commands::of(seed), 1500);
+    });
 }
 
 #[test]

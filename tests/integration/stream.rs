@@ -71,3 +71,16 @@ fn read_some(replica: &mut Client, into: &mut Vec<u8>) {
         into.extend_from_slice(&buffer[..count]);
     }
 }
+
+/// What has reached a replica and was not read yet.
+pub(crate) fn already_there(replica: &mut Client) -> Vec<u8> {
+    let mut stream = replica.stream();
+    stream.set_nonblocking(true).unwrap();
+    let mut found = Vec::new();
+    let mut buffer = [0; 65536];
+    while let Ok(count @ 1..) = stream.read(&mut buffer) {
+        found.extend_from_slice(&buffer[..count]);
+    }
+    stream.set_nonblocking(false).unwrap();
+    found
+}

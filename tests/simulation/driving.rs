@@ -87,6 +87,10 @@ impl World {
             Operator::Failover(name) => self.watched_group(name.as_str()),
             _ => None,
         };
+        let pauses = match &request {
+            Operator::Pause { name, .. } => self.watched_group(name.as_str()),
+            _ => None,
+        };
         if let Operator::Reset(names) = &request {
             for name in names {
                 if let Some(group) = self.group_named(name.as_str()) {
@@ -98,7 +102,12 @@ impl World {
             return;
         };
         let to = ours.next_reply();
-        ours.pending.insert(to, Pending::Operator { shown, orders });
+        let pending = Pending::Operator {
+            shown,
+            orders,
+            pauses,
+        };
+        ours.pending.insert(to, pending);
         self.feed(id, Input::Operator { to, request });
     }
 
@@ -225,6 +234,39 @@ impl World {
                     },
                 );
             }
+            Request::Ordered {
+                host,
+                port,
+                epoch,
+                candidate,
+            } => {
+                let host = host.to_string();
+                self.answer_client(id, conn, Value::ok());
+                self.feed(
+                    id,
+                    Input::Ordered {
+                        host,
+                        port,
+                        epoch,
+                        candidate,
+                    },
+                );
+            }
+            Request::Pause { master, length } => {
+                let request = Operator::Pause {
+                    name: master.clone(),
+                    length,
+                    forwarded: true,
+                };
+                self.drive_passed_on(id, conn, master.as_str(), request);
+            }
+            Request::Resume { master } => {
+                let request = Operator::Resume {
+                    name: master.clone(),
+                    forwarded: true,
+                };
+                self.drive_passed_on(id, conn, master.as_str(), request);
+            }
             Request::Info | Request::Subscribe | Request::ScriptKill => {
                 self.answer_client(id, conn, Value::error("ERR unknown command"));
             }
@@ -236,12 +278,26 @@ impl World {
         }
     }
 
+    /// A peer passes an operator's order on.
+    fn drive_passed_on(&mut self, id: NodeId, conn: usize, master: &str, request: Operator) {
+        let group = self.watched_group(master);
+        let Some(ours) = self.ours_mut(id) else {
+            return;
+        };
+        let to = ours.next_reply();
+        ours.pending.insert(to, Pending::PassedOn { conn, group });
+        let slots = ours.clients.entry(conn).or_default();
+        slots.push_back(Slot::Waiting(to));
+        self.feed(id, Input::Operator { to, request });
+    }
+
     /// Keeps what a lost and repeated message might say again.
     fn remember(&mut self, request: &Request) {
         const HEARD_MAX: usize = 200;
         let is_worth_it = matches!(
             request,
             Request::Publish(_)
+                | Request::Ordered { .. }
                 | Request::AskMasterDown {
                     candidate: Some(_),
                     ..

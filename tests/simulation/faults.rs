@@ -1,5 +1,7 @@
 //! What goes wrong, and how it is put right again.
 
+use std::time::Duration;
+
 use sentinel::sentinel::core::Operator;
 
 use crate::agenda::{Due, NodeId};
@@ -36,6 +38,8 @@ pub(crate) enum Fault {
     Order,
     /// `SENTINEL RESET`
     Reset,
+    /// `SENTINEL PAUSE` or `SENTINEL RESUME`
+    Pause,
 }
 
 impl Fault {
@@ -101,6 +105,9 @@ impl World {
                 Power::Crashed | Power::Off => self.boot(id),
             }
         }
+        if self.faults.kinds.contains(&Fault::Pause) {
+            self.resume_all();
+        }
         self.trace
             .story(self.agenda.now(), "", || "--- faults stop".to_owned());
     }
@@ -140,6 +147,7 @@ impl World {
             Fault::Echo => self.echo(),
             Fault::Order => self.order(),
             Fault::Reset => self.reset(),
+            Fault::Pause => self.pause_or_resume(),
         }
     }
 
@@ -299,6 +307,50 @@ impl World {
             let name = self.groups[group].names[0].clone();
             if matches!(self.nodes[id].body, Body::Ours(_)) {
                 self.arrive(id, Arrival::Operator(Operator::Failover(name)));
+            }
+        }
+    }
+
+    fn pause_or_resume(&mut self) {
+        let sentinels = self.sentinels();
+        let Some(id) = self.one_running(&sentinels) else {
+            return;
+        };
+        let group = self.faults.dice.index(self.groups.len());
+        let name = self.groups[group].names[0].clone();
+        let length = match self.faults.dice.below(4) {
+            0 => None,
+            1 => Some(Duration::from_millis(self.faults.dice.between(1, 500))),
+            _ => Some(Duration::from_millis(self.faults.dice.between(500, 20_000))),
+        };
+        let request = if self.faults.dice.chance(250) {
+            Operator::Resume {
+                name,
+                forwarded: false,
+            }
+        } else {
+            Operator::Pause {
+                name,
+                length,
+                forwarded: false,
+            }
+        };
+        if matches!(self.nodes[id].body, Body::Ours(_)) {
+            self.arrive(id, Arrival::Operator(request));
+        }
+    }
+
+    /// Ends every pause, on every sentinel by itself.
+    fn resume_all(&mut self) {
+        for id in self.voters() {
+            for group in 0..self.groups.len() {
+                let request = Operator::Resume {
+                    name: self.groups[group].names[0].clone(),
+                    forwarded: false,
+                };
+                if matches!(self.nodes[id].body, Body::Ours(_)) {
+                    self.arrive(id, Arrival::Operator(request));
+                }
             }
         }
     }

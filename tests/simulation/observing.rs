@@ -37,6 +37,26 @@ impl World {
             let durable = &ours.disk.confirmed;
             Fact::Started { durable, core }
         }));
+        for group in 0..self.groups.len() {
+            self.observe_pause(id, group);
+        }
+    }
+
+    /// A pause of this group was confirmed, or found on the disk at a start.
+    fn observe_pause(&mut self, id: NodeId, group: usize) {
+        if self.is_paused(id, group) {
+            self.observe(id, &Fact::Paused { group });
+        }
+    }
+
+    /// Whether one of our sentinels has paused the automatic failovers of a group.
+    fn is_paused(&self, id: NodeId, group: usize) -> bool {
+        let Body::Ours(ours) = &self.nodes[id].body else {
+            return false;
+        };
+        let mut names = self.groups[group].names.iter();
+        let core = ours.core.as_ref();
+        core.is_some_and(|core| names.any(|name| core.paused(name.as_str()).is_some()))
     }
 
     pub(crate) fn observe_handled(&mut self, id: NodeId) {
@@ -53,6 +73,11 @@ impl World {
         if let Some(durable) = ours.core.as_ref().map(|core| core.durable()) {
             self.observe(id, &Fact::Changed { durable: &durable });
         }
+        for group in 0..self.groups.len() {
+            if !self.is_paused(id, group) {
+                self.observe(id, &Fact::Unpaused { group });
+            }
+        }
     }
 
     /// Tells what a request says; answers the group that it asks about.
@@ -62,6 +87,9 @@ impl World {
         to: Option<NodeId>,
         request: &Request,
     ) -> Option<usize> {
+        if self.observers.contains(&id) {
+            self.observe(id, &Fact::ObserverSends { request });
+        }
         match request {
             Request::AskMasterDown {
                 host,
@@ -70,7 +98,7 @@ impl World {
                 candidate,
             } => {
                 let group = self.watched_group_at(host, *port)?;
-                if candidate.is_some() {
+                if let Some(candidate) = candidate {
                     let target = self.name_of(to);
                     self.story(id, || {
                         format!("asks {target} for its vote in epoch {epoch}")
@@ -78,6 +106,7 @@ impl World {
                     let master = self.groups[group].names[0].clone();
                     observe_ours!(self, id, |ours| Some(Fact::Candidacy {
                         group,
+                        candidate,
                         epoch: *epoch,
                         disk: Some(Disk {
                             durable: &ours.disk.confirmed,
@@ -109,6 +138,21 @@ impl World {
                         },
                     );
                 }
+                None
+            }
+            Request::Ordered { epoch, .. } => {
+                let target = self.name_of(to);
+                self.story(id, || format!("tells {target}: epoch {epoch} is ordered"));
+                None
+            }
+            Request::Pause { master, length } => {
+                let target = self.name_of(to);
+                self.story(id, || format!("tells {target}: PAUSE {master} {length:?}"));
+                None
+            }
+            Request::Resume { master } => {
+                let target = self.name_of(to);
+                self.story(id, || format!("tells {target}: RESUME {master}"));
                 None
             }
             Request::Publish(payload) => {
@@ -211,11 +255,24 @@ impl World {
             return;
         };
         match pending {
-            Pending::Operator { shown, orders } => {
+            Pending::Operator {
+                shown,
+                orders,
+                pauses,
+            } => {
                 self.story(id, || format!("answers {shown}: {reply:?}"));
                 if let Some(group) = orders.filter(|_| reply == Value::ok()) {
                     self.observe(id, &Fact::Ordered { group });
                 }
+                if let Some(group) = pauses.filter(|_| !reply.is_error()) {
+                    self.observe_pause(id, group);
+                }
+            }
+            Pending::PassedOn { conn, group } => {
+                if let Some(group) = group.filter(|_| !reply.is_error()) {
+                    self.observe_pause(id, group);
+                }
+                self.answer_waiting(id, conn, to, reply);
             }
             Pending::Asked {
                 conn,
@@ -226,15 +283,19 @@ impl World {
                 if let (Some(group), Some(candidate)) = (group, candidate) {
                     self.observe_vote(id, group, &candidate, epoch, &reply);
                 }
-                let ready = self.ours_mut(id).map(|ours| {
-                    ours.answer(conn, to, reply);
-                    ours.ready_replies(conn)
-                });
-                for reply in ready.unwrap_or_default() {
-                    let packet = Packet::Reply(Box::new(reply));
-                    self.net.send(conn, SERVER, packet, &mut self.agenda);
-                }
+                self.answer_waiting(id, conn, to, reply);
             }
+        }
+    }
+
+    fn answer_waiting(&mut self, id: NodeId, conn: usize, to: ReplyTo, reply: Value) {
+        let ready = self.ours_mut(id).map(|ours| {
+            ours.answer(conn, to, reply);
+            ours.ready_replies(conn)
+        });
+        for reply in ready.unwrap_or_default() {
+            let packet = Packet::Reply(Box::new(reply));
+            self.net.send(conn, SERVER, packet, &mut self.agenda);
         }
     }
 
@@ -419,6 +480,7 @@ fn ends_failover(kind: EventKind) -> bool {
         EventKind::AbortMasterIsBack,
         EventKind::AbortNoGoodSlave,
         EventKind::AbortNotElected,
+        EventKind::AbortPaused,
         EventKind::AbortSlaveTimeout,
         EventKind::ResetMaster,
         EventKind::Unmonitor,

@@ -64,11 +64,14 @@ pub(crate) enum Pending {
         candidate: Option<SentinelId>,
         epoch: Epoch,
     },
-    /// An operator's command; the group of which it orders a failover.
+    /// An operator's command; the group of which it orders a failover, or which it pauses.
     Operator {
         shown: String,
         orders: Option<usize>,
+        pauses: Option<usize>,
     },
+    /// A pause or resumption that a peer has passed on, on this connection.
+    PassedOn { conn: usize, group: Option<usize> },
 }
 
 /// The connections that a sentinel has opened.

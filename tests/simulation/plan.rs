@@ -195,11 +195,20 @@ fn build(seed: u64, dice: &mut Dice, detail: Detail) -> World {
         let durable = world.configured(&all, id.as_deref());
         world.add_ours(&format!("s{n}"), sentinel_addr(n), durable);
     }
+    // By a die of its own, as below.
+    let mut own = Dice::new(seed, "observer");
+    if own.chance(200) {
+        let durable = world.configured(&all, Some(&readable_id(9, &mut own)));
+        world.add_observer("s9", sentinel_addr(9), durable);
+    }
     if !dice.chance(40) {
         world.faults.kinds = faults(&world, dice);
         // By a die of its own: without echoes every seed is the run that it was before there were any.
         if Dice::new(seed, "echoes").chance(300) {
             world.faults.kinds.extend([Fault::Echo; 3]);
+        }
+        if Dice::new(seed, "pauses").chance(300) {
+            world.faults.kinds.extend([Fault::Pause; 3]);
         }
     }
     world.faults.pause_ms_max = dice.pick(&[1_500, 4_000, 8_000, 15_000]);
@@ -271,15 +280,15 @@ impl World {
     /// that knows all others may be trusted with elections, as in the original: nothing goes wrong
     /// before all are known, and none is made to forget.
     fn needs_discovery(&self) -> bool {
-        let sentinels = self.sentinels().len();
+        let sentinels = self.voters().len();
         let mut groups = self.groups.iter();
         groups.any(|group| (group.settings.quorum as usize) < sentinels / 2 + 1)
     }
 
     /// Whether every sentinel's file names every other.
     fn all_are_known(&self) -> bool {
-        let others = self.sentinels().len() - 1;
-        self.sentinels()
+        let others = self.voters().len() - 1;
+        self.voters()
             .into_iter()
             .all(|id: NodeId| match &self.nodes[id].body {
                 Body::Ours(ours) => {

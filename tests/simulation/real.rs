@@ -167,6 +167,14 @@ impl Real {
             .is_some_and(|watch| watch.replicas.iter().any(|replica| replica.addr == addr))
     }
 
+    /// Whether any of its masters has this peer.
+    pub(crate) fn knows_peer(&self, id: &SentinelId) -> bool {
+        self.live.as_ref().is_some_and(|live| {
+            let peers = live.watches.iter().flat_map(|watch| &watch.peers);
+            peers.into_iter().any(|peer| peer.peer.as_ref() == Some(id))
+        })
+    }
+
     pub(crate) fn knows_peers(&self, others: usize) -> bool {
         self.live.as_ref().is_some_and(|live| {
             let mut watches = live.watches.iter();

@@ -153,6 +153,9 @@ impl Live {
                 epoch,
                 candidate,
             } => self.asked(world, &host, port, epoch.0, candidate),
+            Request::Ordered { .. } | Request::Pause { .. } | Request::Resume { .. } => {
+                Value::error("ERR unknown subcommand 'x'. Try SENTINEL HELP.")
+            }
             Request::Info | Request::Subscribe | Request::SlaveOf(_) | Request::ScriptKill => {
                 Value::error("ERR unknown command")
             }

@@ -20,7 +20,9 @@
 //! | `isolate X …`, `mute X …`, `deafen X …`, `block X Y`, `heal`, `cut X` | the network |
 //! | `disk S fails`, `disk S works`, `disk S takes 500ms` | the disk of a sentinel |
 //! | `clock X 3600s` | its wall clock is ahead by so much |
+//! | `observers s4 …` | sentinels with `observe-only`, over all masters |
 //! | `failover S NAME`, `reset S NAME`, `simulate S after-election` | operators' commands |
+//! | `pause S NAME [10s]`, `unpause S NAME`, `forget S NAME X` | more of them |
 //! | `publish S PAYLOAD` | a client publishes a hello at a sentinel |
 //! | `ask S HOST PORT EPOCH CANDIDATE` | a client asks a sentinel for its vote |
 //! | `slaveof R none`, `slaveof R HOST PORT`, `offset R N`, `priority R N`, `password R P`, `loading R 3s` | a data server |
@@ -35,7 +37,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sentinel::ids::{Epoch, MasterName, SentinelId};
-use sentinel::sentinel::core::{MasterSettings, Operator, Request};
+use sentinel::sentinel::core::{Addr, MasterSettings, Operator, Request};
 
 use crate::agenda::NodeId;
 use crate::dice::Dice;
@@ -174,6 +176,17 @@ impl Stage {
             }
             ["sentinels", names @ ..] => self.add_sentinels(names, false),
             ["redis-sentinels", names @ ..] => self.add_sentinels(names, true),
+            ["observers", names @ ..] => {
+                let groups: Vec<usize> = (0..self.world.groups.len()).collect();
+                for name in names {
+                    self.sentinels += 1;
+                    let id = readable_id(self.sentinels, &mut self.dice);
+                    let durable = self.world.configured(&groups, Some(&id));
+                    let addr = sentinel_addr(self.sentinels);
+                    self.world.add_observer(name, addr, durable);
+                }
+                Ok(())
+            }
             ["start"] => {
                 for id in 0..self.world.nodes.len() {
                     self.world.boot(id);
@@ -202,9 +215,11 @@ impl Stage {
             ["isolate" | "mute" | "deafen" | "block" | "heal" | "cut", ..] => {
                 self.network_command(words)
             }
-            ["failover" | "reset" | "simulate" | "publish" | "ask", ..] => {
-                self.operator_command(words)
-            }
+            [
+                "failover" | "reset" | "simulate" | "publish" | "ask" | "pause" | "unpause"
+                | "forget",
+                ..,
+            ] => self.operator_command(words),
             [
                 "slaveof" | "offset" | "priority" | "password" | "loading",
                 ..,
@@ -333,6 +348,25 @@ impl Stage {
         let arrival = match words {
             ["failover", _, name] => Arrival::Operator(Operator::Failover(MasterName::from(*name))),
             ["reset", _, name] => Arrival::Operator(Operator::Reset(vec![MasterName::from(*name)])),
+            ["pause", _, name, rest @ ..] => Arrival::Operator(Operator::Pause {
+                name: MasterName::from(*name),
+                length: match rest {
+                    [] => None,
+                    [time, ..] => Some(Duration::from_millis(ms(time)?)),
+                },
+                forwarded: false,
+            }),
+            ["unpause", _, name] => Arrival::Operator(Operator::Resume {
+                name: MasterName::from(*name),
+                forwarded: false,
+            }),
+            ["forget", _, name, whom] => {
+                let addr = self.world.nodes[self.node(whom)?].addr;
+                Arrival::Operator(Operator::Forget {
+                    name: MasterName::from(*name),
+                    addr: Addr::numeric(addr.ip(), addr.port()),
+                })
+            }
             ["simulate", _, flag] => Arrival::Operator(Operator::SimulateFailure {
                 after_election: *flag == "after-election",
                 after_promotion: *flag == "after-promotion",

@@ -21,8 +21,11 @@ macro_rules! scripts {
 
 scripts! {
     a_minority_never_fails_over,
+    a_pause_outlives_a_restart_and_ends_by_itself,
+    a_paused_quorum_fails_over_on_order_alone,
     a_raised_config_epoch_waits_for_the_disk,
     an_event_that_was_held_back_through_a_stall,
+    an_observer_says_what_it_would_do_and_does_nothing,
     an_order_after_a_reset_does_not_lead_alone,
     convert_to_slave,
     crash_failover,

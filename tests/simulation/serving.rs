@@ -83,7 +83,10 @@ impl World {
                     self.publish(replica, &payload);
                 }
             }
-            Request::AskMasterDown { .. } => {
+            Request::AskMasterDown { .. }
+            | Request::Ordered { .. }
+            | Request::Pause { .. }
+            | Request::Resume { .. } => {
                 self.reply(conn, Value::error("ERR unknown command 'SENTINEL'"));
             }
             Request::SlaveOf(master) => self.serve_slave_of(id, conn, master),

@@ -3,7 +3,7 @@
 //! This file holds what a world is and how its time passes; what a data server and a sentinel do with
 //! what reaches them is in `serving.rs` and `driving.rs`, and what goes wrong in `faults.rs`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -100,6 +100,8 @@ pub(crate) struct World {
     pub(crate) violation: Option<Violation>,
     pub(crate) dice: Dice,
     pub(crate) faults: Faults,
+    /// Those of our sentinels that only observe.
+    pub(crate) observers: BTreeSet<NodeId>,
     /// Host names that can be looked up.
     pub(crate) hosts: Vec<(String, IpAddr)>,
     /// The latest hellos and requests for votes that sentinels have sent each other, to be heard again.
@@ -127,6 +129,7 @@ impl World {
             violation: None,
             dice: Dice::new(seed, "world"),
             faults: Faults::none(seed),
+            observers: BTreeSet::new(),
             hosts: Vec::new(),
             heard: VecDeque::new(),
             outputs: Vec::new(),
@@ -180,6 +183,7 @@ impl World {
                     leader_epoch: sentinel::ids::Epoch(0),
                     replicas: Vec::new(),
                     peers: Vec::new(),
+                    paused: None,
                 }));
             }
         }
@@ -202,6 +206,13 @@ impl World {
             addr,
             Body::Ours(Box::new(Ours::new(durable, disk))),
         )
+    }
+
+    /// Adds one of our sentinels that only observes.
+    pub(crate) fn add_observer(&mut self, name: &str, addr: SocketAddr, mut durable: Durable) {
+        Arc::make_mut(&mut durable.globals).observe_only = true;
+        let id = self.add_ours(name, addr, durable);
+        self.observers.insert(id);
     }
 
     /// Adds a modelled redis-sentinel.
@@ -228,6 +239,13 @@ impl World {
     pub(crate) fn sentinels(&self) -> Vec<NodeId> {
         let is_sentinel = |id: &NodeId| !matches!(self.nodes[*id].body, Body::Server(_));
         (0..self.nodes.len()).filter(is_sentinel).collect()
+    }
+
+    /// The sentinels that take part.
+    pub(crate) fn voters(&self) -> Vec<NodeId> {
+        let mut ids = self.sentinels();
+        ids.retain(|id| !self.observers.contains(id));
+        ids
     }
 
     pub(crate) fn servers(&self) -> Vec<NodeId> {
@@ -311,7 +329,7 @@ impl World {
         let addr = self.nodes[server].addr;
         let name = self.groups[group].names[0].as_str();
         !self
-            .sentinels()
+            .voters()
             .into_iter()
             .any(|id| match &self.nodes[id].body {
                 Body::Ours(ours) => ours.core.as_ref().is_some_and(|core| {

@@ -10,7 +10,7 @@ use crate::config::{check_master_name, statements::is_executable};
 use crate::front::{Call, CommandSpec, Reply, glob_match};
 use crate::ids::MasterName;
 use crate::resp::Value;
-use crate::sentinel::core::{Addr, Input, Operator, ReplyTo, SetOption};
+use crate::sentinel::core::{Addr, Input, Operator, PAUSE_MAX, ReplyTo, SetOption};
 
 /// The subcommands of this module.
 pub(super) fn subcommands<H: Host>() -> Vec<CommandSpec<H>> {
@@ -33,6 +33,30 @@ pub(super) fn subcommands<H: Host>() -> Vec<CommandSpec<H>> {
             "O(N) where N is the number of monitored masters",
             "Reset masters by name pattern",
             reset,
+        ),
+        subcommand(
+            "forget",
+            5,
+            "7.0.15",
+            "O(N) where N is the number of instances",
+            "Forget a replica or a Sentinel of a master",
+            forget,
+        ),
+        subcommand(
+            "pause",
+            -3,
+            "7.0.15",
+            "O(N) where N is the number of Sentinels",
+            "Pause automatic failovers of a master",
+            pause,
+        ),
+        subcommand(
+            "resume",
+            -3,
+            "7.0.15",
+            "O(N) where N is the number of Sentinels",
+            "Resume automatic failovers of a master",
+            resume,
         ),
         subcommand(
             "set",
@@ -67,6 +91,90 @@ fn flush<H: Host>(host: &mut H, call: &Call<'_>, _: &mut Reply) {
 
 fn remove<H: Host>(host: &mut H, call: &Call<'_>, _: &mut Reply) {
     operate(host, call, Operator::Remove(name(&call.words[2])));
+}
+
+fn forget<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
+    let port = integer(&call.words[4]).and_then(|port| u16::try_from(port).ok());
+    let Some(port) = port else {
+        return reply.error("ERR Invalid port");
+    };
+    let request = Operator::Forget {
+        name: name(&call.words[2]),
+        addr: Addr::new(&text(&call.words[3]), port),
+    };
+    operate(host, call, request);
+}
+
+/// The last word of an order that a peer has passed on.
+const FORWARDED: &[u8] = b"forwarded";
+
+fn pause<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
+    let (length, rest) = match &call.words[3..] {
+        [] => (None, &[][..]),
+        [word, rest @ ..] => match pause_length(&text(word)) {
+            Ok(length) => (length, rest),
+            Err(error) => return reply.error(error),
+        },
+    };
+    let Some(forwarded) = is_forwarded(rest) else {
+        return reply.error("ERR syntax error: SENTINEL PAUSE <master-name> [duration]");
+    };
+    let request = Operator::Pause {
+        name: name(&call.words[2]),
+        length,
+        forwarded,
+    };
+    order(host, call, request, forwarded);
+}
+
+fn resume<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
+    let Some(forwarded) = is_forwarded(&call.words[3..]) else {
+        return reply.error("ERR syntax error: SENTINEL RESUME <master-name>");
+    };
+    let request = Operator::Resume {
+        name: name(&call.words[2]),
+        forwarded,
+    };
+    order(host, call, request, forwarded);
+}
+
+/// A peer's pings and questions on the same connection go on while its order is being written.
+fn order<H: Host>(host: &mut H, call: &Call<'_>, request: Operator, forwarded: bool) {
+    if forwarded {
+        let to = super::begin_in_order(host, call);
+        host.feed(Input::Operator { to, request });
+    } else {
+        operate(host, call, request);
+    }
+}
+
+/// Whether the words after the order say that a peer passed it on; `None`: they say something else.
+fn is_forwarded(rest: &[Bytes]) -> Option<bool> {
+    match rest {
+        [] => Some(false),
+        [word] if word.eq_ignore_ascii_case(FORWARDED) => Some(true),
+        _ => None,
+    }
+}
+
+/// A duration with its unit, or a number of seconds; 0: without end.
+fn pause_length(word: &str) -> Result<Option<Duration>, String> {
+    let parsed = match word.parse::<u64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => humantime::parse_duration(word).ok(),
+    };
+    match parsed {
+        None => Err(format!(
+            "ERR '{word}' is no duration: a number of seconds, or as in 90s, 5m, 1h 30m"
+        )),
+        Some(length) if length > PAUSE_MAX => Err(
+            "ERR that is longer than ten years: without a duration it lasts until SENTINEL RESUME"
+                .to_owned(),
+        ),
+        Some(length) if length.is_zero() => Ok(None),
+        // Less than the clock can tell would be no pause at all, or one without end.
+        Some(length) => Ok(Some(length.max(Duration::from_millis(1)))),
+    }
 }
 
 fn reset<H: Host>(host: &mut H, call: &Call<'_>, _: &mut Reply) {
@@ -339,6 +447,19 @@ mod tests {
             &["quorum", "4294967296"],
             Err("ERR Invalid argument '4294967296' for SENTINEL SET 'quorum'"),
         );
+    }
+
+    #[test]
+    fn lengths_of_pauses() {
+        let secs = |n| Ok(Some(Duration::from_secs(n)));
+        assert_eq!(pause_length("90"), secs(90));
+        assert_eq!(pause_length("5m"), secs(300));
+        assert_eq!(pause_length("1h 30m"), secs(5400));
+        assert_eq!(pause_length("0"), Ok(None), "until resumed");
+        assert_eq!(pause_length("1ns"), Ok(Some(Duration::from_millis(1))));
+        for wrong in ["", "-1", "soon", "1.5.5", "forwarded", "11years"] {
+            assert!(pause_length(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

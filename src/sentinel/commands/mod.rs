@@ -179,6 +179,11 @@ fn begin<H: Host>(host: &mut H, call: &Call<'_>) -> ReplyTo {
     ReplyTo(wait.0)
 }
 
+/// The same, but the client's further commands run meanwhile.
+fn begin_in_order<H: Host>(host: &mut H, call: &Call<'_>) -> ReplyTo {
+    ReplyTo(host.front().clients.wait_in_order(call.client).0)
+}
+
 fn role<H: Host>(host: &mut H, _: &Call<'_>, reply: &mut Reply) {
     let names: Vec<_> = host.core().master_names().cloned().collect();
     reply.array(2);

@@ -3,7 +3,7 @@
 use super::{Host, NO_SUCH_MASTER, integer, subcommand, text};
 use crate::front::{Call, CommandSpec, Reply, flag};
 use crate::ids::{Epoch, SentinelId};
-use crate::sentinel::core::{Input, ReplyTo};
+use crate::sentinel::core::Input;
 
 /// The subcommands of this module, under the Redis names and Valkey's.
 pub(super) fn subcommands<H: Host>() -> Vec<CommandSpec<H>> {
@@ -104,6 +104,14 @@ pub(super) fn subcommands<H: Host>() -> Vec<CommandSpec<H>> {
             "O(1)",
             "Get the Sentinel instance ID",
             myid,
+        ),
+        subcommand(
+            "ordered-failover",
+            6,
+            "7.0.15",
+            "O(1)",
+            "Announce that the next request for a vote was ordered by an operator",
+            ordered_failover,
         ),
         subcommand(
             "pending-scripts",
@@ -295,15 +303,34 @@ fn is_master_down<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
         none if none == "*" => None,
         id => Some(SentinelId::from(&*id)),
     };
-    let wait = host.front().clients.wait_in_order(call.client);
+    let to = super::begin_in_order(host, call);
     host.feed(Input::Asked {
-        to: ReplyTo(wait.0),
+        to,
         host: text(address).into_owned(),
         port,
         // As in the original, a negative number is an epoch beyond 2^63, which the core refuses.
         epoch: Epoch(epoch.cast_unsigned()),
         candidate,
     });
+}
+
+/// A peer's announcement before a request for a vote. What makes no sense covers no vote.
+fn ordered_failover<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
+    let [_, _, address, port, epoch, candidate] = call.words else {
+        return;
+    };
+    let port = integer(port).and_then(|port| u16::try_from(port).ok());
+    let epoch = integer(epoch).and_then(|epoch| u64::try_from(epoch).ok());
+    let (Some(port), Some(epoch)) = (port, epoch) else {
+        return reply.error("ERR value is not an integer or out of range");
+    };
+    host.feed(Input::Ordered {
+        host: text(address).into_owned(),
+        port,
+        epoch: Epoch(epoch),
+        candidate: SentinelId::from(&*text(candidate)),
+    });
+    reply.simple("OK");
 }
 
 fn help<H: Host>(_: &mut H, _: &Call<'_>, reply: &mut Reply) {
@@ -333,6 +360,9 @@ const HELP: &[&str] = &[
     "    find it down.",
     "FLUSHCONFIG",
     "    Write the state to disk now.",
+    "FORGET <master-name> <ip> <port>",
+    "    Forget the replica or sentinel at that address. It comes back if it is heard of",
+    "    again.",
     "INFO-CACHE <master-name> [<master-name> ...]",
     "    Show the last INFO of the masters and their replicas.",
     "IS-MASTER-DOWN-BY-ADDR <ip> <port> <current-epoch> <runid>",
@@ -345,6 +375,12 @@ const HELP: &[&str] = &[
     "    Start to monitor a master.",
     "MYID",
     "    Tell the permanent id of this sentinel.",
+    "ORDERED-FAILOVER <ip> <port> <epoch> <runid>",
+    "    What sentinels tell each other before they ask for a vote in a failover that was",
+    "    ordered.",
+    "PAUSE <master-name> [<duration>]",
+    "    No automatic failovers for so long (90s, 5m; a number is seconds), or until",
+    "    RESUME. Told to the other sentinels; the answer says who is paused.",
     "PENDING-SCRIPTS",
     "    Show the scripts that run or wait.",
     "REMOVE <master-name>",
@@ -353,6 +389,8 @@ const HELP: &[&str] = &[
     "    Show the replicas of a master.",
     "RESET <pattern>",
     "    Forget what was learnt about the masters that match.",
+    "RESUME <master-name>",
+    "    Automatic failovers again, here and on the other sentinels.",
     "SENTINELS <master-name>",
     "    Show the other sentinels of a master.",
     "SET <master-name> <option> <value> [<option> <value> ...]",

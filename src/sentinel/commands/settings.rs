@@ -28,13 +28,14 @@ pub(super) fn subcommands<H: Host>() -> Vec<CommandSpec<H>> {
 }
 
 /// The parameters of `SENTINEL CONFIG`, in the order in which they are shown.
-const PARAMETERS: [&str; 7] = [
+const PARAMETERS: [&str; 8] = [
     "resolve-hostnames",
     "announce-hostnames",
     "announce-ip",
     "announce-port",
     "sentinel-user",
     "sentinel-pass",
+    "observe-only",
     "loglevel",
 ];
 
@@ -76,6 +77,7 @@ fn parameter(globals: &Globals, level: LogLevel, name: &str) -> String {
         "announce-port" => globals.announce_port.to_string(),
         "sentinel-user" => or_empty(&globals.sentinel_user),
         "sentinel-pass" => or_empty(&globals.sentinel_pass),
+        "observe-only" => yes_no(globals.observe_only),
         _ => level.as_str().to_owned(),
     }
 }
@@ -140,6 +142,7 @@ fn change_parameter(
         }
         "sentinel-user" => globals.sentinel_user = set(),
         "sentinel-pass" => globals.sentinel_pass = set(),
+        "observe-only" => globals.observe_only = yes_no()?,
         _ => *level = Some(LogLevel::parse(&word.to_ascii_lowercase())?),
     }
     Some(())
@@ -248,6 +251,8 @@ mod tests {
         assert!(set("announce-port", "65535"));
         assert!(!set("announce-ip", "a,b"), "no hello could hold it");
         assert!(set("announce-ip", ""), "empty is unset");
+        assert!(set("observe-only", "yes"));
+        assert!(!set("observe-only", ""));
         assert!(!set("loglevel", "loud"));
         assert!(set("loglevel", "Debug"));
         assert_eq!(globals.announce_ip, None);

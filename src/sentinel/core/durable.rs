@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Globals, MasterSettings};
+use super::{Globals, MasterSettings, PausedUntil};
 use crate::ids::{Epoch, MasterName, SentinelId};
 
 /// The whole durable state. Cheap to clone: unchanged masters are shared with the core.
@@ -38,6 +38,8 @@ pub struct DurableMaster {
     pub replicas: Vec<(Arc<str>, u16)>,
     /// `sentinel known-sentinel`.
     pub peers: Vec<DurablePeer>,
+    /// `sentinel paused` (ours): until when automatic failovers are paused, while they are.
+    pub paused: Option<PausedUntil>,
 }
 
 /// One other sentinel of a master.
@@ -69,6 +71,7 @@ mod tests {
             leader_epoch: Epoch(0),
             replicas: Vec::new(),
             peers: Vec::new(),
+            paused: None,
         })
     }
 

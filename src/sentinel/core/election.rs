@@ -31,6 +31,7 @@ impl Sentinel {
         if !self.masters.contains_key(&m) {
             return;
         }
+        self.expire_pause(m);
         if self.tilt.is_none() {
             self.judge_odown(m);
             while self.step_failover(m) {}
@@ -54,7 +55,8 @@ impl Sentinel {
         for entry in &master.peers {
             let link = &self.peer(entry.peer).link;
             if link.is_up() {
-                if !entry.publish_pending && master.announcement.is_none() {
+                let is_mute = self.globals.observe_only || master.announcement.is_some();
+                if !entry.publish_pending && !is_mute {
                     sooner(entry.hello_next_at);
                 }
                 if is_asking && entry.questions == 0 {
@@ -72,7 +74,8 @@ impl Sentinel {
             if let Some(at) = self.next_failover_deadline(m) {
                 sooner(at);
             }
-            if master.odown_since.is_some() && self.journal.failure.is_none() {
+            let starts = self.journal.failure.is_none() && self.withheld(m).is_none();
+            if master.odown_since.is_some() && starts {
                 sooner(match master.start_at {
                     Some(at) => at,
                     None => self.held_until(m).unwrap_or(Mono::NEVER),
@@ -81,6 +84,9 @@ impl Sentinel {
             if let Some(at) = self.next_ghost_at(m) {
                 sooner(at);
             }
+        }
+        if let Some(at) = self.pause_deadline(m) {
+            sooner(at);
         }
         if next != Mono::NEVER {
             self.timers.arm(
@@ -115,8 +121,7 @@ impl Sentinel {
         epoch: Epoch,
         candidate: Option<SentinelId>,
     ) {
-        let key = (std::sync::Arc::from(host.to_ascii_lowercase()), port);
-        let masters = self.addresses.get(&key).cloned().unwrap_or_default();
+        let masters = self.masters_at(host, port);
         let is_sdown = |m: &MasterId| {
             self.instance(self.master(*m).instance)
                 .sdown_since
@@ -138,6 +143,12 @@ impl Sentinel {
         if let Err(why) = self.check_epoch(epoch) {
             self.reply(to, answer(None, Epoch(0)));
             self.reject(format!("vote request of {candidate} refused: {why}"));
+            return;
+        }
+        if let Some((m, why)) = self.vote_withheld(&masters, &candidate, epoch) {
+            // One that was given before is not told again either: it might be the one that is missing.
+            self.reply(to, answer(None, self.master(first).vote.epoch));
+            self.withhold_vote(m, why, &candidate, epoch);
             return;
         }
         if self.journal.failure.is_some() {
@@ -251,6 +262,10 @@ impl Sentinel {
             .as_ref()
             .is_some_and(|failover| !failover.is_reconfiguring())
         {
+            return false;
+        }
+        if let Some(why) = self.withheld(m) {
+            self.withhold_failover(m, why);
             return false;
         }
         if let Some(until) = self.held_until(m).filter(|until| *until > now) {
@@ -498,9 +513,12 @@ impl Sentinel {
             return;
         }
         let master = self.master(m);
-        let (epoch, candidate) = match &master.failover {
-            Some(failover) if failover.is_campaigning() => (failover.epoch, Some(self.id.clone())),
-            Some(_) | None => (self.current_epoch, None),
+        let (epoch, candidate, ordered) = match &master.failover {
+            Some(failover) if failover.is_campaigning() => {
+                let ordered = failover.kind == FailoverKind::Manual;
+                (failover.epoch, Some(self.id.clone()), ordered)
+            }
+            Some(_) | None => (self.current_epoch, None, false),
         };
         let asked_in = master.chapter;
         let addr = &self.instance(master.instance).addr;
@@ -510,6 +528,16 @@ impl Sentinel {
             epoch,
             candidate: candidate.clone(),
         };
+        if ordered {
+            // Right before the request itself: a peer that is paused votes for nobody else.
+            let announcement = Request::Ordered {
+                host: self.shown(addr),
+                port: addr.port(),
+                epoch,
+                candidate: self.id.clone(),
+            };
+            self.send_peer(p, announcement, Awaited::Ignored);
+        }
         let now = self.now;
         if let Some(entry) = self.master_mut(m).entry_mut(p) {
             entry.asked_at = Some(now);

@@ -125,6 +125,8 @@ events! {
     AbortSlaveTimeout = "-failover-abort-slave-timeout" Warning,
     /// The master answered again before anything was promoted (ours).
     AbortMasterIsBack = "-failover-abort-master-is-back" Warning,
+    /// Automatic failovers were paused before anything was promoted (ours).
+    AbortPaused = "-failover-abort-paused" Warning,
     /// A replica that took itself for a master is demoted.
     ConvertToSlave = "+convert-to-slave" Notice,
     /// A replica that followed another is pointed back.
@@ -159,6 +161,18 @@ events! {
     SaveFailed = "+save-failed" Warning,
     /// The state is being written again (ours).
     SaveRecovered = "-save-failed" Warning,
+    /// Automatic failovers of a master are paused (ours): `SENTINEL PAUSE`, or a restart in a pause.
+    Pause = "+pause" Warning,
+    /// They are not any more (ours): `SENTINEL RESUME`, or time is up.
+    PauseEnd = "-pause" Warning,
+    /// A replica or peer was forgotten (ours): `SENTINEL FORGET`.
+    Forget = "+forget" Warning,
+    /// With `observe-only`, a failover would have started here (ours).
+    WouldFailover = "+would-failover" Warning,
+    /// With `observe-only`, a vote would have been given (ours).
+    WouldVote = "+would-vote" Warning,
+    /// With `observe-only`, an instance would have been pointed at its master (ours).
+    WouldReconf = "+would-reconf" Notice,
 }
 
 /// One event.

@@ -99,6 +99,14 @@ impl Failover {
         matches!(self.step, Step::Electing { .. })
     }
 
+    /// Nothing irrevocable has been done yet.
+    pub(super) fn is_revocable(&self) -> bool {
+        matches!(
+            self.step,
+            Step::Electing { .. } | Step::Selecting { .. } | Step::Promoting { .. }
+        )
+    }
+
     pub(super) fn is_campaigning(&self) -> bool {
         matches!(self.step, Step::Electing { campaigning: true })
     }
@@ -191,6 +199,11 @@ impl Sentinel {
                 self.abort(m, EventKind::AbortMasterIsBack);
                 true
             }
+            // Its promotion was sent and has not reached the replica.
+            Now::Promoting { .. } if self.is_paused(m) && !self.is_ordered_here(m) => {
+                self.abort(m, EventKind::AbortPaused);
+                true
+            }
             Now::Electing => self.step_electing(m),
             Now::Selecting { since } => self.step_selecting(m, since),
             Now::Promoting { chosen, since } => self.step_promoting(m, chosen, since),
@@ -235,6 +248,12 @@ impl Sentinel {
             .is_some_and(|f| f.kind == FailoverKind::Automatic)
             && self.instance(master.instance).sdown_since.is_none()
             && self.down_count(m, CANCEL_OPINION_AGE) < master.quorum()
+    }
+
+    /// Whether the failover that is led here was ordered by an operator.
+    fn is_ordered_here(&self, m: MasterId) -> bool {
+        let failover = self.master(m).failover.as_ref();
+        failover.is_some_and(|failover| failover.kind == FailoverKind::Manual)
     }
 
     fn set_step(&mut self, m: MasterId, step: Step) {

@@ -357,6 +357,7 @@ impl Sentinel {
                 master.odown_since = None;
                 master.start_at = None;
                 master.attempts = 0;
+                master.is_withholding_told = false;
                 let i = master.instance;
                 self.event_instance(EventKind::OdownCleared, i);
             }

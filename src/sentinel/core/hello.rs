@@ -121,10 +121,10 @@ impl Hello {
 
 impl Sentinel {
     /// Our hello about a master, as told over a link whose near end is `local`. `None` while a new
-    /// configuration is not on disk: it must not be said before.
+    /// configuration is not on disk: it must not be said before; and always from who only observes.
     pub(super) fn hello_text(&self, m: MasterId, local: std::net::IpAddr) -> Option<Arc<str>> {
         let master = self.master(m);
-        if master.announcement.is_some() {
+        if self.globals.observe_only || master.announcement.is_some() {
             return None;
         }
         let globals = &self.globals;
@@ -186,10 +186,14 @@ impl Sentinel {
         }
         // A sentinel that we did not accept as a peer has no say in where the master is.
         if let Some(p) = met {
-            let told = Addr::new(&hello.master_host, hello.master_port);
-            let epoch = hello.config_epoch;
+            let said = self.is_watched().then(|| {
+                let told = Addr::new(&hello.master_host, hello.master_port);
+                (told, hello.config_epoch)
+            });
             self.adopt_config(m, p, hello);
-            self.note_confirmation(m, p, &told, epoch);
+            if let Some((told, epoch)) = said {
+                self.note_confirmation(m, p, &told, epoch);
+            }
             if let Some(entry) = self
                 .masters
                 .get_mut(&m)

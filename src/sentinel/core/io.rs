@@ -109,6 +109,18 @@ pub enum Input {
         /// The candidate that wants our vote; `None` for `*`.
         candidate: Option<SentinelId>,
     },
+    /// `SENTINEL ORDERED-FAILOVER`: the request for a vote that follows on the same connection belongs to
+    /// a failover that an operator ordered. The caller answers `+OK` by itself.
+    Ordered {
+        /// Host part of the address of the master.
+        host: String,
+        /// Port part.
+        port: u16,
+        /// The epoch of the candidacy.
+        epoch: Epoch,
+        /// Who stands.
+        candidate: SentinelId,
+    },
     /// An operator's command that changes something. Answered by [`Output::Reply`].
     Operator {
         /// Where the answer goes.
@@ -155,6 +167,29 @@ pub enum Operator {
         tuning: Tuning,
         /// The error of the first bad pair, if any.
         error: Option<String>,
+    },
+    /// `SENTINEL PAUSE`: no automatic failovers. Answers what became of it at each sentinel.
+    Pause {
+        /// Of this master.
+        name: MasterName,
+        /// For so long, up to [`super::PAUSE_MAX`]; `None`: until `SENTINEL RESUME`.
+        length: Option<Duration>,
+        /// By the sentinel that got the order: not to be passed on, and answered with `+OK`.
+        forwarded: bool,
+    },
+    /// `SENTINEL RESUME`.
+    Resume {
+        /// Which master.
+        name: MasterName,
+        /// As above.
+        forwarded: bool,
+    },
+    /// `SENTINEL FORGET`: the replica or peer at this address.
+    Forget {
+        /// Of this master.
+        name: MasterName,
+        /// The address.
+        addr: Addr,
     },
     /// `SENTINEL SIMULATE-FAILURE`: replaces the flags.
     SimulateFailure {
@@ -288,6 +323,30 @@ pub enum Request {
         /// Whom to vote for; `None`: only the down state is asked.
         candidate: Option<SentinelId>,
     },
+    /// `SENTINEL ordered-failover ip port epoch candidate`, to peers: the next request for a vote belongs to
+    /// an ordered failover. Ours; a real redis-sentinel answers with an error.
+    Ordered {
+        /// Address of the master, as announced.
+        host: Arc<str>,
+        /// Its port.
+        port: u16,
+        /// The epoch of the candidacy.
+        epoch: Epoch,
+        /// Who stands.
+        candidate: SentinelId,
+    },
+    /// `SENTINEL pause master milliseconds forwarded`, to peers; ours.
+    Pause {
+        /// Which master.
+        master: MasterName,
+        /// What is left of the pause; `None`: until it is resumed.
+        length: Option<Duration>,
+    },
+    /// `SENTINEL resume master forwarded`, to peers; ours.
+    Resume {
+        /// Which master.
+        master: MasterName,
+    },
     /// The transaction that points an instance at a master, or promotes it: `MULTI`, `SLAVEOF`,
     /// `CONFIG REWRITE`, `CLIENT KILL TYPE normal`, `CLIENT KILL TYPE pubsub`, `EXEC`.
     SlaveOf(Option<(Arc<str>, u16)>),
@@ -310,7 +369,34 @@ impl Request {
             | Request::Subscribe
             | Request::Publish(_)
             | Request::AskMasterDown { .. }
+            | Request::Ordered { .. }
+            | Request::Pause { .. }
+            | Request::Resume { .. }
             | Request::ScriptKill => 1,
+        }
+    }
+
+    /// Whether it leaves the other side as it is, beside what it knows of the connection itself: all that
+    /// an observing sentinel may send.
+    pub fn changes_nothing(&self) -> bool {
+        match self {
+            Request::Auth(_)
+            | Request::SetName(_)
+            | Request::Ping
+            | Request::Info
+            | Request::Subscribe
+            | Request::AskMasterDown {
+                candidate: None, ..
+            } => true,
+            Request::Publish(_)
+            | Request::AskMasterDown {
+                candidate: Some(_), ..
+            }
+            | Request::Ordered { .. }
+            | Request::Pause { .. }
+            | Request::Resume { .. }
+            | Request::SlaveOf(_)
+            | Request::ScriptKill => false,
         }
     }
 
@@ -352,6 +438,30 @@ impl Request {
                 &epoch.to_string(),
                 candidate.as_ref().map_or("*", SentinelId::as_str),
             ]),
+            Request::Ordered {
+                host,
+                port,
+                epoch,
+                candidate,
+            } => put(&[
+                "SENTINEL",
+                "ordered-failover",
+                host,
+                &port.to_string(),
+                &epoch.to_string(),
+                candidate.as_str(),
+            ]),
+            Request::Pause { master, length } => {
+                let length = match length {
+                    None => "0".to_owned(),
+                    // Nothing would be a pause without end.
+                    Some(length) => format!("{}ms", crate::clock::millis(*length).max(1)),
+                };
+                put(&["SENTINEL", "pause", master.as_str(), &length, "forwarded"]);
+            }
+            Request::Resume { master } => {
+                put(&["SENTINEL", "resume", master.as_str(), "forwarded"]);
+            }
             Request::SlaveOf(target) => {
                 put(&["MULTI"]);
                 match target {

@@ -15,6 +15,8 @@ use crate::resp::Value;
 
 /// How soon a failed write is tried again.
 const PERSIST_RETRY: Duration = Duration::from_secs(1);
+/// What is answered to an operator whose change is not on disk.
+pub(super) const NOT_SAVED: &str = "ERR Failed to save config file. Check server logs.";
 
 /// What may only happen once a state is on disk.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub(super) enum AfterWrite {
     Announce { master: MasterId, seq: Seq },
     /// Confirm an operator's command; with an error where only a part of it was applied.
     Confirm { to: ReplyTo, reply: Value },
+    /// Confirm an operator's order that peers are told of too.
+    Round { number: u64 },
 }
 
 /// Numbers of states, and what waits for them.
@@ -119,6 +123,7 @@ impl Sentinel {
                     }
                 })
                 .collect(),
+            paused: master.pause.as_ref().map(|pause| pause.until),
         };
         self.master_mut(m).durable = Arc::new(durable);
     }
@@ -176,10 +181,8 @@ impl Sentinel {
                 AfterWrite::Vote { to, refused, .. } => self.reply(to, refused),
                 AfterWrite::Campaign { master, epoch } => self.candidacy_failed(master, epoch),
                 AfterWrite::Announce { .. } => self.perform(then),
-                AfterWrite::Confirm { to, .. } => self.reply(
-                    to,
-                    Value::error("ERR Failed to save config file. Check server logs."),
-                ),
+                AfterWrite::Confirm { to, .. } => self.reply(to, Value::error(NOT_SAVED)),
+                AfterWrite::Round { number } => self.round_failed(number),
             }
         }
     }
@@ -215,6 +218,7 @@ impl Sentinel {
             AfterWrite::Campaign { master, epoch } => self.campaign(master, epoch),
             AfterWrite::Announce { master, seq } => self.announce(master, seq),
             AfterWrite::Confirm { to, reply } => self.reply(to, reply),
+            AfterWrite::Round { number } => self.round_saved(number),
         }
     }
 }

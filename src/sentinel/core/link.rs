@@ -35,6 +35,11 @@ pub(super) enum Awaited {
     Publish,
     /// A hello to a peer, for this master.
     PeerPublish(MasterId),
+    /// An operator's order about this master, passed on to a peer; `round` waits for the answer.
+    Order {
+        master: MasterId,
+        round: Option<u64>,
+    },
     /// A question to a peer about this master, in the [`Chapter`] that it then was in.
     Ask {
         master: MasterId,

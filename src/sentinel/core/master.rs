@@ -6,6 +6,7 @@ use super::durable::DurableMaster;
 use super::failover::Failover;
 use super::instance::InstanceId;
 use super::io::{Output, Seq};
+use super::pause::{Pause, Untold};
 use super::peer::{PeerEntry, PeerId};
 use super::settings::MasterSettings;
 use crate::clock::Mono;
@@ -43,6 +44,12 @@ pub(super) struct Master {
     pub(super) announcement: Option<Announcement>,
     /// Ghosts that were reported.
     pub(super) ghosts: Vec<PeerId>,
+    /// While an operator has paused automatic failovers.
+    pub(super) pause: Option<Pause>,
+    /// The last pause or resumption, while peers are to be told of it.
+    pub(super) untold: Option<Untold>,
+    /// Since it is ODOWN, it was told why no failover starts.
+    pub(super) is_withholding_told: bool,
     pub(super) durable: Arc<DurableMaster>,
 }
 

@@ -26,7 +26,9 @@ mod journal;
 mod link;
 mod master;
 mod observe;
+mod observe_only;
 mod operator;
+mod pause;
 mod peer;
 mod peers;
 mod report;
@@ -56,6 +58,7 @@ pub use io::{
     Credentials, DownReason, HELLO_CHANNEL, Input, LinkId, LinkKind, Operator, Output, ReplyTo,
     Request, Seq, SetOption,
 };
+pub use pause::{PAUSE_MAX, PausedUntil};
 pub use report::Fields;
 pub use settings::{Globals, MasterSettings, Tuning};
 pub use view::{
@@ -101,6 +104,12 @@ pub struct Sentinel {
     simulate_crash_after_election: bool,
     simulate_crash_after_promotion: bool,
     rejected_at: Option<Mono>,
+    /// Orders that wait for what the peers say.
+    rounds: pause::Rounds,
+    /// With `observe-only`: how many hellos have come under our own id.
+    twin_hellos: u32,
+    /// With `observe-only`: the moment since which each instance was told to be in need of correction.
+    would_reconf: HashMap<InstanceId, Mono>,
     /// Peers know every command by its own name.
     no_renames: Arc<BTreeMap<String, String>>,
     /// For pictures of us.
@@ -146,6 +155,9 @@ impl Sentinel {
             simulate_crash_after_election: false,
             simulate_crash_after_promotion: false,
             rejected_at: None,
+            rounds: pause::Rounds::default(),
+            twin_hellos: 0,
+            would_reconf: HashMap::new(),
             no_renames: Arc::default(),
             changes: view::Changes::default(),
             rng,
@@ -194,6 +206,12 @@ impl Sentinel {
             } => {
                 self.handle_asked(to, &host, port, epoch, candidate);
             }
+            Input::Ordered {
+                host,
+                port,
+                epoch,
+                candidate,
+            } => self.handle_ordered(&host, port, epoch, &candidate),
             Input::Operator { to, request } => self.handle_operator(to, request),
         }
         assert!(
@@ -222,6 +240,7 @@ impl Sentinel {
                 Timer::Master(m) => self.tend_master(m),
                 Timer::Tilt => self.handle_tilt_end(),
                 Timer::Persist => self.retry_persist(),
+                Timer::Rounds => self.end_late_rounds(),
             }
         }
     }
@@ -249,6 +268,9 @@ impl Sentinel {
         self.current_epoch = self.current_epoch.max(saved.config_epoch);
         self.refresh_durable(m);
         self.event_monitor(m);
+        if let Some(until) = saved.paused {
+            self.restore_pause(m, until);
+        }
     }
 
     /// Adds a master without replicas or peers. Its links are opened at the next tick.
@@ -274,6 +296,7 @@ impl Sentinel {
             leader_epoch: Epoch(0),
             replicas: Vec::new(),
             peers: Vec::new(),
+            paused: None,
         };
         let master = Master {
             name: name.clone(),
@@ -295,6 +318,9 @@ impl Sentinel {
             attempts: 0,
             announcement: None,
             ghosts: Vec::new(),
+            pause: None,
+            untold: None,
+            is_withholding_told: false,
             durable: Arc::new(durable),
         };
         self.masters.insert(m, master);
@@ -327,6 +353,7 @@ impl Sentinel {
         self.close_instance_links(i);
         self.timers.cancel(Timer::Instance(i));
         self.instances.remove(&i);
+        self.would_reconf.remove(&i);
     }
 
     fn find_replica(&self, m: MasterId, addr: &Addr) -> Option<InstanceId> {
@@ -394,6 +421,12 @@ impl Sentinel {
         keys
     }
 
+    /// The masters that are at this address at present, as a peer names it.
+    fn masters_at(&self, host: &str, port: u16) -> Vec<MasterId> {
+        let key = (Arc::from(host.to_ascii_lowercase()), port);
+        self.addresses.get(&key).cloned().unwrap_or_default()
+    }
+
     fn index_address(&mut self, m: MasterId, addr: &Addr) {
         for key in Sentinel::address_keys(addr) {
             let ids = self.addresses.entry(key).or_default();
@@ -455,7 +488,7 @@ impl Sentinel {
             }),
         );
         if let Some(script) = script {
-            self.say(m, script);
+            self.say_script(m, script);
         }
     }
 

@@ -235,7 +235,9 @@ impl Sentinel {
             info.next_at = info.next_at.min(at);
             return;
         }
-        if self.instance(i).cmd.is_up() {
+        if self.globals.observe_only {
+            self.withhold_reconf(i, kind, since);
+        } else if self.instance(i).cmd.is_up() {
             self.send_slaveof(i, Some(&master_addr));
             self.event_instance(kind, i);
         }

@@ -11,12 +11,15 @@ use super::instance::{Instance, InstanceId};
 use super::io::{Operator, ReplyTo, SetOption};
 use super::journal::AfterWrite;
 use super::master::MasterId;
+use super::observe_only;
+use super::pause::Order;
+use super::peer::PeerId;
 use super::settings::{Globals, MasterSettings, Tuning};
 use super::timers::Timer;
 use crate::ids::MasterName;
 use crate::resp::Value;
 
-const NO_SUCH_MASTER: &str = "ERR No such master with that name";
+pub(super) const NO_SUCH_MASTER: &str = "ERR No such master with that name";
 
 impl Sentinel {
     pub(super) fn handle_operator(&mut self, to: ReplyTo, request: Operator) {
@@ -38,6 +41,15 @@ impl Sentinel {
             } => self.set(to, &name, options, error),
             Operator::ConfigSet(globals) => self.config_set(to, globals),
             Operator::Flush => self.confirm(to, Value::ok()),
+            Operator::Pause {
+                name,
+                length,
+                forwarded,
+            } => self.order(to, &name, Order::Pause(length), forwarded),
+            Operator::Resume { name, forwarded } => {
+                self.order(to, &name, Order::Resume, forwarded);
+            }
+            Operator::Forget { name, addr } => self.forget(to, &name, &addr),
             Operator::Debug { tuning, error } => {
                 self.retune(tuning);
                 self.reply(to, error.map_or_else(Value::ok, Value::error));
@@ -110,6 +122,10 @@ impl Sentinel {
             self.reply(to, Value::error(NO_SUCH_MASTER));
             return;
         };
+        if self.globals.observe_only {
+            self.reply(to, Value::error(observe_only::REFUSAL));
+            return;
+        }
         if self.master(m).failover.is_some() {
             self.reply(to, Value::error("INPROG Failover already in progress"));
             return;
@@ -132,6 +148,38 @@ impl Sentinel {
         );
         self.reply(to, Value::ok());
         self.start_failover(m, FailoverKind::Manual);
+    }
+
+    /// Forgets a replica or a peer, which comes back if it is heard of again. Not the master itself.
+    fn forget(&mut self, to: ReplyTo, name: &MasterName, addr: &Addr) {
+        let Some(m) = self.find_master(name) else {
+            self.reply(to, Value::error(NO_SUCH_MASTER));
+            return;
+        };
+        let master = self.master(m);
+        if self.instance(master.instance).addr.same_as(addr) {
+            let text = "ERR That is the master itself: SENTINEL REMOVE stops monitoring it";
+            self.reply(to, Value::error(text));
+            return;
+        }
+        let at_addr = |p: &PeerId| self.peer(*p).addr.same_as(addr);
+        let peer = master.peers.iter().map(|entry| entry.peer).find(at_addr);
+        if let Some(i) = self.find_replica(m, addr) {
+            let text = self.describe(i);
+            self.event_at(m, EventKind::Forget, text);
+            self.forget_replica(m, i);
+        } else if let Some(p) = peer {
+            let text = self.describe_peer(m, p);
+            self.event_at(m, EventKind::Forget, text);
+            self.remove_peer(m, p);
+            self.refresh_durable(m);
+            self.timers.arm(Timer::Master(m), self.now);
+        } else {
+            let text = "ERR No replica or sentinel of that master is known at that address";
+            self.reply(to, Value::error(text));
+            return;
+        }
+        self.confirm(to, Value::ok());
     }
 
     fn set(
@@ -254,6 +302,17 @@ impl Sentinel {
 
     fn config_set(&mut self, to: ReplyTo, globals: Globals) {
         let old = Arc::clone(&self.globals);
+        let observing_changed = old.observe_only != globals.observe_only;
+        if globals.observe_only
+            && observing_changed
+            && let Some(m) = self.any_failover()
+        {
+            let name = &self.master(m).name;
+            let text =
+                format!("ERR A failover of {name} is led from here, try again when it has ended");
+            self.reply(to, Value::error(text));
+            return;
+        }
         let names_changed = old.announce_hostnames != globals.announce_hostnames;
         let peers_reconnect = old.sentinel_user != globals.sentinel_user
             || old.sentinel_pass != globals.sentinel_pass;
@@ -276,6 +335,9 @@ impl Sentinel {
                 self.close_peer_link(p);
                 self.peer_mut(p).link = super::link::Link::new(self.now);
             }
+        }
+        if observing_changed {
+            self.observing_changed();
         }
         self.confirm(to, Value::ok());
     }

@@ -57,6 +57,8 @@ pub(super) struct PeerEntry {
     pub(super) hello_next_at: Mono,
     /// The epoch of our candidacy that it has answered last.
     pub(super) answered_campaign: Option<Epoch>,
+    /// The newest epoch in which it announced that it stands on an operator's order.
+    pub(super) ordered: Epoch,
     /// Questions since the master went SDOWN that it answered with "not down".
     pub(super) denials: u32,
 }
@@ -96,6 +98,7 @@ impl PeerEntry {
             publish_pending: false,
             hello_next_at: now,
             answered_campaign: None,
+            ordered: Epoch(0),
             denials: 0,
         }
     }

@@ -51,6 +51,7 @@ impl Sentinel {
     /// Removes a peer from one master, and altogether when no other master has it.
     pub(super) fn remove_peer(&mut self, m: MasterId, p: PeerId) {
         self.master_mut(m).peers.retain(|entry| entry.peer != p);
+        self.never_mind(m, p);
         self.master_mut(m).ghosts.retain(|ghost| *ghost != p);
         let peer = self.peer_mut(p);
         peer.masters.remove(&m);
@@ -111,6 +112,7 @@ impl Sentinel {
         let p = self.add_peer(m, id.clone(), addr.clone());
         let text = self.describe_peer(m, p);
         self.event_at(m, EventKind::Sentinel, text);
+        self.pass_on_to_newcomer(m, p);
         self.timers.arm(Timer::Master(m), self.now);
         Some(())
     }

@@ -170,6 +170,18 @@ impl Sentinel {
             }
             None => text.push_str("sentinel_save_status:ok\r\n"),
         }
+        let _ = write!(
+            text,
+            "sentinel_observe_only:{}\r\nsentinel_paused_masters:{}\r\n",
+            u8::from(self.globals.observe_only),
+            self.paused_count(),
+        );
+        let masters = self.masters.values();
+        let paused = masters.filter_map(|m| Some((&m.name, m.pause.as_ref()?)));
+        for (n, (name, pause)) in paused.enumerate() {
+            let until = pause.until.number();
+            let _ = write!(text, "sentinel_paused{n}:name={name},until={until}\r\n");
+        }
         text
     }
 
@@ -270,6 +282,9 @@ impl Sentinel {
                 millis(settings.refused_after).to_string(),
             );
         }
+        if let Some(pause) = &master.pause {
+            push("paused-until", pause.until.number().to_string());
+        }
         if !master.ghosts.is_empty() {
             push("ghost-sentinels", self.ghost_list(m, &master.ghosts));
         }
@@ -301,6 +316,7 @@ impl Sentinel {
             (instance.script_kill_sent, "script_kill_sent"),
             (instance.rebooted_at.is_some(), "master_reboot"),
             (instance.auth_refused.is_some(), "auth_refused"),
+            (is_master && master.pause.is_some(), "paused"),
         ])
     }
 

@@ -61,6 +61,10 @@ impl MasterSettings {
 
 /// The settings of the whole sentinel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a directive of its own"
+)]
 pub struct Globals {
     /// `resolve-hostnames`: host names are accepted.
     pub resolve_hostnames: bool,
@@ -76,6 +80,8 @@ pub struct Globals {
     pub sentinel_user: Option<Arc<str>>,
     /// `sentinel-pass` towards peers.
     pub sentinel_pass: Option<Arc<str>>,
+    /// `observe-only` (ours): watches and decides, and does nothing.
+    pub observe_only: bool,
     /// `requirepass`: towards peers when `sentinel-pass` is unset. Not part of the durable state.
     pub requirepass: Option<Arc<str>>,
     /// The port that hellos name when `announce-port` is unset: `tls-port` where links use TLS, else

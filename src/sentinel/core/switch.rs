@@ -79,7 +79,7 @@ impl Sentinel {
             path,
             args,
         };
-        self.say(m, script);
+        self.say_script(m, script);
     }
 
     /// Makes `new` the master of the group. The old master becomes a replica; known instances keep
@@ -116,6 +116,7 @@ impl Sentinel {
         master.hold = Hold::Free;
         master.start_at = None;
         master.attempts = 0;
+        master.is_withholding_told = false;
         master.begin_chapter();
         self.instance_mut(new_id)
             .become_role(Role::Master, String::new(), now);
@@ -160,8 +161,8 @@ impl Sentinel {
         self.touch_master(m, false);
     }
 
-    /// Forgets a replica that turned out to be another entry. A failover that had chosen it is off.
-    fn forget_replica(&mut self, m: MasterId, i: InstanceId) {
+    /// Forgets a replica. A failover that had chosen it is off.
+    pub(super) fn forget_replica(&mut self, m: MasterId, i: InstanceId) {
         let failover = self.master(m).failover.as_ref();
         if failover.and_then(Failover::chosen) == Some(i) {
             self.abort(m, EventKind::AbortSlaveTimeout);
@@ -198,6 +199,7 @@ impl Sentinel {
         master.hold = Hold::Free;
         master.start_at = None;
         master.attempts = 0;
+        master.is_withholding_told = false;
         let instance = self.instance_mut(i);
         instance.become_role(Role::Master, String::new(), now);
         instance.cmd = Link::new(now + RESET_PAUSE);

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::*;
 use crate::resp::Value;
 
+mod pausing;
+
 const PEER: &str = "0123456789012345678901234567890123456789";
 
 /// A sentinel of `mymaster` (10.0.0.1, replica 10.0.0.2), and a script for what servers answer.
@@ -15,6 +17,9 @@ struct Alone {
     now: Now,
     hosts: HashMap<LinkId, String>,
     events: Vec<String>,
+    replies: Vec<(ReplyTo, Value)>,
+    /// What was sent to peers and servers, in order.
+    sent: Vec<(String, Request)>,
     infos: usize,
     seq: Seq,
     /// The answer to INFO of a host; the second value: it was told to be a master.
@@ -46,11 +51,16 @@ impl Alone {
             leader_epoch: Epoch(0),
             replicas: vec![(Arc::from("10.0.0.2"), 6379)],
             peers,
+            paused: None,
         };
         let durable = Durable {
             masters: vec![Arc::new(master)],
             ..Durable::default()
         };
+        Alone::with(info, durable)
+    }
+
+    fn with(info: fn(&str, bool) -> Value, durable: Durable) -> Alone {
         let now = Now {
             mono: Mono(1000),
             unix: UnixMillis(1_000_000),
@@ -62,6 +72,8 @@ impl Alone {
             now,
             hosts: HashMap::new(),
             events: Vec::new(),
+            replies: Vec::new(),
+            sent: Vec::new(),
             infos: 0,
             seq: Seq(0),
             info,
@@ -92,8 +104,8 @@ impl Alone {
                 Output::Send { link, request, .. } => self.answer(link, &request),
                 Output::Event(event) => self.events.push(event.to_string()),
                 Output::Persist { seq, .. } => self.seq = seq,
+                Output::Reply { to, reply } => self.replies.push((to, reply)),
                 Output::Close { .. }
-                | Output::Reply { .. }
                 | Output::Log(..)
                 | Output::Resolve(_)
                 | Output::Script { .. }
@@ -103,6 +115,7 @@ impl Alone {
     }
 
     fn answer(&mut self, link: LinkId, request: &Request) {
+        self.sent.push((self.hosts[&link].clone(), request.clone()));
         if matches!(request, Request::Subscribe) {
             self.subscribed.insert(self.hosts[&link].clone(), link);
         }
@@ -139,6 +152,9 @@ impl Alone {
             | Request::Subscribe
             | Request::Publish(_)
             | Request::SlaveOf(Some(_))
+            | Request::Ordered { .. }
+            | Request::Pause { .. }
+            | Request::Resume { .. }
             | Request::ScriptKill => Value::ok(),
         };
         self.give(Input::Reply { link, reply });
@@ -319,4 +335,99 @@ fn a_link_that_breaks_judges_nobody_before_the_pong_behind_it_is_read() {
     alone.release("10.0.0.1");
     alone.run(Duration::from_millis(100));
     assert!(!alone.saw("+sdown"), "{:?}", alone.events);
+}
+
+/// What a picture shows of the confirmation by the one peer.
+fn confirmed_at(alone: &mut Alone, picture: &mut Picture) -> Option<Mono> {
+    let view = picture.refresh(&mut alone.sentinel, alone.now);
+    view.masters[0].peers[0].confirmed_at
+}
+
+fn hello(alone: &mut Alone, master: &str, epoch: u64) {
+    let hello = format!("10.0.0.9,26379,{PEER},9,mymaster,{master},6379,{epoch}");
+    alone.give(Input::HelloPublished {
+        payload: hello.into(),
+    });
+}
+
+#[test]
+fn a_peer_confirms_by_naming_the_very_address_and_version() {
+    let mut alone = Alone::new(healthy);
+    let mut picture = Picture::default();
+    alone.sentinel.begin_views();
+    alone.run(Duration::from_secs(1));
+    hello(&mut alone, "10.0.0.1", 0);
+    let first = alone.now.mono;
+    assert_eq!(confirmed_at(&mut alone, &mut picture), Some(first));
+    // The time that we did not run for makes it older, and no younger.
+    let late = Duration::from_millis(1500);
+    alone.now.mono += late;
+    alone.give(Input::Stalled { late });
+    alone.run(Duration::from_millis(100));
+    alone.sentinel.all_changed();
+    assert_eq!(confirmed_at(&mut alone, &mut picture), Some(first));
+    // Another address in an older version, or another version, is no confirmation.
+    hello(&mut alone, "10.0.0.2", 0);
+    assert_eq!(confirmed_at(&mut alone, &mut picture), None);
+    hello(&mut alone, "10.0.0.1", 3);
+    let again = alone.now.mono;
+    assert_eq!(confirmed_at(&mut alone, &mut picture), Some(again));
+    assert!(
+        !picture_is_announced(&mut alone, &mut picture),
+        "it is not on disk"
+    );
+    alone.run(Duration::from_millis(1));
+    assert!(picture_is_announced(&mut alone, &mut picture));
+    hello(&mut alone, "10.0.0.1", 2);
+    assert_eq!(confirmed_at(&mut alone, &mut picture), None);
+}
+
+fn picture_is_announced(alone: &mut Alone, picture: &mut Picture) -> bool {
+    let view = picture.refresh(&mut alone.sentinel, alone.now);
+    view.masters[0].is_announced
+}
+
+#[test]
+fn pictures_show_what_has_changed_and_share_the_rest() {
+    let mut alone = Alone::new(healthy);
+    let mut picture = Picture::default();
+    assert_eq!(alone.sentinel.view_wanted(), Wanted::Nothing);
+    alone.sentinel.begin_views();
+    let first = picture.refresh(&mut alone.sentinel, alone.now);
+    assert!(!first.masters[0].is_complete, "nobody has been heard of");
+    alone.run(Duration::from_secs(1));
+    let second = picture.refresh(&mut alone.sentinel, alone.now);
+    let master = &second.masters[0];
+    assert!(master.is_complete);
+    assert_eq!((&*master.host, master.port), ("10.0.0.1", 6379));
+    assert!(master.instances[0].reports_master);
+    assert!(
+        master.replicas()[0]
+            .replica
+            .as_ref()
+            .unwrap()
+            .follows_master
+    );
+    assert_eq!(alone.sentinel.view_wanted(), Wanted::Nothing);
+    let third = picture.refresh(&mut alone.sentinel, alone.now);
+    assert!(Arc::ptr_eq(&second.masters[0], &third.masters[0]));
+    // A failover is shown in the turn in which it begins, and its end too.
+    let request = Operator::Failover(MasterName::from("mymaster"));
+    let to = ReplyTo(1);
+    alone.give(Input::Operator { to, request });
+    assert_eq!(alone.sentinel.view_wanted(), Wanted::Now);
+    let fourth = picture.refresh(&mut alone.sentinel, alone.now);
+    let failover = fourth.masters[0].failover.as_ref().unwrap();
+    assert!(failover.is_manual);
+    alone.run(Duration::from_secs(5));
+    let last = picture.refresh(&mut alone.sentinel, alone.now);
+    assert_eq!(&*last.masters[0].host, "10.0.0.2");
+    let request = Operator::Remove(MasterName::from("mymaster"));
+    alone.give(Input::Operator { to, request });
+    assert!(
+        picture
+            .refresh(&mut alone.sentinel, alone.now)
+            .masters
+            .is_empty()
+    );
 }

@@ -22,6 +22,8 @@ pub(super) enum Timer {
     Tilt,
     /// The state could not be written; try again.
     Persist,
+    /// An operator waits for the answers of peers no longer.
+    Rounds,
 }
 
 /// Deadlines in order.

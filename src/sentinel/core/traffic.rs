@@ -100,7 +100,8 @@ impl Sentinel {
                 sooner(Some(self.info_due(i)));
             }
             // While a configuration is being written there is nothing to say; then everyone is greeted.
-            let is_mute = self.master(instance.master).announcement.is_some();
+            let is_mute =
+                self.globals.observe_only || self.master(instance.master).announcement.is_some();
             if !is_mute && !up.awaited.contains(&Awaited::Publish) {
                 sooner(Some(instance.hello_next_at));
             }
@@ -318,6 +319,7 @@ impl Sentinel {
         self.out.push(Output::Close { link: id });
         self.peer_changed(p);
         self.timers.arm(Timer::Peer(p), now);
+        self.orders_lost(p);
     }
 
     fn pause_max(&self, i: InstanceId) -> Duration {
@@ -445,6 +447,7 @@ impl Sentinel {
                 entry.hello_next_at = hello_at;
             }
             self.timers.arm(Timer::Master(m), now);
+            self.pass_on_missed(m, p);
         }
         // A peer refuses an epoch below one that it has seen: the oldest candidacy asks first.
         campaigns.sort_unstable();
@@ -472,6 +475,7 @@ impl Sentinel {
                     }
                 }
                 self.timers.arm(Timer::Peer(p), now);
+                self.orders_lost(p);
             }
         }
     }
@@ -558,7 +562,12 @@ impl Sentinel {
             Some(Awaited::Info) => self.handle_info(i, &reply),
             Some(Awaited::Publish | Awaited::Ignored) => {}
             Some(Awaited::Exec) => self.slaveof_replied(i, &reply),
-            Some(Awaited::Subscribe | Awaited::PeerPublish(_) | Awaited::Ask { .. }) => {
+            Some(
+                Awaited::Subscribe
+                | Awaited::PeerPublish(_)
+                | Awaited::Order { .. }
+                | Awaited::Ask { .. },
+            ) => {
                 unreachable!("never sent on the command link of an instance")
             }
         }
@@ -578,9 +587,10 @@ impl Sentinel {
             PingVerdict::Alive | PingVerdict::Refused | PingVerdict::Unacceptable => {}
         }
         let was_sdown = instance.sdown_since.is_some();
-        let kill = was_sdown && !instance.script_kill_sent && is_error_with(reply, b"BUSY");
+        let is_busy = was_sdown && !instance.script_kill_sent && is_error_with(reply, b"BUSY");
+        let kill = is_busy && !self.globals.observe_only;
         if kill {
-            instance.script_kill_sent = true;
+            self.instance_mut(i).script_kill_sent = true;
             self.send(i, Request::ScriptKill, Awaited::Ignored);
         }
         match (verdict, reply) {
@@ -646,6 +656,8 @@ impl Sentinel {
             self.log(Level::Notice, format!("{text} announces its shutdown"));
         } else if memchr::memmem::find(payload, self.id.as_str().as_bytes()).is_none() {
             self.handle_hello(payload);
+        } else if self.globals.observe_only {
+            self.heard_own_id();
         }
     }
 
@@ -687,6 +699,7 @@ impl Sentinel {
             }) => {
                 self.handle_answer(p, master, asked_in, epoch, candidate.as_ref(), reply);
             }
+            Some(Awaited::Order { master, round }) => self.order_answered(p, master, round, reply),
             Some(Awaited::PeerPublish(m)) => {
                 let entry = self.masters.get_mut(&m).and_then(|m| m.entry_mut(p));
                 if let Some(entry) = entry {
@@ -825,6 +838,7 @@ impl Sentinel {
     }
 
     fn send_on(&mut self, i: InstanceId, kind: LinkKind, request: Request, about: Awaited) {
+        self.assert_allowed(&request);
         let instance = self.instance_mut(i);
         let m = instance.master;
         let link = match kind {
@@ -843,6 +857,7 @@ impl Sentinel {
     }
 
     pub(super) fn send_peer(&mut self, p: PeerId, request: Request, about: Awaited) {
+        self.assert_allowed(&request);
         let Some(up) = self.peer_mut(p).link.up_mut() else {
             return;
         };
@@ -854,6 +869,14 @@ impl Sentinel {
             request,
             renamed,
         });
+    }
+
+    /// Whoever only observes sends nothing that changes anybody.
+    fn assert_allowed(&self, request: &Request) {
+        assert!(
+            !self.globals.observe_only || request.changes_nothing(),
+            "observe-only, and {request:?} changes something"
+        );
     }
 
     /// A random time below `limit`.

@@ -108,6 +108,10 @@ pub struct InstanceView {
 
 /// What a replica says of its replication.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is what one field of INFO says"
+)]
 pub struct ReplicaView {
     /// Whom it follows, by its own word.
     pub follows: Option<(String, u16)>,
@@ -218,6 +222,11 @@ impl Sentinel {
     pub fn begin_views(&mut self) {
         self.changes.is_watched = true;
         self.all_changed();
+    }
+
+    /// Whether anybody wants pictures.
+    pub(super) fn is_watched(&self) -> bool {
+        self.changes.is_watched
     }
 
     /// How soon a new picture is wanted.

@@ -55,6 +55,7 @@ fn watching(master: SocketAddr, down_after: Duration) -> Durable {
         leader_epoch: Epoch(0),
         replicas: Vec::new(),
         peers: Vec::new(),
+        paused: None,
     };
     Durable {
         masters: vec![Arc::new(master)],

@@ -83,7 +83,7 @@ fn merge_globals(c: &Globals, b: &Globals, s: &Globals) -> Globals {
         };
     }
     merged!(resolve_hostnames announce_hostnames deny_scripts_reconfig announce_ip announce_port
-        sentinel_user sentinel_pass)
+        sentinel_user sentinel_pass observe_only)
 }
 
 fn merge_settings(c: &MasterSettings, b: &MasterSettings, s: &MasterSettings) -> MasterSettings {
@@ -112,6 +112,7 @@ fn merge_master(c: &DurableMaster, b: &DurableMaster, s: &DurableMaster) -> Dura
         peers: merge_list(&c.peers, &b.peers, &s.peers, |peer: &DurablePeer| {
             peer.id.clone()
         }),
+        paused: pick(c.paused, &b.paused, s.paused),
     }
 }
 

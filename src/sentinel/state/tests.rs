@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::ids::{Epoch, MasterName, SentinelId};
-use crate::sentinel::core::{DurableMaster, DurablePeer, Globals, MasterSettings};
+use crate::sentinel::core::{DurableMaster, DurablePeer, Globals, MasterSettings, PausedUntil};
 
 const ID: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -91,6 +91,7 @@ fn learned(epoch: u64) -> Durable {
                 port: 26379,
                 id: SentinelId::from("peer"),
             }],
+            paused: None,
         })],
     }
 }
@@ -417,9 +418,10 @@ fn any_master(script: Arc<str>) -> impl Strategy<Value = DurableMaster> {
         any_settings(script),
         (any_epoch(), any_epoch()),
         (replicas, peers),
+        prop::option::of(0..=253_402_300_799_999_u64),
     )
         .prop_map(
-            |((name, host, port), settings, epochs, (replicas, peers))| {
+            |((name, host, port), settings, epochs, (replicas, peers), paused)| {
                 let mut seen = HashSet::new();
                 let mut ids = HashSet::new();
                 DurableMaster {
@@ -442,6 +444,7 @@ fn any_master(script: Arc<str>) -> impl Strategy<Value = DurableMaster> {
                         })
                         .filter(|peer| ids.insert(peer.id.clone()))
                         .collect(),
+                    paused: paused.map(PausedUntil::from_number),
                 }
             },
         )
@@ -449,7 +452,7 @@ fn any_master(script: Arc<str>) -> impl Strategy<Value = DurableMaster> {
 
 fn any_state(script: Arc<str>) -> impl Strategy<Value = Durable> {
     let globals = (
-        any::<(bool, bool, u16)>(),
+        any::<(bool, bool, u16, bool)>(),
         set_text(),
         set_text(),
         prop::option::of(any_host()),
@@ -477,6 +480,7 @@ fn any_state(script: Arc<str>) -> impl Strategy<Value = Durable> {
                     announce_port: flags.2,
                     sentinel_user: user,
                     sentinel_pass: pass,
+                    observe_only: flags.3,
                     requirepass: None,
                     listening_port: 26379,
                 }),

@@ -4,18 +4,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::args::{Failure, SYNTAX, option};
+use super::args::{Failure, NOT_POSITIVE, OUT_OF_RANGE, SYNTAX, not_negative, option};
 use super::digest;
+use super::lolwut::lolwut;
 use super::strings::finish;
 use crate::clock::Mono;
 use crate::config::process::Allow;
 use crate::front::{Call, Closing, CommandSpec, InfoSections, Reply, ReplyMode, category, flag};
 use crate::ids::hex;
 use crate::resp::Protocol;
-use crate::server::Server;
 use crate::server::keyspace::{Entry, Text, Value};
 use crate::server::persist::aof::{self, State};
 use crate::server::persist::rdb_encode;
+use crate::server::{Present, Server};
 
 type Spec = CommandSpec<Server>;
 
@@ -80,7 +81,7 @@ pub(super) fn commands() -> Vec<Spec> {
             )
             .acl(category::CONNECTION)
             .doc("6.2.0", "connection", "O(1)", "Reset the connection"),
-        Spec::new("lolwut", -1, lolwut)
+        Spec::new("lolwut", -1, |s, c, r| finish(lolwut(s, c, r), r))
             .flags(flag::READONLY | flag::FAST)
             .doc(
                 "5.0.0",
@@ -202,6 +203,9 @@ fn debug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
             reply.ok();
         }
         (b"protocol", [kind]) => protocol(&option(kind), reply)?,
+        (b"populate", [count, options @ ..]) if options.len() <= 2 => {
+            populate(server, call, count, options, reply)?;
+        }
         (b"reload", options) => reload(server, options, reply)?,
         (b"help", []) => help(reply, DEBUG_HELP),
         (b"change-repl-id", []) => {
@@ -304,15 +308,44 @@ fn protocol(kind: &[u8], reply: &mut Reply) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Makes so many strings, of this prefix and length if they are given. Replicas hear nothing of it.
+fn populate(
+    server: &mut Server,
+    call: &Call<'_>,
+    count: &[u8],
+    options: &[Bytes],
+    reply: &mut Reply,
+) -> Result<(), Failure> {
+    let count = not_negative(count, NOT_POSITIVE)?;
+    let prefix = options.first().map_or(&b"key"[..], |word| word);
+    let length = options.get(1).map(|word| not_negative(word, NOT_POSITIVE));
+    let length = length.transpose()?;
+    if length.is_some_and(|bytes| bytes > server.config.process.proto_max_bulk_len) {
+        return Err(OUT_OF_RANGE.into());
+    }
+    for n in 0..count {
+        let key = [prefix, format!(":{n}").as_bytes()].concat();
+        if server.is_there(call, &key) {
+            continue;
+        }
+        let mut value = format!("value:{n}").into_bytes();
+        if let Some(length) = length {
+            value.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
+        }
+        server.store(call, &key, Value::string(&value), None);
+    }
+    reply.ok();
+    Ok(())
+}
+
 /// Saves the data and loads them again: what a restart would do to them.
 fn reload(server: &mut Server, options: &[Bytes], reply: &mut Reply) -> Result<(), Failure> {
-    let mut save = true;
+    let (mut save, mut flush, mut merge) = (true, true, false);
     for word in options {
         match option(word).as_slice() {
             b"nosave" => save = false,
-            b"noflush" | b"merge" => {
-                return Err("ERR DEBUG RELOAD NOFLUSH and MERGE are not supported here".into());
-            }
+            b"noflush" => flush = false,
+            b"merge" => merge = true,
             _ => {
                 return Err(
                     "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.".into(),
@@ -328,18 +361,18 @@ fn reload(server: &mut Server, options: &[Bytes], reply: &mut Reply) -> Result<(
     } else {
         Ok(())
     };
-    if let Err(error) = done.and_then(|()| server.reload()) {
+    let beside = match (flush, merge) {
+        (true, _) => Present::Dropped,
+        (false, true) => Present::Replaced,
+        (false, false) => Present::Kept,
+    };
+    if let Err(error) = done.and_then(|()| server.reload(beside)) {
         tracing::warn!("DEBUG RELOAD failed: {error:#}");
-        return Err("ERR Error trying to load the RDB dump, check server logs".into());
+        return Err("ERR Error trying to load the RDB dump".into());
     }
     tracing::warn!("DB reloaded by DEBUG RELOAD");
     reply.ok();
     Ok(())
-}
-
-/// `LOLWUT`: the version, as every version of it ends.
-fn lolwut(_: &mut Server, _: &Call<'_>, reply: &mut Reply) {
-    reply.verbatim(format!("Redis ver. {}\n", crate::front::REDIS_VERSION));
 }
 
 impl Server {
@@ -372,13 +405,16 @@ const DEBUG_HELP: &[&str] = &[
     "    Write this to the log.",
     "OBJECT <key>",
     "    Show how a key's value is stored.",
+    "POPULATE <count> [<prefix>] [<size>]",
+    "    Make strings <prefix>:0 and so on, without telling replicas.",
     "PROTOCOL <type>",
     "    Answer with a value of this kind: string, integer, double, bignum, null, array, set,",
     "    map, attrib, push, verbatim, true, false.",
     "QUICKLIST-PACKED-THRESHOLD <size>",
     "    Accepted, without effect.",
-    "RELOAD [NOSAVE]",
-    "    Save the data and load them again.",
+    "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
+    "    Save the data and load them again. With NOSAVE, load what the file has; with NOFLUSH, beside",
+    "    what is here, which must have none of its keys unless they are to be replaced by MERGE.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Choose whether expired keys go by themselves.",
     "SLEEP <seconds>",

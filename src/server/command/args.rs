@@ -11,6 +11,8 @@ pub(super) const SYNTAX: &str = "ERR syntax error";
 pub(super) const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 /// A number that is too large or too small here.
 pub(super) const OUT_OF_RANGE: &str = "ERR value is out of range";
+/// A count of elements.
+pub(super) const NOT_POSITIVE: &str = "ERR value is out of range, must be positive";
 /// A word that must be a number with a fraction.
 pub(super) const NOT_A_FLOAT: &str = "ERR value is not a valid float";
 /// A key that must exist.

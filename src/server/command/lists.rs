@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::args::{Failure, NO_SUCH_KEY, SYNTAX, integer, option};
 use super::elements::bulk;
 use super::strings::finish;
-use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
+use crate::front::{Call, CommandSpec, Handler, KeySpec, Reply, category, flag, key};
 use crate::server::keyspace::{Element, End, LISTPACK_BYTES_MAX, List, Sought};
 use crate::server::{NotifyClasses, Server};
 
@@ -22,37 +22,38 @@ const KEY_READ: &[KeySpec] = &[KeySpec::one(1, key::RO | key::ACCESS)];
 /// The commands of this file.
 pub(super) fn commands() -> Vec<Spec> {
     let per_element = "O(1) for each element added, so O(N) to add N elements when the command is called with multiple arguments.";
+    let push = |name, since, handler: Handler<Server>, summary| {
+        Spec::new(name, -3, handler)
+            .flags(PUSH)
+            .acl(category::LIST)
+            .keys(KEY_INSERT)
+            .doc(since, "list", per_element, summary)
+    };
     vec![
-        Spec::new("lpush", -3, |s, c, r| finish(push(s, c, r, End::Left, false), r))
-            .flags(PUSH)
-            .acl(category::LIST)
-            .keys(KEY_INSERT)
-            .doc("1.0.0", "list", per_element, "Prepend one or multiple elements to a list"),
-        Spec::new("rpush", -3, |s, c, r| finish(push(s, c, r, End::Right, false), r))
-            .flags(PUSH)
-            .acl(category::LIST)
-            .keys(KEY_INSERT)
-            .doc("1.0.0", "list", per_element, "Append one or multiple elements to a list"),
-        Spec::new("lpushx", -3, |s, c, r| finish(push(s, c, r, End::Left, true), r))
-            .flags(PUSH)
-            .acl(category::LIST)
-            .keys(KEY_INSERT)
-            .doc(
-                "2.2.0",
-                "list",
-                per_element,
-                "Prepend an element to a list, only if the list exists",
-            ),
-        Spec::new("rpushx", -3, |s, c, r| finish(push(s, c, r, End::Right, true), r))
-            .flags(PUSH)
-            .acl(category::LIST)
-            .keys(KEY_INSERT)
-            .doc(
-                "2.2.0",
-                "list",
-                per_element,
-                "Append an element to a list, only if the list exists",
-            ),
+        push(
+            "lpush",
+            "1.0.0",
+            |s, c, r| finish(push_to(s, c, r, End::Left, false), r),
+            "Prepend one or multiple elements to a list",
+        ),
+        push(
+            "rpush",
+            "1.0.0",
+            |s, c, r| finish(push_to(s, c, r, End::Right, false), r),
+            "Append one or multiple elements to a list",
+        ),
+        push(
+            "lpushx",
+            "2.2.0",
+            |s, c, r| finish(push_to(s, c, r, End::Left, true), r),
+            "Prepend an element to a list, only if the list exists",
+        ),
+        push(
+            "rpushx",
+            "2.2.0",
+            |s, c, r| finish(push_to(s, c, r, End::Right, true), r),
+            "Append an element to a list, only if the list exists",
+        ),
         Spec::new("llen", 2, |s, c, r| finish(llen(s, c, r), r))
             .flags(flag::READONLY | flag::FAST)
             .acl(category::LIST)
@@ -154,7 +155,7 @@ pub(super) fn check_element(element: &[u8]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn push(
+fn push_to(
     server: &mut Server,
     call: &Call<'_>,
     reply: &mut Reply,

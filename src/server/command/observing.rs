@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::args::{Failure, integer};
 use super::strings::finish;
-use crate::front::{Call, ClientKind, CommandSpec, Reply, category, flag};
+use crate::front::{Call, ClientKind, CommandSpec, Handler, Reply, category, flag};
 use crate::server::Server;
 use crate::server::latency::Series;
 
@@ -105,7 +105,13 @@ fn slowlog_get(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Resul
 }
 
 fn latency() -> Spec {
-    let series = "O(1)";
+    // All are about the samples of events, but for the histogram of commands.
+    let sub = |name, arity, handler: Handler<Server>, summary| {
+        Spec::new(name, arity, handler)
+            .flags(flag::ADMIN | flag::NOSCRIPT | SAFE)
+            .tips(NODES_APART)
+            .doc("2.8.13", "server", "O(1)", summary)
+    };
     Spec::new("latency", -2, |_, _, _| {})
         .doc(
             "2.8.13",
@@ -114,24 +120,18 @@ fn latency() -> Spec {
             "A container for latency diagnostics commands",
         )
         .subcommands(vec![
-            Spec::new("doctor", 2, doctor)
-                .flags(flag::ADMIN | flag::NOSCRIPT | SAFE)
-                .tips(NODES_APART)
-                .doc(
-                    "2.8.13",
-                    "server",
-                    series,
-                    "Return a human readable latency analysis report.",
-                ),
-            Spec::new("graph", 3, |s, c, r| finish(graph(s, c, r), r))
-                .flags(flag::ADMIN | flag::NOSCRIPT | SAFE)
-                .tips(NODES_APART)
-                .doc(
-                    "2.8.13",
-                    "server",
-                    series,
-                    "Return a latency graph for the event.",
-                ),
+            sub(
+                "doctor",
+                2,
+                doctor,
+                "Return a human readable latency analysis report.",
+            ),
+            sub(
+                "graph",
+                3,
+                |s, c, r| finish(graph(s, c, r), r),
+                "Return a latency graph for the event.",
+            ),
             Spec::new("help", 2, |_, _, r| super::admin::help(r, LATENCY_HELP))
                 .flags(SAFE)
                 .doc(
@@ -140,42 +140,31 @@ fn latency() -> Spec {
                     "O(1)",
                     "Show helpful text about the different subcommands.",
                 ),
-            Spec::new("histogram", -2, histogram)
-                .flags(flag::ADMIN | flag::NOSCRIPT | SAFE)
-                .tips(NODES_APART)
-                .doc(
-                    "7.0.0",
-                    "server",
-                    "O(N) where N is the number of commands with latency information being retrieved.",
-                    "Return the cumulative distribution of latencies of a subset of commands or all.",
-                ),
-            Spec::new("history", 3, history)
-                .flags(flag::ADMIN | flag::NOSCRIPT | SAFE)
-                .tips(NODES_APART)
-                .doc(
-                    "2.8.13",
-                    "server",
-                    series,
-                    "Return timestamp-latency samples for the event.",
-                ),
-            Spec::new("latest", 2, latest)
-                .flags(flag::ADMIN | flag::NOSCRIPT | SAFE)
-                .tips(NODES_APART)
-                .doc(
-                    "2.8.13",
-                    "server",
-                    series,
-                    "Return the latest latency samples for all events.",
-                ),
-            Spec::new("reset", -2, latency_reset)
-                .flags(flag::ADMIN | flag::NOSCRIPT | SAFE)
-                .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
-                .doc(
-                    "2.8.13",
-                    "server",
-                    series,
-                    "Reset latency data for one or more events.",
-                ),
+            sub("histogram", -2, histogram, "").doc(
+                "7.0.0",
+                "server",
+                "O(N) where N is the number of commands with latency information being retrieved.",
+                "Return the cumulative distribution of latencies of a subset of commands or all.",
+            ),
+            sub(
+                "history",
+                3,
+                history,
+                "Return timestamp-latency samples for the event.",
+            ),
+            sub(
+                "latest",
+                2,
+                latest,
+                "Return the latest latency samples for all events.",
+            ),
+            sub(
+                "reset",
+                -2,
+                latency_reset,
+                "Reset latency data for one or more events.",
+            )
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
         ])
 }
 

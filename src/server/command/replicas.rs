@@ -8,8 +8,9 @@ use bytes::Bytes;
 use super::args::{Failure, SYNTAX, integer, option};
 use super::strings::finish;
 use crate::clock::Mono;
-use crate::front::{Call, ClientKind, CommandSpec, Reply, category, flag};
+use crate::front::{Call, ClientKind, CommandSpec, Reply, category, flag, kept};
 use crate::ids::ReplOffset;
+use crate::resp::split_words;
 use crate::server::Server;
 
 type Spec = CommandSpec<Server>;
@@ -226,12 +227,21 @@ fn replconf(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(
                 )
                 .into());
             }
-            b"ip-address" => introduction.ip = (!value.is_empty()).then(|| value.clone()),
+            b"ip-address" => introduction.ip = (!value.is_empty()).then(|| kept(value)),
             b"capa" => match option(value).as_slice() {
                 b"eof" => introduction.capa_eof = true,
                 b"psync2" => introduction.capa_psync2 = true,
                 _ => {}
             },
+            b"rdb-filter-only" => {
+                let filters = split_words(value).ok_or("ERR Missing rdb-filter-only values")?;
+                introduction.without_keys = true;
+                let unknown = filters.iter().find(|word| option(word) != b"functions");
+                if let Some(word) = unknown {
+                    let word = String::from_utf8_lossy(word);
+                    return Err(format!("ERR Unsupported rdb-filter-only option: {word}").into());
+                }
+            }
             b"rdb-only" => match integer(value)? {
                 flag @ (0 | 1) => introduction.rdb_only = flag == 1,
                 _ => return Err("ERR value is out of range, value must between 0 and 1".into()),
@@ -253,6 +263,7 @@ fn may_sync(server: &mut Server, call: &Call<'_>, reply: &Reply) -> Result<bool,
         return Ok(false);
     }
     let has_pending = !client.output.is_empty() || !reply.is_empty();
+    let introduction = client.session.introduction.clone();
     if server.replication.failover.is_some() {
         return Err("NOMASTERLINK Can't SYNC while failing over".into());
     }
@@ -261,6 +272,9 @@ fn may_sync(server: &mut Server, call: &Call<'_>, reply: &Reply) -> Result<bool,
     }
     if has_pending {
         return Err("ERR SYNC and PSYNC are invalid with pending output".into());
+    }
+    if introduction.without_keys && !introduction.capa_eof {
+        return Err("ERR Filtered replica requires EOF capability".into());
     }
     Ok(true)
 }

@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use rand::RngExt;
 
-use super::args::{Failure, NOT_AN_INTEGER, SYNTAX, integer};
+use super::args::{Failure, SYNTAX, integer};
 use super::elements::bulk;
+use super::keys::{ScanOptions, begin_scan_reply, scan_cursor};
 use super::sorted_set_ranges::{By, Range};
 use super::strings::finish;
 use super::strtod::float;
-use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, glob_match, key};
+use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
 use crate::resp::Protocol;
 use crate::server::keyspace::{Change, Element, SortedSet};
 use crate::server::{NotifyClasses, Server};
@@ -347,39 +348,19 @@ fn zrandmember(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Resul
 }
 
 fn zscan(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
-    let cursor = std::str::from_utf8(&call.words[2])
-        .ok()
-        .filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
-        .and_then(|text| text.parse::<u64>().ok())
-        .ok_or("ERR invalid cursor")?;
+    let cursor = scan_cursor(&call.words[2])?;
     let Some(set) = server.read::<SortedSet>(call, &call.words[1])? else {
-        reply.array(2);
-        reply.bulk("0");
-        reply.array(0);
+        begin_scan_reply(reply, 0, 0);
         return Ok(());
     };
-    let (mut pattern, mut count): (Option<&Bytes>, usize) = (None, 10);
-    for option in call.words[3..].chunks(2) {
-        match option {
-            [name, value] if name.eq_ignore_ascii_case(b"match") => pattern = Some(value),
-            [name, value] if name.eq_ignore_ascii_case(b"count") => {
-                let wanted = integer(value).map_err(|_| NOT_AN_INTEGER)?;
-                let wanted = usize::try_from(wanted).ok().filter(|n| *n > 0);
-                count = wanted.ok_or(SYNTAX)?;
-            }
-            _ => return Err(SYNTAX.into()),
-        }
-    }
+    let options = ScanOptions::of_elements(&call.words[3..])?;
     let mut found = Vec::new();
-    let next = set.scan(cursor, count, |member, score| {
-        let mut digits = itoa::Buffer::new();
-        if pattern.is_none_or(|p| glob_match(p, member.bytes(&mut digits))) {
+    let next = set.scan(cursor, options.count, |member, score| {
+        if options.wants(member.bytes(&mut itoa::Buffer::new())) {
             found.push((member, score));
         }
     });
-    reply.array(2);
-    reply.bulk(itoa::Buffer::new().format(next));
-    reply.array(found.len() * 2);
+    begin_scan_reply(reply, next, found.len() * 2);
     for (member, score) in found {
         bulk(reply, member);
         reply.bulk(set.score_text(score));

@@ -6,7 +6,7 @@ use super::args::{
     ExpiryUnit, Failure, NOT_AN_INTEGER, SYNTAX, integer, number, option, positive_expiry, word,
 };
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
-use crate::server::keyspace::{Text, Value};
+use crate::server::keyspace::{Text, Value, WARM_MAX};
 use crate::server::{NotifyClasses, Server};
 
 const READ: u32 = flag::READONLY | flag::FAST;
@@ -247,7 +247,7 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
     } else {
         None
     };
-    server.store(call, key, Value::string(value), expire_at.or(kept));
+    server.store_text(call, key, expire_at.or(kept), |text| text.assign(value));
     note_set(server, key, expire_at.is_some());
     let is_plain_pxat = call.words.len() == 5
         && options
@@ -286,7 +286,7 @@ fn setnx(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
     let (key, value) = (&call.words[1], &call.words[2]);
     let is_new = !server.exists_for_write(call, key);
     if is_new {
-        server.store(call, key, Value::string(value), None);
+        server.store_text(call, key, None, |text| text.assign(value));
         note_set(server, key, false);
         server.propagate(call, call.words);
     }
@@ -391,9 +391,14 @@ fn getex(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
 
 fn mget(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     reply.array(call.words.len() - 1);
-    for key in &call.words[1..] {
-        // A value of another type is as good as none.
-        reply_text(server.read(call, key).unwrap_or(None), reply);
+    for keys in call.words[1..].chunks(WARM_MAX) {
+        server
+            .keyspace
+            .warm_keys(server.db(), keys.iter().map(|key| &**key));
+        for key in keys {
+            // A value of another type is as good as none.
+            reply_text(server.read(call, key).unwrap_or(None), reply);
+        }
     }
 }
 
@@ -406,9 +411,14 @@ fn pairs<'a>(call: &Call<'a>) -> Result<std::slice::ChunksExact<'a, Bytes>, Fail
 }
 
 fn mset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
-    for pair in pairs(call)? {
-        server.store(call, &pair[0], Value::string(&pair[1]), None);
-        note_set(server, &pair[0], false);
+    let mut pairs = pairs(call)?.peekable();
+    while pairs.peek().is_some() {
+        let keys = pairs.clone().take(WARM_MAX).map(|pair| &*pair[0]);
+        server.keyspace.warm_keys(server.db(), keys);
+        for pair in pairs.by_ref().take(WARM_MAX) {
+            server.store_text(call, &pair[0], None, |text| text.assign(&pair[1]));
+            note_set(server, &pair[0], false);
+        }
     }
     server.propagate(call, call.words);
     reply.ok();
@@ -523,5 +533,5 @@ pub(super) fn stored_integer(
 /// Replaces a value by a number and keeps the expiry.
 pub(super) fn store_integer(server: &mut Server, call: &Call<'_>, key: &[u8], n: i64) {
     let expire_at = server.expiry(call, key);
-    server.store(call, key, Value::String(Text::Integer(n)), expire_at);
+    server.store_text(call, key, expire_at, |text| *text = Text::Integer(n));
 }

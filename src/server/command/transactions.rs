@@ -4,7 +4,8 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 
 use crate::front::{
-    Call, ClientId, CommandId, CommandInfo, CommandSpec, KeySpec, Reply, category, flag, key, run,
+    Call, ClientId, CommandId, CommandInfo, CommandSpec, KeySpec, Reply, category, flag, kept, key,
+    run,
 };
 use crate::server::Server;
 
@@ -71,10 +72,14 @@ pub(super) fn commands() -> Vec<Spec> {
 #[derive(Debug, Default)]
 pub(crate) struct Transaction {
     queued: Vec<Queued>,
-    /// The flags of all queued commands.
+    /// The flags that any of the queued commands has.
     flags: u32,
+    /// Those that one of them lacks.
+    lacking: u32,
     /// A command could not be queued; `EXEC` will refuse.
     is_spoilt: bool,
+    /// What the queued commands take. Bytes.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -86,6 +91,9 @@ struct Queued {
 
 /// The most commands that one transaction may queue.
 const QUEUED_MAX: usize = 1024 * 1024;
+
+/// What a word takes beside its bytes.
+const WORD_BYTES: usize = size_of::<Bytes>();
 
 /// Commands that run at once in a transaction.
 const NEVER_QUEUED: [&str; 6] = ["multi", "exec", "discard", "watch", "quit", "reset"];
@@ -101,6 +109,13 @@ pub(crate) struct Watched {
     key: Bytes,
     /// It had expired already when the watch began.
     was_expired: bool,
+}
+
+impl Watched {
+    /// What it takes, here and in the table of all watches.
+    fn bytes(&self) -> usize {
+        2 * size_of::<Watched>() + self.key.len()
+    }
 }
 
 fn multi(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
@@ -161,26 +176,22 @@ fn watch(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
         return;
     }
     let db = server.db();
-    for key in &call.words[1..] {
+    for key in call.words[1..].iter().map(kept) {
         let clients = server.watches.0.entry((db, key.clone())).or_default();
         if clients.contains(&call.client) {
             continue;
         }
         clients.push(call.client);
-        let entry = server.keyspace.get(db, key);
+        let entry = server.keyspace.get(db, &key);
         let was_expired = entry.is_some_and(|e| e.is_expired(call.now.unix.0));
         let watched = Watched {
             db,
-            key: key.clone(),
+            key,
             was_expired,
         };
-        server
-            .front
-            .clients
-            .current(call.client)
-            .session
-            .watched
-            .push(watched);
+        let client = server.front.clients.current(call.client);
+        client.multi_bytes += watched.bytes();
+        client.session.watched.push(watched);
     }
     reply.ok();
 }
@@ -195,9 +206,14 @@ impl Server {
         if NEVER_QUEUED.contains(&call.info.name) {
             return false;
         }
+        let words: usize = call.words.iter().map(|word| WORD_BYTES + word.len()).sum();
+        let bytes = size_of::<Queued>() + words;
         transaction.flags |= call.info.flags;
+        transaction.lacking |= !call.info.flags;
+        transaction.bytes += bytes;
+        client.multi_bytes += bytes;
         transaction.queued.push(Queued {
-            words: call.words.to_vec(),
+            words: call.words.iter().map(kept).collect(),
             command: call.command,
             info: call.info,
         });
@@ -219,17 +235,23 @@ impl Server {
 
     /// The flags of a call, and for `EXEC` those of what it will run.
     pub(crate) fn flags_of(&self, call: &Call<'_>) -> u32 {
-        let queued = (call.info.name == "exec")
-            .then(|| {
-                self.front
-                    .clients
-                    .get(call.client)?
-                    .session
-                    .transaction
-                    .as_ref()
-            })
-            .flatten();
+        let queued = self.to_be_run(call);
         call.info.flags | queued.map_or(0, |transaction| transaction.flags)
+    }
+
+    /// The flags of a call; of an `EXEC` those that everything it will run has too.
+    pub(crate) fn common_flags_of(&self, call: &Call<'_>) -> u32 {
+        let queued = self.to_be_run(call);
+        call.info.flags & !queued.map_or(0, |transaction| transaction.lacking)
+    }
+
+    /// What a call runs, if it is an `EXEC`.
+    fn to_be_run(&self, call: &Call<'_>) -> Option<&Transaction> {
+        if call.info.name != "exec" {
+            return None;
+        }
+        let client = self.front.clients.get(call.client)?;
+        client.session.transaction.as_ref()
     }
 
     /// A command of a transaction was refused before it could be queued.
@@ -244,16 +266,21 @@ impl Server {
     pub(crate) fn end_transaction(&mut self, client: ClientId) -> Option<Transaction> {
         let client = self.front.clients.get_mut(client)?;
         client.multi = None;
-        client.session.transaction.take()
+        let transaction = client.session.transaction.take()?;
+        client.multi_bytes = client.multi_bytes.saturating_sub(transaction.bytes);
+        Some(transaction)
     }
 
     /// Ends all watches of a client.
     pub(crate) fn unwatch(&mut self, client: ClientId) {
-        let Some(session) = self.front.clients.get_mut(client).map(|c| &mut c.session) else {
+        let Some(found) = self.front.clients.get_mut(client) else {
             return;
         };
-        session.is_dirty = false;
-        for watched in std::mem::take(&mut session.watched) {
+        found.session.is_dirty = false;
+        let all = std::mem::take(&mut found.session.watched);
+        let bytes: usize = all.iter().map(Watched::bytes).sum();
+        found.multi_bytes = found.multi_bytes.saturating_sub(bytes);
+        for watched in all {
             let at = (watched.db, watched.key);
             if let Some(clients) = self.watches.0.get_mut(&at) {
                 clients.retain(|id| *id != client);

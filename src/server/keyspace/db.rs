@@ -60,6 +60,10 @@ impl Keyed for Entry {
     fn key(&self) -> &[u8] {
         &self.key
     }
+
+    fn touch(&self) -> usize {
+        self.value.touch()
+    }
 }
 
 /// Zero means "never", so the (long past) moment zero is kept as one.
@@ -126,6 +130,16 @@ pub struct Db {
     segments: Extendible<Segment>,
     keys: usize,
     volatile: usize,
+    /// What was found last, and where: commands look a key up more than once.
+    last: Cell<Found>,
+}
+
+/// Where an entry is: in which segment, and there.
+#[derive(Clone, Copy, Debug, Default)]
+struct Found {
+    hash: u64,
+    segment: usize,
+    place: usize,
 }
 
 impl Db {
@@ -135,6 +149,7 @@ impl Db {
             segments: Extendible::new(hasher, Segment::new(saved)),
             keys: 0,
             volatile: 0,
+            last: Cell::default(),
         }
     }
 
@@ -173,22 +188,50 @@ impl Db {
         self.segments.pop_leaf()
     }
 
+    /// Where a key is.
+    fn locate(&self, hash: u64, key: &[u8]) -> Option<Found> {
+        let last = self.last.get();
+        if last.hash == hash && last.segment < self.segments.leaf_count() {
+            // It may have moved since.
+            let entry = self.segments.leaf(last.segment).table.at(last.place);
+            if entry.is_some_and(|entry| *entry.key == *key) {
+                return Some(last);
+            }
+        }
+        let segment = self.segments.leaf_at(hash);
+        let place = self.segments.leaf(segment).table.place(hash, key)?;
+        let found = Found {
+            hash,
+            segment,
+            place,
+        };
+        self.last.set(found);
+        Some(found)
+    }
+
+    fn segment_of(&mut self, found: Found) -> &mut Segment {
+        self.segments.leaf_mut(found.segment).0
+    }
+
     pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<&Entry> {
-        self.segments.find(hash, key)
+        let found = self.locate(hash, key)?;
+        self.segments.leaf(found.segment).table.at(found.place)
     }
 
     /// The value of a key, to be changed in place. Its segment must have been saved.
     pub(super) fn value_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut Value> {
-        let entry = self.segment_mut(hash).table.find_mut(hash, key)?;
+        let found = self.locate(hash, key)?;
+        let entry = self.segment_of(found).table.at_mut(found.place);
         Some(&mut entry.value)
     }
 
     /// Sets or clears the expiry of a key; false when there is no such key.
     pub(super) fn set_expiry(&mut self, hash: u64, key: &[u8], expire_at: Option<u64>) -> bool {
-        let segment = self.segment_mut(hash);
-        let Some(entry) = segment.table.find_mut(hash, key) else {
+        let Some(found) = self.locate(hash, key) else {
             return false;
         };
+        let segment = self.segment_of(found);
+        let entry = segment.table.at_mut(found.place);
         let before = std::mem::replace(&mut entry.expire_at, pack_expiry(expire_at));
         let after = entry.expire_at;
         segment.note_expiry(before, after);
@@ -198,12 +241,17 @@ impl Db {
 
     /// Inserts or replaces; returns what was there before.
     pub(super) fn insert(&mut self, hash: u64, entry: Entry) -> Option<Entry> {
-        let number = self.segments.leaf_at(hash);
-        let (segment, hasher) = self.segments.leaf_mut(number);
         let after = entry.expire_at;
-        let before = segment
-            .table
-            .insert(hash, entry, |key| hasher.hash_one(key));
+        let known = self.locate(hash, &entry.key);
+        let number = known.map_or_else(|| self.segments.leaf_at(hash), |found| found.segment);
+        let (segment, hasher) = self.segments.leaf_mut(number);
+        let before = match known {
+            Some(found) => Some(std::mem::replace(segment.table.at_mut(found.place), entry)),
+            None => {
+                segment.table.push(hash, entry, |key| hasher.hash_one(key));
+                None
+            }
+        };
         let was = before.as_ref().map_or(0, |e| e.expire_at);
         segment.note_expiry(was, after);
         self.volatile = self.volatile + usize::from(after != 0) - usize::from(was != 0);
@@ -212,6 +260,11 @@ impl Db {
             self.segments.split_while_full(hash);
         }
         before
+    }
+
+    /// Has these keys fetched from memory. What is returned says nothing.
+    pub(super) fn warm(&self, hashes: &[u64]) -> usize {
+        self.segments.warm(hashes)
     }
 
     pub(super) fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Entry> {

@@ -12,6 +12,12 @@ use super::key::Key;
 pub trait Keyed {
     /// Those bytes.
     fn key(&self) -> &[u8];
+
+    /// Reads a little of everything that it refers to, so that it is near when it is needed. What is returned
+    /// says nothing.
+    fn touch(&self) -> usize {
+        self.key().first().map_or(0, |byte| usize::from(*byte))
+    }
 }
 
 impl Keyed for Key {
@@ -175,7 +181,26 @@ impl<E: Keyed> Dense<E> {
         }
     }
 
-    fn place(&self, hash: u64, key: &[u8]) -> Option<usize> {
+    /// The entry at this place, if there are so many.
+    pub(super) fn at(&self, place: usize) -> Option<&E> {
+        self.entries.get(place)
+    }
+
+    /// The entry at a place that [`Dense::place`] has told, to be changed; its key must stay.
+    pub(super) fn at_mut(&mut self, place: usize) -> &mut E {
+        &mut self.entries[place]
+    }
+
+    /// A guess where an entry with this hash is, by its tag alone, which is nearly always right. Looks at no
+    /// entry.
+    pub(super) fn guess(&self, hash: u64) -> Option<usize> {
+        self.index
+            .find(table_hash(hash), |_| true)
+            .map(|at| usize::from(*at))
+    }
+
+    /// Where the entry with these bytes is, until the table changes.
+    pub(super) fn place(&self, hash: u64, key: &[u8]) -> Option<usize> {
         let is_it = |at: &u16| self.entries[usize::from(*at)].key() == key;
         self.index
             .find(table_hash(hash), is_it)

@@ -18,6 +18,9 @@ pub(super) const LEAF_KEYS_MAX: usize = 223;
 /// Directories stop doubling here; leaves then grow instead. Bits of the hash.
 const DEPTH_MAX: u8 = 28;
 
+/// The most entries that are fetched at the same time. More than a processor can wait for at once.
+pub const WARM_MAX: usize = 32;
+
 /// Bits of the hash that a `SCAN` cursor leaves out, so that it stays below 2^48 and clients that keep it
 /// in a double are right.
 const SCAN_SHIFT: u32 = 16;
@@ -121,6 +124,35 @@ impl<L: Leaf> Extendible<L> {
 
     pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<&L::Entry> {
         self.leaf(self.leaf_at(hash)).dense().find(hash, key)
+    }
+
+    /// Has the entries of these hashes fetched from memory, all at the same time: each loop takes one step for
+    /// all of them, and as no step waits for that of another, neither does the processor. Looks up at most
+    /// [`WARM_MAX`]. What is returned says nothing.
+    pub(super) fn warm(&self, hashes: &[u64]) -> usize {
+        let hashes = &hashes[..hashes.len().min(WARM_MAX)];
+        let mut leaves = [0; WARM_MAX];
+        for (leaf, hash) in leaves.iter_mut().zip(hashes) {
+            *leaf = self.leaf_at(*hash);
+        }
+        let leaves = &leaves[..hashes.len()];
+        let dense = |leaf: &usize| self.leaf(*leaf).dense();
+        let mut seen = leaves.iter().map(|leaf| dense(leaf).len()).sum();
+        let mut places = [None; WARM_MAX];
+        for ((place, leaf), hash) in places.iter_mut().zip(leaves).zip(hashes) {
+            // One that is not there yet will come behind the last.
+            let dense = dense(leaf);
+            *place = dense.guess(*hash).or(dense.len().checked_sub(1));
+        }
+        for (place, leaf) in places.iter().zip(leaves) {
+            let entry = place.and_then(|place| dense(leaf).at(place));
+            seen ^= entry.map_or(0, |entry| usize::from(entry.key().is_empty()));
+        }
+        for (place, leaf) in places.iter().zip(leaves) {
+            let entry = place.and_then(|place| dense(leaf).at(place));
+            seen ^= entry.map_or(0, Keyed::touch);
+        }
+        seen
     }
 
     /// All entries, in no order.

@@ -32,6 +32,10 @@ impl Keyed for Field {
     fn key(&self) -> &[u8] {
         &self.name
     }
+
+    fn touch(&self) -> usize {
+        self.value.touch()
+    }
 }
 
 impl Default for Hash {
@@ -93,7 +97,7 @@ impl Hash {
             }
             Hash::Table(table) => table.upsert(
                 name,
-                |field| field.value = Text::from_bytes(value),
+                |field| field.value.assign(value),
                 || Field {
                     name: Key::from(name),
                     value: Text::from_bytes(value),

@@ -289,38 +289,23 @@ impl Listpack {
     /// Replaces bytes that are `removed` whole elements by others.
     fn splice(&mut self, at: usize, bytes: usize, elements: &[&[u8]], removed: usize) {
         let count = self.len() - removed + elements.len();
-        if bytes == 0 && at == self.0.len() - 1 {
-            self.0.pop();
-            for element in elements {
-                encode(element, &mut self.0);
-            }
-            self.0.push(END);
+        // The new bytes are made at the end, where there is room for any length.
+        let end = self.0.len();
+        for element in elements {
+            encode(element, &mut self.0);
+        }
+        let added = self.0.len() - end;
+        if added == bytes {
+            self.0.copy_within(end.., at);
+            self.0.truncate(end);
         } else {
-            let mut new = Vec::with_capacity(elements.iter().map(|e| e.len() + 11).sum());
-            for element in elements {
-                encode(element, &mut new);
-            }
-            self.replace_bytes(at, bytes, &new);
+            self.0[at + bytes..].rotate_right(added);
+            self.0.drain(at..at + bytes);
+        }
+        if added < bytes && self.0.capacity() > 2 * self.0.len() {
+            self.0.shrink_to(self.0.len() + self.0.len() / 4);
         }
         self.set_head(count);
-    }
-
-    fn replace_bytes(&mut self, at: usize, bytes: usize, new: &[u8]) {
-        let end = at + bytes;
-        let len = self.0.len();
-        if new.len() > bytes {
-            let more = new.len() - bytes;
-            self.0.resize(len + more, 0);
-            self.0.copy_within(end..len, end + more);
-        } else {
-            let less = bytes - new.len();
-            self.0.copy_within(end..len, end - less);
-            self.0.truncate(len - less);
-            if self.0.capacity() > 2 * self.0.len() {
-                self.0.shrink_to(self.0.len() + self.0.len() / 4);
-            }
-        }
-        self.0[at..at + new.len()].copy_from_slice(new);
     }
 
     fn set_head(&mut self, count: usize) {

@@ -40,6 +40,7 @@ pub use usage::{FrequencyRules, Rating, Usage};
 pub use value::{Image, Kind, Thresholds, Value};
 
 use crate::server::persist::rdb_encode::Head;
+pub use extendible::WARM_MAX;
 use snapshot::Snapshots;
 use value::estimate;
 
@@ -110,6 +111,55 @@ impl Keyspace {
     pub fn get(&self, db: usize, key: &[u8]) -> Option<&Entry> {
         let db = self.db(db);
         db.find(db.hash(key), key)
+    }
+
+    /// Has these keys fetched from memory, all at the same time, up to [`WARM_MAX`] of them. Changes nothing.
+    pub fn warm_keys<'a>(&self, db: usize, keys: impl Iterator<Item = &'a [u8]>) {
+        let db = self.db(db);
+        let mut hashes = [0; WARM_MAX];
+        let mut count = 0;
+        for (hash, key) in hashes.iter_mut().zip(keys) {
+            *hash = db.hash(key);
+            count += 1;
+        }
+        std::hint::black_box(db.warm(&hashes[..count]));
+    }
+
+    /// Has what these requests are about fetched from memory, all at the same time, where they look for a key in
+    /// their second word. Changes nothing.
+    pub fn warm<'a, W: AsRef<[u8]> + PartialEq + 'a>(
+        &self,
+        db: usize,
+        mut requests: impl Iterator<Item = &'a [W]> + Clone,
+    ) {
+        let mut last = None;
+        let keys = requests.clone().filter_map(|words| {
+            let key = words.get(1);
+            let is_other = key != last;
+            last = key;
+            key.filter(|_| is_other).map(AsRef::as_ref)
+        });
+        self.warm_keys(db, keys);
+        let db = self.db(db);
+        // The elements of each run of requests for one key.
+        let mut next = requests.next();
+        while let Some(words) = next {
+            let key = words.get(1);
+            let mut run = requests.clone();
+            let mut count = 0;
+            next = requests.find(|words| {
+                let is_same = words.get(1) == key;
+                count += usize::from(is_same);
+                !is_same
+            });
+            let entry = key
+                .map(AsRef::as_ref)
+                .and_then(|key| db.find(db.hash(key), key));
+            if let Some(entry) = entry.filter(|entry| entry.value.has_table()) {
+                let run = std::iter::once(words).chain(run.by_ref().take(count));
+                std::hint::black_box(entry.value.warm(run));
+            }
+        }
     }
 
     /// Inserts or replaces, expiry included. Returns what was there before.

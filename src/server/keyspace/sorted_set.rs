@@ -38,6 +38,13 @@ pub struct Scored {
     pub score: f64,
 }
 
+impl Ranking {
+    /// Has these members fetched from memory. What is returned says nothing.
+    pub(super) fn warm<'a>(&self, members: impl Iterator<Item = &'a [u8]>) -> usize {
+        self.members.warm(members)
+    }
+}
+
 impl Keyed for Scored {
     fn key(&self) -> &[u8] {
         &self.member

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use foldhash::quality::RandomState;
 
 use super::dense::{Dense, Keyed};
-use super::extendible::{Extendible, Leaf};
+use super::extendible::{Extendible, Leaf, WARM_MAX};
 
 /// A table whose clone costs one counter for each couple of hundred entries.
 #[derive(Clone, Debug)]
@@ -121,6 +121,17 @@ impl<E: Keyed + Clone> Table<E> {
         let entry = Arc::make_mut(leaf).remove(hash, key, |key| hasher.hash_one(key));
         self.len -= usize::from(entry.is_some());
         entry
+    }
+
+    /// Has the entries with these bytes fetched from memory. What is returned says nothing.
+    pub(super) fn warm<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) -> usize {
+        let mut hashes = [0; WARM_MAX];
+        let mut count = 0;
+        for (hash, key) in hashes.iter_mut().zip(keys) {
+            *hash = self.leaves.hash(key);
+            count += 1;
+        }
+        self.leaves.warm(&hashes[..count])
     }
 
     /// All entries, in no order.

@@ -91,6 +91,28 @@ impl Text {
         }
     }
 
+    /// Takes other bytes, as [`Text::from_bytes`] would, in the room of those that it had if they are as many.
+    pub fn assign(&mut self, bytes: &[u8]) {
+        if let Text::Short(own) = self
+            && own.len() == bytes.len()
+        {
+            own.copy_from_slice(bytes);
+        } else {
+            *self = Text::from_bytes(bytes);
+        }
+    }
+
+    /// Reads a little of what is not in place. What is returned says nothing.
+    pub(super) fn touch(&self) -> usize {
+        match self {
+            Text::Short(bytes) | Text::EditedShort(bytes) => {
+                bytes.first().map_or(0, |byte| usize::from(*byte))
+            }
+            Text::Long(bytes) => bytes.len(),
+            Text::Integer(_) | Text::Inline(..) | Text::EditedInline(..) => 0,
+        }
+    }
+
     /// What a change has made of a text.
     fn edited(bytes: Vec<u8>) -> Text {
         match inline(&bytes) {
@@ -103,10 +125,11 @@ impl Text {
 
     /// Takes over `bytes`.
     pub fn from_vec(bytes: Vec<u8>) -> Text {
-        if bytes.len() <= SHORT_BYTES_MAX {
-            Text::from_bytes(&bytes)
-        } else {
-            Text::Long(Arc::new(bytes))
+        match bytes.len() {
+            // No number is so long.
+            len if len > INLINE_BYTES_MAX && len <= SHORT_BYTES_MAX => Text::Short(bytes.into()),
+            len if len > SHORT_BYTES_MAX => Text::Long(Arc::new(bytes)),
+            _ => Text::from_bytes(&bytes),
         }
     }
 

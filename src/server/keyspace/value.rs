@@ -172,6 +172,49 @@ impl Kind for Text {
 }
 
 impl Value {
+    /// Reads a little of what is not in the value itself. What is returned says nothing.
+    pub(super) fn touch(&self) -> usize {
+        match self {
+            Value::String(text) => text.touch(),
+            Value::List(_) | Value::Set(_) | Value::Hash(_) | Value::SortedSet(_) => 0,
+        }
+    }
+
+    /// Whether its elements are in a table, for [`Value::warm`].
+    pub(super) fn has_table(&self) -> bool {
+        match self {
+            Value::Hash(hash) => matches!(**hash, Hash::Table(_)),
+            Value::Set(set) => matches!(**set, Set::Table(_)),
+            Value::SortedSet(set) => matches!(**set, SortedSet::Ranked(_)),
+            Value::String(_) | Value::List(_) => false,
+        }
+    }
+
+    /// Has the elements that these requests are about fetched from memory: the first word behind the key, or
+    /// in a sorted set, where scores come before members, the last. What is returned says nothing.
+    pub(super) fn warm<'a, W: AsRef<[u8]> + 'a>(
+        &self,
+        requests: impl Iterator<Item = &'a [W]>,
+    ) -> usize {
+        let behind_key = |words: &'a [W]| words.get(2).map(AsRef::as_ref);
+        let last = |words: &'a [W]| words.last().map(AsRef::as_ref);
+        match self {
+            Value::Hash(hash) => match &**hash {
+                Hash::Table(table) => table.warm(requests.filter_map(behind_key)),
+                Hash::Packed(_) => 0,
+            },
+            Value::Set(set) => match &**set {
+                Set::Table(table) => table.warm(requests.filter_map(behind_key)),
+                Set::Integers(_) => 0,
+            },
+            Value::SortedSet(set) => match &**set {
+                SortedSet::Ranked(ranking) => ranking.warm(requests.filter_map(last)),
+                SortedSet::Packed(_) => 0,
+            },
+            Value::String(_) | Value::List(_) => 0,
+        }
+    }
+
     /// The name that `TYPE` and errors use.
     pub fn type_name(&self) -> &'static str {
         match self {

@@ -13,7 +13,7 @@ use super::rdb::{
 use super::rdb_encode::ReplicationInfo;
 use super::rdb_values::{is_readable, read_value};
 use crate::resp::parse_double;
-use crate::server::keyspace::{Entry, Keyspace, Rating, Thresholds, Usage};
+use crate::server::keyspace::{Entry, Keyspace, Rating, Thresholds, Usage, WARM_MAX};
 
 /// The longest string that a file or a master's stream may hold, where `proto-max-bulk-len` is not even more.
 /// Bytes. The server that wrote it may have let its clients write more than we do.
@@ -132,6 +132,7 @@ pub fn load(source: impl Read, options: LoadOptions) -> Result<Loaded, LoadError
         expire_at: None,
         rating: None,
         position: Position::default(),
+        read: Vec::with_capacity(WARM_MAX),
         loaded: Loaded {
             keyspace: Keyspace::new(options.databases),
             replication: None,
@@ -140,6 +141,7 @@ pub fn load(source: impl Read, options: LoadOptions) -> Result<Loaded, LoadError
         },
     };
     while !loading.step(&mut reader)? {}
+    loading.insert_read()?;
     reader.verify(version)?;
     let mut loaded = loading.loaded;
     loaded.replication = loading.position.complete();
@@ -150,6 +152,23 @@ pub fn load(source: impl Read, options: LoadOptions) -> Result<Loaded, LoadError
         }
         Some(_) | None => Ok(loaded),
     }
+}
+
+/// How much memory its writer used, by the head of an RDB; 0 where that does not say it.
+pub fn used_memory_of(head: &[u8]) -> u64 {
+    let mut reader = Reader::new(head, STRING_BYTES_MAX);
+    let mut find = || -> Result<u64, LoadError> {
+        reader.magic()?;
+        while reader.byte()? == OP_AUX {
+            let (name, value) = (reader.string()?, reader.string()?);
+            if name == b"used-mem" {
+                let text = String::from_utf8_lossy(&value).into_owned();
+                return Ok(text.parse().unwrap_or(0));
+            }
+        }
+        Ok(0)
+    };
+    find().unwrap_or(0)
 }
 
 /// The three auxiliary fields of a replication position.
@@ -181,6 +200,8 @@ struct Loading {
     expire_at: Option<u64>,
     rating: Option<Rating>,
     position: Position,
+    /// Entries of the present database that are not in the keyspace yet.
+    read: Vec<Entry>,
     loaded: Loaded,
 }
 
@@ -196,6 +217,7 @@ impl Loading {
             }
             OP_SELECT_DB => {
                 let db = reader.length()?;
+                self.insert_read()?;
                 self.db = usize::try_from(db)
                     .ok()
                     .filter(|db| *db < self.options.databases)
@@ -255,14 +277,29 @@ impl Loading {
             self.loaded.keys_expired += 1;
             return Ok(());
         }
-        self.loaded.keys_loaded += 1;
-        match self.loaded.keyspace.insert(self.db, entry) {
-            None => Ok(()),
-            Some(_) => Err(LoadError::Duplicate {
-                key: printable(&key),
-                db: self.db,
-            }),
+        self.read.push(entry);
+        if self.read.len() == WARM_MAX {
+            self.insert_read()?;
         }
+        Ok(())
+    }
+
+    /// Moves what was read into the keyspace: several entries at once, so that the processor does not wait for
+    /// memory once for each.
+    fn insert_read(&mut self) -> Result<(), LoadError> {
+        let (loaded, db) = (&mut self.loaded, self.db);
+        loaded.keys_loaded += self.read.len() as u64;
+        let keys = self.read.iter().map(|entry| &*entry.key);
+        loaded.keyspace.warm_keys(db, keys);
+        for entry in self.read.drain(..) {
+            if let Some(twice) = loaded.keyspace.insert(db, entry) {
+                return Err(LoadError::Duplicate {
+                    key: printable(&twice.key),
+                    db,
+                });
+            }
+        }
+        Ok(())
     }
 
     fn aux(&mut self, name: &[u8], value: &[u8]) {

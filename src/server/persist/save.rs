@@ -4,6 +4,7 @@
 //! The file is made under another name, synced, and renamed; so there is always a complete one.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use super::rdb::CRC64;
 use super::rdb_encode::{Head, ImageWriter};
 use crate::clock::{Mono, Now};
 use crate::server::Server;
-use crate::server::access::drop_elsewhere;
+use crate::server::access::{DroppedElsewhere, drop_elsewhere};
 use crate::server::keyspace::{Chunk, SnapshotEpoch, Walk};
 
 /// How much is encoded before others get their turn.
@@ -317,9 +318,11 @@ impl Server {
 
     /// Ends a snapshot; what only it needed is dropped on another thread.
     pub(crate) fn end_snapshot(&mut self, id: SnapshotEpoch) {
+        let output = self.keyspace.snapshot_output(id);
+        let output = output.map(std::mem::take).unwrap_or_default();
         let flushed = self.keyspace.end_snapshot(id);
-        if !flushed.is_empty() {
-            drop_elsewhere(flushed);
+        if !flushed.is_empty() || !output.is_empty() {
+            drop_elsewhere((flushed, output));
         }
     }
 
@@ -330,7 +333,9 @@ impl Server {
                 task.abort();
             }
             self.end_snapshot(running.snapshot);
-            drop(fs::remove_file(running.temp));
+            self.timed("rdb-unlink-temp-file", |_| {
+                drop(fs::remove_file(running.temp));
+            });
             tracing::info!("Background saving cancelled");
         }
     }
@@ -405,9 +410,14 @@ impl FileJob {
         });
         while let Some((batch, walk)) = self.slice(server) {
             let is_end = walk == Walk::Complete && batch.is_empty();
-            for chunk in batch {
-                if chunks.send(chunk).await.is_err() {
+            // The save may be cancelled while it waits for room, and what is in the batch may be large.
+            let mut batch = DroppedElsewhere(batch);
+            while !batch.0.is_empty() {
+                let Ok(room) = chunks.reserve().await else {
                     return writer.await.map_err(io::Error::other)?;
+                };
+                if let Some(chunk) = batch.0.pop_front() {
+                    room.send(chunk);
                 }
             }
             if is_end {
@@ -422,7 +432,7 @@ impl FileJob {
     }
 
     /// The next chunks; `None` when the snapshot is no more.
-    fn slice(&self, server: &Rc<RefCell<Server>>) -> Option<(Vec<Chunk>, Walk)> {
+    fn slice(&self, server: &Rc<RefCell<Server>>) -> Option<(VecDeque<Chunk>, Walk)> {
         let server = &mut *server.borrow_mut();
         let walk = server.keyspace.advance_snapshot(self.snapshot, SLICE_BYTES);
         server.close_overfull_transfers();

@@ -137,6 +137,7 @@ impl Server {
         }
         self.replication.refusal = None;
         self.replication.role = Role::Master;
+        self.forget_own_expiries();
         self.replication.stream_db = None;
         self.replication.without_replicas_since = self.clock.mono();
         self.config.replicaof = None;
@@ -157,6 +158,7 @@ impl Server {
         }
         // Dropping the link ends its task.
         self.replication.role = Role::Master;
+        self.end_loading();
     }
 
     /// The link has ended; it will be tried again.
@@ -233,6 +235,7 @@ impl Server {
             .map_or(0, |position| position.stream_db);
         let old = self.keyspace.replace_with(loaded.keyspace);
         drop_elsewhere(old);
+        self.forget_own_expiries();
         (0..self.keyspace.databases()).for_each(|db| self.database_ready(db));
         self.replication.turn.clear();
         self.replication

@@ -20,6 +20,7 @@ const GETACK: &[u8] = b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n";
 
 /// What a client says about itself by `REPLCONF` before it becomes a replica.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
 pub(crate) struct Introduction {
     /// `listening-port`; 0: not said.
     pub(crate) port: u16,
@@ -31,6 +32,8 @@ pub(crate) struct Introduction {
     pub(crate) capa_psync2: bool,
     /// `rdb-only`: it wants the data and no stream.
     pub(crate) rdb_only: bool,
+    /// `rdb-filter-only`: it wants an RDB without keys, or with functions alone, of which there are none.
+    pub(crate) without_keys: bool,
 }
 
 /// One replica that is fed.
@@ -181,7 +184,6 @@ impl Server {
                     }
                 }
                 FeedState::Online => {
-                    self.stats.repl_output_bytes += bytes.len() as u64;
                     sent |= self.front.clients.send(id, bytes.clone(), now);
                 }
             }
@@ -296,7 +298,6 @@ impl Server {
             FeedState::Waiting { .. } | FeedState::Online => Retained::default(),
         };
         tracing::info!(replica = %client.addr, "Synchronization with replica succeeded");
-        self.stats.repl_output_bytes += retained.bytes;
         for chunk in retained.chunks {
             self.front.clients.send(id, chunk, now);
         }

@@ -23,6 +23,7 @@ use crate::ids::{ReplId, ReplOffset};
 use crate::net::{Stream, load_tls};
 use crate::resp::encode_request;
 use crate::server::Server;
+use crate::server::loading::{Counted, Progress};
 use crate::server::persist::rdb_decode::{LoadError, Loaded, load};
 
 /// The longest single step of a handshake.
@@ -165,7 +166,7 @@ impl Wire {
             .map_err(|_| LinkError::Timeout)??;
         let server = &mut *server.borrow_mut();
         let now = server.clock.mono();
-        server.stats.repl_input_bytes += count as u64;
+        server.front.stats.repl_input_bytes += count as u64;
         if let Some(link) = server.replication.link_mut() {
             link.last_io = now;
         }
@@ -375,7 +376,10 @@ async fn full_resync(
             header @ (TransferHeader::Length(_) | TransferHeader::Mark(_)) => break header,
         }
     };
-    let loaded = receive(server, wire, &header).await?;
+    let progress = server.borrow_mut().begin_loading_from_master(&id);
+    let loaded = receive(server, wire, &header, progress).await;
+    server.borrow_mut().end_loading();
+    let loaded = loaded?;
     let acknowledge_now = matches!(header, TransferHeader::Mark(_));
     server.borrow_mut().install(loaded, id, offset);
     if acknowledge_now {
@@ -389,10 +393,15 @@ async fn receive(
     server: &Rc<RefCell<Server>>,
     wire: &mut Wire,
     header: &TransferHeader,
+    progress: Arc<Progress>,
 ) -> Result<Loaded, LinkError> {
+    if let TransferHeader::Length(length) = header {
+        progress.set_total(*length);
+    }
     let options = server.borrow().load_options(true);
     let (pieces, queue) = mpsc::channel::<Vec<u8>>(LOAD_QUEUE);
-    let mut loader = tokio::task::spawn_blocking(move || load(PieceReader::new(queue), options));
+    let source = Counted::new(PieceReader::new(queue), progress);
+    let mut loader = tokio::task::spawn_blocking(move || load(source, options));
     let mut finder = match header {
         TransferHeader::Mark(mark) => Some(MarkFinder::new(*mark)),
         TransferHeader::Length(_) | TransferHeader::KeepAlive | TransferHeader::Refused(_) => None,

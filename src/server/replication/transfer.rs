@@ -14,7 +14,7 @@ use super::master::{Feed, FeedState};
 use crate::front::{ClientId, Closing};
 use crate::ids::random_hex;
 use crate::server::Server;
-use crate::server::keyspace::{Chunk, ChunkQueue, Image, SnapshotEpoch, Walk};
+use crate::server::keyspace::{Chunk, ChunkQueue, Image, Keyspace, SnapshotEpoch, Walk};
 use crate::server::persist::rdb::CRC64;
 use crate::server::persist::rdb_encode::{self, Head, ImageWriter, ReplicationInfo};
 
@@ -51,8 +51,12 @@ impl Server {
         self.flush_stream();
         for (id, _) in waiting {
             let client = self.front.clients.get(id);
-            let takes_mark = client.is_some_and(|c| c.session.introduction.capa_eof);
-            if self.config.diskless_sync && takes_mark {
+            let Some(introduction) = client.map(|client| &client.session.introduction) else {
+                continue;
+            };
+            if introduction.without_keys {
+                self.send_without_keys(id);
+            } else if self.config.diskless_sync && introduction.capa_eof {
                 self.start_diskless(id);
             } else {
                 self.start_from_file(id);
@@ -133,10 +137,30 @@ impl Server {
                 }
                 drained.notified().await;
             }
-            server
-                .borrow_mut()
-                .finish_diskless(id, snapshot, image.digest.finalize(), &mark);
+            let server = &mut *server.borrow_mut();
+            server.end_snapshot(snapshot);
+            server.finish_diskless(id, image.digest.finalize(), &mark);
         });
+    }
+
+    /// Sends an RDB without keys.
+    fn send_without_keys(&mut self, id: ClientId) {
+        self.announce_full_resync(id);
+        let mut keyspace = Keyspace::new(1);
+        let snapshot = keyspace.begin_snapshot(&self.rdb_head());
+        keyspace.advance_snapshot(snapshot, SLICE_BYTES);
+        self.transferring(id, None);
+        let now = self.clock.mono();
+        let mark = random_hex::<20>(&mut self.rng);
+        let begin = Bytes::from(format!("$EOF:{mark}\r\n"));
+        self.front.clients.send(id, begin, now);
+        let mut image = Outgoing::new();
+        if let Some(output) = keyspace.snapshot_output(snapshot) {
+            while let Some(bytes) = image.next(output, SLICE_BYTES) {
+                self.front.clients.send(id, bytes, now);
+            }
+        }
+        self.finish_diskless(id, image.digest.finalize(), &mark);
     }
 
     /// Sends the next slice of a snapshot. [`Walk::Complete`] also when the replica has gone.
@@ -205,14 +229,8 @@ impl Server {
         }
     }
 
-    fn finish_diskless(
-        &mut self,
-        id: ClientId,
-        snapshot: SnapshotEpoch,
-        checksum: u64,
-        mark: &str,
-    ) {
-        self.end_snapshot(snapshot);
+    /// Ends a transfer with its checksum and its mark.
+    fn finish_diskless(&mut self, id: ClientId, checksum: u64, mark: &str) {
         let now = self.clock.mono();
         let checksum = if self.config.rdbchecksum { checksum } else { 0 };
         let mut end = checksum.to_le_bytes().to_vec();

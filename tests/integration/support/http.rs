@@ -87,10 +87,10 @@ impl Web {
             text += &format!("Content-Length: {}\r\n", body.len());
         }
         stream.write_all(format!("{text}\r\n{body}").as_bytes())?;
-        let mut answer = read_head(&mut BufReader::new(stream))?;
-        let (answer, rest) = (&mut answer.0, &mut answer.1);
+        let mut reader = BufReader::new(stream);
+        let (mut answer, rest) = read_head(&mut reader)?;
         rest.read_to_string(&mut answer.body)?;
-        Ok(answer.clone())
+        Ok(answer)
     }
 
     /// Opens a stream of events.

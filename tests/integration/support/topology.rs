@@ -57,11 +57,6 @@ impl ServerNode {
             .map(|value| value.trim().to_owned())
     }
 
-    /// Whether it knows a command.
-    pub(crate) fn has_command(&self, name: &str) -> bool {
-        text(&self.client().call(&["COMMAND", "INFO", name])) != "(nil)"
-    }
-
     /// `Ok` when it follows the server on `master` with the link up.
     pub(crate) fn follows(&self, master: u16) -> Result<(), String> {
         let info = |name| self.info(name).unwrap_or_default();

@@ -4,11 +4,37 @@
 //! Source: what Sentinel promises its clients. The bound is 4 × failover-timeout + 30 s.
 
 use crate::server::ReplLink;
-use crate::world::{Power, World};
+use crate::world::{Body, Power, World};
 
 /// Why the sentinels and servers of a world have not settled yet; `None`: they have.
 pub(crate) fn disagreement(world: &World) -> Option<String> {
-    (0..world.groups.len()).find_map(|group| group_disagreement(world, group))
+    (0..world.groups.len())
+        .find_map(|group| group_disagreement(world, group))
+        .or_else(|| known_observer(world))
+}
+
+/// A sentinel that only observes and is known to another.
+fn known_observer(world: &World) -> Option<String> {
+    let ids = world
+        .observers
+        .iter()
+        .filter_map(|id| match &world.nodes[*id].body {
+            Body::Ours(ours) => ours.id.clone(),
+            Body::Real(_) | Body::Server(_) => None,
+        });
+    let ids: Vec<_> = ids.collect();
+    world.sentinels().into_iter().find_map(|id| {
+        let knows = match &world.nodes[id].body {
+            Body::Ours(ours) => {
+                let masters = &ours.disk.file.masters;
+                let mut peers = masters.iter().flat_map(|master| &master.peers);
+                peers.any(|peer| ids.contains(&peer.id))
+            }
+            Body::Real(real) => ids.iter().any(|id| real.knows_peer(id)),
+            Body::Server(_) => false,
+        };
+        knows.then(|| format!("{} knows one that only observes", world.nodes[id].name))
+    })
 }
 
 fn group_disagreement(world: &World, group: usize) -> Option<String> {

@@ -9,14 +9,16 @@ mod needless;
 mod one_configuration;
 mod one_leader;
 mod one_vote;
+mod pauses;
 mod promotion;
 mod remembers;
+mod silence;
 mod stall;
 
 use std::net::SocketAddr;
 
 use sentinel::ids::{Epoch, SentinelId};
-use sentinel::sentinel::core::{Durable, DurableMaster, Event, Sentinel};
+use sentinel::sentinel::core::{Durable, DurableMaster, Event, Request, Sentinel};
 
 use crate::agenda::NodeId;
 
@@ -50,6 +52,12 @@ pub(crate) enum Fact<'a> {
     },
     /// An operator ordered a failover here.
     Ordered { group: usize },
+    /// A pause of automatic failovers was confirmed here, or found on the disk at a start.
+    Paused { group: usize },
+    /// There is none, or none any more.
+    Unpaused { group: usize },
+    /// A sentinel that only observes sends this.
+    ObserverSends { request: &'a Request },
     /// A failover started here.
     Try { group: usize },
     /// It ended here, in whatever way.
@@ -57,6 +65,7 @@ pub(crate) enum Fact<'a> {
     /// Votes were asked for.
     Candidacy {
         group: usize,
+        candidate: &'a SentinelId,
         epoch: Epoch,
         disk: Option<Disk<'a>>,
     },
@@ -167,6 +176,7 @@ pub(crate) struct Properties {
     one_configuration: one_configuration::OneConfiguration,
     epochs: epochs::Epochs,
     authority: authority::Authority,
+    pauses: pauses::Pauses,
     promotion: promotion::Promotion,
     needless: needless::Needless,
     durable_first: durable_first::DurableFirst,
@@ -196,6 +206,8 @@ impl Properties {
             ),
             ("epochs", self.epochs.observe(seen, fact)),
             ("authority", self.authority.observe(seen, fact)),
+            ("pauses", self.pauses.observe(seen, fact)),
+            ("silence", silence::observe(seen, fact)),
             ("promotion", self.promotion.observe(seen, fact)),
             ("needless", self.needless.observe(seen, fact)),
             ("durable_first", self.durable_first.observe(seen, fact)),

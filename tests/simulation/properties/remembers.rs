@@ -3,6 +3,10 @@
 //! Source: redis-sentinel's state file; a majority is one of all *known* sentinels, so a forgotten peer
 //! is a smaller majority.
 
+use std::sync::Arc;
+
+use sentinel::sentinel::core::PausedUntil;
+
 use super::{Fact, Seen};
 
 #[derive(Default)]
@@ -21,8 +25,16 @@ impl Remembers {
         if durable.id.is_none() {
             now.id = None;
         }
-        // What is configured but not kept in the file is given to the core by whoever starts it.
-        if now == **durable {
+        // What is configured but not kept in the file is given to the core by whoever starts it. A pause
+        // may have come to its end meanwhile.
+        let mut held = (*durable).clone();
+        for (held, now) in held.masters.iter_mut().zip(&now.masters) {
+            let has_end = matches!(held.paused, Some(PausedUntil::At(_)));
+            if has_end && now.paused.is_none() {
+                Arc::make_mut(held).paused = None;
+            }
+        }
+        if now == held {
             return Ok(());
         }
         Err(format!(

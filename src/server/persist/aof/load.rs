@@ -80,7 +80,7 @@ pub(crate) async fn reload(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
         if server.aof.writer.is_settled() && !server.aof.rewriting.is_running() {
             server.aof.writer.switch(None);
             server.aof.state = State::Off;
-            server.loading = Some(server.clock.now());
+            server.begin_loading(false);
             server.cancel_save();
             server.disconnect_replicas();
             server.touch_all(None);
@@ -90,7 +90,7 @@ pub(crate) async fn reload(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
         }
     }
     let loaded = load(server).await;
-    server.borrow_mut().loading = None;
+    server.borrow_mut().end_loading();
     loaded.map(drop)
 }
 
@@ -113,11 +113,13 @@ async fn replay(
     may_cut: bool,
 ) -> Result<(), anyhow::Error> {
     let options = server.borrow().load_options(true);
+    let progress = server.borrow_mut().begin_loading(false);
+    progress.set_total(folder.size(manifest));
     let started = server.borrow().clock.mono();
     let (out, mut pieces) = mpsc::channel(PIECES_QUEUED);
     let reader = {
         let (folder, manifest) = (folder.clone(), manifest.clone());
-        tokio::task::spawn_blocking(move || read_all(&folder, &manifest, options, &out))
+        tokio::task::spawn_blocking(move || read_all(&folder, &manifest, options, &progress, &out))
     };
     let mut replay = Replay {
         client: server.borrow_mut().begin_replay(),

@@ -91,7 +91,7 @@ impl Server {
     /// # Errors
     /// It cannot be begun; the log says why.
     pub(crate) fn follow_appendonly(&mut self) -> Result<(), String> {
-        if self.loading.is_some() {
+        if self.is_loading() {
             // The end of the load asks again.
             return Ok(());
         }

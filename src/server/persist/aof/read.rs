@@ -12,7 +12,8 @@ use tokio::sync::mpsc::Sender;
 use super::folder::Folder;
 use super::manifest::Manifest;
 use crate::resp::{Limits, RequestDecoder};
-use crate::server::persist::rdb_decode::{LoadError, LoadOptions, Loaded, load};
+use crate::server::loading::{Counted, Progress};
+use crate::server::persist::rdb_decode::{LoadError, LoadOptions, Loaded, load, used_memory_of};
 
 /// How much is read at a time, and about how much is handed on at a time. Bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -121,6 +122,7 @@ pub(super) fn read_all(
     folder: &Folder,
     manifest: &Manifest,
     options: LoadOptions,
+    progress: &Arc<Progress>,
     out: &Sender<Piece>,
 ) -> Result<Option<Cut>, AofError> {
     let files: Vec<_> = manifest.live().collect();
@@ -132,9 +134,12 @@ pub(super) fn read_all(
             source,
         };
         let opened = File::open(&path).map_err(io_error)?;
+        let opened = Counted::new(opened, Arc::clone(progress));
         let mut source = BufReader::with_capacity(CHUNK_BYTES, opened);
         let mut start = 0;
-        if source.fill_buf().map_err(io_error)?.starts_with(b"REDIS") {
+        let head = source.fill_buf().map_err(io_error)?;
+        if head.starts_with(b"REDIS") {
+            progress.set_used_memory(used_memory_of(head));
             tracing::info!("Reading RDB base file on AOF loading...");
             let loaded = load(&mut source, options).map_err(|source| AofError::Rdb {
                 file: path.clone(),

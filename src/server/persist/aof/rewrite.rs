@@ -140,8 +140,7 @@ impl Server {
     pub(crate) fn check_aof_rewrite(&mut self) {
         let now = self.clock.mono();
         let (aof, config) = (&self.aof, &self.config.aof);
-        let is_busy =
-            aof.rewriting.is_running() || self.saver.is_saving() || self.loading.is_some();
+        let is_busy = aof.rewriting.is_running() || self.saver.is_saving() || self.is_loading();
         if is_busy || now < aof.rewriting.not_before {
             return;
         }
@@ -396,12 +395,18 @@ async fn rewrite(server: &Rc<RefCell<Server>>) -> io::Result<()> {
             running.stage = Stage::Replacing;
         }
     }
-    let plan = on_another_thread(move || {
+    let clock = server.borrow().clock;
+    let (plan, took) = on_another_thread(move || {
+        let begun = clock.nanos();
         replace(&plan)?;
-        Ok(plan)
+        Ok((plan, clock.nanos().saturating_sub(begun)))
     })
     .await?;
-    server.borrow_mut().rewrite_replaced(&plan);
+    {
+        let server = &mut *server.borrow_mut();
+        server.note_latency("aof-rename", Duration::from_nanos(took));
+        server.rewrite_replaced(&plan);
+    }
     let Plan {
         folder,
         mut manifest,

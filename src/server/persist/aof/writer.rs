@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::settings::Fsync;
-use crate::clock::Mono;
+use crate::clock::{Clock, Mono};
 use crate::config::forms::os_text;
 use crate::front::WaitId;
 use crate::server::Server;
@@ -252,19 +252,33 @@ struct Job {
     dirty: Vec<Arc<File>>,
     sync: bool,
     write: bool,
+    clock: Clock,
+}
+
+/// How long the parts of a job took.
+#[derive(Clone, Copy, Debug)]
+struct Took {
+    write: Duration,
+    sync: Duration,
 }
 
 impl Job {
     /// Writes and syncs; what could not be done is left in the job.
-    fn run(&mut self) -> (Outcome, io::Result<()>) {
+    fn run(&mut self) -> (Outcome, io::Result<()>, Took) {
+        let begun = self.clock.nanos();
         let outcome = write_out(&mut self.segments);
+        let written = self.clock.nanos();
         self.dirty.extend(outcome.files.iter().cloned());
         let synced = if self.sync && outcome.error.is_none() {
             self.dirty.iter().try_for_each(|file| file.sync_data())
         } else {
             Ok(())
         };
-        (outcome, synced)
+        let took = Took {
+            write: Duration::from_nanos(written.saturating_sub(begun)),
+            sync: Duration::from_nanos(self.clock.nanos().saturating_sub(written)),
+        };
+        (outcome, synced, took)
     }
 }
 
@@ -320,7 +334,7 @@ impl Server {
         if has_pending && !writer.is_writing && is_retry_due {
             match writer.sync_since {
                 None if must_sync => self.start_aof_job(true, true),
-                None => writer.write_here(now),
+                None => self.write_aof_here(now),
                 Some(_) if must_sync => {}
                 Some(since) if now.since(since) < SYNC_PATIENCE => self.start_aof_job(true, false),
                 Some(_) => writer.complain(),
@@ -335,6 +349,27 @@ impl Server {
         self.release_settled();
     }
 
+    fn write_aof_here(&mut self, now: Mono) {
+        let begun = self.clock.nanos();
+        self.aof.writer.write_here(now);
+        let took = Duration::from_nanos(self.clock.nanos().saturating_sub(begun));
+        self.note_aof_write(took, false);
+    }
+
+    /// Keeps a write that took long for `LATENCY`, under its own name and one that tells what may have held it up.
+    fn note_aof_write(&mut self, took: Duration, is_beside_sync: bool) {
+        let is_saving = self.saver.is_saving() || self.aof.rewriting.is_running();
+        self.note_latency(
+            match (is_beside_sync, is_saving) {
+                (true, _) => "aof-write-pending-fsync",
+                (false, true) => "aof-write-active-child",
+                (false, false) => "aof-write-alone",
+            },
+            took,
+        );
+        self.note_latency("aof-write", took);
+    }
+
     /// Writes, syncs, or both, on another thread.
     fn start_aof_job(&mut self, write: bool, sync: bool) {
         let now = self.clock.mono();
@@ -344,6 +379,7 @@ impl Server {
             dirty: Vec::new(),
             sync,
             write,
+            clock: self.clock,
         };
         if write {
             writer.is_writing = true;
@@ -359,12 +395,18 @@ impl Server {
         let server = self.handle();
         tokio::task::spawn_local(async move {
             let ended = tokio::task::spawn_blocking(move || {
-                let (outcome, synced) = job.run();
-                (job, outcome, synced)
+                let (outcome, synced, took) = job.run();
+                (job, outcome, synced, took)
             });
             // Work that panicked has ended the process.
-            if let Ok((job, outcome, synced)) = ended.await {
+            if let Ok((job, outcome, synced, took)) = ended.await {
                 let server = &mut *server.borrow_mut();
+                if job.write {
+                    server.note_aof_write(took.write, !job.sync);
+                }
+                if job.sync && server.must_sync() {
+                    server.note_latency("aof-fsync-always", took.sync);
+                }
                 server.aof_job_ended(job, written, outcome, synced);
             }
         });

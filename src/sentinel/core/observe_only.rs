@@ -1,0 +1,183 @@
+//! `sentinel observe-only yes`: everything is watched and decided, and nothing is done.
+//!
+//! For trying this program beside a running redis-sentinel. Such a sentinel
+//!
+//! * sends no hello, neither to instances nor to peers, so that no peer ever learns of it: nobody asks it
+//!   for a vote, and nobody counts it for the majority or the quorum;
+//! * asks peers whether a master is down, which changes nothing at them, and never for a vote;
+//! * never votes, and never stands as a candidate;
+//! * reconfigures nobody and kills no script: [`Request::changes_nothing`] holds for all that it sends,
+//!   which is asserted where requests leave;
+//! * runs no scripts, which would do a second time what the sentinel beside it does.
+//!
+//! It still follows the configurations that peers announce, and says in events and in the log what it
+//! would have done.
+
+use super::Sentinel;
+use super::event::{EventKind, Level};
+use super::instance::InstanceId;
+use super::io::Output;
+use super::master::MasterId;
+use super::timers::Timer;
+use crate::clock::Mono;
+use crate::ids::{Epoch, SentinelId};
+
+/// What an operator hears who orders something that would change others.
+pub(super) const REFUSAL: &str =
+    "ERR This sentinel only observes (sentinel observe-only yes) and changes nothing";
+
+/// Why this sentinel takes no part in a failover that its rules ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Withheld {
+    /// An operator paused the automatic failovers of the master.
+    Paused,
+    /// `sentinel observe-only yes`.
+    ObserveOnly,
+}
+
+impl Sentinel {
+    /// What keeps us from starting automatic failovers of a master, beside the rules of elections.
+    pub(super) fn withheld(&self, m: MasterId) -> Option<Withheld> {
+        if self.globals.observe_only {
+            Some(Withheld::ObserveOnly)
+        } else if self.is_paused(m) {
+            Some(Withheld::Paused)
+        } else {
+            None
+        }
+    }
+
+    /// What keeps us from voting for a candidate about a master.
+    pub(super) fn vote_withheld(
+        &self,
+        masters: &[MasterId],
+        candidate: &SentinelId,
+        epoch: Epoch,
+    ) -> Option<(MasterId, Withheld)> {
+        let ordered = masters
+            .iter()
+            .any(|m| self.is_ordered(*m, candidate, epoch));
+        let counts = |why: &Withheld| *why != Withheld::Paused || !ordered;
+        masters
+            .iter()
+            .find_map(|m| Some((*m, self.withheld(*m).filter(counts)?)))
+    }
+
+    /// The master is ODOWN, and no failover starts because of `why`. Told once while that lasts. This is
+    /// the place where such a decision is recorded.
+    pub(super) fn withhold_failover(&mut self, m: MasterId, why: Withheld) {
+        if std::mem::replace(&mut self.master_mut(m).is_withholding_told, true) {
+            return;
+        }
+        let master = self.master(m);
+        match why {
+            Withheld::Paused => {
+                let until = master.pause.as_ref().map(|pause| pause.until);
+                let until = until.map_or(String::new(), |until| until.to_string());
+                let text = format!(
+                    "{} is down and is not failed over: automatic failovers are paused {until}",
+                    self.describe(master.instance)
+                );
+                self.log(Level::Warning, text);
+            }
+            Withheld::ObserveOnly => {
+                let chosen = match self.select_replica(m) {
+                    Some(i) => format!("then promote {}", self.instance(i).name),
+                    None => "and find no replica to promote".to_owned(),
+                };
+                let text = format!(
+                    "{} #would ask {} sentinels for votes, need {}, {chosen}",
+                    self.describe(master.instance),
+                    master.peers.len(),
+                    master.majority().max(master.quorum()),
+                );
+                self.event_at(m, EventKind::WouldFailover, text);
+            }
+        }
+    }
+
+    /// A vote is asked for and refused because of `why`. This is the place where that is recorded.
+    pub(super) fn withhold_vote(
+        &mut self,
+        m: MasterId,
+        why: Withheld,
+        candidate: &SentinelId,
+        epoch: Epoch,
+    ) {
+        match why {
+            Withheld::Paused => self.note_paused_vote(m, candidate, epoch),
+            Withheld::ObserveOnly => {
+                let vote = self.master(m).vote.epoch;
+                if vote < epoch && self.current_epoch <= epoch {
+                    let text = format!("{candidate} {epoch}");
+                    self.event_at(m, EventKind::WouldVote, text);
+                }
+            }
+        }
+    }
+
+    /// A replica would be pointed at the master, `kind` says why, because of what is so `since`. Told once
+    /// for each such moment.
+    pub(super) fn withhold_reconf(&mut self, i: InstanceId, kind: EventKind, since: Mono) {
+        if self.would_reconf.insert(i, since) != Some(since) {
+            let text = format!("{} #would be told, as {}", self.describe(i), kind.channel());
+            let m = self.instance(i).master;
+            self.event_at(m, EventKind::WouldReconf, text);
+        }
+    }
+
+    /// A hello under our own id, although we send none: an operator has copied the configuration of another
+    /// sentinel as it was, which is left out of all that we reckon.
+    pub(super) fn heard_own_id(&mut self) {
+        /// Before that they may be our own, from before we turned silent.
+        const TOLD_AFTER: u32 = 3;
+        self.twin_hellos = self.twin_hellos.saturating_add(1);
+        if self.twin_hellos == TOLD_AFTER {
+            let text = format!(
+                "Another sentinel has our id {}: remove the line 'sentinel myid' here, or it is not counted",
+                self.id
+            );
+            self.log(Level::Warning, text);
+        }
+    }
+
+    /// A script is to run, in its turn among what is said about a master.
+    pub(super) fn say_script(&mut self, m: MasterId, script: Output) {
+        if !self.globals.observe_only {
+            self.say(m, script);
+        } else if let Output::Script { path, args, .. } = script {
+            let text = format!("would run {path} {}", args.join(" "));
+            self.say(m, Output::Log(Level::Notice, text));
+        }
+    }
+
+    /// `observe-only` was switched at run time: from now on hellos are sent, or no more.
+    pub(super) fn observing_changed(&mut self) {
+        let text = if self.globals.observe_only {
+            "observe-only is on: this sentinel says and does nothing from now on. Peers that know it still \
+             count it, until SENTINEL FORGET or RESET there"
+        } else {
+            "observe-only is off: this sentinel takes part from now on"
+        };
+        self.log(Level::Warning, text.to_owned());
+        self.would_reconf.clear();
+        let now = self.now;
+        for m in self.masters.keys().copied().collect::<Vec<_>>() {
+            let master = self.master_mut(m);
+            master.is_withholding_told = false;
+            // Who only observes passes nothing on.
+            master.untold = None;
+            self.timers.arm(Timer::Master(m), now);
+            for i in self.master(m).instances().collect::<Vec<_>>() {
+                self.timers.arm(Timer::Instance(i), now);
+            }
+        }
+    }
+
+    /// The master of a failover that is led from here, if there is one: what it does to others cannot stop
+    /// half-way.
+    pub(super) fn any_failover(&self) -> Option<MasterId> {
+        let led = self.masters.iter().find(|(_, m)| m.failover.is_some());
+        led.map(|(m, _)| *m)
+    }
+}

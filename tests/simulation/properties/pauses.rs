@@ -1,0 +1,101 @@
+//! Who has confirmed a pause neither asks for votes nor votes nor promotes, but on an operator's order.
+//!
+//! Source: what `SENTINEL PAUSE` promises. A pause counts here from its confirmation, and over restarts,
+//! until the sentinel says that it has ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sentinel::ids::{Epoch, SentinelId};
+
+use super::{Fact, Seen};
+use crate::agenda::NodeId;
+
+#[derive(Default)]
+pub(super) struct Pauses {
+    paused: BTreeSet<(NodeId, usize)>,
+    /// Failovers that were ordered and have not ended, and whether they have started.
+    ordered: BTreeMap<(NodeId, usize), bool>,
+    /// The candidacies that belong to them.
+    candidacies: BTreeSet<(usize, Epoch, SentinelId)>,
+    ids: BTreeMap<NodeId, SentinelId>,
+}
+
+impl Pauses {
+    pub(super) fn observe(&mut self, seen: Seen<'_>, fact: &Fact<'_>) -> Result<(), String> {
+        let who = seen.who;
+        match fact {
+            Fact::Crashed => {
+                self.paused.retain(|(node, _)| *node != who);
+                self.ordered.retain(|(node, _), _| *node != who);
+            }
+            Fact::Started { core, .. } => {
+                self.ids.insert(who, core.id().clone());
+            }
+            Fact::Paused { group } => {
+                self.paused.insert((who, *group));
+            }
+            Fact::Unpaused { group } => {
+                self.paused.remove(&(who, *group));
+            }
+            Fact::Ordered { group } => {
+                self.ordered.insert((who, *group), false);
+            }
+            Fact::Try { group } => {
+                if let Some(started) = self.ordered.get_mut(&(who, *group)) {
+                    *started = true;
+                }
+            }
+            Fact::Ended { group } => {
+                // One that was held back until now may have ended before the order.
+                if self.ordered.get(&(who, *group)) == Some(&true) {
+                    self.ordered.remove(&(who, *group));
+                }
+            }
+            Fact::Candidacy {
+                group,
+                candidate,
+                epoch,
+                ..
+            } => {
+                if self.ordered.contains_key(&(who, *group)) {
+                    let candidacy = (*group, *epoch, (*candidate).clone());
+                    self.candidacies.insert(candidacy);
+                } else if self.paused.contains(&(who, *group)) {
+                    return Err(format!(
+                        "{} is paused and asks for votes about group {group} in epoch {epoch}",
+                        seen.name
+                    ));
+                }
+            }
+            Fact::Vote {
+                group,
+                leader,
+                epoch,
+                ..
+            } => {
+                let is_own = self.ids.get(&who) == Some(*leader);
+                let candidacy = (*group, *epoch, (*leader).clone());
+                if self.paused.contains(&(who, *group))
+                    && !is_own
+                    && !self.candidacies.contains(&candidacy)
+                {
+                    return Err(format!(
+                        "{} is paused and votes for {leader} about group {group} in epoch {epoch}",
+                        seen.name
+                    ));
+                }
+            }
+            Fact::Promotes { group, .. }
+                if self.paused.contains(&(who, *group))
+                    && !self.ordered.contains_key(&(who, *group)) =>
+            {
+                return Err(format!(
+                    "{} is paused and promotes in group {group}",
+                    seen.name
+                ));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
