@@ -13,13 +13,15 @@
 //! * [`events`]: published events as a stream.
 //! * [`metrics`]: `/metrics` of both programs.
 //! * [`server`]: the routes of a data server.
-//! * [`openapi`]: the description of all of it, generated from the handlers, and its page.
+//! * [`openapi`]: the description of all of it, generated from the handlers.
+//! * [`page`]: the page that shows all of it, and the one that shows the description.
 
 pub mod acting;
 pub mod connection;
 pub mod events;
 pub mod metrics;
 pub mod openapi;
+pub mod page;
 pub mod reply;
 pub mod sentinel;
 pub mod server;

@@ -22,7 +22,7 @@ use super::metrics::{self, Scrapes};
 use super::reply::{self, Health, Path, Problem, Query, Refusal};
 use super::token::Token;
 use super::view::{self, Master, MasterLine};
-use super::{Http, Stop, openapi};
+use super::{Http, Stop, openapi, page};
 use crate::clock::{Clock, Mono};
 use crate::config::Process;
 use crate::config::forms::parse_memory;
@@ -79,7 +79,8 @@ pub fn open(process: &Process, surface: Surface) -> anyhow::Result<Http> {
 /// All routes of a sentinel.
 pub fn routes(shared: Shared) -> axum::Router {
     let (router, document) = described(shared.token).with_state(shared).split_for_parts();
-    reply::finish(router.merge(openapi::routes(&document)))
+    let pages = openapi::routes(&document).merge(page::index());
+    reply::finish(router.merge(pages))
 }
 
 /// The routes with their description.
@@ -261,12 +262,27 @@ struct PageQuery {
     master: Option<String>,
     /// Only masters with this in their name, or in an address of their group.
     search: Option<String>,
+    /// Only these.
+    #[serde(default)]
+    #[param(inline)]
+    filter: Filter,
     /// Which page, from 1.
     #[param(minimum = 1, default = 1)]
     page: Option<u32>,
     /// Masters on a page.
     #[param(minimum = 1, maximum = 500, default = 50)]
     per_page: Option<u16>,
+}
+
+/// Which masters by how they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Filter {
+    /// All of them.
+    #[default]
+    All,
+    /// Those with something amiss.
+    Problems,
 }
 
 /// A page of a list.
@@ -285,11 +301,7 @@ struct Page<T> {
 }
 
 impl PageQuery {
-    fn page<T>(
-        &self,
-        view: &SentinelView,
-        show: impl Fn(&MasterView) -> T,
-    ) -> Result<Page<T>, Refusal> {
+    fn page<T>(&self, look: &Look, show: impl Fn(&MasterView) -> T) -> Result<Page<T>, Refusal> {
         let per_page = self.per_page.unwrap_or(PER_PAGE);
         if !(1..=PER_PAGE_MAX).contains(&per_page) {
             return Err(Refusal::bad(format!(
@@ -300,6 +312,7 @@ impl PageQuery {
         let Some(before) = page.checked_sub(1) else {
             return Err(Refusal::bad("page must be at least 1"));
         };
+        let view = &look.view;
         let found: Vec<&MasterView> = match &self.master {
             Some(name) => vec![view.master(name).ok_or_else(|| no_such_master(name))?],
             None => view.masters.iter().map(AsRef::as_ref).collect(),
@@ -308,7 +321,12 @@ impl PageQuery {
             let wanted = self.search.as_deref().unwrap_or_default();
             wanted.is_empty() || is_match(master, &wanted.to_ascii_lowercase())
         };
-        let found: Vec<&MasterView> = found.into_iter().filter(matches).collect();
+        let passes = |master: &&MasterView| match self.filter {
+            Filter::All => true,
+            Filter::Problems => !view::problems(master, look.now).is_empty(),
+        };
+        let found = found.into_iter().filter(matches).filter(passes);
+        let found: Vec<&MasterView> = found.collect();
         let size = usize::from(per_page);
         let skipped = usize::try_from(before)
             .unwrap_or(usize::MAX)
@@ -349,7 +367,7 @@ async fn masters(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<MasterLine>>, Refusal> {
     let look = shared.look();
-    let page = query.page(&look.view, |master| MasterLine::new(master, look.now))?;
+    let page = query.page(&look, |master| MasterLine::new(master, look.now))?;
     Ok(Json(page))
 }
 
@@ -399,7 +417,7 @@ async fn cluster(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Cluster>, Refusal> {
     let look = shared.look();
-    let page = query.page(&look.view, |master| Master::new(master, look.now))?;
+    let page = query.page(&look, |master| Master::new(master, look.now))?;
     let sentinel = view::Sentinel::new(&look.view, look.beat, look.now);
     Ok(Json(Cluster { sentinel, page }))
 }

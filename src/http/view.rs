@@ -45,6 +45,8 @@ pub struct MasterLine {
     pub quorum_reached: bool,
     /// How many sentinels have confirmed the address lately (5 s), this one too.
     pub confirmed: usize,
+    /// What is amiss, in words; empty: nothing.
+    pub problems: Vec<String>,
 }
 
 /// How a master is, in one word.
@@ -256,6 +258,8 @@ pub struct Counts {
     pub failover: usize,
     /// With fewer usable sentinels than a failover needs.
     pub without_quorum: usize,
+    /// With anything amiss.
+    pub problems: usize,
 }
 
 /// How young a confirmation must be to be counted in what is shown.
@@ -297,6 +301,44 @@ pub fn has_quorum(master: &MasterView) -> bool {
     master.usable() >= master.majority().max(quorum)
 }
 
+fn confirmed(master: &MasterView, now: Mono) -> usize {
+    1 + master.confirmed_since(now - CONFIRMATION_AGE_SHOWN)
+}
+
+/// What is amiss with a group, the worst first.
+pub fn problems(master: &MasterView, now: Mono) -> Vec<String> {
+    let mut found = Vec::new();
+    match Status::of(master) {
+        Status::Ok => {}
+        Status::Sdown => found.push("this sentinel finds the master down".to_owned()),
+        Status::Odown => found.push("the quorum finds the master down".to_owned()),
+        Status::Failover => found.push("a failover is under way".to_owned()),
+    }
+    let (usable, voters) = (master.usable(), master.voters());
+    if !has_quorum(master) {
+        found.push(format!(
+            "{usable} of {voters} sentinels are usable: too few for a failover"
+        ));
+    } else if usable < voters {
+        found.push(format!("{usable} of {voters} sentinels are usable"));
+    }
+    let (confirmed, majority) = (confirmed(master, now), master.majority());
+    if confirmed < majority {
+        found.push(format!(
+            "{confirmed} of {voters} sentinels have lately confirmed the address: {majority} are needed"
+        ));
+    }
+    let replicas = master.replicas();
+    let healthy = replicas.iter().filter(|it| is_healthy(it)).count();
+    if healthy < replicas.len() {
+        found.push(format!(
+            "{healthy} of {} replicas work and follow the master",
+            replicas.len()
+        ));
+    }
+    found
+}
+
 /// A replica that works and follows the master.
 pub fn is_healthy(instance: &InstanceView) -> bool {
     let follows =
@@ -336,7 +378,8 @@ impl MasterLine {
             quorum: master.settings.quorum,
             majority: master.majority(),
             quorum_reached: has_quorum(master),
-            confirmed: 1 + master.confirmed_since(now - CONFIRMATION_AGE_SHOWN),
+            confirmed: confirmed(master, now),
+            problems: problems(master, now),
         }
     }
 }
@@ -444,17 +487,18 @@ impl Sentinel {
             tilt_ms: view.tilt_since.map(|since| age(now, since)),
             save_error: view.save_error.as_deref().map(str::to_owned),
             loop_age_ms: age(now, beat),
-            masters: Counts::of(view),
+            masters: Counts::of(view, now),
         }
     }
 }
 
 impl Counts {
-    fn of(view: &SentinelView) -> Counts {
+    fn of(view: &SentinelView, now: Mono) -> Counts {
         let mut counts = Counts::default();
         for master in view.masters.iter() {
             counts.total += 1;
             counts.without_quorum += usize::from(!has_quorum(master));
+            counts.problems += usize::from(!problems(master, now).is_empty());
             match Status::of(master) {
                 Status::Ok => counts.ok += 1,
                 Status::Sdown => counts.sdown += 1,

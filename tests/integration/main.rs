@@ -71,6 +71,7 @@ mod status;
 mod the_data_file_is_exchanged;
 mod the_debian_package;
 mod the_log_is_reopened;
+mod the_page_shows_what_the_sentinel_says;
 mod the_watchdog_is_fed;
 mod tls_reaches_real_servers;
 mod up;

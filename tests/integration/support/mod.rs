@@ -18,6 +18,7 @@
     reason = "shared by the integration tests and the benchmarks; none of them uses all of it"
 )]
 
+pub(crate) mod browser;
 mod client;
 mod fake;
 pub(crate) mod http;

@@ -113,6 +113,21 @@ pub(crate) fn logrotate() -> Command {
     peer("logrotate", "logrotate")
 }
 
+/// `chromium`, unpacked or installed.
+pub(crate) fn chromium() -> PathBuf {
+    need("chromium/chromium", "chromium")
+}
+
+/// The libraries that came with it.
+pub(crate) fn chromium_libraries() -> PathBuf {
+    folder().join("chromium/lib")
+}
+
+/// The fonts that came with it.
+pub(crate) fn chromium_fonts() -> PathBuf {
+    folder().join("chromium/root/usr/share/fonts")
+}
+
 fn peer(program: &str, package: &str) -> Command {
     packaged(&format!("bin/{program}"), package)
 }

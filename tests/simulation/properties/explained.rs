@@ -78,10 +78,8 @@ impl Explained {
             // What is held back comes with its past, not with its present.
             Fact::Odown {
                 group, held_ms: 0, ..
-            } => {
-                if !self.trying.contains(&(who, *group)) {
-                    self.untried.insert((who, *group));
-                }
+            } if !self.trying.contains(&(who, *group)) => {
+                self.untried.insert((who, *group));
             }
             Fact::Try { group } => {
                 self.untried.remove(&(who, *group));
