@@ -1,7 +1,7 @@
 //! What other threads see of the core.
 
-use super::super::view::{Picture, Wanted};
 use super::*;
+use crate::sentinel::core::view::{Picture, Wanted};
 
 /// What a picture shows of the confirmation by the one peer.
 fn confirmed_at(alone: &mut Alone, picture: &mut Picture) -> Option<Mono> {
