@@ -26,7 +26,7 @@ use super::{Http, Stop, openapi, page};
 use crate::clock::{Clock, Mono};
 use crate::config::Process;
 use crate::config::forms::parse_memory;
-use crate::sentinel::core::{Addr, InstanceView, MasterView, SentinelView};
+use crate::sentinel::core::{Addr, InstanceView, MasterView, Record, SentinelView};
 use crate::sentinel::surface::{Ask, Facts, Latest, Surface};
 
 /// A loop that has not run for so long is not alive: it wakes ten times a second.
@@ -90,6 +90,7 @@ pub(super) fn described(token: Token) -> OpenApiRouter<Shared> {
         .routes(routes!(readiness))
         .routes(routes!(masters))
         .routes(routes!(master))
+        .routes(routes!(history))
         .routes(routes!(primary))
         .routes(routes!(instance_primary))
         .routes(routes!(instance_replica))
@@ -150,7 +151,7 @@ impl Look {
     fn check_confirmed(&self, master: &MasterView, max_age: Duration) -> Result<(), Refusal> {
         self.check_loop(LOOP_AGE_MAX.min(max_age))?;
         self.check_tilt()?;
-        let confirmed = 1 + master.confirmed_since(self.now - max_age);
+        let confirmed = master.confirmed_since(self.now - max_age);
         let majority = master.majority();
         if confirmed < majority {
             return Err(Refusal::unavailable(format!(
@@ -390,6 +391,62 @@ async fn master(
     Ok(Json(Master::new(look.master(&name)?, look.now)))
 }
 
+/// How far back.
+#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct HistoryQuery {
+    /// The most records: 1 to 1000. Default: all that are kept.
+    #[param(minimum = 1, maximum = 1000, example = 10)]
+    count: Option<usize>,
+}
+
+/// The decisions about a master.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+struct History {
+    /// The newest first: what was seen by whom and when, votes, candidates, phases, and the reason where nothing
+    /// was done.
+    #[schema(value_type = Vec<Object>)]
+    records: Vec<Arc<Record>>,
+}
+
+/// The decisions of this sentinel about a master, those not to act included
+///
+/// The same that `SENTINEL EXPLAIN` tells in words. They survive a restart.
+#[utoipa::path(
+    get,
+    path = "/masters/{name}/history",
+    tag = "state",
+    params(("name" = String, Path, description = "The name of the master"), HistoryQuery),
+    responses(
+        (status = 200, description = "The records", body = History),
+        (status = 400, description = "A parameter makes no sense", body = Problem),
+        (status = 404, description = "There is no such master", body = Problem),
+    )
+)]
+async fn history(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    Query(query): Query<HistoryQuery>,
+) -> Result<Json<History>, Refusal> {
+    const COUNT_MAX: usize = 1000;
+    let look = shared.look();
+    let master = look.master(&name)?;
+    let count = match query.count {
+        Some(count) if !(1..=COUNT_MAX).contains(&count) => {
+            return Err(Refusal::bad(format!("count must be 1 to {COUNT_MAX}")));
+        }
+        count => count.unwrap_or(COUNT_MAX),
+    };
+    let its = look
+        .view
+        .records
+        .iter()
+        .filter(|record| record.master == master.name);
+    Ok(Json(History {
+        records: its.take(count).cloned().collect(),
+    }))
+}
+
 /// The sentinel and what it monitors.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 struct Cluster {
@@ -514,7 +571,7 @@ struct Primary {
     port: u16,
     /// The version of that address.
     config_epoch: u64,
-    /// How many sentinels have confirmed it within `max_age`, this one too.
+    /// How many of its sentinels have confirmed it within `max_age`.
     confirmed: usize,
 }
 
@@ -558,7 +615,7 @@ async fn primary(
             host: master.host.to_string(),
             port: master.port,
             config_epoch: master.config_epoch.0,
-            confirmed: 1 + master.confirmed_since(look.now - max_age),
+            confirmed: master.confirmed_since(look.now - max_age),
         })
         .into_response(),
     })
@@ -759,6 +816,8 @@ mod tests {
             settings: MasterSettings::new(2),
             odown_since: None,
             failover: None,
+            paused_until: None,
+            counts_us: true,
             is_complete: true,
             instances: vec![instance(6379, true), instance(6380, false)],
             peers: confirmed_ago.iter().map(|ago| peer(*ago)).collect(),
@@ -775,9 +834,11 @@ mod tests {
             at,
             id: SentinelId::from("y"),
             current_epoch: Epoch(1),
+            observe_only: false,
             tilt_since: None,
             save_error: None,
             masters: Arc::from([]),
+            records: Arc::from([]),
         };
         Look {
             view: Arc::new(view),
@@ -811,6 +872,10 @@ mod tests {
         let four = [Some(0), None, None];
         check(&look(), &group(&four), Some("only 2 of 4"));
         check(&look(), &group(&[Some(0), Some(0), None]), None);
+        // Who only observes is none of them.
+        let mut observed = group(&[Some(0), None, None]);
+        observed.counts_us = false;
+        check(&look(), &observed, Some("only 1 of 3"));
     }
 
     #[test]

@@ -378,9 +378,10 @@ fn distribution(histogram: &Histogram) -> Value {
 
 /// How long ago a majority of the sentinels had confirmed where the master is; infinite: that never was.
 fn confirmation_age(master: &MasterView, now: Mono) -> f64 {
-    let Some(needed) = master.majority().checked_sub(1).filter(|n| *n > 0) else {
+    let needed = master.majority() - usize::from(master.counts_us);
+    if needed == 0 {
         return 0.0;
-    };
+    }
     let mut confirmed: Vec<Mono> = master
         .peers
         .iter()

@@ -329,6 +329,7 @@ impl Sentinel {
     fn tell(&mut self, m: MasterId, record: Record) {
         let record = self.ledger.add(record);
         self.note_told(m, record.id);
+        self.changed(m);
         if record.count.is_power_of_two() {
             self.publish(m, record);
         }
@@ -342,6 +343,7 @@ impl Sentinel {
     }
 
     fn publish(&mut self, m: MasterId, record: Arc<Record>) {
+        self.changed(m);
         let level = match (record.decision, record.outcome) {
             (Decision::Follow | Decision::Vote | Decision::Repair, _) => Level::Notice,
             (Decision::Failover | Decision::ManualFailover | Decision::Wait, _) => Level::Warning,
