@@ -6,18 +6,18 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::middleware;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::reply::{Health, JsonBody, Path, Problem, Refusal};
-use super::sentinel::Shared;
+use super::reply::{Health, JsonBody, Path, Problem, Query, Refusal};
+use super::sentinel::{Shared, parse_address};
 use super::token::{self, Token};
 use crate::ids::MasterName;
 use crate::resp::Value;
-use crate::sentinel::core::{Operator, SetOption};
+use crate::sentinel::core::{Operator, PAUSE_MAX, SetOption};
 use crate::sentinel::surface::Ask;
 
 /// How long the loop may take to answer: longer than a healthy disk, shorter than a request.
@@ -32,6 +32,9 @@ pub(super) fn routes(token: Token) -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
         .routes(routes!(failover))
         .routes(routes!(set))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+        .routes(routes!(forget))
         .route_layer(middleware::from_fn_with_state(token, token::required))
 }
 
@@ -62,6 +65,13 @@ fn understand(answer: Value) -> Result<Value, Refusal> {
     let (code, rest) = text.split_once(' ').unwrap_or(("", &*text));
     Err(match code {
         "INPROG" | "NOGOODSLAVE" => Refusal::new(StatusCode::CONFLICT, rest),
+        _ if rest.starts_with("That is the master itself") => {
+            Refusal::new(StatusCode::CONFLICT, rest)
+        }
+        _ if rest.starts_with("No replica or sentinel") => {
+            Refusal::new(StatusCode::NOT_FOUND, rest)
+                .hint("GET /masters/{name} lists the instances and peers")
+        }
         _ if rest.starts_with("No such master") => {
             Refusal::new(StatusCode::NOT_FOUND, rest).hint("GET /masters lists them")
         }
@@ -99,6 +109,157 @@ async fn failover(
         .ask(Operator::Failover(MasterName::from(&*name)))
         .await?;
     Ok((StatusCode::ACCEPTED, Json(Health::OK)))
+}
+
+/// What an order that is passed on to the other sentinels has come to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+struct Told {
+    /// Always `ok`: it holds on this sentinel.
+    #[schema(example = "ok")]
+    status: &'static str,
+    /// What has become of it at all of them, a sentence each; the first sums up.
+    sentinels: Vec<String>,
+}
+
+impl Default for Told {
+    fn default() -> Told {
+        Told {
+            status: "ok",
+            sentinels: Vec::new(),
+        }
+    }
+}
+
+impl From<Value> for Told {
+    fn from(answer: Value) -> Told {
+        let text = |line: &Value| {
+            let Value::Bulk(text) = line else { return None };
+            Some(String::from_utf8_lossy(text).into_owned())
+        };
+        let Value::Array(lines) = &answer else {
+            return Told::default();
+        };
+        Told {
+            sentinels: lines.iter().filter_map(text).collect(),
+            ..Told::default()
+        }
+    }
+}
+
+/// For how long.
+#[derive(Clone, Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct PauseQuery {
+    /// Written as in `90s`, `5m` or `1h 30m`, up to ten years; a bare number is seconds. Default: until it
+    /// is resumed.
+    #[param(example = "5m")]
+    duration: Option<String>,
+}
+
+/// Reads `duration`.
+fn parse_duration(text: &str) -> Result<Duration, Refusal> {
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    seconds
+        .or_else(|| humantime::parse_duration(text).ok())
+        .filter(|length| *length >= Duration::from_millis(1) && *length <= PAUSE_MAX)
+        .ok_or_else(|| {
+            Refusal::bad(format!("duration={text} is no duration up to ten years"))
+                .hint("such as 90s, 5m or 1h 30m; a bare number is seconds")
+        })
+}
+
+/// Pause automatic failovers of a master
+///
+/// On this sentinel and, as far as they can be reached and know how, on the others; ordered failovers still
+/// work. The answer says what has become of it where.
+#[utoipa::path(
+    post,
+    path = "/masters/{name}/pause",
+    tag = "acting",
+    security(("token" = [])),
+    params(("name" = String, Path, description = "The name of the master"), PauseQuery),
+    responses(
+        (status = 200, description = "They are paused", body = Told),
+        (status = 400, description = "The duration makes no sense", body = Problem),
+        (status = 401, description = "No token, or not the right one", body = Problem),
+        (status = 403, description = "No token is configured", body = Problem),
+        (status = 404, description = "There is no such master", body = Problem),
+        (status = 503, description = "The sentinel cannot do it now; says why", body = Problem),
+    )
+)]
+async fn pause(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    Query(query): Query<PauseQuery>,
+) -> Result<Json<Told>, Refusal> {
+    let request = Operator::Pause {
+        name: MasterName::from(&*name),
+        length: query.duration.as_deref().map(parse_duration).transpose()?,
+        forwarded: false,
+    };
+    Ok(Json(Told::from(shared.ask(request).await?)))
+}
+
+/// Resume automatic failovers of a master
+///
+/// On this sentinel and, as far as they can be reached, on the others.
+#[utoipa::path(
+    post,
+    path = "/masters/{name}/resume",
+    tag = "acting",
+    security(("token" = [])),
+    params(("name" = String, Path, description = "The name of the master")),
+    responses(
+        (status = 200, description = "They are resumed", body = Told),
+        (status = 401, description = "No token, or not the right one", body = Problem),
+        (status = 403, description = "No token is configured", body = Problem),
+        (status = 404, description = "There is no such master", body = Problem),
+        (status = 503, description = "The sentinel cannot do it now; says why", body = Problem),
+    )
+)]
+async fn resume(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Json<Told>, Refusal> {
+    let request = Operator::Resume {
+        name: MasterName::from(&*name),
+        forwarded: false,
+    };
+    Ok(Json(Told::from(shared.ask(request).await?)))
+}
+
+/// Forget a replica or another sentinel of a master
+///
+/// It comes back if it is heard of again. Answered when that is on disk.
+#[utoipa::path(
+    delete,
+    path = "/masters/{name}/instances/{address}",
+    tag = "acting",
+    security(("token" = [])),
+    params(
+        ("name" = String, Path, description = "The name of the master"),
+        ("address" = String, Path, description = "ip:port of what is to be forgotten", example = "127.0.0.1:6380"),
+    ),
+    responses(
+        (status = 200, description = "It is forgotten", body = Health),
+        (status = 400, description = "The address makes no sense", body = Problem),
+        (status = 401, description = "No token, or not the right one", body = Problem),
+        (status = 403, description = "No token is configured", body = Problem),
+        (status = 404, description = "There is no such master, or nothing at that address", body = Problem),
+        (status = 409, description = "It is the master itself", body = Problem),
+        (status = 503, description = "The sentinel cannot do it now; says why", body = Problem),
+    )
+)]
+async fn forget(
+    State(shared): State<Shared>,
+    Path((name, address)): Path<(String, String)>,
+) -> Result<Json<Health>, Refusal> {
+    let request = Operator::Forget {
+        name: MasterName::from(&*name),
+        addr: parse_address(&address)?,
+    };
+    shared.ask(request).await?;
+    Ok(Json(Health::OK))
 }
 
 /// What to change of a master's settings; what is left out stays. Times are in milliseconds.
@@ -228,6 +389,14 @@ mod tests {
             ("INPROG Failover already in progress", 409),
             ("NOGOODSLAVE No suitable replica to promote", 409),
             ("ERR Failed to save config file. Check server logs.", 503),
+            (
+                "ERR No replica or sentinel of that master is known at that address",
+                404,
+            ),
+            (
+                "ERR That is the master itself: SENTINEL REMOVE stops monitoring it",
+                409,
+            ),
             ("ERR something else", 400),
         ] {
             let refusal = understand(Value::error(text)).unwrap_err();

@@ -142,7 +142,7 @@ impl Look {
     fn check_confirmed(&self, master: &MasterView, max_age: Duration) -> Result<(), Refusal> {
         self.check_loop(LOOP_AGE_MAX.min(max_age))?;
         self.check_tilt()?;
-        let confirmed = 1 + master.confirmed_since(self.now - max_age);
+        let confirmed = master.confirmed_since(self.now - max_age);
         let majority = master.majority();
         if confirmed < majority {
             return Err(Refusal::unavailable(format!(
@@ -489,7 +489,7 @@ struct Primary {
     port: u16,
     /// The version of that address.
     config_epoch: u64,
-    /// How many sentinels have confirmed it within `max_age`, this one too.
+    /// How many of its sentinels have confirmed it within `max_age`.
     confirmed: usize,
 }
 
@@ -533,7 +533,7 @@ async fn primary(
             host: master.host.to_string(),
             port: master.port,
             config_epoch: master.config_epoch.0,
-            confirmed: 1 + master.confirmed_since(look.now - max_age),
+            confirmed: master.confirmed_since(look.now - max_age),
         })
         .into_response(),
     })
@@ -734,6 +734,8 @@ mod tests {
             settings: MasterSettings::new(2),
             odown_since: None,
             failover: None,
+            paused_until: None,
+            counts_us: true,
             is_complete: true,
             instances: vec![instance(6379, true), instance(6380, false)],
             peers: confirmed_ago.iter().map(|ago| peer(*ago)).collect(),
@@ -750,6 +752,7 @@ mod tests {
             at,
             id: SentinelId::from("y"),
             current_epoch: Epoch(1),
+            observe_only: false,
             tilt_since: None,
             save_error: None,
             masters: Arc::from([]),
@@ -786,6 +789,10 @@ mod tests {
         let four = [Some(0), None, None];
         check(&look(), &group(&four), Some("only 2 of 4"));
         check(&look(), &group(&[Some(0), Some(0), None]), None);
+        // Who only observes is none of them.
+        let mut observed = group(&[Some(0), None, None]);
+        observed.counts_us = false;
+        check(&look(), &observed, Some("only 1 of 3"));
     }
 
     #[test]

@@ -7,7 +7,8 @@ use utoipa::ToSchema;
 
 use crate::clock::{Mono, millis};
 use crate::sentinel::core::{
-    FailoverView, InstanceView, MasterSettings, MasterView, PeerView, ReplicaView, SentinelView,
+    FailoverView, InstanceView, MasterSettings, MasterView, PausedUntil, PeerView, ReplicaView,
+    SentinelView,
 };
 
 /// A group in one line.
@@ -33,7 +34,7 @@ pub struct MasterLine {
     pub replicas: usize,
     /// See `replicas`.
     pub replicas_ok: usize,
-    /// All sentinels that watch it, this one too, and those that are not down.
+    /// All sentinels that watch it, this one too unless it only observes, and those that are not down.
     pub sentinels: usize,
     /// See `sentinels`.
     pub sentinels_usable: usize,
@@ -43,7 +44,7 @@ pub struct MasterLine {
     pub majority: usize,
     /// Enough sentinels are usable for both.
     pub quorum_reached: bool,
-    /// How many sentinels have confirmed the address lately (5 s), this one too.
+    /// How many of the sentinels have confirmed the address lately (5 s).
     pub confirmed: usize,
 }
 
@@ -73,6 +74,9 @@ pub struct Master {
     /// The failover that is under way here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failover: Option<Failover>,
+    /// Automatic failovers are paused here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Paused>,
     /// What can be changed by `PATCH /masters/{name}`, and what cannot.
     pub settings: Settings,
     /// The master first, then its replicas.
@@ -96,6 +100,25 @@ pub struct Failover {
     /// The replica that is to become master.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chosen: Option<String>,
+}
+
+/// A pause of automatic failovers.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct Paused {
+    /// When it ends by itself: milliseconds since the Unix epoch; absent: it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<u64>,
+}
+
+impl From<PausedUntil> for Paused {
+    fn from(until: PausedUntil) -> Paused {
+        Paused {
+            until_ms: match until {
+                PausedUntil::Resumed => None,
+                PausedUntil::At(at) => Some(at.0),
+            },
+        }
+    }
 }
 
 /// The settings of a master. Times are in milliseconds; passwords are not shown.
@@ -229,6 +252,8 @@ pub struct Sentinel {
     pub version: &'static str,
     /// The newest epoch it has seen.
     pub current_epoch: u64,
+    /// It only observes: it takes part in nothing, and the others do not count it.
+    pub observe_only: bool,
     /// For how long it has not trusted itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tilt_ms: Option<u64>,
@@ -254,6 +279,8 @@ pub struct Counts {
     pub odown: usize,
     /// In a failover that this sentinel tries or leads.
     pub failover: usize,
+    /// With automatic failovers paused.
+    pub paused: usize,
     /// With fewer usable sentinels than a failover needs.
     pub without_quorum: usize,
 }
@@ -336,7 +363,7 @@ impl MasterLine {
             quorum: master.settings.quorum,
             majority: master.majority(),
             quorum_reached: has_quorum(master),
-            confirmed: 1 + master.confirmed_since(now - CONFIRMATION_AGE_SHOWN),
+            confirmed: master.confirmed_since(now - CONFIRMATION_AGE_SHOWN),
         }
     }
 }
@@ -348,6 +375,7 @@ impl Master {
             line: MasterLine::new(master, now),
             odown_ms: master.odown_since.map(|since| age(now, since)),
             failover: (master.failover.as_ref()).map(|failover| Failover::new(failover, now)),
+            paused: master.paused_until.map(Paused::from),
             settings: Settings::from(&master.settings),
             instances: (master.instances.iter())
                 .map(|instance| Instance::new(master, instance, now))
@@ -441,6 +469,7 @@ impl Sentinel {
             id: view.id.to_string(),
             version: env!("CARGO_PKG_VERSION"),
             current_epoch: view.current_epoch.0,
+            observe_only: view.observe_only,
             tilt_ms: view.tilt_since.map(|since| age(now, since)),
             save_error: view.save_error.as_deref().map(str::to_owned),
             loop_age_ms: age(now, beat),
@@ -454,6 +483,7 @@ impl Counts {
         let mut counts = Counts::default();
         for master in view.masters.iter() {
             counts.total += 1;
+            counts.paused += usize::from(master.paused_until.is_some());
             counts.without_quorum += usize::from(!has_quorum(master));
             match Status::of(master) {
                 Status::Ok => counts.ok += 1,

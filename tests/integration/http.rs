@@ -113,12 +113,29 @@ fn order(what: &str, name: &str, headers: &[&str], status: u16) -> Step {
     }
 }
 
+fn forget(name: &str, address: &str, headers: &[&str], status: u16) -> Step {
+    Step {
+        method: "delete",
+        headers: headers.iter().map(|header| (*header).to_owned()).collect(),
+        ..read(
+            "/masters/{name}/instances/{address}",
+            &format!("/masters/{name}/instances/{address}"),
+            status,
+        )
+    }
+}
+
 #[test]
 fn every_route_answers_as_it_is_described() {
     let (set, ports) = set_with_http();
     let web = web(&ports[0]);
     wait_for_status(web, "/masters/mymaster/primary", 200, secs(20));
     let (master, replica) = (set.servers[0].port(), set.servers[1].port());
+    let (at_master, at_replica) = (
+        format!("127.0.0.1:{master}"),
+        format!("127.0.0.1:{replica}"),
+    );
+    let at_peer = format!("127.0.0.1:{}", set.sentinels[2].port());
     let primary = format!("/masters/{NAME}/instances/127.0.0.1:{master}/primary");
     let replica = format!("/masters/{NAME}/instances/127.0.0.1:{replica}/replica");
     let lagging = format!("{replica}?lag=10MB&max_age=1m");
@@ -149,9 +166,22 @@ fn every_route_answers_as_it_is_described() {
         change("mymaster", &json, r#"{"down_after": 2}"#, 422),
         change("mymaster", &[BEARER], r#"{"quorum": 2}"#, 415),
         change("mymaster", &[], r#"{"quorum": 2}"#, 401),
+        order("pause", "mymaster", &[BEARER], 200),
+        order("pause", "other", &[BEARER], 404),
+        order("pause", "mymaster", &[], 401),
+        order("resume", "mymaster", &[BEARER], 200),
+        order("resume", "other", &[BEARER], 404),
+        order("resume", "mymaster", &[], 401),
+        forget("mymaster", "127.0.0.1:1", &[BEARER], 404),
+        forget("mymaster", "nowhere", &[BEARER], 400),
+        forget("other", "127.0.0.1:1", &[BEARER], 404),
+        forget("mymaster", &at_master, &[BEARER], 409),
+        forget("mymaster", &at_replica, &[], 401),
         order("failover", "other", &[BEARER], 404),
         order("failover", "mymaster", &[], 401),
         order("failover", "mymaster", &[BEARER], 202),
+        // A sentinel: a replica may just be on its way to become the master.
+        forget("mymaster", &at_peer, &[BEARER], 200),
     ];
     let of_master = |path: &str, status| read("/masters/{name}/primary", path, status);
     let of_instance = |what: &str, path: &str, status| {
@@ -390,6 +420,26 @@ fn an_ordered_failover_and_changed_settings_are_the_sentinels_own() {
         on_disk.contains("down-after-milliseconds mymaster 4321"),
         "{on_disk}"
     );
+    let answer = web.send("POST", "/masters/mymaster/pause?duration=5m", &[BEARER], "");
+    let told = answer.json()["sentinels"].clone();
+    assert_eq!(
+        told.as_array().map(Vec::len),
+        Some(4),
+        "a line for each, and one for all: {told}"
+    );
+    let is_paused = |web: Web| web.get("/masters/mymaster").json()["paused"]["until_ms"].is_u64();
+    for port in &ports {
+        wait_for("every sentinel shows the pause", secs(10), || {
+            expect_that(is_paused(crate::http::web(port)), || {
+                "not paused".to_owned()
+            })
+        });
+    }
+    let answer = web.send("POST", "/masters/mymaster/resume", &[BEARER], "");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    wait_for("the pause is over", secs(10), || {
+        expect_that(!is_paused(web), || "still paused".to_owned())
+    });
     let old = set.master_port();
     let answer = web.send("POST", "/masters/mymaster/failover", &[BEARER], "");
     assert_eq!(answer.status, 202, "{answer:?}");

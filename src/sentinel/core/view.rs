@@ -13,6 +13,7 @@ use super::Sentinel;
 use super::failover::{Failover, FailoverKind};
 use super::instance::{InstanceId, Reconf, Role};
 use super::master::{Master, MasterId};
+use super::pause::PausedUntil;
 use super::peer::{PeerEntry, PeerId};
 use super::settings::MasterSettings;
 use crate::clock::{Mono, Now};
@@ -27,6 +28,8 @@ pub struct SentinelView {
     pub id: SentinelId,
     /// The newest epoch it has seen.
     pub current_epoch: Epoch,
+    /// It only observes: the others do not count it.
+    pub observe_only: bool,
     /// Since when it does not trust itself.
     pub tilt_since: Option<Mono>,
     /// Why its state cannot be written, while it cannot.
@@ -54,6 +57,10 @@ pub struct MasterView {
     pub odown_since: Option<Mono>,
     /// The failover that is under way here.
     pub failover: Option<FailoverView>,
+    /// Until when an operator has paused automatic failovers.
+    pub paused_until: Option<PausedUntil>,
+    /// We are one of the sentinels of the group: we do not only observe.
+    pub counts_us: bool,
     /// Every instance has been heard of, or found down, at least once.
     pub is_complete: bool,
     /// The master first, then its replicas.
@@ -163,9 +170,9 @@ impl SentinelView {
 }
 
 impl MasterView {
-    /// All sentinels of the group, ourselves too.
+    /// All sentinels of the group, ourselves too where we count.
     pub fn voters(&self) -> usize {
-        1 + self.peers.len()
+        usize::from(self.counts_us) + self.peers.len()
     }
 
     /// Over half of them.
@@ -173,16 +180,16 @@ impl MasterView {
         self.voters() / 2 + 1
     }
 
-    /// Those that are not down, ourselves too.
+    /// Those that are not down.
     pub fn usable(&self) -> usize {
         let usable = self.peers.iter().filter(|peer| peer.sdown_since.is_none());
-        1 + usable.count()
+        usize::from(self.counts_us) + usable.count()
     }
 
-    /// The peers that have confirmed the present address and config epoch since `since`.
+    /// Those that have confirmed the present address and config epoch since `since`.
     pub fn confirmed_since(&self, since: Mono) -> usize {
         let is_young = |peer: &&PeerView| peer.confirmed_at.is_some_and(|at| at >= since);
-        self.peers.iter().filter(is_young).count()
+        usize::from(self.counts_us) + self.peers.iter().filter(is_young).count()
     }
 
     /// The master itself.
@@ -308,6 +315,8 @@ impl Sentinel {
             settings: master.settings.clone(),
             odown_since: master.odown_since.map(|at| self.real(at)),
             failover: (master.failover.as_ref()).map(|failover| self.failover_view(failover)),
+            paused_until: master.pause.as_ref().map(|pause| pause.until),
+            counts_us: !self.globals.observe_only,
             is_complete: was_complete || master.instances().all(heard),
             instances: (master.instances())
                 .map(|i| self.instance_view(m, master, i))
@@ -415,6 +424,7 @@ impl Picture {
             at: now,
             id: core.id.clone(),
             current_epoch: core.current_epoch,
+            observe_only: core.globals.observe_only,
             tilt_since: core.tilt.as_ref().map(|tilt| core.real(tilt.since)),
             save_error: core.save_failure().map(Arc::from),
             masters: self.masters.values().cloned().collect(),
