@@ -199,10 +199,11 @@ pub(crate) fn hello(data: &[u8]) -> u64 {
 pub(crate) fn info(data: &[u8]) -> u64 {
     let info = Info::parse(data);
     assert_eq!(info, Info::parse(data), "the same bytes say the same");
-    for (host, port) in &info.replicas {
+    for replica in &info.replicas {
+        let host = &replica.host;
         assert!(!host.is_empty());
         assert!(!host.contains([' ', '\r', '\n', '\0', '"']), "{host:?}");
-        assert!(*port > 0);
+        assert!(replica.port > 0);
     }
     if let Some(id) = &info.run_id {
         assert_eq!(id.len(), 40);

@@ -25,4 +25,6 @@ pub mod topology;
 pub mod cli;
 
 #[cfg(test)]
+mod readme;
+#[cfg(test)]
 mod tidy;

@@ -7,9 +7,10 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 
-use crate::topology::{JANITOR, TIED, UpArgs};
+use super::client::ClientArgs;
+use crate::topology::{Address, JANITOR, TIED, UpArgs};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -18,10 +19,8 @@ pub(crate) enum Call {
     Sentinel(DaemonArgs),
     /// The data server.
     Server(DaemonArgs),
-    /// A whole topology on this machine.
-    Up(UpArgs),
-    /// A look at a running set.
-    Status(StatusArgs),
+    /// A subcommand.
+    Command(Box<Command>),
     /// One line with the version.
     Version(Program),
     /// Become another program whose life ends with that of the process that started us.
@@ -72,7 +71,16 @@ Examples:
 
 A file whose name is a subcommand is written with its folder: `sentinel ./status`.
 Started through a link named redis-sentinel, valkey-sentinel, redis-server or valkey-server, it
-behaves as that program.";
+behaves as that program.
+
+Exit status of every subcommand: 0 done; 1 not done; 64 wrong arguments. `status` and `check` say more:
+see their help.";
+
+const SERVER_EXAMPLES: &str = "\
+Examples:
+  sentinel server                               port 6379, nothing but defaults
+  sentinel server redis.conf --port 6380        a file, with one directive replaced
+  sentinel server --save '' --replicaof 10.0.0.1 6379";
 
 const UP_EXAMPLES: &str = "\
 Examples:
@@ -85,11 +93,97 @@ Ctrl-C stops everything. A folder that was not named with --dir is removed.";
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
-  sentinel status
+  sentinel status                               every master that 127.0.0.1:26379 watches
+  sentinel status mymaster --watch              one of them, redrawn every second
   sentinel status --sentinel 10.0.0.1:26379 --sentinel 10.0.0.2:26379 --json
 
-Exit status: 0 all is well; 1 no sentinel answers; 2 wrong arguments; 3 something is down or the
-sentinels disagree.";
+LAG is how many bytes of the master's stream a replica has not acknowledged.
+
+Exit status, the worst of all masters: 0 all is well; 1 the master works, but something else is down
+or the sentinels disagree; 2 no master: it is down, no sentinel knows it, or no sentinel answers;
+64 wrong arguments.";
+
+const TOP_EXAMPLES: &str = "\
+Examples:
+  sentinel top
+  sentinel top --sentinel 10.0.0.1:26379 --interval 5s
+
+Keys: arrows, PgUp, PgDn, Home, End select a master; / filters by name, address or state, Esc shows
+all again; q ends.";
+
+const WATCH_EXAMPLES: &str = "\
+Examples:
+  sentinel watch                                what the sentinel on 127.0.0.1:26379 publishes
+  sentinel watch mymaster --sentinel 10.0.0.1:26379 --sentinel 10.0.0.2:26379
+  sentinel watch --json | jq 'select(.event == \"+switch-master\")'
+
+What several sentinels say at the same time is shown once. A lost connection is made again and both
+are said. Ctrl-C ends.";
+
+const FAILOVER_EXAMPLES: &str = "\
+Examples:
+  sentinel failover mymaster                    waits for the new master, and says where it is
+  sentinel failover mymaster --no-wait
+
+Exit status: 0 the master was replaced (with --no-wait: the failover was accepted); 1 it was not;
+64 wrong arguments.";
+
+const PAUSE_EXAMPLES: &str = "\
+Examples:
+  sentinel pause mymaster                       until `sentinel resume mymaster`
+  sentinel pause mymaster 30m                   for half an hour; a bare number is seconds
+
+While paused no sentinel of ours starts or votes for an automatic failover of that master; `sentinel
+failover` still works.";
+
+const RESUME_EXAMPLES: &str = "\
+Example:
+  sentinel resume mymaster";
+
+const FORGET_EXAMPLES: &str = "\
+Examples:
+  sentinel forget mymaster 10.0.0.9:6379        a replica that is gone for good
+  sentinel forget mymaster 10.0.0.9:26379       a sentinel that is gone for good
+
+Do it on every sentinel. What is still alive is discovered again.";
+
+const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  sentinel explain mymaster                     why it was failed over, or why it was not
+  sentinel explain mymaster --count 1           the newest decision only";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  sentinel check /etc/redis/sentinel.conf
+  sentinel check sentinel.yaml --json
+  sentinel check /etc/redis/redis.conf --server
+
+Nothing is started or written. Run it as the user that runs the daemon: then it also tells whether the
+state can be written.
+
+Exit status: 0 nothing to say; 1 works, but has risky choices; 2 the daemon would refuse it;
+64 wrong arguments.";
+
+const CONVERT_EXAMPLES: &str = "\
+Examples:
+  sentinel convert /etc/redis/sentinel.conf > sentinel.yaml
+  sentinel convert sentinel.conf --state sentinel.yaml.state > sentinel.yaml
+
+What the sentinel has learned (epochs, replicas, other sentinels) is not configuration. --state writes
+it into a state file, which a YAML configuration has beside it under its own name with .state added.
+Without it the sentinel begins without that knowledge: stop it before, and do not do so while a
+failover is going on.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  sentinel completions bash > /etc/bash_completion.d/sentinel
+  sentinel completions zsh > /usr/share/zsh/site-functions/_sentinel
+  sentinel completions fish > ~/.config/fish/completions/sentinel.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  sentinel man | man -l -                       the page of `sentinel` itself
+  sentinel man /usr/local/share/man/man1        all pages, one file each";
 
 #[derive(Parser, Debug)]
 #[command(
@@ -100,7 +194,7 @@ sentinels disagree.";
     disable_version_flag = true,
     arg_required_else_help = true
 )]
-struct Cli {
+pub(super) struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     /// Print the version
@@ -108,12 +202,17 @@ struct Cli {
     version: bool,
 }
 
+/// The subcommands.
 #[derive(Subcommand, Debug)]
-enum Command {
+pub(crate) enum Command {
     /// Run the bundled data server
-    #[command(override_usage = "sentinel server [FILE] [--directive value]...")]
+    #[command(
+        override_usage = "sentinel server [FILE] [--directive value]...",
+        after_help = SERVER_EXAMPLES
+    )]
     Server {
         /// A redis.conf, or `-` for standard input
+        #[arg(value_hint = ValueHint::FilePath)]
         file: Option<PathBuf>,
     },
     /// Start a whole topology on this machine and watch it
@@ -122,31 +221,187 @@ enum Command {
     /// Show a running set: addresses, ids, pids, log files, and whether all is well
     #[command(after_help = STATUS_EXAMPLES)]
     Status(StatusArgs),
+    /// Show masters, replicas, lag and events live in the terminal
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(TopArgs),
+    /// Print events as they happen
+    #[command(after_help = WATCH_EXAMPLES)]
+    Watch(WatchArgs),
+    /// Replace a master by one of its replicas now
+    #[command(after_help = FAILOVER_EXAMPLES)]
+    Failover(FailoverArgs),
+    /// Suspend automatic failovers of a master
+    #[command(after_help = PAUSE_EXAMPLES)]
+    Pause(PauseArgs),
+    /// End a pause
+    #[command(after_help = RESUME_EXAMPLES)]
+    Resume(MasterArgs),
+    /// Make a sentinel forget a replica or another sentinel that is gone
+    #[command(after_help = FORGET_EXAMPLES)]
+    Forget(ForgetArgs),
+    /// Tell why a master was failed over, or why it was not
+    #[command(after_help = EXPLAIN_EXAMPLES)]
+    Explain(ExplainArgs),
+    /// Look for mistakes and risky choices in a configuration
+    #[command(after_help = CHECK_EXAMPLES)]
+    Check(CheckArgs),
+    /// Print a sentinel.conf as YAML
+    #[command(after_help = CONVERT_EXAMPLES)]
+    Convert(ConvertArgs),
+    /// Print shell completions
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// Whose
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write all of them into a folder
+    #[command(after_help = MAN_EXAMPLES)]
+    Man {
+        /// An existing folder
+        #[arg(value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// Options of `sentinel status`.
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct StatusArgs {
-    /// A sentinel to ask; several are tried in turn, the rest of the set is discovered
-    #[arg(
-        long = "sentinel",
-        value_name = "HOST:PORT",
-        default_value = "127.0.0.1:26379"
-    )]
-    pub sentinels: Vec<String>,
+    /// Only this master
+    pub master: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// User name at the sentinels and data servers
-    #[arg(long, value_name = "NAME")]
-    pub user: Option<String>,
-    /// Password at the sentinels and data servers; better in the environment variable REDISCLI_AUTH,
-    /// where other users of this machine do not see it
-    #[arg(long, value_name = "PASSWORD")]
-    pub pass: Option<String>,
-    /// How long to wait for each answer
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
-    pub timeout: Duration,
+    /// Again and again, in place; with --json one line each time
+    #[arg(long)]
+    pub watch: bool,
+    /// Pause between two looks
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    pub interval: Duration,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// Options of `sentinel top`.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct TopArgs {
+    /// Pause between two looks
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    pub interval: Duration,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// Options of `sentinel watch`.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct WatchArgs {
+    /// Only what is about this master, or about a sentinel as a whole
+    pub master: Option<String>,
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub json: bool,
+    /// Also the steps in between, which the other lines imply
+    #[arg(long)]
+    pub all: bool,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// Options of `sentinel failover`.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct FailoverArgs {
+    /// The name of the master
+    pub master: String,
+    /// Do not wait for the end
+    #[arg(long)]
+    pub no_wait: bool,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// Options of `sentinel pause`.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct PauseArgs {
+    /// The name of the master
+    pub master: String,
+    /// For how long, as in 90s or 5m [default: until it is resumed]
+    #[arg(value_parser = pause_duration)]
+    pub duration: Option<String>,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// Options of the subcommands that need no more than a master.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct MasterArgs {
+    /// The name of the master
+    pub master: String,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// Options of `sentinel forget`.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct ForgetArgs {
+    /// The name of the master
+    pub master: String,
+    /// Of the replica or sentinel
+    #[arg(value_name = "HOST:PORT", value_parser = address)]
+    pub address: Address,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// Options of `sentinel explain`.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct ExplainArgs {
+    /// The name of the master
+    pub master: String,
+    /// No more than this many decisions, newest first
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub count: Option<u32>,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// Options of `sentinel check`.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct CheckArgs {
+    /// A sentinel.conf, sentinel.yaml or redis.conf
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// It configures a data server [default: what its lines say]
+    #[arg(long)]
+    pub server: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub color: super::client::ColorArgs,
+}
+
+/// Options of `sentinel convert`.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct ConvertArgs {
+    /// A sentinel.conf
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Write what was learned into this file, which must not exist
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub state: Option<PathBuf>,
+}
+
+/// `HOST:PORT`, for clap.
+pub(super) fn address(text: &str) -> Result<Address, String> {
+    Address::parse(text).ok_or_else(|| "write HOST:PORT, as in 127.0.0.1:26379".to_owned())
+}
+
+/// A duration as `SENTINEL PAUSE` reads it: with its unit, or a number of seconds.
+fn pause_duration(text: &str) -> Result<String, String> {
+    if text.parse::<u64>().is_ok() || humantime::parse_duration(text).is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err("write a number with its unit, as in 90s, 5m or 1h 30m".to_owned())
+    }
 }
 
 /// Reads a whole command line, program name first.
@@ -211,10 +466,19 @@ fn as_ourselves(name: OsString, mut words: Vec<OsString>) -> Result<Call, ArgErr
             _ => daemon_call(Daemon::Server, words.split_off(1)),
         },
         Some("-") => daemon_call(Daemon::Sentinel, words),
-        Some("up" | "status" | "help") | None => Ok(with_clap(name, words)),
-        Some(option) if option.starts_with('-') => Ok(with_clap(name, words)),
+        None => Ok(with_clap(name, words)),
+        Some(word) if word.starts_with('-') || is_subcommand(word) => Ok(with_clap(name, words)),
         Some(_) => daemon_call(Daemon::Sentinel, words),
     }
+}
+
+/// Whether clap knows a subcommand of this name: those win over files.
+fn is_subcommand(word: &str) -> bool {
+    let cli = Cli::command();
+    let mut names = cli
+        .get_subcommands()
+        .flat_map(clap::Command::get_name_and_visible_aliases);
+    word == "help" || names.any(|name| name == word)
 }
 
 fn daemon_call(daemon: Daemon, words: Vec<OsString>) -> Result<Call, ArgError> {
@@ -229,12 +493,7 @@ fn with_clap(name: OsString, words: Vec<OsString>) -> Call {
     match Cli::try_parse_from(std::iter::once(name).chain(words)) {
         Ok(Cli { version: true, .. }) => Call::Version(Program::Sentinel),
         Ok(Cli { command, .. }) => match command {
-            Some(Command::Up(args)) => Call::Up(args),
-            Some(Command::Status(args)) => Call::Status(args),
-            Some(Command::Server { file }) => Call::Server(DaemonArgs {
-                file,
-                arguments: Vec::new(),
-            }),
+            Some(command) => Call::Command(Box::new(command)),
             None => help_of(None),
         },
         Err(error) => Call::Clap(Box::new(error)),
@@ -298,8 +557,7 @@ mod tests {
         let (args, found_sentinel) = match call(line).unwrap() {
             Call::Sentinel(args) => (args, true),
             Call::Server(args) => (args, false),
-            other @ (Call::Up(_)
-            | Call::Status(_)
+            other @ (Call::Command(_)
             | Call::Version(_)
             | Call::Tied(_)
             | Call::Janitor(_)
@@ -324,8 +582,13 @@ mod tests {
     fn subcommands_win_over_files() {
         check_daemon("sentinel server", false, None, "");
         check_daemon("sentinel server a.conf", false, Some("a.conf"), "");
-        assert!(matches!(call("sentinel up").unwrap(), Call::Up(_)));
-        assert!(matches!(call("sentinel status").unwrap(), Call::Status(_)));
+        let cli = Cli::command();
+        for name in cli.get_subcommands().map(clap::Command::get_name) {
+            let found = call(&format!("sentinel {name}")).unwrap();
+            let is_daemon = matches!(found, Call::Sentinel(_));
+            assert!(!is_daemon, "{name} is taken for a file");
+        }
+        check_daemon("sentinel ./check", true, Some("./check"), "");
     }
 
     #[test]
@@ -359,6 +622,40 @@ mod tests {
 
     #[test]
     fn clap_definitions_hold() {
-        <Cli as clap::CommandFactory>::command().debug_assert();
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_subcommand_has_examples() {
+        for command in Cli::command().get_subcommands() {
+            let help = command.get_after_help().map(ToString::to_string);
+            let help = help.unwrap_or_default();
+            assert!(
+                help.starts_with("Example"),
+                "{}: {help}",
+                command.get_name()
+            );
+            let call = format!("sentinel {}", command.get_name());
+            assert!(help.contains(&call), "{call}: {help}");
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_usage_errors() {
+        for line in [
+            "sentinel status --sentinel nonsense",
+            "sentinel forget m 6379",
+            "sentinel pause m forever",
+            "sentinel status --insecure",
+            "sentinel explain m --count 0",
+        ] {
+            let Call::Clap(error) = call(line).unwrap() else {
+                panic!("{line} is accepted");
+            };
+            assert!(error.use_stderr(), "{line}");
+        }
+        for line in ["sentinel pause m 90", "sentinel pause m 5m"] {
+            assert!(matches!(call(line).unwrap(), Call::Command(_)), "{line}");
+        }
     }
 }

@@ -31,10 +31,13 @@ pub(super) fn sentinel(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
 
 pub(super) fn server(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
     let source = args.file.as_deref().map(source).transpose()?;
-    server::run(server::load_server(source.as_ref(), &args.arguments)?)
+    let setup = server::load_server(source.as_ref(), &args.arguments)?;
+    server::run(setup, &|process, surface| {
+        Ok(Box::new(http::server::open(process, surface)?))
+    })
 }
 
-fn source(file: &Path) -> anyhow::Result<Source> {
+pub(super) fn source(file: &Path) -> anyhow::Result<Source> {
     if file.as_os_str() != "-" {
         return Ok(Source::File(PathBuf::from(file)));
     }

@@ -1,8 +1,17 @@
 //! The command line: which program is meant, and its exit status.
 
+mod act;
 mod args;
+mod check;
+mod client;
+mod convert;
 mod daemon;
+mod generate;
+mod progress;
 mod status;
+mod terminal;
+mod top;
+mod watch;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -13,16 +22,35 @@ use anyhow::Context;
 use crate::config::{LoadError, REDIS_VERSION};
 use crate::sentinel::state::OpenError;
 use crate::topology;
-use args::{Call, Program};
+use args::{Call, Command, DaemonArgs, Program};
 
 /// Our own version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What a subcommand ends with. Help texts document it.
+mod exit {
+    /// Done; all is well.
+    pub(super) const OK: u8 = 0;
+    /// `status`: the master works, but not everything is well.
+    pub(super) const DEGRADED: u8 = 1;
+    /// `status`: there is no master.
+    pub(super) const NO_MASTER: u8 = 2;
+    /// `check`: it works, but has risky choices.
+    pub(super) const RISKY: u8 = 1;
+    /// `check`: the daemon would refuse it.
+    pub(super) const MISTAKEN: u8 = 2;
+    /// Wrong arguments, as sysexits.h numbers it: `status` needs the small numbers.
+    pub(super) const USAGE: u8 = 64;
+}
 
 /// The whole program.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let call = match args::parse(words.into_iter().collect()) {
         Ok(call) => call,
-        Err(error) => return refuse(&error.into()),
+        Err(error) => {
+            complain(&format!("sentinel: {error}"));
+            return ExitCode::from(exit::USAGE);
+        }
     };
     match dispatch(call) {
         Ok(code) => code,
@@ -35,11 +63,14 @@ fn dispatch(call: Call) -> anyhow::Result<ExitCode> {
         Call::Version(program) => print(&version_line(program)),
         Call::Clap(message) => {
             message.print().context("write the help")?;
-            let code = u8::try_from(message.exit_code()).unwrap_or(1);
+            let code = if message.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::OK
+            };
             return Ok(ExitCode::from(code));
         }
-        Call::Up(args) => topology::up(&args),
-        Call::Status(args) => return status::run(&args),
+        Call::Command(command) => return run(*command),
         Call::Tied(args) => {
             let error = topology::become_tied(args.parent_pid, &args.program, &args.args);
             Err(error).with_context(|| format!("start {}", args.program.display()))
@@ -49,7 +80,30 @@ fn dispatch(call: Call) -> anyhow::Result<ExitCode> {
         Call::Sentinel(args) => return daemon::sentinel(&args),
         Call::Server(args) => return daemon::server(&args),
     }?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(exit::OK))
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Server { file } => {
+            let arguments = Vec::new();
+            return daemon::server(&DaemonArgs { file, arguments });
+        }
+        Command::Up(args) => topology::up(&args)?,
+        Command::Status(args) => return status::run(&args),
+        Command::Top(args) => top::run(&args)?,
+        Command::Watch(args) => return watch::run(&args),
+        Command::Failover(args) => return act::failover(&args),
+        Command::Pause(args) => return act::pause(&args),
+        Command::Resume(args) => return act::resume(&args),
+        Command::Forget(args) => return act::forget(&args),
+        Command::Explain(args) => return act::explain(&args),
+        Command::Check(args) => return check::run(&args),
+        Command::Convert(args) => convert::run(&args)?,
+        Command::Completions { shell } => generate::completions(shell)?,
+        Command::Man { dir } => generate::man(dir.as_deref())?,
+    }
+    Ok(ExitCode::from(exit::OK))
 }
 
 /// What `redis-server -v` prints, so that scripts find the version where they look for it, and behind
@@ -78,9 +132,13 @@ fn refuse(error: &anyhow::Error) -> ExitCode {
     let text = load
         .or_else(open)
         .unwrap_or_else(|| format!("sentinel: {error:#}"));
+    complain(&text);
+    ExitCode::FAILURE
+}
+
+fn complain(text: &str) {
     // There is nobody to tell if this fails too.
     let _ = writeln!(io::stderr(), "{}", text.trim_end());
-    ExitCode::FAILURE
 }
 
 #[cfg(test)]

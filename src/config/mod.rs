@@ -5,7 +5,9 @@
 //! * [`process`]: the settings that both programs share.
 //! * [`lex`], [`load`], [`rewrite`]: the text level.
 //! * [`statements`], [`draft`], [`sentinel`], [`yaml`]: what is a sentinel's own.
+//! * [`convert`]: from the Redis dialect to YAML.
 
+pub mod convert;
 pub mod directive;
 pub mod draft;
 pub mod errors;

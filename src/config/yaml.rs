@@ -29,7 +29,7 @@ use super::sentinel::sentinel_table;
 use super::statements::{GLOBALS, SETTINGS};
 
 /// Per-master keys that differ from the directive's name; all of them are times in milliseconds.
-const TIMES_OF_MASTERS: &[(&str, &str)] = &[
+pub(super) const TIMES_OF_MASTERS: &[(&str, &str)] = &[
     ("down_after", "down-after-milliseconds"),
     ("failover_timeout", "failover-timeout"),
     ("reboot_down_after", "master-reboot-down-after-period"),
@@ -37,10 +37,11 @@ const TIMES_OF_MASTERS: &[(&str, &str)] = &[
 ];
 
 /// Keys of the process that are times, in seconds in the Redis dialect.
-const TIMES_OF_PROCESS: &[&str] = &["timeout", "tcp-keepalive", "tls-session-cache-timeout"];
+pub(super) const TIMES_OF_PROCESS: &[&str] =
+    &["timeout", "tcp-keepalive", "tls-session-cache-timeout"];
 
 /// Keys whose entries are directives that begin with the key.
-const PREFIXES: &[&str] = &["tls", "syslog", "http"];
+pub(super) const PREFIXES: &[&str] = &["tls", "syslog", "http"];
 
 /// The lines that say the same as the YAML `text`.
 pub fn lines(path: &Path, text: &[u8], errors: &mut ConfigErrors) -> Vec<Line> {

@@ -11,14 +11,20 @@
 //! * [`sentinel`]: the routes of a sentinel; [`acting`] those that change something.
 //! * [`view`]: what JSON shows of a picture.
 //! * [`events`]: published events as a stream.
-//! * [`openapi`]: the description of all of it, generated from the handlers, and its page.
+//! * [`metrics`]: `/metrics` of both programs.
+//! * [`server`]: the routes of a data server.
+//! * [`openapi`]: the description of all of it, generated from the handlers.
+//! * [`page`]: the page that shows all of it, and the one that shows the description.
 
 pub mod acting;
 pub mod connection;
 pub mod events;
+pub mod metrics;
 pub mod openapi;
+pub mod page;
 pub mod reply;
 pub mod sentinel;
+pub mod server;
 pub mod token;
 pub mod view;
 

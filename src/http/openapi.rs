@@ -3,19 +3,14 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::{HeaderValue, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::http::header;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{Http as HttpSecurity, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi as _};
 
-use crate::ids::random_hex;
-
-/// The page; it shows what `/openapi.json` says.
-const PAGE: &str = include_str!("page/docs.html");
-/// What stands in the page where the nonce of its script and style goes.
-const NONCE: &str = "{{nonce}}";
+use super::page;
 
 /// What is common to all routes of a sentinel.
 #[derive(utoipa::OpenApi)]
@@ -53,7 +48,27 @@ pub fn sentinel() -> OpenApi {
     Sentinel::openapi()
 }
 
-/// `/openapi.json` and `/docs`.
+/// What is common to all routes of a data server.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "sentinel server",
+        description = "Health, state and metrics of a data server. Errors are JSON objects with `error` and `hint`. \
+                       Health routes answer GET, HEAD and OPTIONS with the same status."
+    ),
+    tags(
+        (name = "health", description = "For load balancers and supervisors: 200 or 503"),
+        (name = "state", description = "What the server counts"),
+    ),
+)]
+struct Server;
+
+/// The description of a data server, without its routes.
+pub fn server() -> OpenApi {
+    Server::openapi()
+}
+
+/// `/openapi.json`, and `/docs`, which shows it.
 pub fn routes(document: &OpenApi) -> Router {
     // A description that cannot be written is a mistake in the handlers, and a test would see it empty.
     let json: Arc<str> = Arc::from(document.to_json().unwrap_or_default());
@@ -66,26 +81,7 @@ pub fn routes(document: &OpenApi) -> Router {
     };
     Router::new()
         .route("/openapi.json", get(described))
-        .route("/docs", get(docs))
-}
-
-async fn docs() -> Response {
-    page(PAGE)
-}
-
-/// An embedded page that may run its own script and talk to its own origin, and nothing else.
-pub fn page(text: &str) -> Response {
-    let nonce = random_hex::<16>(&mut rand::rng());
-    let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; img-src 'self' data:; \
-         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    );
-    let mut response = Html(text.replace(NONCE, &nonce)).into_response();
-    if let Ok(policy) = HeaderValue::from_str(&policy) {
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-    }
-    response
+        .merge(page::docs())
 }
 
 #[cfg(test)]

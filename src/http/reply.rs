@@ -54,6 +54,11 @@ impl Refusal {
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, error)
     }
 
+    /// 404: nothing is served there.
+    pub fn no_such_route() -> Refusal {
+        Refusal::new(StatusCode::NOT_FOUND, "no such route").hint("/docs lists the routes")
+    }
+
     /// 400: the request makes no sense.
     pub fn bad(error: impl Into<String>) -> Refusal {
         Refusal::new(StatusCode::BAD_REQUEST, error)
@@ -150,7 +155,7 @@ pub fn finish(routes: Router) -> Router {
 }
 
 async fn no_such_route() -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, "no such route").hint("/docs lists the routes")
+    Refusal::no_such_route()
 }
 
 async fn wrong_method(method: Method) -> Refusal {

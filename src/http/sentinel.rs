@@ -11,22 +11,23 @@ use axum::extract::{FromRef, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::acting;
 use super::events::{self, Ring};
+use super::metrics::{self, Scrapes};
 use super::reply::{self, Health, Path, Problem, Query, Refusal};
 use super::token::Token;
 use super::view::{self, Master, MasterLine};
-use super::{Http, Stop, openapi};
+use super::{Http, Stop, openapi, page};
 use crate::clock::{Clock, Mono};
 use crate::config::Process;
 use crate::config::forms::parse_memory;
-use crate::sentinel::core::{Addr, InstanceView, MasterView, SentinelView};
-use crate::sentinel::surface::{Ask, Latest, Surface};
+use crate::sentinel::core::{Addr, InstanceView, MasterView, Record, SentinelView};
+use crate::sentinel::surface::{Ask, Facts, Latest, Surface};
 
 /// A loop that has not run for so long is not alive: it wakes ten times a second.
 pub const LOOP_AGE_MAX: Duration = Duration::from_secs(2);
@@ -43,11 +44,14 @@ pub const PER_PAGE_MAX: u16 = 500;
 #[derive(Clone, Debug, FromRef)]
 pub struct Shared {
     /// The clock of the pictures.
-    clock: Clock,
-    latest: Arc<Latest>,
+    pub(super) clock: Clock,
+    pub(super) latest: Arc<Latest>,
     ring: Arc<Ring>,
     /// Where to ask for changes.
     pub(super) asks: mpsc::Sender<Ask>,
+    /// Where to ask for what is counted.
+    pub(super) facts: mpsc::Sender<oneshot::Sender<Facts>>,
+    pub(super) scrapes: Arc<Scrapes>,
     token: Token,
 }
 
@@ -64,6 +68,8 @@ pub fn open(process: &Process, surface: Surface) -> anyhow::Result<Http> {
         latest: surface.latest,
         ring: Arc::clone(&ring),
         asks: surface.asks,
+        facts: surface.facts,
+        scrapes: Arc::default(),
         token,
     };
     let fill = ring.fill(surface.events);
@@ -73,7 +79,8 @@ pub fn open(process: &Process, surface: Surface) -> anyhow::Result<Http> {
 /// All routes of a sentinel.
 pub fn routes(shared: Shared) -> axum::Router {
     let (router, document) = described(shared.token).with_state(shared).split_for_parts();
-    reply::finish(router.merge(openapi::routes(&document)))
+    let pages = openapi::routes(&document).merge(page::index());
+    reply::finish(router.merge(pages))
 }
 
 /// The routes with their description.
@@ -83,10 +90,12 @@ pub(super) fn described(token: Token) -> OpenApiRouter<Shared> {
         .routes(routes!(readiness))
         .routes(routes!(masters))
         .routes(routes!(master))
+        .routes(routes!(history))
         .routes(routes!(primary))
         .routes(routes!(instance_primary))
         .routes(routes!(instance_replica))
         .routes(routes!(cluster))
+        .routes(routes!(metrics::sentinel::metrics))
         .routes(routes!(events::events))
         .merge(acting::routes(token))
 }
@@ -192,7 +201,7 @@ pub(super) fn no_such_master(name: &str) -> Refusal {
 }
 
 /// A duration for people, without the digits that nobody reads.
-fn shown(duration: Duration) -> String {
+pub(super) fn shown(duration: Duration) -> String {
     let millis = Duration::from_millis(crate::clock::millis(duration));
     humantime::format_duration(millis).to_string()
 }
@@ -254,12 +263,27 @@ struct PageQuery {
     master: Option<String>,
     /// Only masters with this in their name, or in an address of their group.
     search: Option<String>,
+    /// Only these.
+    #[serde(default)]
+    #[param(inline)]
+    filter: Filter,
     /// Which page, from 1.
     #[param(minimum = 1, default = 1)]
     page: Option<u32>,
     /// Masters on a page.
     #[param(minimum = 1, maximum = 500, default = 50)]
     per_page: Option<u16>,
+}
+
+/// Which masters by how they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Filter {
+    /// All of them.
+    #[default]
+    All,
+    /// Those with something amiss.
+    Problems,
 }
 
 /// A page of a list.
@@ -278,11 +302,7 @@ struct Page<T> {
 }
 
 impl PageQuery {
-    fn page<T>(
-        &self,
-        view: &SentinelView,
-        show: impl Fn(&MasterView) -> T,
-    ) -> Result<Page<T>, Refusal> {
+    fn page<T>(&self, look: &Look, show: impl Fn(&MasterView) -> T) -> Result<Page<T>, Refusal> {
         let per_page = self.per_page.unwrap_or(PER_PAGE);
         if !(1..=PER_PAGE_MAX).contains(&per_page) {
             return Err(Refusal::bad(format!(
@@ -293,6 +313,7 @@ impl PageQuery {
         let Some(before) = page.checked_sub(1) else {
             return Err(Refusal::bad("page must be at least 1"));
         };
+        let view = &look.view;
         let found: Vec<&MasterView> = match &self.master {
             Some(name) => vec![view.master(name).ok_or_else(|| no_such_master(name))?],
             None => view.masters.iter().map(AsRef::as_ref).collect(),
@@ -301,7 +322,12 @@ impl PageQuery {
             let wanted = self.search.as_deref().unwrap_or_default();
             wanted.is_empty() || is_match(master, &wanted.to_ascii_lowercase())
         };
-        let found: Vec<&MasterView> = found.into_iter().filter(matches).collect();
+        let passes = |master: &&MasterView| match self.filter {
+            Filter::All => true,
+            Filter::Problems => !view::problems(master, look.now).is_empty(),
+        };
+        let found = found.into_iter().filter(matches).filter(passes);
+        let found: Vec<&MasterView> = found.collect();
         let size = usize::from(per_page);
         let skipped = usize::try_from(before)
             .unwrap_or(usize::MAX)
@@ -342,7 +368,7 @@ async fn masters(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<MasterLine>>, Refusal> {
     let look = shared.look();
-    let page = query.page(&look.view, |master| MasterLine::new(master, look.now))?;
+    let page = query.page(&look, |master| MasterLine::new(master, look.now))?;
     Ok(Json(page))
 }
 
@@ -363,6 +389,36 @@ async fn master(
 ) -> Result<Json<Master>, Refusal> {
     let look = shared.look();
     Ok(Json(Master::new(look.master(&name)?, look.now)))
+}
+
+/// What was decided about a master.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+struct History {
+    /// The newest first.
+    records: Vec<Record>,
+}
+
+/// What was decided about a master, and why
+///
+/// Failovers, votes, and equally why nothing was done; the newest first. The last ones survive a restart.
+#[utoipa::path(
+    get,
+    path = "/masters/{name}/history",
+    tag = "state",
+    params(("name" = String, Path, description = "The name of the master")),
+    responses(
+        (status = 200, description = "The records that are kept", body = History),
+        (status = 404, description = "There is no such master", body = Problem),
+    )
+)]
+async fn history(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Json<History>, Refusal> {
+    let look = shared.look();
+    let kept = &look.master(&name)?.records;
+    let records = kept.iter().map(|record| Record::clone(record)).collect();
+    Ok(Json(History { records }))
 }
 
 /// The sentinel and what it monitors.
@@ -392,7 +448,7 @@ async fn cluster(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Cluster>, Refusal> {
     let look = shared.look();
-    let page = query.page(&look.view, |master| Master::new(master, look.now))?;
+    let page = query.page(&look, |master| Master::new(master, look.now))?;
     let sentinel = view::Sentinel::new(&look.view, look.beat, look.now);
     Ok(Json(Cluster { sentinel, page }))
 }
@@ -462,7 +518,7 @@ fn parse_max_age(given: Option<&str>) -> Result<Duration, Refusal> {
 }
 
 /// Reads `lag`.
-fn parse_lag(given: Option<&str>) -> Result<Option<u64>, Refusal> {
+pub(super) fn parse_lag(given: Option<&str>) -> Result<Option<u64>, Refusal> {
     let Some(text) = given else {
         return Ok(None);
     };
@@ -739,6 +795,7 @@ mod tests {
             is_complete: true,
             instances: vec![instance(6379, true), instance(6380, false)],
             peers: confirmed_ago.iter().map(|ago| peer(*ago)).collect(),
+            records: Arc::from([]),
             ghosts: Vec::new(),
         }
     }

@@ -46,6 +46,11 @@ pub struct MasterLine {
     pub quorum_reached: bool,
     /// How many of the sentinels have confirmed the address lately (5 s).
     pub confirmed: usize,
+    /// What is amiss, in words; empty: nothing.
+    pub problems: Vec<String>,
+    /// Automatic failovers are paused here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Paused>,
 }
 
 /// How a master is, in one word.
@@ -74,9 +79,6 @@ pub struct Master {
     /// The failover that is under way here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failover: Option<Failover>,
-    /// Automatic failovers are paused here.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub paused: Option<Paused>,
     /// What can be changed by `PATCH /masters/{name}`, and what cannot.
     pub settings: Settings,
     /// The master first, then its replicas.
@@ -283,6 +285,8 @@ pub struct Counts {
     pub paused: usize,
     /// With fewer usable sentinels than a failover needs.
     pub without_quorum: usize,
+    /// With anything amiss.
+    pub problems: usize,
 }
 
 /// How young a confirmation must be to be counted in what is shown.
@@ -324,6 +328,44 @@ pub fn has_quorum(master: &MasterView) -> bool {
     master.usable() >= master.majority().max(quorum)
 }
 
+fn confirmed(master: &MasterView, now: Mono) -> usize {
+    master.confirmed_since(now - CONFIRMATION_AGE_SHOWN)
+}
+
+/// What is amiss with a group, the worst first.
+pub fn problems(master: &MasterView, now: Mono) -> Vec<String> {
+    let mut found = Vec::new();
+    match Status::of(master) {
+        Status::Ok => {}
+        Status::Sdown => found.push("this sentinel finds the master down".to_owned()),
+        Status::Odown => found.push("the quorum finds the master down".to_owned()),
+        Status::Failover => found.push("a failover is under way".to_owned()),
+    }
+    let (usable, voters) = (master.usable(), master.voters());
+    if !has_quorum(master) {
+        found.push(format!(
+            "{usable} of {voters} sentinels are usable: too few for a failover"
+        ));
+    } else if usable < voters {
+        found.push(format!("{usable} of {voters} sentinels are usable"));
+    }
+    let (confirmed, majority) = (confirmed(master, now), master.majority());
+    if confirmed < majority {
+        found.push(format!(
+            "{confirmed} of {voters} sentinels have lately confirmed the address: {majority} are needed"
+        ));
+    }
+    let replicas = master.replicas();
+    let healthy = replicas.iter().filter(|it| is_healthy(it)).count();
+    if healthy < replicas.len() {
+        found.push(format!(
+            "{healthy} of {} replicas work and follow the master",
+            replicas.len()
+        ));
+    }
+    found
+}
+
 /// A replica that works and follows the master.
 pub fn is_healthy(instance: &InstanceView) -> bool {
     let follows =
@@ -363,7 +405,9 @@ impl MasterLine {
             quorum: master.settings.quorum,
             majority: master.majority(),
             quorum_reached: has_quorum(master),
-            confirmed: master.confirmed_since(now - CONFIRMATION_AGE_SHOWN),
+            confirmed: confirmed(master, now),
+            problems: problems(master, now),
+            paused: master.paused_until.map(Paused::from),
         }
     }
 }
@@ -375,7 +419,6 @@ impl Master {
             line: MasterLine::new(master, now),
             odown_ms: master.odown_since.map(|since| age(now, since)),
             failover: (master.failover.as_ref()).map(|failover| Failover::new(failover, now)),
-            paused: master.paused_until.map(Paused::from),
             settings: Settings::from(&master.settings),
             instances: (master.instances.iter())
                 .map(|instance| Instance::new(master, instance, now))
@@ -473,18 +516,19 @@ impl Sentinel {
             tilt_ms: view.tilt_since.map(|since| age(now, since)),
             save_error: view.save_error.as_deref().map(str::to_owned),
             loop_age_ms: age(now, beat),
-            masters: Counts::of(view),
+            masters: Counts::of(view, now),
         }
     }
 }
 
 impl Counts {
-    fn of(view: &SentinelView) -> Counts {
+    fn of(view: &SentinelView, now: Mono) -> Counts {
         let mut counts = Counts::default();
         for master in view.masters.iter() {
             counts.total += 1;
             counts.paused += usize::from(master.paused_until.is_some());
             counts.without_quorum += usize::from(!has_quorum(master));
+            counts.problems += usize::from(!problems(master, now).is_empty());
             match Status::of(master) {
                 Status::Ok => counts.ok += 1,
                 Status::Sdown => counts.sdown += 1,

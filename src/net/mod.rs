@@ -8,6 +8,8 @@ mod stream;
 mod supervise;
 mod syslog;
 mod tls;
+mod tls_client;
+mod watchdog;
 
 pub use dns::{Lookup, Resolver, look_up_now};
 pub use listen::{Accepted, ListenError, ListenOptions, Listeners, Serving, TlsSlot};
@@ -21,6 +23,8 @@ pub use supervise::{
 };
 pub use syslog::SyslogOptions;
 pub use tls::{AuthClients, Established, Handshake, Tls, TlsError, TlsOptions};
+pub use tls_client::{TlsClient, TlsClientOptions};
+pub use watchdog::Watchdog;
 
 #[cfg(test)]
 pub(crate) use tls::tests::certificates as test_certificates;

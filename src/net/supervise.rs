@@ -7,6 +7,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
+use super::Watchdog;
+
 /// `supervised`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Supervised {
@@ -58,6 +60,15 @@ impl Supervised {
             && let Err(error) = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP)
         {
             tracing::warn!("cannot tell upstart about our state: {error}");
+        }
+    }
+
+    /// Who wants to hear again and again that we are alive.
+    pub fn watchdog(self) -> Watchdog {
+        if self.is_systemd() {
+            Watchdog::of_systemd()
+        } else {
+            Watchdog::default()
         }
     }
 

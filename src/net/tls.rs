@@ -356,7 +356,7 @@ fn load_roots(options: &TlsOptions) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-fn load_chain(
+pub(super) fn load_chain(
     directive: &'static str,
     path: Option<&Path>,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -372,7 +372,7 @@ fn load_chain(
     Ok(certs)
 }
 
-fn load_key(
+pub(super) fn load_key(
     directive: &'static str,
     path: Option<&Path>,
 ) -> Result<PrivateKeyDer<'static>, TlsError> {
@@ -390,7 +390,11 @@ fn load_key(
     })
 }
 
-fn unusable(directive: &'static str, path: &Path, error: &dyn std::fmt::Display) -> TlsError {
+pub(super) fn unusable(
+    directive: &'static str,
+    path: &Path,
+    error: &dyn std::fmt::Display,
+) -> TlsError {
     TlsError::File {
         directive,
         path: path.to_owned(),
@@ -401,8 +405,9 @@ fn unusable(directive: &'static str, path: &Path, error: &dyn std::fmt::Display)
 /// Checks everything about a server's certificate but the name: redis-sentinel 7.0 does not compare
 /// it, and the certificates that its users have do not bear the addresses of their servers.
 #[derive(Debug)]
-struct AnyName {
-    inner: Arc<WebPkiServerVerifier>,
+pub(super) struct AnyName {
+    /// What checks the rest.
+    pub(super) inner: Arc<WebPkiServerVerifier>,
 }
 
 impl ServerCertVerifier for AnyName {

@@ -12,18 +12,24 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::commands::{OnResolved, wait_of};
-use super::core::{Durable, Event, Input, Level, Output, Sentinel};
+use super::core::{Durable, Event, Input, Level, Output, Record, Sentinel};
+use super::history::History;
 use super::links::{EndedHandshake, LinkOptions, Links, link_of, wait_readable};
 use super::saver::{Save, Saved, Saver, Snapshot};
 use super::scripts::{Notice, Scripts};
-use super::surface::{ASKS_QUEUED_MAX, Ask, OpenAsks, Shown, Surface};
-use crate::clock::{Clock, Mono, Now};
+use super::surface::{
+    ASKS_QUEUED_MAX, Ask, Counters, FACTS_QUEUED_MAX, Facts, OpenAsks, Shown, Surface,
+};
+use crate::clock::{Clock, Mono, Now, millis};
 use crate::config::Process;
-use crate::front::{Front, ProcessInfo};
-use crate::net::{Log, Lookup, Resolver, Signal, Signals, ensure_files};
+use crate::front::{
+    DataStats, Front, ProcessInfo, Program, clients_section, cpu_section, server_section,
+    stats_section,
+};
+use crate::net::{Log, Lookup, Resolver, Signal, Signals, Watchdog, ensure_files};
 
 /// The loop wakes at least this often, so that a stall is noticed and measured.
 const HEARTBEAT: Duration = Duration::from_millis(100);
@@ -50,18 +56,23 @@ pub struct Daemon {
     pub process: Process,
     /// What it is, for `INFO`.
     pub info: ProcessInfo,
+    /// Hears at every turn of the loop that it turns.
+    pub watchdog: Watchdog,
     pub(super) clock: Clock,
     links: Links,
     resolver: Resolver,
     /// What clients' commands wait for, by host name.
     lookups: HashMap<Arc<str>, Vec<OnResolved<Daemon>>>,
     saver: Saver,
+    /// Where decisions are recorded; `None`: nowhere.
+    history: Option<History>,
     /// Input that the core has not been given yet.
     queue: VecDeque<Input>,
     out: Vec<Output>,
     /// Asleep: when the loop means to wake. Awake: the last reading of the clock. Whatever the next
     /// reading is later than this, the process did not run for.
     planned: Mono,
+    is_asleep: bool,
     /// How many stalls there have been.
     stalls: u64,
     /// The last turn stopped listening before it had heard everything.
@@ -73,6 +84,8 @@ pub struct Daemon {
     /// What other threads see of us, where there is somebody to look.
     shown: Option<Shown>,
     asks: mpsc::Sender<Ask>,
+    facts: mpsc::Sender<oneshot::Sender<Facts>>,
+    counters: Counters,
     open_asks: OpenAsks,
     /// Wakes the loop when a client's command has changed the plan.
     changed: Rc<Notify>,
@@ -88,6 +101,7 @@ pub struct Sources {
     scripts: mpsc::Receiver<Notice>,
     saved: mpsc::Receiver<Saved>,
     asks: mpsc::Receiver<Ask>,
+    facts: mpsc::Receiver<oneshot::Sender<Facts>>,
     changed: Rc<Notify>,
 }
 
@@ -101,6 +115,10 @@ pub struct Parts {
     pub durable: Durable,
     /// What writes that.
     pub save: Save,
+    /// The decisions of earlier runs, the oldest first.
+    pub records: Vec<Record>,
+    /// Where the next ones are recorded.
+    pub history: Option<History>,
     /// How its links are opened.
     pub links: LinkOptions,
     /// How many links the limit of open files leaves room for.
@@ -126,9 +144,11 @@ impl Daemon {
         let (saver, saved) = Saver::start(parts.save)?;
         let now = parts.clock.now();
         let mut out = Vec::new();
-        let core = Sentinel::new(now, parts.seed, parts.durable, &mut out);
+        let mut core = Sentinel::new(now, parts.seed, parts.durable, &mut out);
+        core.remember(parts.records);
         let changed = Rc::new(Notify::new());
         let (asks, asked) = mpsc::channel(ASKS_QUEUED_MAX);
+        let (facts, facts_asked) = mpsc::channel(FACTS_QUEUED_MAX);
         let sources = Sources {
             epoll: links.epoll(),
             handshakes,
@@ -136,6 +156,7 @@ impl Daemon {
             scripts: notices,
             saved,
             asks: asked,
+            facts: facts_asked,
             changed: Rc::clone(&changed),
         };
         let mut daemon = Daemon {
@@ -144,11 +165,13 @@ impl Daemon {
             scripts,
             process: parts.process,
             info: parts.info,
+            watchdog: Watchdog::default(),
             clock: parts.clock,
             links,
             resolver,
             lookups: HashMap::new(),
             saver,
+            history: parts.history,
             queue: VecDeque::new(),
             out,
             planned: now.mono,
@@ -158,6 +181,9 @@ impl Daemon {
             clients_at: now.mono,
             shown: None,
             asks,
+            facts,
+            counters: Counters::default(),
+            is_asleep: false,
             open_asks: OpenAsks::default(),
             changed,
             stopping: false,
@@ -173,7 +199,13 @@ impl Daemon {
     /// From here on the daemon shows itself to another thread, which may ask things of it.
     pub fn surface(&mut self) -> Surface {
         let run_id = self.info.run_id.clone();
-        let (shown, surface) = Shown::new(&mut self.core, self.clock, run_id, self.asks.clone());
+        let (shown, surface) = Shown::new(
+            &mut self.core,
+            self.clock,
+            run_id,
+            self.asks.clone(),
+            self.facts.clone(),
+        );
         self.shown = Some(shown);
         surface
     }
@@ -225,6 +257,7 @@ impl Daemon {
             self.settle();
         }
         if let Some(overdue) = self.saver.overdue(now.mono, self.core.seq()) {
+            self.counters.save_errors += 1;
             self.queue.push_back(overdue.into());
             self.settle();
         }
@@ -235,6 +268,7 @@ impl Daemon {
             self.front.tick(now.mono);
         }
         self.show();
+        self.watchdog.feed(now.mono);
         self.plan();
     }
 
@@ -250,6 +284,9 @@ impl Daemon {
         let now = self.clock.now();
         let late = now.mono.since(self.planned);
         self.planned = now.mono;
+        if std::mem::take(&mut self.is_asleep) {
+            self.counters.delays.observe(millis(late));
+        }
         if late >= STALL_MIN {
             self.stalls += 1;
             self.saver.stood_still(late);
@@ -345,6 +382,11 @@ impl Daemon {
             }
             Output::Event(event) => self.tell(now, &event),
             Output::Log(level, text) => log(level, &text),
+            Output::Record(record) => {
+                if let Some(history) = &self.history {
+                    history.add(record);
+                }
+            }
             Output::Resolve(host) => {
                 if !self.resolver.look_up(Arc::clone(&host)) {
                     self.queue.push_back(Input::Resolved { host, ip: None });
@@ -360,6 +402,7 @@ impl Daemon {
 
     /// Logs an event and publishes it.
     fn tell(&mut self, now: Now, event: &Event) {
+        *self.counters.events.entry(event.kind).or_default() += 1;
         let level = event.kind.level();
         let channel = event.kind.channel();
         log(level, &format!("{channel} {}", event.payload));
@@ -384,6 +427,7 @@ impl Daemon {
         } else {
             next.max(now)
         };
+        self.is_asleep = true;
     }
 }
 
@@ -420,6 +464,10 @@ pub async fn run(daemon: Rc<RefCell<Daemon>>, mut sources: Sources, mut signals:
         }
     }
     flush(&daemon, &mut sources).await;
+    let history = daemon.borrow_mut().history.take();
+    if let Some(history) = history {
+        history.close();
+    }
 }
 
 /// Waits until the state is on disk, but not for ever.
@@ -452,6 +500,7 @@ enum Source {
     Script(Notice),
     Saved(Saved),
     Asked(Ask),
+    FactsAsked(oneshot::Sender<Facts>),
     /// The plan has changed; nothing else.
     Changed,
 }
@@ -466,6 +515,7 @@ impl Sources {
             Some(lookup) = self.lookups.recv() => Source::Lookup(lookup),
             Some(notice) = self.scripts.recv() => Source::Script(notice),
             Some(ask) = self.asks.recv() => Source::Asked(ask),
+            Some(reply) = self.facts.recv() => Source::FactsAsked(reply),
             () = self.changed.notified() => Source::Changed,
         }
     }
@@ -493,6 +543,8 @@ impl Daemon {
                 self.saver.ended();
                 if saved.is_ok() {
                     tracing::info!("Sentinel new configuration saved on disk");
+                } else {
+                    self.counters.save_errors += 1;
                 }
                 self.queue.push_back(saved.into());
             }
@@ -502,7 +554,32 @@ impl Daemon {
                     self.queue.push_back(Input::Operator { to, request });
                 }
             }
+            Source::FactsAsked(reply) => {
+                // Who asked may have given up.
+                let _ = reply.send(self.facts());
+            }
             Source::Changed => {}
+        }
+    }
+
+    /// What is counted, for metrics.
+    fn facts(&self) -> Facts {
+        let now = self.clock.now();
+        let info = [
+            server_section(&self.info, Daemon::MODE, now),
+            clients_section(&self.front),
+            stats_section(&self.front, &DataStats::default()),
+            cpu_section(),
+        ];
+        Facts {
+            info: info.concat(),
+            scripts_running: self.scripts.running(),
+            scripts_queued: self.scripts.len(),
+            simulated_failures: self.core.simulated_failures(),
+            last_pings: self.core.last_pings(now),
+            failovers: self.core.failover_stats().clone(),
+            probes: *self.core.probes(),
+            counters: self.counters.clone(),
         }
     }
 

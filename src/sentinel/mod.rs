@@ -3,6 +3,7 @@
 pub mod commands;
 pub mod core;
 pub mod driver;
+pub mod history;
 mod host;
 pub mod links;
 pub mod run;

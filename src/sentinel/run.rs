@@ -10,12 +10,13 @@ use tokio::task::LocalSet;
 
 use super::commands::commands;
 use super::driver::{self, Daemon, Parts};
+use super::history::History;
 use super::links::LinkOptions;
 use super::state::Store;
 use super::surface::Surface;
 use crate::clock::Clock;
 use crate::config::forms::os_text;
-use crate::config::{Process, SentinelConfig};
+use crate::config::{ConfigErrors, Process, SentinelConfig};
 use crate::front::{self, ClientAddr, Front, ProcessInfo};
 use crate::ids::{RunId, random_hex};
 use crate::net::{
@@ -48,6 +49,15 @@ pub fn run(config: SentinelConfig, store: Store, open: Open<'_>) -> i32 {
             1
         }
     }
+}
+
+/// Whether the users and renamed commands of a configuration are right, which its reading alone does not
+/// tell.
+///
+/// # Errors
+/// All mistakes.
+pub fn check_access(config: &SentinelConfig) -> Result<(), ConfigErrors> {
+    Front::<Daemon>::new(commands()).configure(&config.process, &config.access_lines)
 }
 
 fn run_started(
@@ -104,6 +114,8 @@ async fn serve(
         0 => process.tls.port,
         port => port,
     };
+    let (history, records) =
+        History::open(store.history_path()).context("cannot start the writing of decisions")?;
     let parts = Parts {
         clock,
         seed: rand::random(),
@@ -112,6 +124,8 @@ async fn serve(
             let written = store.write(&snapshot.durable, &snapshot.users);
             written.map_err(|error| os_text(&error))
         }),
+        records,
+        history: Some(history),
         links,
         links_reckoned: links_known,
         front,
@@ -134,6 +148,7 @@ async fn serve(
             Some(open(&daemon.process, surface)?)
         }
     };
+    daemon.watchdog = started.supervised.watchdog();
     let daemon = Rc::new(RefCell::new(daemon));
     let clients = Rc::clone(&daemon);
     let serving = listeners.serve(

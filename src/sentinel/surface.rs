@@ -4,6 +4,7 @@
 //! that drops what does not fit, and answers what it is asked through another bounded queue. It never waits
 //! for a reader: no lock is shared with one.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,15 +13,20 @@ use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use tokio::sync::{mpsc, oneshot};
 
-use super::core::{Event, Operator, Picture, ReplyTo, Sentinel, SentinelView, Wanted};
+use super::core::{
+    Event, EventKind, FailoverStats, Histogram, Operator, Picture, ReplyTo, Sentinel, SentinelView,
+    Wanted,
+};
 use crate::clock::{Clock, Mono, Now, UnixMillis};
-use crate::ids::RunId;
+use crate::ids::{MasterName, RunId};
 use crate::resp::Value;
 
 /// Events that wait to be taken over; further ones are dropped, and their numbers missing tells so.
 const EVENTS_QUEUED_MAX: usize = 4096;
 /// Requests that wait for the loop.
 pub(super) const ASKS_QUEUED_MAX: usize = 64;
+/// Requests for what is counted that wait for the loop.
+pub(super) const FACTS_QUEUED_MAX: usize = 4;
 /// Requests that the core has not answered yet, because a write is under way; further ones are refused.
 const ASKS_OPEN_MAX: usize = 256;
 /// A change of no consequence is shown together with what else changes in so long.
@@ -41,6 +47,40 @@ pub struct Surface {
     pub events: mpsc::Receiver<Published>,
     /// Where to ask for something.
     pub asks: mpsc::Sender<Ask>,
+    /// Where to ask for what is counted.
+    pub facts: mpsc::Sender<oneshot::Sender<Facts>>,
+}
+
+/// What is counted, for metrics. Made when it is asked for.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// `INFO`, without the section about masters.
+    pub info: String,
+    /// `sentinel_running_scripts`
+    pub scripts_running: usize,
+    /// `sentinel_scripts_queue_length`
+    pub scripts_queued: usize,
+    /// `sentinel_simulate_failure_flags`
+    pub simulated_failures: u8,
+    /// How long ago each master last answered PING, by name.
+    pub last_pings: Vec<(MasterName, Duration)>,
+    /// What failovers that were led here have come to.
+    pub failovers: FailoverStats,
+    /// How long instances have taken to answer PING.
+    pub probes: Histogram,
+    /// What the loop has counted.
+    pub counters: Counters,
+}
+
+/// What the loop counts about itself.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// How late it was, each time that it woke.
+    pub delays: Histogram,
+    /// How often the state could not be written.
+    pub save_errors: u64,
+    /// How often each event has happened.
+    pub events: BTreeMap<EventKind, u64>,
 }
 
 /// The newest picture, and when the loop last ran.
@@ -117,6 +157,7 @@ impl Shown {
         clock: Clock,
         run_id: RunId,
         asks: mpsc::Sender<Ask>,
+        facts: mpsc::Sender<oneshot::Sender<Facts>>,
     ) -> (Shown, Surface) {
         core.begin_views();
         let now = clock.now();
@@ -129,6 +170,7 @@ impl Shown {
             latest: Arc::clone(&latest),
             events,
             asks,
+            facts,
         };
         let shown = Shown {
             latest,

@@ -49,6 +49,7 @@ impl Server {
     /// One round. True if there is more that has expired.
     fn round(&mut self, round: u64) -> bool {
         let now = self.clock.mono();
+        self.watchdog.feed(now);
         self.front.tick(now);
         self.advance_failover();
         let is_behind = self.expire_keys();

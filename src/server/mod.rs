@@ -36,6 +36,7 @@ pub mod replication;
 mod run;
 mod shutdown;
 mod slowlog;
+pub mod surface;
 mod tracking;
 mod tuning;
 
@@ -43,6 +44,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -50,7 +52,7 @@ use rand_chacha::ChaCha8Rng;
 pub use config::{ServerConfig, ServerSetup, load_server, server_table};
 pub use notify::NotifyClasses;
 pub(crate) use run::Present;
-pub use run::run;
+pub use run::{Open, check_access, run};
 pub use shutdown::{SaveChoice, ShutdownOptions};
 pub use tuning::{DisklessLoad, EvictionPolicy, Percentiles, Tuning};
 
@@ -103,6 +105,10 @@ pub struct Server {
     pub(crate) expires_actively: bool,
     /// Where clients come in.
     pub(crate) serving: Option<net::Serving>,
+    /// What other threads see of us, where there is somebody to look.
+    shown: Option<Arc<surface::Latest>>,
+    /// Hears ten times a second that the loop turns, and from a save that holds the loop that it goes on.
+    pub(crate) watchdog: net::Watchdog,
     /// Who is shown every command.
     monitors: Vec<ClientId>,
     effects: Effects,
@@ -188,6 +194,8 @@ impl Server {
                 tracking: TrackingTable::default(),
                 expires_actively: true,
                 serving: None,
+                shown: None,
+                watchdog: net::Watchdog::default(),
                 monitors: Vec::new(),
                 memory_peak: 0,
                 memory_at_start: crate::memory::used(),

@@ -1,5 +1,6 @@
 //! The process: from a configuration to a running server, and to its end.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -14,8 +15,10 @@ use super::access::drop_elsewhere;
 use super::keyspace::Key;
 use super::loading::Counted;
 use super::persist::rdb_decode::{LoadOptions, Loaded, load, printable, used_memory_of};
+use super::surface::Surface;
 use super::{Server, ServerSetup, command, cron, persist, replication};
 use crate::clock::Clock;
+use crate::config::{ConfigErrors, Process};
 use crate::front::{ClientAddr, Front, FrontSettings, OutputLimits, Peer, serve};
 use crate::net::{
     self, Accepted, ListenOptions, Listeners, Log, Role, Signal, Signals, Started, ensure_files,
@@ -27,11 +30,15 @@ const LINKS: u64 = 2;
 /// What a replica may have queued beside a whole backlog: the reply before it and the stream after it.
 const BACKLOG_MARGIN_BYTES: u64 = 1 << 20;
 
+/// Opens what shows the server to the world beside its own port; dropping the result closes it.
+pub type Open<'a> = &'a dyn Fn(&Process, Surface) -> anyhow::Result<Box<dyn Any>>;
+
 /// Runs a data server until it is told to stop. What keeps it from serving once it has a log is said there.
+/// `open` is called where there is an `http-port`.
 ///
 /// # Errors
 /// It cannot start: the users, the folder, the log.
-pub fn run(setup: ServerSetup) -> anyhow::Result<ExitCode> {
+pub fn run(setup: ServerSetup, open: Open<'_>) -> anyhow::Result<ExitCode> {
     let role = if setup.config.replicaof.is_some() {
         Role::Replica
     } else {
@@ -45,7 +52,7 @@ pub fn run(setup: ServerSetup) -> anyhow::Result<ExitCode> {
         .build()
         .context("cannot start the runtime")?;
     let local = LocalSet::new();
-    let result = local.block_on(&runtime, serve_until_told(setup, front, &mut started));
+    let result = local.block_on(&runtime, serve_until_told(setup, front, &mut started, open));
     started.remove_pid_file();
     started.supervised.stopping();
     // Files that are still being written belong to saves that were given up.
@@ -56,10 +63,20 @@ pub fn run(setup: ServerSetup) -> anyhow::Result<ExitCode> {
     }))
 }
 
+/// Whether the users and renamed commands of a configuration are right, which its reading alone does not
+/// tell.
+///
+/// # Errors
+/// All mistakes.
+pub fn check_access(setup: &ServerSetup) -> Result<(), ConfigErrors> {
+    Front::<Server>::new(command::all()).configure(&setup.config.process, &setup.access_lines)
+}
+
 async fn serve_until_told(
     setup: ServerSetup,
     front: Front<Server>,
     started: &mut Started,
+    open: Open<'_>,
 ) -> anyhow::Result<ExitCode> {
     let process = setup.config.process.clone();
     let replicaof = setup.config.replicaof.clone();
@@ -79,6 +96,11 @@ async fn serve_until_told(
         server.begin_loading(false);
         server.apply_settings();
     }
+    // Before the data are loaded, so that it can say that they are.
+    let _opened = match process.http.port {
+        0 => None,
+        _ => Some(open(&process, Server::surface(&server))?),
+    };
     let accepting = Rc::downgrade(&server);
     let on_accept = Rc::new(move |accepted: Accepted| {
         use std::os::fd::AsRawFd;
@@ -115,6 +137,7 @@ async fn serve_until_told(
         return Ok(status);
     }
     tracing::info!("Ready to accept connections");
+    server.borrow_mut().watchdog = started.supervised.watchdog();
     started.supervised.ready();
     if let Some((host, port)) = replicaof {
         let server = &mut *server.borrow_mut();
@@ -397,6 +420,7 @@ impl Server {
                 Role::Replica
             });
         }
+        self.show();
     }
 }
 

@@ -72,6 +72,7 @@ impl Server {
             tracing::warn!("User requested shutdown...");
             let task = tokio::task::spawn_local(shut_down(self.handle(), options));
             self.shutdown.task = Some(task.abort_handle());
+            self.show();
         }
     }
 

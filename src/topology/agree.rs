@@ -4,8 +4,9 @@ use std::fmt;
 
 use redis::RedisResult;
 
+use super::access::{Access, Address};
 use super::plan::Plan;
-use super::survey::{Access, Address, Fields, field, sentinel_command};
+use super::survey::{Fields, field, sentinel_command};
 
 /// What a sentinel does not see yet.
 #[derive(Clone, Debug, PartialEq, Eq)]

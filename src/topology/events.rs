@@ -1,12 +1,13 @@
 //! What the sentinels publish, merged into one stream and put into words.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use super::survey::{Access, Address};
+use super::access::{Access, Address, first_line};
 use crate::clock::Mono;
 
 /// The same event from another sentinel within this time is the same news.
@@ -18,31 +19,50 @@ const RESUBSCRIBE_AFTER: Duration = Duration::from_millis(200);
 
 /// An event as a sentinel published it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Published {
-    /// Which sentinel, by its port.
-    pub port: u16,
+pub struct Published {
+    /// Which sentinel, as people are to read it: a port or an address.
+    pub by: Arc<str>,
     /// The event's name, which is the channel.
     pub channel: String,
     /// Its payload.
     pub payload: String,
 }
 
-/// Subscribes to everything that a sentinel publishes, again and again, for ever. A message into
-/// `ready` says that the subscription stands for the first time.
-pub(super) async fn follow(
-    access: Access,
-    port: u16,
-    ready: mpsc::Sender<()>,
-    out: mpsc::Sender<Published>,
-) {
-    let address = Address {
-        host: "127.0.0.1".to_owned(),
-        port,
-    };
-    let mut ready = Some(ready);
+/// What comes from a sentinel that is followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The subscription stands.
+    Connected {
+        /// Which sentinel.
+        by: Arc<str>,
+    },
+    /// There is none, and why. Said once until it stands again.
+    Disconnected {
+        /// Which sentinel.
+        by: Arc<str>,
+        /// Why.
+        reason: String,
+    },
+    /// It published an event.
+    Event(Published),
+}
+
+/// Subscribes to everything that a sentinel publishes, again and again, until nobody listens to `out`
+/// any more. `by` is what it is called in there.
+pub async fn follow(access: Access, address: Address, by: Arc<str>, out: mpsc::Sender<Heard>) {
+    let mut is_told = false;
     loop {
-        // Whatever breaks it: the sentinel died or is being restarted, which is told elsewhere.
-        let _ = follow_once(&access, &address, &mut ready, &out).await;
+        let reason = match follow_once(&access, &address, &by, &mut is_told, &out).await {
+            Ok(()) => "it has closed the connection".to_owned(),
+            Err(error) => first_line(&error),
+        };
+        if !std::mem::replace(&mut is_told, true) {
+            let by = Arc::clone(&by);
+            let _ = out.send(Heard::Disconnected { by, reason }).await;
+        }
+        if out.is_closed() {
+            return;
+        }
         tokio::time::sleep(RESUBSCRIBE_AFTER).await;
     }
 }
@@ -50,22 +70,25 @@ pub(super) async fn follow(
 async fn follow_once(
     access: &Access,
     address: &Address,
-    ready: &mut Option<mpsc::Sender<()>>,
-    out: &mpsc::Sender<Published>,
+    by: &Arc<str>,
+    is_told: &mut bool,
+    out: &mpsc::Sender<Heard>,
 ) -> redis::RedisResult<()> {
-    let mut subscription = access.client(address, true)?.get_async_pubsub().await?;
+    let mut subscription = access.subscriber(address).await?;
     subscription.psubscribe("*").await?;
-    if let Some(ready) = ready.take() {
-        let _ = ready.send(()).await;
+    *is_told = false;
+    let connected = Heard::Connected { by: Arc::clone(by) };
+    if out.send(connected).await.is_err() {
+        return Ok(());
     }
     let mut messages = subscription.into_on_message();
     while let Some(message) = messages.next().await {
-        let published = Published {
-            port: address.port,
+        let event = Heard::Event(Published {
+            by: Arc::clone(by),
             channel: message.get_channel_name().to_owned(),
             payload: message.get_payload()?,
-        };
-        if out.send(published).await.is_err() {
+        });
+        if out.send(event).await.is_err() {
             break;
         }
     }
@@ -74,13 +97,13 @@ async fn follow_once(
 
 /// Drops what another sentinel has just said.
 #[derive(Debug, Default)]
-pub(super) struct Merge {
+pub struct Merge {
     recent: VecDeque<(Mono, Published)>,
 }
 
 impl Merge {
     /// True if this is news.
-    pub(super) fn is_news(&mut self, now: Mono, event: &Published) -> bool {
+    pub fn is_news(&mut self, now: Mono, event: &Published) -> bool {
         while self
             .recent
             .front()
@@ -89,7 +112,7 @@ impl Merge {
             self.recent.pop_front();
         }
         let is_same = |other: &Published| {
-            other.port != event.port
+            other.by != event.by
                 && other.channel == event.channel
                 && subject(&other.payload) == subject(&event.payload)
         };
@@ -115,9 +138,23 @@ pub(super) fn switched_to(event: &Published) -> Option<u16> {
     (event.channel == "+switch-master").then(|| port.parse().ok())?
 }
 
+/// The name of the master that an event is about, if it is about one.
+pub fn master_of(event: &Published) -> Option<&str> {
+    let (subject, master) = match event.payload.split_once(" @ ") {
+        Some((subject, master)) => (subject, master.split(' ').next()),
+        None => (event.payload.as_str(), None),
+    };
+    let mut words = subject.split(' ');
+    match (event.channel.as_str(), words.next()) {
+        ("+switch-master", Some(name)) => Some(name),
+        (_, Some("master")) if master.is_none() => words.next(),
+        (_, Some(_)) | (_, None) => master,
+    }
+}
+
 /// The event in words; `None` for those that only retell a step in between.
-pub(super) fn describe(event: &Published) -> Option<String> {
-    let by = format!("sentinel {}", event.port);
+pub fn describe(event: &Published) -> Option<String> {
+    let by = format!("sentinel {}", event.by);
     let words: Vec<&str> = event.payload.split(' ').collect();
     if let ("+switch-master", [name, old_host, old_port, host, port]) =
         (event.channel.as_str(), words.as_slice())
@@ -231,7 +268,7 @@ mod tests {
 
     fn event(port: u16, channel: &str, payload: &str) -> Published {
         Published {
-            port,
+            by: Arc::from(port.to_string()),
             channel: channel.to_owned(),
             payload: payload.to_owned(),
         }
@@ -278,6 +315,25 @@ mod tests {
             "garbage",
             Some("garbage (sentinel 26379)"),
         );
+    }
+
+    #[track_caller]
+    fn check_master(channel: &str, payload: &str, expected: Option<&str>) {
+        assert_eq!(master_of(&event(1, channel, payload)), expected);
+    }
+
+    #[test]
+    fn the_master_of_an_event_is_found() {
+        check_master("+sdown", "master m 127.0.0.1 6379", Some("m"));
+        let replica = "slave 127.0.0.1:6380 127.0.0.1 6380 @ m 127.0.0.1 6379";
+        check_master("+slave", replica, Some("m"));
+        check_master(
+            "+switch-master",
+            "m 127.0.0.1 6379 127.0.0.1 6380",
+            Some("m"),
+        );
+        check_master("+tilt", "#tilt mode entered", None);
+        check_master("+new-epoch", "7", None);
     }
 
     #[test]

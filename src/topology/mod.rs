@@ -1,15 +1,19 @@
 //! `sentinel up`: a whole topology on this machine, and a view of what happens in it.
 
+mod access;
 mod agree;
 mod child;
 mod events;
+mod paint;
 mod plan;
 mod survey;
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
@@ -18,12 +22,17 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::clock::{Clock, Mono, UnixMillis};
+pub use access::{Access, Address, first_line};
 pub(crate) use child::{JANITOR, TIED, become_tied, clean_up_after_parent};
 use child::{Janitor, Keeper, News, SAVE_GRACE, STOP_GRACE, What, describe_end};
-use events::{Merge, Published};
+pub use events::{Heard, Merge, Published, describe, follow, master_of};
+pub use paint::{Cell, Paint, Tone, columns, heads, printable};
 use plan::{ChildPlan, Plan, Role};
 pub use plan::{TopologyFile, UpArgs};
-pub use survey::{Access, Address, Group, Member, Survey, Unanswered, survey};
+pub use survey::{
+    Fields, Group, Health, Member, NO_SUCH_MASTER, Summary, Survey, Unanswered, field, glance,
+    sentinel_command, summaries, survey, tone_of,
+};
 
 /// How long a topology may take until all sentinels agree.
 pub const AGREEMENT_MAX: Duration = Duration::from_secs(60);
@@ -128,6 +137,7 @@ impl View {
                 user: None,
                 password: plan.password.clone(),
                 timeout: Duration::from_secs(2),
+                tls: None,
             },
             clock: Clock::start(),
             pids: vec![None; plan.children.len()],
@@ -171,14 +181,22 @@ impl View {
     async fn watch(&mut self) -> anyhow::Result<()> {
         say(&self.start_line())?;
         self.wait_for_agreement().await?;
-        let (publish, mut published) = mpsc::channel(NEWS_MAX);
-        let _followers = self.follow_all(publish).await?;
+        let (out, mut heard) = mpsc::channel(NEWS_MAX);
+        let (_followers, early) = self.follow_all(out, &mut heard).await?;
         say(&self.welcome().await?)?;
+        let mut early = early.into_iter();
         loop {
-            let line = tokio::select! {
-                Some(news) = self.news.recv() => self.tell_news(news),
-                Some(event) = published.recv() => self.tell_event(&event),
-                else => bail!("all children are gone"),
+            let line = match early.next() {
+                Some(event) => self.tell_event(&event),
+                None => tokio::select! {
+                    Some(news) = self.news.recv() => self.tell_news(news),
+                    Some(heard) = heard.recv() => match heard {
+                        Heard::Event(event) => self.tell_event(&event),
+                        // A sentinel that ends is told of as a child.
+                        Heard::Connected { .. } | Heard::Disconnected { .. } => None,
+                    },
+                    else => bail!("all children are gone"),
+                },
             };
             if let Some(line) = line {
                 say(&format!(
@@ -245,38 +263,40 @@ impl View {
         Ok(())
     }
 
-    /// Subscribes to every sentinel and waits until all subscriptions stand.
+    /// Subscribes to every sentinel and waits until all subscriptions stand; also what was published
+    /// meanwhile.
     async fn follow_all(
         &mut self,
-        publish: mpsc::Sender<Published>,
-    ) -> anyhow::Result<JoinSet<()>> {
+        out: mpsc::Sender<Heard>,
+        heard: &mut mpsc::Receiver<Heard>,
+    ) -> anyhow::Result<(JoinSet<()>, Vec<Published>)> {
         let mut followers = JoinSet::new();
-        let count = self.plan.sentinels().count();
-        let (ready, mut stands) = mpsc::channel(count);
+        let mut missing = HashSet::new();
         for sentinel in self.plan.sentinels() {
-            let access = self.access.clone();
-            followers.spawn_local(events::follow(
-                access,
-                sentinel.port,
-                ready.clone(),
-                publish.clone(),
-            ));
+            let by: Arc<str> = Arc::from(sentinel.port.to_string());
+            missing.insert(Arc::clone(&by));
+            let (access, address) = (self.access.clone(), local_address(sentinel));
+            followers.spawn_local(events::follow(access, address, by, out.clone()));
         }
-        let mut missing = count;
-        while missing > 0 {
+        let mut early = Vec::new();
+        while !missing.is_empty() {
             tokio::select! {
-                Some(()) = stands.recv() => missing -= 1,
+                Some(heard) = heard.recv() => match heard {
+                    Heard::Connected { by } => drop(missing.remove(&by)),
+                    Heard::Event(event) if early.len() < NEWS_MAX => early.push(event),
+                    Heard::Event(_) | Heard::Disconnected { .. } => {}
+                },
                 // One that has died subscribes to nothing.
                 Some(news) = self.news.recv() => self.note_start(news)?,
             }
         }
-        Ok(followers)
+        Ok((followers, early))
     }
 
     /// The table, and what to try next.
     async fn welcome(&mut self) -> anyhow::Result<String> {
         let asked: Vec<Address> = self.plan.sentinels().map(local_address).collect();
-        let survey = survey(&self.access, &asked).await?;
+        let survey = survey(&self.access, &asked, Some(&self.plan.name)).await?;
         let group = survey
             .masters
             .iter()
@@ -311,7 +331,7 @@ impl View {
              redis-cli -p {} sentinel get-master-addr-by-name {}\n  \
              {http}kill -9 {master_pid}    # the master; watch the failover here\n\n\
              Events follow, times are UTC. Ctrl-C stops everything{}.",
-            survey.table(),
+            survey.table(Paint::OFF),
             sentinel.port,
             self.plan.name,
             if self.plan.is_temporary {

@@ -20,7 +20,7 @@ use crate::config::statements::check_master_name;
 
 /// Sentinels listen this far above the base port.
 pub(super) const SENTINEL_PORT_OFFSET: u16 = 20_000;
-/// Sentinels speak HTTP this far above the port that they listen on.
+/// Sentinels and data servers of ours speak HTTP this far above the port that they listen on.
 pub(super) const HTTP_PORT_OFFSET: u16 = 10_000;
 /// No more replicas, and no more sentinels, than this: each is a process.
 pub(super) const CHILDREN_MAX: u16 = 100;
@@ -263,7 +263,7 @@ impl Plan {
         let (dir, temporary) = make_folder(file.dir.as_deref())?;
         let plan = Plan {
             name: file.name.clone().unwrap_or_else(|| "mymaster".to_owned()),
-            children: base.children(&dir, sets_no_http(file)),
+            children: base.children(&dir, WithHttp::of(file)),
             dir,
             is_temporary: temporary.is_some(),
             temporary,
@@ -325,6 +325,7 @@ impl Plan {
 
     fn server_config(&self, child: &ChildPlan, file: &TopologyFile) -> String {
         let mut text = self.common_config(child);
+        push_http(&mut text, child);
         // Replicas of a fresh master need not wait for company before their first resync.
         text.push_str("repl-diskless-sync-delay 0\n");
         if self.is_temporary {
@@ -344,9 +345,7 @@ impl Plan {
         let syncs = file.parallel_syncs.unwrap_or(1);
         let port = self.master().port;
         let mut text = self.common_config(child);
-        if let Some(port) = child.http_port {
-            text.push_str(&format!("http-port {port}\n"));
-        }
+        push_http(&mut text, child);
         text.push_str(&format!(
             "sentinel monitor {name} 127.0.0.1 {port} {quorum}\n\
              sentinel down-after-milliseconds {name} {down_after}\n\
@@ -370,13 +369,31 @@ fn password(file: &TopologyFile) -> Option<String> {
         .filter(|password| !password.is_empty())
 }
 
-/// Whether the further lines of the sentinels leave it to us where they speak HTTP.
-fn sets_no_http(file: &TopologyFile) -> bool {
-    let is_http = |line: &String| {
-        let words = lex::words(line.as_bytes()).ok().flatten();
-        words.is_some_and(|words| words[0].eq_ignore_ascii_case("http-port"))
-    };
-    !file.sentinel.iter().any(is_http)
+/// Which of them we tell where to speak HTTP.
+#[derive(Clone, Copy, Debug)]
+struct WithHttp {
+    sentinels: bool,
+    servers: bool,
+}
+
+impl WithHttp {
+    /// All of ours whose further lines leave it to us. Other programs do not speak HTTP.
+    fn of(file: &TopologyFile) -> WithHttp {
+        let is_http = |line: &String| {
+            let words = lex::words(line.as_bytes()).ok().flatten();
+            words.is_some_and(|words| words[0].eq_ignore_ascii_case("http-port"))
+        };
+        WithHttp {
+            sentinels: !file.sentinel.iter().any(is_http),
+            servers: file.with.is_none() && !file.server.iter().any(is_http),
+        }
+    }
+}
+
+fn push_http(text: &mut String, child: &ChildPlan) {
+    if let Some(port) = child.http_port {
+        text.push_str(&format!("http-port {port}\n"));
+    }
 }
 
 fn push_lines(text: &mut String, lines: &[String]) {
@@ -423,9 +440,9 @@ impl Ports {
         self.servers.clone().chain(self.sentinels.clone())
     }
 
-    /// Where the sentinels speak HTTP.
+    /// Where they speak HTTP.
     fn http(&self) -> impl Iterator<Item = u16> {
-        self.sentinels.clone().map(|port| port + HTTP_PORT_OFFSET)
+        self.all().map(|port| port + HTTP_PORT_OFFSET)
     }
 
     fn role(&self, port: u16) -> Role {
@@ -438,7 +455,7 @@ impl Ports {
         }
     }
 
-    fn children(&self, dir: &Path, with_http: bool) -> Vec<ChildPlan> {
+    fn children(&self, dir: &Path, with: WithHttp) -> Vec<ChildPlan> {
         let child = |port| {
             let role = self.role(port);
             let (folder, file) = match role {
@@ -446,10 +463,14 @@ impl Ports {
                 Role::Master | Role::Replica => (SERVER_FOLDER, "redis.conf"),
             };
             let dir = dir.join(format!("{folder}{port}"));
+            let with_http = match role {
+                Role::Sentinel => with.sentinels,
+                Role::Master | Role::Replica => with.servers,
+            };
             ChildPlan {
                 role,
                 port,
-                http_port: (with_http && role == Role::Sentinel).then(|| port + HTTP_PORT_OFFSET),
+                http_port: with_http.then(|| port + HTTP_PORT_OFFSET),
                 config: dir.join(file),
                 log: dir.join("log"),
                 dir,
@@ -493,7 +514,7 @@ fn refuse_busy(ports: &Ports, is_free: impl Fn(u16) -> bool) -> anyhow::Result<(
     for port in ports.http() {
         ensure!(
             is_free(port),
-            "port {port}, meant for the HTTP of a sentinel, is busy on 127.0.0.1; \
+            "port {port}, meant for HTTP, is busy on 127.0.0.1; \
              stop what listens there or give another --base-port"
         );
     }
@@ -615,7 +636,7 @@ mod tests {
                 .starts_with("port 7001, meant for a replica, is busy")
         );
         let error = refuse_busy(&ports, |port| port != 37_000).unwrap_err();
-        assert!(error.to_string().contains("37000, meant for the HTTP"));
+        assert!(error.to_string().contains("37000, meant for HTTP"));
         assert_eq!(Ports::new(50_000, 1, 1), None);
     }
 
@@ -682,15 +703,17 @@ mod tests {
     }
 
     #[test]
-    fn sentinels_speak_http_unless_the_file_says_where() {
+    fn they_speak_http_unless_the_file_says_where() {
         let ports = Ports::new(7000, 0, 1).unwrap();
         let http = |text: &str| {
             let file = TopologyFile::parse(text).unwrap();
-            let children = ports.children(Path::new("x"), sets_no_http(&file));
+            let children = ports.children(Path::new("x"), WithHttp::of(&file));
             children.iter().map(|c| c.http_port).collect::<Vec<_>>()
         };
-        assert_eq!(http("replicas: 0\n"), [None, Some(37_000)]);
-        assert_eq!(http("sentinel: ['Http-Port 0']\n"), [None, None]);
+        assert_eq!(http("replicas: 0\n"), [Some(17_000), Some(37_000)]);
+        assert_eq!(http("sentinel: ['Http-Port 0']\n"), [Some(17_000), None]);
+        assert_eq!(http("server: ['http-port 0']\n"), [None, Some(37_000)]);
+        assert_eq!(http("with: redis-server\n"), [None, Some(37_000)]);
     }
 
     #[test]

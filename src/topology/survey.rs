@@ -1,72 +1,20 @@
 //! A look at a running set from outside, through the public commands of its members.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
-use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
+use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo,
-    RedisError, RedisResult,
-};
 use serde::Serialize;
+
+use super::access::{Access, Address, first_line};
+use super::paint::{Cell, Paint, Tone, columns, heads, printable};
 
 /// How many members are asked at the same time.
 pub(super) const CONNECTIONS_MAX: usize = 64;
 
-/// How to reach the members of a set.
-#[derive(Clone, Debug)]
-pub struct Access {
-    /// User name; `None` is the default user.
-    pub user: Option<String>,
-    /// Password, offered to everyone.
-    pub password: Option<String>,
-    /// For connecting, and for each answer.
-    pub timeout: Duration,
-}
-
-/// A host and a port.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address {
-    /// IP address or name.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-}
-
-impl Address {
-    /// Reads `HOST:PORT`; an IPv6 host may stand in brackets.
-    pub fn parse(text: &str) -> Option<Address> {
-        let (host, port) = text.rsplit_once(':')?;
-        let host = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(host);
-        let port = port.parse().ok().filter(|port| *port != 0)?;
-        (!host.is_empty()).then(|| Address {
-            host: host.to_owned(),
-            port,
-        })
-    }
-
-    fn is_this_machine(&self) -> bool {
-        self.host == "localhost" || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
-    }
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.host.contains(':') {
-            write!(f, "[{}]:{}", self.host, self.port)
-        } else {
-            write!(f, "{}:{}", self.host, self.port)
-        }
-    }
-}
-
 /// The field-value list in which sentinels describe an instance.
-pub(super) type Fields = HashMap<String, String>;
+pub type Fields = HashMap<String, String>;
 
 /// What a set looks like.
 #[derive(Clone, Debug, Serialize, PartialEq, Eq)]
@@ -75,8 +23,22 @@ pub struct Survey {
     pub asked: String,
     /// True if nothing is wrong anywhere.
     pub ok: bool,
+    /// The worst of the masters' states; [`Health::NoMaster`] if there are none.
+    pub state: Health,
     /// Its masters, each with replicas and sentinels.
     pub masters: Vec<Group>,
+}
+
+/// How a master and its group are.
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// Nothing is wrong.
+    Ok,
+    /// The master works; something else is down, or the sentinels disagree.
+    Degraded,
+    /// The master is down, or not known.
+    NoMaster,
 }
 
 /// A master, its replicas and its sentinels.
@@ -88,6 +50,8 @@ pub struct Group {
     pub address: String,
     /// How many sentinels must agree that it is down.
     pub quorum: u32,
+    /// How it is.
+    pub state: Health,
     /// What is wrong, one sentence each.
     pub problems: Vec<String>,
     /// The master, its replicas, the sentinels.
@@ -107,60 +71,26 @@ pub struct Member {
     pub pid: Option<u32>,
     /// `ok`, or what is wrong with it.
     pub state: String,
+    /// Of a replica: how many bytes of the master's stream it has not acknowledged, by the master.
+    #[serde(rename = "lag_bytes")]
+    pub lag: Option<u64>,
     /// Its log file, if it tells us and has one.
     pub log: Option<String>,
 }
 
-impl Access {
-    /// Connects to one member, with the password if it wants one.
-    ///
-    /// # Errors
-    /// It cannot be reached in time, or refuses the password.
-    pub async fn connect(&self, to: &Address) -> RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(Some(self.timeout));
-        let with_password = self.client(to, true)?;
-        match with_password
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-        {
-            // It may have no password; then offering one is an error.
-            Err(error) if self.password.is_some() && !error.is_io_error() => {
-                let without = self.client(to, false)?;
-                without
-                    .get_multiplexed_async_connection_with_config(&config)
-                    .await
-            }
-            result => result,
-        }
-    }
-
-    /// A client for one member, not yet connected.
-    ///
-    /// # Errors
-    /// The address makes no sense.
-    pub fn client(&self, to: &Address, with_password: bool) -> RedisResult<Client> {
-        let mut settings = RedisConnectionInfo::default();
-        if let Some(password) = self.password.as_ref().filter(|_| with_password) {
-            settings = settings.set_password(password);
-            if let Some(user) = &self.user {
-                settings = settings.set_username(user);
-            }
-        }
-        let address = ConnectionAddr::Tcp(to.host.clone(), to.port);
-        Client::open(address.into_connection_info()?.set_redis_settings(settings))
-    }
-}
-
-/// Asks the first of `sentinels` that answers, and then everyone it knows.
+/// Asks the first of `sentinels` that answers, and knows `master` if one is named, and then everyone it
+/// knows.
 ///
 /// # Errors
 /// None answers; each is listed with its reason.
-pub async fn survey(access: &Access, sentinels: &[Address]) -> Result<Survey, Unanswered> {
+pub async fn survey(
+    access: &Access,
+    sentinels: &[Address],
+    master: Option<&str>,
+) -> Result<Survey, Unanswered> {
     let mut reasons = Vec::new();
     for address in sentinels {
-        match ask_sentinel(access, address).await {
+        match ask_sentinel(access, address, master).await {
             Ok(view) => return Ok(complete(access, address, view).await),
             Err(error) => reasons.push(format!("{address}: {}", first_line(&error))),
         }
@@ -170,8 +100,18 @@ pub async fn survey(access: &Access, sentinels: &[Address]) -> Result<Survey, Un
 
 /// No sentinel could be asked.
 #[derive(Debug, thiserror::Error)]
-#[error("no sentinel answers: {}", .0.join("; "))]
+#[error("{}: {}", if self.is_unknown_master() { "no sentinel knows it" } else { "no sentinel answers" }, .0.join("; "))]
 pub struct Unanswered(Vec<String>);
+
+impl Unanswered {
+    /// Whether a sentinel did answer, and does not know the master.
+    pub fn is_unknown_master(&self) -> bool {
+        self.0.iter().any(|reason| reason.contains(NO_SUCH_MASTER))
+    }
+}
+
+/// What a sentinel says of a master that it does not watch.
+pub const NO_SUCH_MASTER: &str = "No such master with that name";
 
 /// What one sentinel says about one master.
 struct MasterView {
@@ -181,38 +121,144 @@ struct MasterView {
     no_quorum: Option<String>,
 }
 
-/// Every master as one sentinel sees it.
-async fn ask_sentinel(access: &Access, address: &Address) -> RedisResult<Vec<MasterView>> {
+/// Every master, or the one that is named, as one sentinel sees it.
+async fn ask_sentinel(
+    access: &Access,
+    address: &Address,
+    master: Option<&str>,
+) -> RedisResult<Vec<MasterView>> {
     let mut sentinel = access.connect(address).await?;
-    let masters: Vec<Fields> = sentinel_command("MASTERS", None)
-        .query_async(&mut sentinel)
-        .await?;
+    let masters: Vec<Fields> = match master {
+        None => {
+            let all = sentinel_command("MASTERS", None);
+            all.query_async(&mut sentinel).await?
+        }
+        Some(_) => {
+            let one = sentinel_command("MASTER", master);
+            vec![one.query_async(&mut sentinel).await?]
+        }
+    };
     let mut views = Vec::with_capacity(masters.len());
     for master in masters {
-        let name = field(&master, "name");
-        let about = |subcommand| sentinel_command(subcommand, Some(name));
-        let replicas = about("SLAVES").query_async(&mut sentinel).await?;
-        let peers = about("SENTINELS").query_async(&mut sentinel).await?;
-        let quorum: RedisResult<String> = about("CKQUORUM").query_async(&mut sentinel).await;
-        views.push(MasterView {
-            replicas,
-            peers,
-            no_quorum: quorum.err().map(|error| first_line(&error)),
-            master,
-        });
+        views.push(ask_about(&mut sentinel, master).await?);
     }
     Ok(views)
 }
 
+/// The rest of what a sentinel says about a master.
+async fn ask_about(
+    sentinel: &mut MultiplexedConnection,
+    master: Fields,
+) -> RedisResult<MasterView> {
+    let name = field(&master, "name");
+    let about = |subcommand| sentinel_command(subcommand, Some(name));
+    let replicas = about("SLAVES").query_async(sentinel).await?;
+    let peers = about("SENTINELS").query_async(sentinel).await?;
+    let quorum: RedisResult<String> = about("CKQUORUM").query_async(sentinel).await;
+    Ok(MasterView {
+        replicas,
+        peers,
+        no_quorum: quorum.err().map(|error| first_line(&error)),
+        master,
+    })
+}
+
+/// What `INFO-CACHE` tells of a master: its name, and age and text of each INFO, its own first.
+type Cached = (String, Vec<(u64, Option<String>)>);
+
+/// One master as one sentinel sees it, through a connection to that sentinel alone: its other members are
+/// not asked, so there are no pids and logs, and the lag is as old as the sentinel's last INFO.
+///
+/// # Errors
+/// The sentinel does not answer, or does not know the master.
+pub async fn glance(
+    sentinel: &mut MultiplexedConnection,
+    asked: &Address,
+    name: &str,
+) -> RedisResult<Group> {
+    let master = sentinel_command("MASTER", Some(name));
+    let master: Fields = master.query_async(sentinel).await?;
+    let view = ask_about(sentinel, master).await?;
+    let cached = sentinel_command("INFO-CACHE", Some(name));
+    // One that does not know the command tells no lags.
+    let cached: RedisResult<Vec<Cached>> = cached.query_async(sentinel).await;
+    let info = cached.ok().and_then(|masters| {
+        let (_, infos) = masters.into_iter().next()?;
+        infos.into_iter().next()?.1
+    });
+    let master = address_of(&view.master);
+    let agrees = Look {
+        masters: BTreeMap::from([(name.to_owned(), master.clone())]),
+        ..Look::default()
+    };
+    let mut looks = BTreeMap::from([(asked.clone(), agrees.clone())]);
+    looks.extend(
+        view.peers
+            .iter()
+            .map(|peer| (address_of(peer), agrees.clone())),
+    );
+    let look = Look {
+        lags: lags(&info.unwrap_or_default()),
+        error: flag_state(&view.master).map(|state| state.as_str().to_owned()),
+        ..Look::default()
+    };
+    looks.insert(master, look);
+    Ok(group(asked, &view, &looks))
+}
+
+/// A master in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub address: String,
+    /// `ok`, or what its sentinel complains about.
+    pub state: &'static str,
+    /// Known replicas.
+    pub replicas: u32,
+    /// Known sentinels, the one that was asked among them.
+    pub sentinels: u32,
+    /// How many must agree that it is down.
+    pub quorum: u32,
+    /// The epoch of its configuration.
+    pub epoch: u64,
+}
+
+/// All masters of a sentinel, by name.
+///
+/// # Errors
+/// It does not answer.
+pub async fn summaries(sentinel: &mut MultiplexedConnection) -> RedisResult<Vec<Summary>> {
+    let all = sentinel_command("MASTERS", None);
+    let masters: Vec<Fields> = all.query_async(sentinel).await?;
+    let mut summaries: Vec<Summary> = masters.iter().map(summary).collect();
+    summaries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(summaries)
+}
+
+fn summary(master: &Fields) -> Summary {
+    let number = |name| field(master, name).parse().unwrap_or(0_u32);
+    Summary {
+        name: field(master, "name").to_owned(),
+        address: address_of(master).to_string(),
+        state: flag_state(master).map_or(OK, Flagged::as_str),
+        replicas: number("num-slaves"),
+        sentinels: number("num-other-sentinels").saturating_add(1),
+        quorum: number("quorum"),
+        epoch: field(master, "config-epoch").parse().unwrap_or(0),
+    }
+}
+
 /// `SENTINEL <subcommand> [<master>]`.
-pub(super) fn sentinel_command(subcommand: &str, master: Option<&str>) -> redis::Cmd {
+pub fn sentinel_command(subcommand: &str, master: Option<&str>) -> redis::Cmd {
     let mut command = redis::cmd("SENTINEL");
     command.arg(subcommand).arg(master);
     command
 }
 
 /// A field, empty if it is missing.
-pub(super) fn field<'a>(fields: &'a Fields, name: &str) -> &'a str {
+pub fn field<'a>(fields: &'a Fields, name: &str) -> &'a str {
     fields.get(name).map_or("", String::as_str)
 }
 
@@ -249,18 +295,26 @@ async fn complete(access: &Access, asked: &Address, views: Vec<MasterView>) -> S
     Survey {
         asked: asked.to_string(),
         ok: masters.iter().all(|group| group.problems.is_empty()),
+        state: worst(&masters),
         masters,
     }
 }
 
+fn worst(masters: &[Group]) -> Health {
+    let states = masters.iter().map(|group| group.state);
+    states.max().unwrap_or(Health::NoMaster)
+}
+
 /// What a member says about itself.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Look {
     id: Option<String>,
     pid: Option<u32>,
     log: Option<String>,
     /// Of a sentinel: where it believes each master to be.
     masters: BTreeMap<String, Address>,
+    /// Of a master: how far behind each replica is.
+    lags: BTreeMap<Address, u64>,
     error: Option<String>,
 }
 
@@ -301,6 +355,11 @@ async fn fill_look(access: &Access, address: &Address, look: &mut Look) -> Redis
         look.log = file.and_then(|file| log_named_in(&std::fs::read_to_string(file).ok()?));
     } else {
         look.id = info("run_id");
+        let replication: RedisResult<String> = redis::cmd("INFO")
+            .arg("replication")
+            .query_async(&mut member)
+            .await;
+        look.lags = lags(&replication.unwrap_or_default());
         let log: RedisResult<Vec<String>> = redis::cmd("CONFIG")
             .arg("GET")
             .arg("logfile")
@@ -312,6 +371,35 @@ async fn fill_look(access: &Access, address: &Address, look: &mut Look) -> Redis
             .filter(|log| !log.is_empty());
     }
     Ok(())
+}
+
+/// How many bytes each replica has not acknowledged, by the `INFO replication` of their master.
+fn lags(info: &str) -> BTreeMap<Address, u64> {
+    let lines = || info.lines().filter_map(|line| line.split_once(':'));
+    let offset = lines().find(|(name, _)| *name == "master_repl_offset");
+    let Some(offset) = offset.and_then(|(_, value)| value.trim().parse::<u64>().ok()) else {
+        return BTreeMap::new();
+    };
+    let replica = |(name, value): (&str, &str)| {
+        let number = name.strip_prefix("slave")?;
+        number.parse::<u32>().ok()?;
+        let part = |key: &str| {
+            let mut parts = value
+                .trim()
+                .split(',')
+                .filter_map(|part| part.split_once('='));
+            parts.find_map(|(name, value)| (name == key).then_some(value))
+        };
+        let address = Address {
+            host: part("ip")?.to_owned(),
+            port: part("port")?.parse().ok()?,
+        };
+        Some((
+            address,
+            offset.saturating_sub(part("offset")?.parse().ok()?),
+        ))
+    };
+    lines().filter_map(replica).collect()
 }
 
 /// The value of the last `logfile` line of a configuration.
@@ -337,9 +425,11 @@ fn group(asked: &Address, view: &MasterView, looks: &BTreeMap<Address, Look>) ->
             id: id.unwrap_or_else(|| field(fields, "runid").to_owned()),
             pid: look.and_then(|look| look.pid),
             state,
+            lag: None,
             log: look.and_then(|look| look.log.clone()),
         }
     };
+    let lag = |replica: &Fields| looks.get(&address)?.lags.get(&address_of(replica)).copied();
     let sentinel_state = |at: &Address| {
         let Some(look) = looks.get(at) else {
             return "unknown".to_owned();
@@ -359,11 +449,11 @@ fn group(asked: &Address, view: &MasterView, looks: &BTreeMap<Address, Look>) ->
     let mut replicas: Vec<&Fields> = view.replicas.iter().collect();
     replicas.sort_by_key(|fields| address_of(fields));
     members.extend(replicas.into_iter().map(|fields| {
-        member(
-            "replica",
-            fields,
-            server_state(fields, Some(field(fields, "master-link-status"))),
-        )
+        let state = server_state(fields, Some(field(fields, "master-link-status")));
+        Member {
+            lag: lag(fields),
+            ..member("replica", fields, state)
+        }
     }));
     let mut sentinels = vec![(
         asked.clone(),
@@ -375,7 +465,7 @@ fn group(asked: &Address, view: &MasterView, looks: &BTreeMap<Address, Look>) ->
     sentinels.extend(view.peers.iter().map(|fields| {
         let at = address_of(fields);
         let state = match flag_state(fields) {
-            Some(state) => state,
+            Some(state) => state.as_str().to_owned(),
             None => sentinel_state(&at),
         };
         (at, member("sentinel", fields, state))
@@ -387,8 +477,17 @@ fn group(asked: &Address, view: &MasterView, looks: &BTreeMap<Address, Look>) ->
         .map(|bad| format!("{} {}: {}", bad.role, bad.address, bad.state))
         .collect();
     problems.extend(view.no_quorum.clone());
+    let is_reached = looks.get(&address).is_some_and(|look| look.error.is_none());
+    let state = match flag_state(&view.master) {
+        Some(Flagged::Down) => Health::NoMaster,
+        Some(Flagged::Disconnected) if !is_reached => Health::NoMaster,
+        Some(_) => Health::Degraded,
+        None if problems.is_empty() => Health::Ok,
+        None => Health::Degraded,
+    };
     Group {
         name,
+        state,
         address: address.to_string(),
         quorum: field(&view.master, "quorum").parse().unwrap_or(0),
         problems,
@@ -406,16 +505,38 @@ fn own_fields(address: &Address) -> Fields {
     ])
 }
 
+/// What the flags of an instance complain about first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flagged {
+    /// Subjectively or objectively down.
+    Down,
+    /// Its sentinel has no connection to it.
+    Disconnected,
+    /// It is being replaced.
+    FailoverInProgress,
+}
+
+impl Flagged {
+    /// In words.
+    fn as_str(self) -> &'static str {
+        match self {
+            Flagged::Down => "down",
+            Flagged::Disconnected => "disconnected",
+            Flagged::FailoverInProgress => "failover in progress",
+        }
+    }
+}
+
 /// The first thing that the flags of an instance complain about.
-fn flag_state(fields: &Fields) -> Option<String> {
+fn flag_state(fields: &Fields) -> Option<Flagged> {
     let flags: Vec<&str> = field(fields, "flags").split(',').collect();
     let has = |flag| flags.contains(&flag);
     if has("o_down") || has("s_down") {
-        Some("down".to_owned())
+        Some(Flagged::Down)
     } else if has("disconnected") {
-        Some("disconnected".to_owned())
+        Some(Flagged::Disconnected)
     } else if has("failover_in_progress") {
-        Some("failover in progress".to_owned())
+        Some(Flagged::FailoverInProgress)
     } else {
         None
     }
@@ -424,19 +545,21 @@ fn flag_state(fields: &Fields) -> Option<String> {
 /// `link`: the state of a replica's link to its master.
 fn server_state(fields: &Fields, link: Option<&str>) -> String {
     match (flag_state(fields), link) {
-        (Some(state), _) => state,
+        (Some(state), _) => state.as_str().to_owned(),
         (None, Some(link)) if link != OK => "no link to its master".to_owned(),
         (None, _) => OK.to_owned(),
     }
 }
 
-fn first_line(error: &RedisError) -> String {
-    error
-        .to_string()
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .to_owned()
+/// The tone of a member's state.
+pub fn tone_of(state: &str) -> Tone {
+    if state == OK {
+        Tone::Good
+    } else if state == Flagged::FailoverInProgress.as_str() {
+        Tone::Warn
+    } else {
+        Tone::Bad
+    }
 }
 
 /// How many characters of an id the table shows; JSON has all.
@@ -444,66 +567,75 @@ const ID_SHOWN: usize = 12;
 
 impl Survey {
     /// The survey as text: a table for each master, and what is wrong.
-    pub fn table(&self) -> String {
+    pub fn table(&self, paint: Paint) -> String {
         let mut text = String::new();
         for group in &self.masters {
             if !text.is_empty() {
                 text.push('\n');
             }
-            let sentinels = group
-                .members
-                .iter()
-                .filter(|member| member.role == "sentinel")
-                .count();
-            text.push_str(&format!(
-                "{}: master {}, quorum {} of {sentinels} sentinels\n",
-                group.name, group.address, group.quorum
-            ));
-            text.push_str(&columns(group.members.iter().map(Member::row)));
-            for problem in &group.problems {
-                text.push_str(&format!("! {problem}\n"));
+            text.push_str(&group.table(paint));
+        }
+        match self.masters.len() {
+            0 => text.push_str(&format!("{} monitors no masters\n", self.asked)),
+            1 => {}
+            count => {
+                let with = |state| self.masters.iter().filter(|g| g.state == state).count();
+                text.push_str(&format!(
+                    "\n{count} masters: {} ok, {} degraded, {} without a master\n",
+                    with(Health::Ok),
+                    with(Health::Degraded),
+                    with(Health::NoMaster)
+                ));
             }
         }
-        if self.masters.is_empty() {
-            text.push_str(&format!("{} monitors no masters\n", self.asked));
+        text
+    }
+}
+
+impl Group {
+    fn table(&self, paint: Paint) -> String {
+        let is_sentinel = |member: &&Member| member.role == "sentinel";
+        let sentinels = self.members.iter().filter(is_sentinel).count();
+        let mut text = format!(
+            "{}: master {}, quorum {} of {sentinels} sentinels\n",
+            printable(&self.name),
+            printable(&self.address),
+            self.quorum
+        );
+        let mut rows = vec![heads(&[
+            "ROLE", "ADDRESS", "ID", "PID", "STATE", "LAG", "LOG",
+        ])];
+        rows.extend(self.members.iter().map(Member::row));
+        for line in columns(&rows, paint) {
+            text.push_str(&line);
+            text.push('\n');
+        }
+        let tone = match self.state {
+            Health::Ok | Health::Degraded => Tone::Warn,
+            Health::NoMaster => Tone::Bad,
+        };
+        for problem in &self.problems {
+            text.push_str(&paint.text(tone, &format!("! {}", printable(problem))));
+            text.push('\n');
         }
         text
     }
 }
 
 impl Member {
-    fn row(&self) -> [String; 6] {
-        let dash = || "-".to_owned();
+    fn row(&self) -> Vec<Cell> {
         let id: String = self.id.chars().take(ID_SHOWN).collect();
-        [
-            self.role.to_owned(),
-            self.address.clone(),
-            if id.is_empty() { dash() } else { id },
-            self.pid.map_or_else(dash, |pid| pid.to_string()),
-            self.state.clone(),
-            self.log.clone().unwrap_or_else(dash),
+        let number = |number: Option<u64>| number.map_or_else(String::new, |n| n.to_string());
+        vec![
+            Cell::plain(self.role),
+            Cell::plain(&self.address),
+            Cell::plain(id),
+            Cell::plain(number(self.pid.map(u64::from))),
+            Cell::new(tone_of(&self.state), &self.state),
+            Cell::plain(number(self.lag)),
+            Cell::plain(self.log.as_deref().unwrap_or_default()),
         ]
     }
-}
-
-fn columns(rows: impl Iterator<Item = [String; 6]>) -> String {
-    let head = ["ROLE", "ADDRESS", "ID", "PID", "STATE", "LOG"].map(str::to_owned);
-    let rows: Vec<[String; 6]> = std::iter::once(head).chain(rows).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = rows
-                .iter()
-                .map(|row| row[column].chars().count())
-                .max()
-                .unwrap_or(0);
-            line.push_str(&format!("{cell:width$}  "));
-        }
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
 }
 
 #[cfg(test)]
@@ -576,13 +708,51 @@ mod tests {
     }
 
     #[test]
+    fn a_master_that_is_down_is_no_master() {
+        let state = |flags: &str| {
+            let view = MasterView {
+                master: instance("6379", flags, ""),
+                replicas: Vec::new(),
+                peers: Vec::new(),
+                no_quorum: None,
+            };
+            let reached = BTreeMap::from([(at(6379), Look::default())]);
+            let alone = group(&at(26379), &view, &BTreeMap::new()).state;
+            (alone, group(&at(26379), &view, &reached).state)
+        };
+        let (down, degraded) = (Health::NoMaster, Health::Degraded);
+        assert_eq!(state("master,s_down,o_down"), (down, down));
+        assert_eq!(state("master,disconnected"), (down, degraded));
+        assert_eq!(state("master,failover_in_progress"), (degraded, degraded));
+        assert_eq!(worst(&[]), Health::NoMaster);
+        assert_eq!(worst(&[seen("ok", 6379), seen("err", 6379)]), degraded);
+    }
+
+    #[test]
+    fn lags_are_those_that_the_master_tells() {
+        let info = "role:master\r\nslave0:ip=::1,port=6380,state=online,offset=90,lag=0\r\n\
+                    slave1:ip=h,port=1,state=online,offset=101,lag=1\r\nmaster_repl_offset:100\r\n\
+                    slave_read_repl_offset:3\r\n";
+        let found: Vec<(String, u64)> = lags(info)
+            .into_iter()
+            .map(|(address, lag)| (address.to_string(), lag))
+            .collect();
+        assert_eq!(
+            found,
+            [("[::1]:6380".to_owned(), 10), ("h:1".to_owned(), 0)]
+        );
+        assert!(lags("role:slave\r\n").is_empty());
+    }
+
+    #[test]
     fn the_table_lines_up() {
         let survey = Survey {
             asked: "127.0.0.1:26379".to_owned(),
             ok: true,
+            state: Health::Ok,
             masters: vec![seen("ok", 6379)],
         };
-        let table = survey.table();
+        let table = survey.table(Paint::OFF);
         let state = table
             .lines()
             .nth(1)
@@ -592,16 +762,6 @@ mod tests {
             assert_eq!(&row[state..state + 2], "ok", "{table}");
         }
         assert!(table.starts_with("m: master 127.0.0.1:6379, quorum 2 of 2 sentinels\n"));
-    }
-
-    #[test]
-    fn addresses_are_read_and_written() {
-        for text in ["10.0.0.1:26379", "[::1]:26379", "cache.example:1"] {
-            assert_eq!(Address::parse(text).unwrap().to_string(), text);
-        }
-        for text in ["26379", ":1", "a:0", "a:b", "a:65536"] {
-            assert_eq!(Address::parse(text), None, "{text}");
-        }
     }
 
     #[test]

@@ -102,7 +102,7 @@ fn help_shows_examples() {
     }
     assert!(said(&run(program, &["--help"])).contains("Examples:"));
     let nothing = run(program, &[]);
-    assert_eq!(nothing.status.code(), Some(2));
+    assert_eq!(nothing.status.code(), Some(64));
     let help = String::from_utf8_lossy(&nothing.stderr).into_owned();
     assert!(help.starts_with("High availability"), "{help}");
     assert_eq!(help.matches("Usage:").count(), 1, "{help}");

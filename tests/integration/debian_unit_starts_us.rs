@@ -1,8 +1,10 @@
 //! Started as Debian's redis-sentinel unit starts its program: through its link name, with its command
-//! line, told where to report readiness, and under the unit's system call filter, which kills.
+//! line, told where to report readiness, and under the unit's system call filter, which kills. Scripts run
+//! there too. Our own unit has the same filter.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -61,15 +63,24 @@ fn ready_and_watching_under_the_units_filter() {
         directive(&unit, "SystemCallFilter"),
         ["@system-service", "~ @privileged @resources"]
     );
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/systemd/sentinel.service");
+    let ours = fs::read_to_string(ours).unwrap();
+    assert_eq!(
+        directive(&ours, "SystemCallFilter"),
+        ["@system-service", "~@privileged @resources"]
+    );
     assert_eq!(directive(&unit, "LimitNOFILE"), ["65535"]);
     assert_eq!(directive(&unit, "Type"), ["notify"]);
 
     let server = start_server(Kind::Real, "");
     let folder = tempfile::tempdir().unwrap();
     let (port, config) = (Port::reserve(), folder.path().join("sentinel.conf"));
+    let script = folder.path().join("script");
+    fs::write(&script, "#!/bin/sh\necho \"$*\" >>\"$0.ran\"\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let lines = format!(
         "port {}\ndaemonize yes\npidfile {1}/the.pid\nlogfile {1}/the.log\ndir {1}\n\
-         sentinel monitor m 127.0.0.1 {2} 1\n",
+         sentinel monitor m 127.0.0.1 {2} 1\nsentinel notification-script m {1}/script\n",
         port.number(),
         folder.path().display(),
         server.port()
@@ -96,6 +107,11 @@ fn ready_and_watching_under_the_units_filter() {
     wait_for("the master is watched", secs(10), || {
         let master = text(&client.call(&["SENTINEL", "MASTER", "m"]));
         expect_that(!master.contains("disconnected"), || master.clone())
+    });
+    wait_for("the notification script has run", secs(20), || {
+        let said = fs::read_to_string(folder.path().join("script.ran"));
+        let said = said.map_err(|error| format!("{error}: {}", process.log()))?;
+        expect_that(said.contains("+monitor"), || said.clone())
     });
     assert_eq!(text(&client.call(&["SENTINEL", "FLUSHCONFIG"])), "OK");
     let saved = fs::read_to_string(&config).unwrap();

@@ -55,6 +55,7 @@ const INTENDED: &[(&str, &str)] = &[
 /// Commands that ours has and redis-sentinel 7.0 has not.
 const MORE_COMMANDS: &[&str] = &[
     "client|setinfo",
+    "sentinel|explain",
     "sentinel|forget",
     "sentinel|get-primary-addr-by-name",
     "sentinel|is-primary-down-by-addr",

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use crate::support::{Kind, Port, Topology, secs, wait_for};
+use crate::support::{Kind, NAME, Port, Topology, expect_that, secs, wait_for};
 
 fn status(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sentinel"));
@@ -43,12 +43,18 @@ fn status_tells_of_a_real_redis_sentinel_set() {
 
     let master = set.master_port();
     set.server_at(master).process.stop();
+    wait_for("there is no master", secs(30), || {
+        let output = status(&args);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let is_named = text.contains(&format!("! master 127.0.0.1:{master}: down"));
+        expect_that(output.status.code() == Some(2) && is_named, || text)
+    });
     let output = wait_for("the dead one is named", secs(30), || {
         let output = status(&args);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let is_named = text.contains(&format!("! replica 127.0.0.1:{master}: down"))
-            || text.contains(&format!("! master 127.0.0.1:{master}: down"));
-        if output.status.code() == Some(3) && is_named {
+        let is_named = text.contains(&format!("! replica 127.0.0.1:{master}: down"));
+        // While it is down there is no master; then a replica is missing.
+        if output.status.code() == Some(1) && is_named {
             Ok(text)
         } else {
             Err(text)
@@ -56,6 +62,16 @@ fn status_tells_of_a_real_redis_sentinel_set() {
     });
     assert!(output.contains("ROLE"), "{output}");
     set.server_at(master).process.resume();
+
+    let mut one = vec![NAME];
+    one.extend(&args);
+    let text = String::from_utf8_lossy(&status(&one).stdout).into_owned();
+    assert!(text.starts_with(NAME), "{text}");
+    one[0] = "unknown";
+    let output = status(&one);
+    assert_eq!(output.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("no sentinel knows it"), "{text}");
 }
 
 #[test]
@@ -63,13 +79,13 @@ fn status_says_who_does_not_answer() {
     let nobody = Port::reserve();
     let address = format!("127.0.0.1:{}", nobody.number());
     let output = status(&["--sentinel", &address, "--json"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(
         error.contains("no sentinel answers") && error.contains(&address),
         "{error}"
     );
     assert!(output.stdout.is_empty());
-    assert_eq!(status(&["--sentinel", "nonsense"]).status.code(), Some(1));
-    assert_eq!(status(&["--nonsense"]).status.code(), Some(2));
+    assert_eq!(status(&["--sentinel", "nonsense"]).status.code(), Some(64));
+    assert_eq!(status(&["--nonsense"]).status.code(), Some(64));
 }

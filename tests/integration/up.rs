@@ -224,7 +224,7 @@ fn fails_over(mut up: Up) {
     );
     up.wait_for_line("+switch-master", secs(20));
     let (status, code) = up.status();
-    assert_eq!(code, Some(3), "the old master is down: {status}");
+    assert_eq!(code, Some(1), "the old master is down: {status}");
     let new = status["masters"][0]["address"]
         .as_str()
         .expect("an address")

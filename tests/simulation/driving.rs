@@ -584,6 +584,7 @@ impl World {
                 Output::Reply { to, reply } => self.perform_reply(id, to, reply),
                 Output::Event(event) => self.perform_event(id, &event),
                 Output::Log(level, text) => self.log(id, level, || format!("log: {text}")),
+                Output::Record(record) => self.perform_record(id, &record),
                 Output::Resolve(host) => {
                     if let Some(ours) = self.ours_mut(id) {
                         ours.lookups.push_back(host);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use sentinel::ids::{Epoch, SentinelId};
 use sentinel::resp::Value;
-use sentinel::sentinel::core::{Event, EventKind, Level, ReplyTo, Request};
+use sentinel::sentinel::core::{Event, EventKind, Level, Record, ReplyTo, Request};
 
 use crate::agenda::NodeId;
 use crate::net::{Packet, SERVER};
@@ -338,6 +338,18 @@ impl World {
         let name = event.master.as_ref().map(|name| name.as_str().to_owned());
         let group = name.as_deref().and_then(|name| self.watched_group(name));
         let held_ms = self.held_ms(id);
+        if let (Some(group), Some(name)) = (group, name.as_deref()) {
+            observe_ours!(self, id, |ours| ours.core.as_ref().map(|core| {
+                let counts = core.records(name);
+                let counts = counts
+                    .iter()
+                    .map(|record| record.id + u64::from(record.count));
+                Fact::Counted {
+                    group,
+                    decisions: counts.sum(),
+                }
+            }));
+        }
         let fact = Fact::Event {
             event,
             group,
@@ -378,6 +390,17 @@ impl World {
             }
             kind if ends_failover(kind) => self.observe(id, &Fact::Ended { group }),
             _ => {}
+        }
+    }
+
+    /// A decision is recorded.
+    pub(crate) fn perform_record(&mut self, id: NodeId, record: &Record) {
+        let name = &self.nodes[id].name;
+        self.trace.full(self.agenda.now(), name, || {
+            format!("records {}", record.log_line())
+        });
+        if let Some(group) = self.watched_group(record.master.as_str()) {
+            self.observe(id, &Fact::Recorded { group, record });
         }
     }
 

@@ -4,6 +4,7 @@
 //! something waits for the core's reply, which may come after a write to disk.
 
 mod change;
+mod explain;
 mod info;
 mod read;
 mod settings;

@@ -1,9 +1,10 @@
 //! `SENTINEL` subcommands that only look, and the question that peers ask.
 
+use super::explain::explain;
 use super::{Host, NO_SUCH_MASTER, integer, subcommand, text};
 use crate::front::{Call, CommandSpec, Reply, flag};
 use crate::ids::{Epoch, SentinelId};
-use crate::sentinel::core::Input;
+use crate::sentinel::core::{Input, Sentinel};
 
 /// The subcommands of this module, under the Redis names and Valkey's.
 pub(super) fn subcommands<H: Host>() -> Vec<CommandSpec<H>> {
@@ -16,6 +17,14 @@ pub(super) fn subcommands<H: Host>() -> Vec<CommandSpec<H>> {
             "",
             "Check for a Sentinel quorum",
             ckquorum,
+        ),
+        subcommand(
+            "explain",
+            -3,
+            "7.0.15",
+            "O(N) where N is the number of records",
+            "Tell what was decided about a master, and why",
+            explain,
         ),
         subcommand(
             "get-master-addr-by-name",
@@ -213,22 +222,10 @@ fn ckquorum<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
     let Some((usable, quorum, majority)) = host.core().ckquorum(&text(&call.words[2])) else {
         return reply.error(NO_SUCH_MASTER);
     };
-    if quorum && majority {
-        return reply.simple(&format!(
-            "OK {usable} usable Sentinels. Quorum and failover authorization can be reached"
-        ));
+    match Sentinel::ckquorum_text(usable, quorum, majority) {
+        Ok(text) => reply.simple(&text),
+        Err(text) => reply.error(text),
     }
-    let mut reasons = Vec::new();
-    if !quorum {
-        reasons
-            .push("Not enough available Sentinels to reach the specified quorum for this master");
-    }
-    if !majority {
-        reasons
-            .push("Not enough available Sentinels to reach the majority and authorize a failover");
-    }
-    let reasons = reasons.join(". ");
-    reply.error(format!("NOQUORUM {usable} usable Sentinels. {reasons}"));
 }
 
 fn info_cache<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
@@ -353,6 +350,9 @@ const HELP: &[&str] = &[
     "DEBUG [<param> <value> ...]",
     "    Show the periods and timeouts in milliseconds, or change some until the next",
     "    start.",
+    "EXPLAIN <master-name> [COUNT <n>]",
+    "    Tell how things stand with a master, and what was decided about it and why:",
+    "    the newest first, 5 unless told otherwise.",
     "GET-MASTER-ADDR-BY-NAME <master-name>",
     "    Tell the address and port of the present master.",
     "FAILOVER <master-name>",

@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::Sentinel;
 use super::ballot::{PeerVote, Tally, tally};
 use super::event::{EventKind, Level};
-use super::failover::{Failover, FailoverKind};
+use super::failover::Failover;
 use super::io::{ReplyTo, Request};
-use super::journal::AfterWrite;
+use super::journal::{AfterWrite, CastVote};
 use super::link::Awaited;
 use super::master::{Chapter, Hold, MasterId};
 use super::peer::{Opinion, PeerEntry, PeerId};
+use super::record::{FailoverKind, Reason};
 use super::timers::Timer;
 use crate::clock::Mono;
 use crate::ids::{Epoch, SentinelId};
@@ -39,6 +40,7 @@ impl Sentinel {
                 while self.step_failover(m) {}
             }
             self.ask_peers(m);
+            self.tell_quorum(m);
             self.report_ghosts(m);
         }
         self.greet_peers(m, false);
@@ -82,6 +84,9 @@ impl Sentinel {
                 });
             }
             if let Some(at) = self.next_ghost_at(m) {
+                sooner(at);
+            }
+            if let Some(at) = self.quorum_told_at(m) {
                 sooner(at);
             }
         }
@@ -142,6 +147,7 @@ impl Sentinel {
         };
         if let Err(why) = self.check_epoch(epoch) {
             self.reply(to, answer(None, Epoch(0)));
+            self.tell_refusal(first, &candidate, epoch, Reason::AbsurdEpoch, &why);
             self.reject(format!("vote request of {candidate} refused: {why}"));
             return;
         }
@@ -151,8 +157,10 @@ impl Sentinel {
             self.withhold_vote(m, why, &candidate, epoch);
             return;
         }
-        if self.journal.failure.is_some() {
+        if let Some(error) = &self.journal.failure {
+            let why = format!("the state cannot be written: {error}");
             self.reply(to, answer(None, self.master(first).vote.epoch));
+            self.tell_refusal(first, &candidate, epoch, Reason::CannotSave, &why);
             return;
         }
         if epoch > self.current_epoch {
@@ -167,18 +175,48 @@ impl Sentinel {
             self.hurry_hellos(first);
         }
         let vote = self.master(first).vote.clone();
+        let is_repeated = vote.epoch == epoch && vote.candidate.as_ref() == Some(&candidate);
+        if !cast && !is_repeated {
+            self.tell_vote_kept(first, &candidate, epoch);
+        }
         let granted = answer(vote.candidate.as_ref(), vote.epoch);
         let refused = answer(None, vote.epoch);
-        let cast = cast.then_some((first, candidate, epoch));
+        let vote_cast = CastVote {
+            masters,
+            candidate,
+            epoch,
+            is_new: cast,
+        };
         self.after_write(
             vote.seq,
             AfterWrite::Vote {
                 to,
                 granted,
                 refused,
-                cast,
+                vote: vote_cast,
             },
         );
+    }
+
+    /// The vote is on disk: it may be told, unless an operator has paused us while it was being written.
+    pub(super) fn tell_written_vote(
+        &mut self,
+        to: ReplyTo,
+        granted: Value,
+        refused: Value,
+        mut vote: CastVote,
+    ) {
+        vote.masters.retain(|m| self.masters.contains_key(m));
+        let withheld = self.vote_withheld(&vote.masters, &vote.candidate, vote.epoch);
+        if let Some((m, why)) = withheld {
+            self.reply(to, refused);
+            self.withhold_vote(m, why, &vote.candidate, vote.epoch);
+            return;
+        }
+        if let Some(m) = vote.masters.first().filter(|_| vote.is_new) {
+            self.vote_given(*m, &vote.candidate, vote.epoch);
+        }
+        self.reply(to, granted);
     }
 
     /// Gives our vote in `epoch` to another candidate or to ourselves. It counts once it is on disk.
@@ -207,7 +245,9 @@ impl Sentinel {
             };
             // Two leaders in two epochs would promote two replicas: who votes for another steps back.
             if master.failover.as_ref().is_some_and(Failover::is_electing) {
-                self.abort(*m, EventKind::AbortNotElected);
+                let other = self.sentinel_shown(candidate);
+                let why = format!("{other} has our vote in epoch {epoch}, which is newer");
+                self.abort(*m, Reason::VotedForAnother, &why);
                 let hold = Hold::VotedFor {
                     candidate: candidate.clone(),
                     at: now,
@@ -253,7 +293,7 @@ impl Sentinel {
     fn maybe_start(&mut self, m: MasterId) -> bool {
         let now = self.now;
         let master = self.master(m);
-        if master.odown_since.is_none() || self.journal.failure.is_some() {
+        if master.odown_since.is_none() {
             return false;
         }
         // A failover that only has replicas left to reconfigure yields: its master is dead.
@@ -266,6 +306,12 @@ impl Sentinel {
         }
         if let Some(why) = self.withheld(m) {
             self.withhold_failover(m, why);
+            return false;
+        }
+        if let Some(error) = self.journal.failure.clone() {
+            self.hold_back(m, Reason::CannotSave, Mono::NEVER, |_| {
+                format!("the state cannot be written: {error}")
+            });
             return false;
         }
         if let Some(until) = self.held_until(m).filter(|until| *until > now) {
@@ -284,7 +330,7 @@ impl Sentinel {
             return false;
         }
         if self.master(m).failover.is_some() {
-            self.end_failover(m);
+            self.end_failover(m, "the new master is down too: another failover begins");
         }
         self.start_failover(m, FailoverKind::Automatic);
         true
@@ -308,7 +354,7 @@ impl Sentinel {
     }
 
     /// Until when no failover may start; `None`: nothing holds it back.
-    fn held_until(&self, m: MasterId) -> Option<Mono> {
+    pub(super) fn held_until(&self, m: MasterId) -> Option<Mono> {
         let master = self.master(m);
         match &master.hold {
             Hold::Free => None,
@@ -342,12 +388,16 @@ impl Sentinel {
         } = &mut self.master_mut(m).hold
             && !std::mem::replace(logged, true)
         {
+            let candidate = candidate.clone();
             let text = format!(
                 "Next failover delay: I will not start a failover before unix time {}.{:03}: {candidate} has my vote for {name}",
                 wall / 1000,
                 wall % 1000
             );
             self.log(Level::Warning, text);
+            self.hold_back_for(m, &candidate, until);
+        } else if matches!(self.master(m).hold, Hold::Pause { .. }) {
+            self.hold_back_until(m, until);
         }
     }
 
@@ -361,11 +411,12 @@ impl Sentinel {
         self.current_epoch = epoch;
         let now = self.now;
         self.event_global(EventKind::NewEpoch, epoch.to_string());
+        let draft = self.draft(m, kind, epoch);
         let master = self.master_mut(m);
         assert!(master.failover.is_none(), "one failover at a time");
         master.start_at = None;
         master.hold = Hold::Free;
-        master.failover = Some(Failover::new(kind, epoch, now));
+        master.failover = Some(Failover::new(kind, epoch, now, draft));
         for entry in &mut master.peers {
             entry.answered_campaign = None;
         }
@@ -418,7 +469,9 @@ impl Sentinel {
             .as_ref()
             .is_some_and(|f| f.epoch == epoch && f.is_electing())
         {
-            self.abort(m, EventKind::AbortNotElected);
+            let error = self.journal.failure.as_deref().unwrap_or_default();
+            let why = format!("our own vote cannot be written: {error}");
+            self.abort(m, Reason::CannotSave, &why);
             self.pause(m, super::failover::RETRY_PAUSE);
         }
     }
@@ -431,7 +484,8 @@ impl Sentinel {
             .as_ref()
             .is_some_and(Failover::is_electing)
         {
-            self.abort(m, EventKind::AbortNotElected);
+            let why = "this process stood still: the election may have been decided without it";
+            self.abort(m, Reason::Stalled, why);
             self.pause(m, super::failover::RETRY_PAUSE);
         }
     }
@@ -590,6 +644,7 @@ impl Sentinel {
         let voted = parse_vote(leader, *leader_epoch)
             .filter(|(_, leader_epoch)| self.check_epoch(*leader_epoch).is_ok());
         let peer_id = self.peer(p).id.clone();
+        self.note_opinion(m, p, *down == 1);
         let now = self.now;
         let Some(entry) = self
             .masters
@@ -618,6 +673,7 @@ impl Sentinel {
             if is_news {
                 let text = format!("{peer_id} voted for {leader} {leader_epoch}");
                 self.log(Level::Warning, text);
+                self.note_peer_vote(m, p, &leader, leader_epoch);
             }
         }
         self.changed(m);
@@ -628,6 +684,7 @@ impl Sentinel {
     pub(super) fn vote_given(&mut self, m: MasterId, candidate: &SentinelId, epoch: Epoch) {
         if self.masters.contains_key(&m) {
             self.event_at(m, EventKind::VoteForLeader, format!("{candidate} {epoch}"));
+            self.tell_vote(m, candidate, epoch);
         }
     }
 }

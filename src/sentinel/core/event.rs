@@ -20,7 +20,7 @@ pub enum Level {
 macro_rules! events {
     ($($(#[$doc:meta])* $variant:ident = $channel:literal $level:ident,)*) => {
         /// Every event that is published.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum EventKind {
             $($(#[$doc])* $variant,)*
         }

@@ -20,6 +20,8 @@ use super::ballot::Tally;
 use super::event::{EventKind, Level};
 use super::instance::{InstanceId, Reconf, Role};
 use super::master::{Hold, MasterId};
+use super::record::{FailoverKind, Reason};
+use super::story::Draft;
 use super::timers::Timer;
 use crate::clock::Mono;
 use crate::ids::{Epoch, SentinelId};
@@ -36,15 +38,6 @@ const FRESH_INFO_WAIT: Duration = Duration::from_millis(250);
 /// Opinions of peers count for a cancellation while they are this young.
 const CANCEL_OPINION_AGE: Duration = Duration::from_secs(1);
 
-/// Who wanted it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FailoverKind {
-    /// ODOWN.
-    Automatic,
-    /// `SENTINEL FAILOVER`.
-    Manual,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Failover {
@@ -52,6 +45,8 @@ pub(super) struct Failover {
     /// The epoch in which we are, or were, elected; the config epoch of the result.
     pub(super) epoch: Epoch,
     pub(super) started: Mono,
+    /// The record that it becomes.
+    pub(super) draft: Box<Draft>,
     step: Step,
 }
 
@@ -75,11 +70,12 @@ pub(super) enum Step {
 }
 
 impl Failover {
-    pub(super) fn new(kind: FailoverKind, epoch: Epoch, now: Mono) -> Failover {
+    pub(super) fn new(kind: FailoverKind, epoch: Epoch, now: Mono, draft: Box<Draft>) -> Failover {
         Failover {
             kind,
             epoch,
             started: now,
+            draft,
             step: Step::Electing { campaigning: false },
         }
     }
@@ -196,12 +192,16 @@ impl Sentinel {
             Now::Electing | Now::Selecting { .. } | Now::Promoting { .. }
                 if self.master_is_back(m) =>
             {
-                self.abort(m, EventKind::AbortMasterIsBack);
+                self.abort(m, Reason::MasterIsBack, "the master answers again");
                 true
             }
             // Its promotion was sent and has not reached the replica.
             Now::Promoting { .. } if self.is_paused(m) && !self.is_ordered_here(m) => {
-                self.abort(m, EventKind::AbortPaused);
+                self.abort(
+                    m,
+                    Reason::Paused,
+                    "automatic failovers of this master are paused",
+                );
                 true
             }
             Now::Electing => self.step_electing(m),
@@ -272,15 +272,17 @@ impl Sentinel {
             .min(master.settings.failover_timeout);
         let is_late = self.now.since(failover.started) > timeout;
         // Our vote may be on disk, but what we would lead to could not be written.
-        if self.journal.failure.is_some() {
-            self.abort(m, EventKind::AbortNotElected);
+        if let Some(error) = self.journal.failure.clone() {
+            let why = format!("the state cannot be written: {error}");
+            self.abort(m, Reason::CannotSave, &why);
             self.pause(m, RETRY_PAUSE);
             return true;
         }
         if !failover.is_campaigning() {
             // Our own vote does not count before it is on disk.
             if is_late {
-                self.abort(m, EventKind::AbortNotElected);
+                let why = "our own vote was not on disk in time";
+                self.abort(m, Reason::CannotSave, why);
                 self.pause(m, RETRY_PAUSE);
             }
             return is_late;
@@ -291,12 +293,20 @@ impl Sentinel {
                 true
             }
             Tally::Lost { to } => {
-                self.abort(m, EventKind::AbortNotElected);
+                let (reason, why) = match &to {
+                    Some(other) => {
+                        let other = self.sentinel_shown(other);
+                        (Reason::NotElected, format!("the votes went to {other}"))
+                    }
+                    None => self.why_not_elected(m, false),
+                };
+                self.abort(m, reason, &why);
                 self.pause_after_loss(m, to);
                 true
             }
             Tally::Pending if is_late => {
-                self.abort(m, EventKind::AbortNotElected);
+                let (reason, why) = self.why_not_elected(m, true);
+                self.abort(m, reason, &why);
                 self.pause(m, RETRY_PAUSE);
                 true
             }
@@ -307,6 +317,7 @@ impl Sentinel {
     fn become_leader(&mut self, m: MasterId) {
         let now = self.now;
         let i = self.master(m).instance;
+        self.draft_elected(m);
         self.event_instance(EventKind::ElectedLeader, i);
         if self.simulate_crash_after_election {
             self.simulate_crash(m);
@@ -338,10 +349,11 @@ impl Sentinel {
             return false;
         }
         let Some(chosen) = self.select_replica(m) else {
-            self.abort(m, EventKind::AbortNoGoodSlave);
+            self.abort(m, Reason::NoGoodReplica, "no replica can be promoted");
             self.pause(m, RETRY_PAUSE);
             return true;
         };
+        self.draft_chosen(m, chosen);
         self.event_instance(EventKind::SelectedSlave, chosen);
         self.event_instance(EventKind::StateSendSlaveofNoone, chosen);
         self.set_step(
@@ -358,6 +370,9 @@ impl Sentinel {
         let instance = self.instance(chosen);
         if instance.cmd.is_up() {
             self.send_slaveof(chosen, None);
+            self.note_attempt(m, |core| {
+                format!("sent SLAVEOF NO ONE to {}", core.place(chosen))
+            });
             self.event_instance(EventKind::StateWaitPromotion, chosen);
             self.set_step(
                 m,
@@ -381,6 +396,9 @@ impl Sentinel {
         let link_is_new = instance.cmd.up().is_some_and(|up| up.since > since);
         if told && link_is_new {
             // The link broke, and the replica says on the new one that it was not promoted.
+            self.note_attempt(m, |_| {
+                "the connection broke before it was promoted".to_owned()
+            });
             self.set_step(m, Step::Promoting { chosen, since });
             return true;
         }
@@ -401,7 +419,8 @@ impl Sentinel {
         let m = self.instance(i).master;
         let failover = self.master(m).failover.as_ref();
         if failover.is_some_and(|failover| failover.awaits_promotion_of(i)) {
-            self.abort(m, EventKind::AbortSlaveTimeout);
+            let why = format!("{} refuses to be promoted: {refusal}", self.place(i));
+            self.abort(m, Reason::ReplicaRefused, &why);
             self.pause(m, RETRY_PAUSE);
         }
     }
@@ -409,13 +428,20 @@ impl Sentinel {
     /// A chosen replica that is down itself, or takes too long, ends the attempt.
     fn abort_if_hopeless(&mut self, m: MasterId, chosen: InstanceId, since: Mono) -> bool {
         let timeout = self.master(m).settings.failover_timeout;
-        let is_hopeless =
-            self.instance(chosen).sdown_since.is_some() || self.now.since(since) > timeout;
-        if is_hopeless {
-            self.abort(m, EventKind::AbortSlaveTimeout);
-            self.pause(m, RETRY_PAUSE);
-        }
-        is_hopeless
+        let (reason, what) = if self.instance(chosen).sdown_since.is_some() {
+            (Reason::ReplicaDown, "is down itself")
+        } else if self.now.since(since) > timeout {
+            (
+                Reason::ReplicaTimeout,
+                "did not become a master within failover-timeout",
+            )
+        } else {
+            return false;
+        };
+        let why = format!("the chosen replica {} {what}", self.place(chosen));
+        self.abort(m, reason, &why);
+        self.pause(m, RETRY_PAUSE);
+        true
     }
 
     /// The chosen replica says that it is a master: from here on this is the configuration. It is
@@ -443,6 +469,7 @@ impl Sentinel {
             .collect();
         self.open_announcement(m);
         self.master_mut(m).config_epoch = epoch;
+        self.draft_promoted(m);
         self.event_instance(EventKind::PromotedSlave, chosen);
         if self.simulate_crash_after_promotion {
             self.simulate_crash(m);
@@ -451,11 +478,16 @@ impl Sentinel {
         self.event_switch(m, &replaced, &promoted);
         self.run_reconfig_script(m, "leader", &replaced, &promoted);
         let old_is_alive = self.instance(old_instance).sdown_since.is_none();
+        let failover = self.master_mut(m).failover.take();
+        let draft = failover
+            .expect("confirmed in the course of a failover")
+            .draft;
         self.switch_master(m, promoted.clone());
         self.master_mut(m).failover = Some(Failover {
             kind,
             epoch,
             started,
+            draft,
             step: Step::Reconfiguring {
                 targets,
                 since: now,
@@ -465,6 +497,12 @@ impl Sentinel {
         if kind == FailoverKind::Manual && old_is_alive && self.instance(old_instance).cmd.is_up() {
             // Whatever is still written to the old master would be lost.
             self.send_slaveof(old_instance, Some(&promoted));
+            self.note_attempt(m, |core| {
+                format!(
+                    "told the old master {} to follow it",
+                    core.place(old_instance)
+                )
+            });
             self.event_instance(EventKind::ConvertToSlave, old_instance);
         }
         self.close_announcement(m);
@@ -484,11 +522,27 @@ impl Sentinel {
         if targets.iter().any(is_left) && !is_late {
             return false;
         }
+        let done = |i: &InstanceId| {
+            self.instances
+                .get(i)
+                .is_some_and(|instance| instance.reconf == Reconf::Done)
+        };
+        let followers = targets.iter().filter(|i| done(i)).count();
+        let followers = match targets.len() {
+            0 => "no other replica is left to".to_owned(),
+            all => format!("{followers} of {all} other replicas"),
+        };
         if is_late {
             self.event_replaced(m, EventKind::FailoverEndForTimeout);
             self.reconf_last_effort(m);
         }
-        self.end_failover(m);
+        let how = match is_late {
+            true => {
+                format!("{followers} follow it, the others were given up after failover-timeout")
+            }
+            false => format!("{followers} follow it"),
+        };
+        self.end_failover(m, &how);
         false
     }
 
@@ -500,6 +554,9 @@ impl Sentinel {
                 && now.since(since) > patience
             {
                 instance.reconf = Reconf::Done;
+                self.note_attempt(m, |core| {
+                    format!("{} did not begin to follow it in time", core.place(i))
+                });
                 self.event_instance(EventKind::SlaveReconfSentTimeout, i);
             }
         }
@@ -529,6 +586,7 @@ impl Sentinel {
             under_way += 1;
             self.send_slaveof(i, Some(&addr));
             self.instance_mut(i).reconf = Reconf::Sent { since: now };
+            self.note_attempt(m, |core| format!("told {} to follow it", core.place(i)));
             self.event_instance(EventKind::SlaveReconfSent, i);
             self.timers.arm(Timer::Instance(i), now);
         }
@@ -542,6 +600,9 @@ impl Sentinel {
             match instance.reconf {
                 Reconf::Idle | Reconf::InProgress if instance.cmd.is_up() => {
                     self.send_slaveof(i, Some(&addr));
+                    self.note_attempt(m, |core| {
+                        format!("told {} once more to follow it", core.place(i))
+                    });
                     self.event_instance(EventKind::SlaveReconfSentBe, i);
                 }
                 Reconf::Idle | Reconf::InProgress | Reconf::Sent { .. } | Reconf::Done => {}
@@ -567,6 +628,7 @@ impl Sentinel {
         }
         if link_up {
             self.instance_mut(i).reconf = Reconf::Done;
+            self.note_attempt(m, |core| format!("{} follows it", core.place(i)));
             self.event_instance(EventKind::SlaveReconfDone, i);
         }
     }
@@ -585,8 +647,9 @@ impl Sentinel {
     }
 
     /// The reconfiguration is over, as far as it got.
-    pub(super) fn end_failover(&mut self, m: MasterId) {
+    pub(super) fn end_failover(&mut self, m: MasterId, how: &str) {
         self.event_replaced(m, EventKind::FailoverEnd);
+        self.draft_ended(m, how);
         for i in self.targets(m) {
             self.instance_mut(i).reconf = Reconf::Idle;
         }
@@ -607,8 +670,8 @@ impl Sentinel {
 
     // Ends without success.
 
-    /// Calls a failover off. Only before a promotion is confirmed.
-    pub(super) fn abort(&mut self, m: MasterId, kind: EventKind) {
+    /// Calls a failover off, for this reason, in a sentence too. Only before a promotion is confirmed.
+    pub(super) fn abort(&mut self, m: MasterId, reason: Reason, why: &str) {
         let master = self.master_mut(m);
         let failover = master
             .failover
@@ -621,7 +684,8 @@ impl Sentinel {
         master.start_at = None;
         master.hold = Hold::Free;
         let i = master.instance;
-        self.event_instance(kind, i);
+        self.event_instance(abort_event(reason), i);
+        self.tell_aborted(m, failover, reason, why);
         self.timers.arm(Timer::Master(m), self.now);
     }
 
@@ -658,5 +722,33 @@ impl Sentinel {
                 self.master_mut(m).hold = Hold::Pause { until };
             }
         }
+    }
+}
+
+/// The event that tells of a failover which was called off; the original has no more than these.
+fn abort_event(reason: Reason) -> EventKind {
+    match reason {
+        Reason::MasterIsBack => EventKind::AbortMasterIsBack,
+        Reason::NoGoodReplica => EventKind::AbortNoGoodSlave,
+        Reason::Paused => EventKind::AbortPaused,
+        Reason::ReplicaRefused | Reason::ReplicaDown | Reason::ReplicaTimeout => {
+            EventKind::AbortSlaveTimeout
+        }
+        Reason::QuorumNotReached
+        | Reason::NoMajority
+        | Reason::NoAnswer
+        | Reason::NotElected
+        | Reason::VotedForAnother
+        | Reason::TooSoon
+        | Reason::CannotSave
+        | Reason::Stalled
+        | Reason::Tilt
+        | Reason::Overtaken
+        | Reason::InProgress
+        | Reason::ObserveOnly
+        | Reason::Reset
+        | Reason::AlreadyVoted
+        | Reason::OldEpoch
+        | Reason::AbsurdEpoch => EventKind::AbortNotElected,
     }
 }

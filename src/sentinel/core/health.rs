@@ -18,7 +18,7 @@ const STALL_FORGETS_ANSWERS: Duration = Duration::from_millis(500);
 /// Opinions of peers count for this many ask periods.
 const OPINION_ASK_PERIODS: u32 = 5;
 /// A peer that has been down for longer is a ghost: it only raises the majority.
-const GHOST_AFTER: Duration = Duration::from_secs(300);
+pub(super) const GHOST_AFTER: Duration = Duration::from_secs(300);
 
 /// When PING was sent and answered, and since when there is silence.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(super) struct PingClock {
     pub(super) unanswered_since: Option<Mono>,
     /// When the next PING is due, on a connection that is up.
     pub(super) next_at: Mono,
+    /// When the PING was sent that is on its way.
+    sent_at: Option<Mono>,
     pub(super) ok_at: Mono,
     pub(super) any_at: Mono,
 }
@@ -40,6 +42,7 @@ impl PingClock {
             base: now,
             unanswered_since: Some(now),
             next_at: now,
+            sent_at: None,
             ok_at: now,
             any_at: now,
         }
@@ -53,8 +56,19 @@ impl PingClock {
         }
     }
 
+    /// Since when there is silence, where there is.
+    pub(super) fn silent_since(&self) -> Mono {
+        self.base
+    }
+
     pub(super) fn sent(&mut self, now: Mono) {
         self.unanswered_since.get_or_insert(now);
+        self.sent_at = Some(now);
+    }
+
+    /// How long the PING took that is answered now.
+    pub(super) fn round_trip(&mut self, now: Mono) -> Option<Duration> {
+        self.sent_at.take().map(|at| now.since(at))
     }
 
     pub(super) fn replied(&mut self, now: Mono, acceptable: bool) {
@@ -73,6 +87,7 @@ impl PingClock {
             self.base = now;
         }
         self.unanswered_since.get_or_insert(now);
+        self.sent_at = None;
     }
 
     /// The moment after which it has been silent for longer than `down_after`; `None` while nothing is
@@ -133,6 +148,9 @@ impl Sentinel {
                     crate::clock::millis(late)
                 ),
             );
+            for m in self.masters.keys().copied().collect::<Vec<_>>() {
+                self.tell_tilt(m, late, until);
+            }
         }
     }
 
@@ -164,7 +182,7 @@ impl Sentinel {
         let m = instance.master;
         let is_down = self.down_reason(i);
         match (is_down, instance.sdown_since) {
-            (Some(why), None) => {
+            (Some((why, silent_since)), None) => {
                 let now = self.now;
                 let instance = self.instance_mut(i);
                 instance.sdown_since = Some(now);
@@ -173,6 +191,7 @@ impl Sentinel {
                 self.event_at(m, EventKind::Sdown, name.clone());
                 self.log(super::Level::Verbose, format!("SDOWN of {name}: {why}"));
                 if self.master(m).instance == i {
+                    self.begin_story(m, why, silent_since);
                     self.master_went_sdown(m);
                 }
                 true
@@ -181,6 +200,9 @@ impl Sentinel {
                 let instance = self.instance_mut(i);
                 instance.sdown_since = None;
                 instance.script_kill_sent = false;
+                if self.master(m).instance == i {
+                    self.note_sdown_cleared(m);
+                }
                 self.event_instance(EventKind::SdownCleared, i);
                 true
             }
@@ -188,39 +210,46 @@ impl Sentinel {
         }
     }
 
-    /// Why an instance counts as down; `None` when it does not.
-    fn down_reason(&self, i: InstanceId) -> Option<&'static str> {
+    /// Why an instance counts as down, and since when that was so; `None` when it does not.
+    fn down_reason(&self, i: InstanceId) -> Option<(&'static str, Mono)> {
         let instance = self.instance(i);
+        let silent_since = instance.ping.silent_since();
         let settings = &self.master(instance.master).settings;
         let interval = Instance::ping_interval(settings.down_after, self.tuning.ping_period);
         if instance
             .ping
             .is_silent(self.now, settings.down_after, interval)
         {
-            return Some("no valid reply for down-after-milliseconds");
+            return Some(("no valid reply for down-after-milliseconds", silent_since));
         }
         if settings.refused_after > Duration::ZERO
             && instance
                 .refused_since
                 .is_some_and(|since| self.now.since(since) >= settings.refused_after)
         {
-            return Some("connections refused for refused-after-milliseconds");
+            return Some((
+                "connections refused for refused-after-milliseconds",
+                silent_since,
+            ));
         }
         if instance.closed == (Closed::Told { announced: true }) {
-            return Some("it announced its shutdown and refuses connections");
+            return Some((
+                "it announced its shutdown and refuses connections",
+                silent_since,
+            ));
         }
         if instance.configured == Role::Master {
             let wrong_role = settings.down_after + self.tuning.info_period * 2;
             if instance.reported == Role::Replica
                 && self.now.since(instance.reported_since) > wrong_role
             {
-                return Some("it reports the role of a replica");
+                return Some(("it reports the role of a replica", instance.reported_since));
             }
-            if instance
+            if let Some(since) = instance
                 .rebooted_at
-                .is_some_and(|since| self.now.since(since) > settings.reboot_down_after)
+                .filter(|since| self.now.since(*since) > settings.reboot_down_after)
             {
-                return Some("it restarted and does not answer PING with PONG");
+                return Some(("it restarted and does not answer PING with PONG", since));
             }
         }
         None
@@ -350,6 +379,7 @@ impl Sentinel {
                     self.describe(master.instance)
                 );
                 self.master_mut(m).odown_since = Some(now);
+                self.note_odown(m, count);
                 self.event_at(m, EventKind::Odown, text);
             }
             (false, Some(_)) => {
@@ -359,6 +389,7 @@ impl Sentinel {
                 master.attempts = 0;
                 master.is_withholding_told = false;
                 let i = master.instance;
+                self.note_odown_cleared(m);
                 self.event_instance(EventKind::OdownCleared, i);
             }
             (true, Some(_)) | (false, None) => {}

@@ -10,6 +10,7 @@ use super::failover::{Failover, RETRY_PAUSE};
 use super::info::is_token;
 use super::master::MasterId;
 use super::peer::{Confirmation, PeerId};
+use super::record::Reason;
 use super::timers::Timer;
 use crate::ids::{Epoch, SentinelId};
 
@@ -311,7 +312,8 @@ impl Sentinel {
         let outbid = |failover: &Failover| !failover.is_reconfiguring() && failover.epoch <= epoch;
         if self.master(m).failover.as_ref().is_some_and(outbid) {
             // What we were elected for has been decided in a later epoch.
-            self.abort(m, EventKind::AbortNotElected);
+            let why = format!("config epoch {epoch} is newer: it was decided elsewhere");
+            self.abort(m, Reason::Overtaken, &why);
             self.pause(m, RETRY_PAUSE);
         }
         self.open_announcement(m);
@@ -327,6 +329,8 @@ impl Sentinel {
         self.event_at(m, EventKind::ConfigUpdateFrom, from);
         self.event_switch(m, &old, &told);
         self.run_reconfig_script(m, "observer", &old, &told);
+        let to = told.instance_name(self.globals.announce_hostnames);
+        self.tell_follow(m, p, to, epoch);
         self.switch_master(m, told);
         self.close_announcement(m);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Addr, Event, Globals, Level, Tuning};
+use super::{Addr, Event, Globals, Level, Record, Tuning};
 use crate::ids::{Epoch, MasterName, SentinelId};
 use crate::resp::{Value, encode_request};
 
@@ -273,6 +273,9 @@ pub enum Output {
     Event(Event),
     /// A line for the log alone.
     Log(Level, String),
+    /// A decision as it is to be remembered across restarts; a later one of the same id replaces it. Nothing waits for
+    /// it.
+    Record(Arc<Record>),
     /// Look a host name up, off the loop; answered by [`Input::Resolved`].
     Resolve(Arc<str>),
     /// Run a script: its path and its arguments.

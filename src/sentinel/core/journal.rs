@@ -21,13 +21,12 @@ pub(super) const NOT_SAVED: &str = "ERR Failed to save config file. Check server
 /// What may only happen once a state is on disk.
 #[derive(Debug)]
 pub(super) enum AfterWrite {
-    /// Answer a vote request; `refused` is the answer when the write fails, `cast` the vote where it
-    /// was cast by this very request.
+    /// Answer a vote request; `refused` is the answer when the write fails.
     Vote {
         to: ReplyTo,
         granted: Value,
         refused: Value,
-        cast: Option<(MasterId, SentinelId, Epoch)>,
+        vote: CastVote,
     },
     /// Ask for votes: our own candidacy in this epoch.
     Campaign { master: MasterId, epoch: Epoch },
@@ -37,6 +36,17 @@ pub(super) enum AfterWrite {
     Confirm { to: ReplyTo, reply: Value },
     /// Confirm an operator's order that peers are told of too.
     Round { number: u64 },
+}
+
+/// A vote that was asked for.
+#[derive(Debug)]
+pub(super) struct CastVote {
+    /// The masters at the address that it is about.
+    pub(super) masters: Vec<MasterId>,
+    pub(super) candidate: SentinelId,
+    pub(super) epoch: Epoch,
+    /// It was cast by this very request.
+    pub(super) is_new: bool,
 }
 
 /// Numbers of states, and what waits for them.
@@ -178,13 +188,25 @@ impl Sentinel {
         self.timers.arm(Timer::Persist, self.now + PERSIST_RETRY);
         while let Some(then) = self.next_waiting(seq) {
             match then {
-                AfterWrite::Vote { to, refused, .. } => self.reply(to, refused),
+                AfterWrite::Vote {
+                    to, refused, vote, ..
+                } => {
+                    self.reply(to, refused);
+                    if let Some(m) = vote.masters.first().filter(|_| vote.is_new) {
+                        self.vote_lost(*m, &vote.candidate, vote.epoch);
+                    }
+                }
                 AfterWrite::Campaign { master, epoch } => self.candidacy_failed(master, epoch),
                 AfterWrite::Announce { .. } => self.perform(then),
                 AfterWrite::Confirm { to, .. } => self.reply(to, Value::error(NOT_SAVED)),
                 AfterWrite::Round { number } => self.round_failed(number),
             }
         }
+    }
+
+    /// Whether the newest vote for a master is not on disk yet.
+    pub(super) fn is_vote_pending(&self, m: MasterId) -> bool {
+        self.master(m).vote.seq > self.journal.durable
     }
 
     pub(super) fn retry_persist(&mut self) {
@@ -208,13 +230,11 @@ impl Sentinel {
     fn perform(&mut self, then: AfterWrite) {
         match then {
             AfterWrite::Vote {
-                to, granted, cast, ..
-            } => {
-                if let Some((m, candidate, epoch)) = cast {
-                    self.vote_given(m, &candidate, epoch);
-                }
-                self.reply(to, granted);
-            }
+                to,
+                granted,
+                refused,
+                vote,
+            } => self.tell_written_vote(to, granted, refused, vote),
             AfterWrite::Campaign { master, epoch } => self.campaign(master, epoch),
             AfterWrite::Announce { master, seq } => self.announce(master, seq),
             AfterWrite::Confirm { to, reply } => self.reply(to, reply),

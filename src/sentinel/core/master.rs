@@ -9,6 +9,7 @@ use super::io::{Output, Seq};
 use super::pause::{Pause, Untold};
 use super::peer::{PeerEntry, PeerId};
 use super::settings::MasterSettings;
+use super::story::Story;
 use crate::clock::Mono;
 use crate::ids::{Epoch, MasterName, SentinelId};
 
@@ -50,6 +51,8 @@ pub(super) struct Master {
     pub(super) untold: Option<Untold>,
     /// Since it is ODOWN, it was told why no failover starts.
     pub(super) is_withholding_told: bool,
+    /// What has been noted since it went SDOWN.
+    pub(super) story: Option<Box<Story>>,
     pub(super) durable: Arc<DurableMaster>,
 }
 

@@ -31,9 +31,11 @@ mod operator;
 mod pause;
 mod peer;
 mod peers;
+mod record;
 mod report;
 mod select;
 mod settings;
+mod story;
 mod switch;
 #[cfg(test)]
 mod tests;
@@ -59,6 +61,11 @@ pub use io::{
     Request, Seq, SetOption,
 };
 pub use pause::{PAUSE_MAX, PausedUntil};
+pub use record::{
+    BUCKETS_MS, CANDIDATES_MAX, Candidate, Decision, Exclusion, FailoverKind, FailoverStats,
+    Histogram, Outcome, Phase, PhaseTime, Presence, RECORDS_MAX, RECORDS_PER_MASTER_MAX, Reason,
+    Record, Rule, STEPS_MAX, Step, Steps, VOICES_MAX, Verdict, Voice, Votes, span,
+};
 pub use report::Fields;
 pub use settings::{Globals, MasterSettings, Tuning};
 pub use view::{
@@ -110,6 +117,10 @@ pub struct Sentinel {
     twin_hellos: u32,
     /// With `observe-only`: the moment since which each instance was told to be in need of correction.
     would_reconf: HashMap<InstanceId, Mono>,
+    ledger: record::Ledger,
+    stats: FailoverStats,
+    /// How long instances take to answer PING.
+    probes: Histogram,
     /// Peers know every command by its own name.
     no_renames: Arc<BTreeMap<String, String>>,
     /// For pictures of us.
@@ -158,6 +169,9 @@ impl Sentinel {
             rounds: pause::Rounds::default(),
             twin_hellos: 0,
             would_reconf: HashMap::new(),
+            ledger: record::Ledger::default(),
+            stats: FailoverStats::default(),
+            probes: Histogram::default(),
             no_renames: Arc::default(),
             changes: view::Changes::default(),
             rng,
@@ -321,6 +335,7 @@ impl Sentinel {
             pause: None,
             untold: None,
             is_withholding_told: false,
+            story: None,
             durable: Arc::new(durable),
         };
         self.masters.insert(m, master);

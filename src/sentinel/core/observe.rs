@@ -240,6 +240,7 @@ impl Sentinel {
         } else if self.instance(i).cmd.is_up() {
             self.send_slaveof(i, Some(&master_addr));
             self.event_instance(kind, i);
+            self.tell_repair(i, since);
         }
     }
 

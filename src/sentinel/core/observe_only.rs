@@ -18,6 +18,7 @@ use super::event::{EventKind, Level};
 use super::instance::InstanceId;
 use super::io::Output;
 use super::master::MasterId;
+use super::record::Reason;
 use super::timers::Timer;
 use crate::clock::Mono;
 use crate::ids::{Epoch, SentinelId};
@@ -63,40 +64,38 @@ impl Sentinel {
             .find_map(|m| Some((*m, self.withheld(*m).filter(counts)?)))
     }
 
-    /// The master is ODOWN, and no failover starts because of `why`. Told once while that lasts. This is
-    /// the place where such a decision is recorded.
+    /// The master is ODOWN, and no failover starts because of `why`. Told and recorded once while that lasts.
     pub(super) fn withhold_failover(&mut self, m: MasterId, why: Withheld) {
         if std::mem::replace(&mut self.master_mut(m).is_withholding_told, true) {
             return;
         }
-        let master = self.master(m);
         match why {
             Withheld::Paused => {
-                let until = master.pause.as_ref().map(|pause| pause.until);
-                let until = until.map_or(String::new(), |until| until.to_string());
-                let text = format!(
-                    "{} is down and is not failed over: automatic failovers are paused {until}",
-                    self.describe(master.instance)
-                );
-                self.log(Level::Warning, text);
+                self.hold_back(m, Reason::Paused, Mono::NEVER, |core| {
+                    core.paused_in_words(m)
+                });
             }
             Withheld::ObserveOnly => {
+                let master = self.master(m);
                 let chosen = match self.select_replica(m) {
                     Some(i) => format!("then promote {}", self.instance(i).name),
                     None => "and find no replica to promote".to_owned(),
                 };
-                let text = format!(
-                    "{} #would ask {} sentinels for votes, need {}, {chosen}",
-                    self.describe(master.instance),
+                let would = format!(
+                    "would ask {} sentinels for votes, need {}, {chosen}",
                     master.peers.len(),
                     master.majority().max(master.quorum()),
                 );
+                let text = format!("{} #{would}", self.describe(master.instance));
                 self.event_at(m, EventKind::WouldFailover, text);
+                self.hold_back(m, Reason::ObserveOnly, Mono::NEVER, |_| {
+                    format!("observe-only is on; otherwise this sentinel {would}")
+                });
             }
         }
     }
 
-    /// A vote is asked for and refused because of `why`. This is the place where that is recorded.
+    /// A vote is asked for and refused because of `why`.
     pub(super) fn withhold_vote(
         &mut self,
         m: MasterId,
@@ -105,15 +104,27 @@ impl Sentinel {
         epoch: Epoch,
     ) {
         match why {
-            Withheld::Paused => self.note_paused_vote(m, candidate, epoch),
+            Withheld::Paused => {
+                let why = self.paused_in_words(m);
+                self.tell_refusal(m, candidate, epoch, Reason::Paused, &why);
+            }
             Withheld::ObserveOnly => {
                 let vote = self.master(m).vote.epoch;
                 if vote < epoch && self.current_epoch <= epoch {
                     let text = format!("{candidate} {epoch}");
                     self.event_at(m, EventKind::WouldVote, text);
+                    let why = "observe-only is on; otherwise it would have been given";
+                    self.tell_refusal(m, candidate, epoch, Reason::ObserveOnly, why);
                 }
             }
         }
+    }
+
+    /// That automatic failovers of a master are paused, and until when.
+    fn paused_in_words(&self, m: MasterId) -> String {
+        let pause = self.master(m).pause.as_ref();
+        let until = pause.map_or(String::new(), |pause| format!(" {}", pause.until));
+        format!("automatic failovers are paused{until}")
     }
 
     /// A replica would be pointed at the master, `kind` says why, because of what is so `since`. Told once

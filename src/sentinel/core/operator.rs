@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::Sentinel;
 use super::addr::Addr;
 use super::event::{EventKind, Level};
-use super::failover::FailoverKind;
 use super::instance::{Instance, InstanceId};
 use super::io::{Operator, ReplyTo, SetOption};
 use super::journal::AfterWrite;
@@ -14,6 +13,7 @@ use super::master::MasterId;
 use super::observe_only;
 use super::pause::Order;
 use super::peer::PeerId;
+use super::record::{FailoverKind, Reason};
 use super::settings::{Globals, MasterSettings, Tuning};
 use super::timers::Timer;
 use crate::ids::MasterName;
@@ -127,17 +127,21 @@ impl Sentinel {
             return;
         }
         if self.master(m).failover.is_some() {
+            self.tell_order_declined(m, Reason::InProgress, "a failover is under way already");
             self.reply(to, Value::error("INPROG Failover already in progress"));
             return;
         }
         if self.select_replica(m).is_none() {
+            self.tell_order_declined(m, Reason::NoGoodReplica, "no replica can be promoted");
             self.reply(
                 to,
                 Value::error("NOGOODSLAVE No suitable replica to promote"),
             );
             return;
         }
-        if self.journal.failure.is_some() {
+        if let Some(error) = self.journal.failure.clone() {
+            let why = format!("the state cannot be written: {error}");
+            self.tell_order_declined(m, Reason::CannotSave, &why);
             let text = "ERR Failed to save config file. Check server logs.";
             self.reply(to, Value::error(text));
             return;

@@ -40,12 +40,12 @@ use std::time::Duration;
 
 use super::Sentinel;
 use super::event::{EventKind, Level};
-use super::failover::FailoverKind;
 use super::io::{ReplyTo, Request, Seq};
 use super::journal::AfterWrite;
 use super::link::Awaited;
 use super::master::MasterId;
 use super::peer::PeerId;
+use super::record::{FailoverKind, Reason};
 use super::timers::Timer;
 use crate::clock::{Mono, UnixMillis};
 use crate::ids::{Epoch, MasterName, SentinelId};
@@ -110,8 +110,6 @@ pub(super) struct Pause {
     pub(super) until: PausedUntil,
     /// The same by the clock of the machine, not by the core's own, which stands still in a stall.
     expires: Mono,
-    /// A refused vote was told in the log.
-    is_refusal_told: bool,
 }
 
 /// What an operator orders.
@@ -214,11 +212,7 @@ impl Sentinel {
             .pause
             .as_ref()
             .is_none_or(|known| u128::from(known.expires.0.abs_diff(expires.0)) > same);
-        master.pause = Some(Pause {
-            until,
-            expires,
-            is_refusal_told: false,
-        });
+        master.pause = Some(Pause { until, expires });
         master.start_at = None;
         master.is_withholding_told = false;
         if is_news {
@@ -228,7 +222,11 @@ impl Sentinel {
             failover.kind == FailoverKind::Automatic && failover.is_revocable()
         });
         if is_to_end {
-            self.abort(m, EventKind::AbortPaused);
+            self.abort(
+                m,
+                Reason::Paused,
+                "automatic failovers of this master are paused",
+            );
         }
         self.timers.arm(Timer::Master(m), self.now);
     }
@@ -290,24 +288,6 @@ impl Sentinel {
         entry
             .and_then(|p| self.master(m).entry(*p))
             .is_some_and(|entry| entry.ordered == epoch)
-    }
-
-    /// Says in the log that a vote was refused: once per pause so that everybody reads it.
-    pub(super) fn note_paused_vote(&mut self, m: MasterId, candidate: &SentinelId, epoch: Epoch) {
-        let Some(pause) = &mut self.master_mut(m).pause else {
-            return;
-        };
-        let level = if std::mem::replace(&mut pause.is_refusal_told, true) {
-            Level::Verbose
-        } else {
-            Level::Notice
-        };
-        let until = pause.until;
-        let name = &self.master(m).name;
-        let text = format!(
-            "No vote for {candidate} in epoch {epoch}: automatic failovers of {name} are paused {until}"
-        );
-        self.log(level, text);
     }
 
     // Orders.

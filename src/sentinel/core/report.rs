@@ -10,6 +10,7 @@ use super::Sentinel;
 use super::instance::{Instance, InstanceId, Reconf, Role};
 use super::master::{Master, MasterId};
 use super::peer::{PeerEntry, PeerId};
+use super::record::Histogram;
 use super::settings::{Globals, MasterSettings, Tuning};
 use crate::clock::{Mono, Now, millis};
 use crate::ids::{Epoch, MasterName, SentinelId};
@@ -110,6 +111,51 @@ impl Sentinel {
         ))
     }
 
+    /// What `SENTINEL CKQUORUM` says of it when all is right.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn ckquorum_text(usable: usize, quorum: bool, majority: bool) -> Result<String, String> {
+        if quorum && majority {
+            return Ok(format!(
+                "OK {usable} usable Sentinels. Quorum and failover authorization can be reached"
+            ));
+        }
+        let mut reasons = Vec::new();
+        if !quorum {
+            reasons.push(
+                "Not enough available Sentinels to reach the specified quorum for this master",
+            );
+        }
+        if !majority {
+            reasons.push(
+                "Not enough available Sentinels to reach the majority and authorize a failover",
+            );
+        }
+        let reasons = reasons.join(". ");
+        Err(format!("NOQUORUM {usable} usable Sentinels. {reasons}"))
+    }
+
+    /// How long instances have taken to answer PING.
+    pub fn probes(&self) -> &Histogram {
+        &self.probes
+    }
+
+    /// How long ago each master last answered PING as it should, by name.
+    pub fn last_pings(&self, now: Now) -> Vec<(MasterName, Duration)> {
+        let at = self.active(now.mono);
+        let last = |m: &MasterId| at.since(self.instance(self.master(*m).instance).ping.ok_at);
+        (self.names.iter())
+            .map(|(name, m)| (name.clone(), last(m)))
+            .collect()
+    }
+
+    /// `sentinel_simulate_failure_flags`
+    pub fn simulated_failures(&self) -> u8 {
+        u8::from(self.simulate_crash_after_election)
+            + 2 * u8::from(self.simulate_crash_after_promotion)
+    }
+
     /// `SENTINEL INFO-CACHE`: age in milliseconds and text of the last INFO, the master's first. Never
     /// answered: no text, and an age of 0.
     pub fn info_cache(&self, now: Now, name: &str) -> Option<Vec<(u64, Option<Bytes>)>> {
@@ -141,8 +187,7 @@ impl Sentinel {
     /// per master, and our own.
     pub fn info_tail(&self) -> String {
         let mut text = String::new();
-        let flags = u8::from(self.simulate_crash_after_election)
-            + 2 * u8::from(self.simulate_crash_after_promotion);
+        let flags = self.simulated_failures();
         let _ = write!(text, "sentinel_simulate_failure_flags:{flags}\r\n");
         for (n, (m, master)) in self.masters.iter().enumerate() {
             let status = if master.odown_since.is_some() {
@@ -297,7 +342,7 @@ impl Sentinel {
         let is_master = instance.configured == Role::Master;
         let failover = master.failover.as_ref();
         let chosen = failover.and_then(super::failover::Failover::chosen) == Some(i);
-        let forced = failover.is_some_and(|f| f.kind == super::failover::FailoverKind::Manual);
+        let forced = failover.is_some_and(|f| f.kind == super::record::FailoverKind::Manual);
         join(&[
             (instance.sdown_since.is_some(), "s_down"),
             (is_master && master.odown_since.is_some(), "o_down"),

@@ -12,6 +12,7 @@ use super::io::{Output, Seq};
 use super::journal::AfterWrite;
 use super::link::Link;
 use super::master::{Announcement, Hold, MasterId};
+use super::record::Reason;
 use super::timers::Timer;
 
 /// After a RESET the master is left alone for this long, as the original's tick does: whoever resets and
@@ -165,7 +166,8 @@ impl Sentinel {
     pub(super) fn forget_replica(&mut self, m: MasterId, i: InstanceId) {
         let failover = self.master(m).failover.as_ref();
         if failover.and_then(Failover::chosen) == Some(i) {
-            self.abort(m, EventKind::AbortSlaveTimeout);
+            let why = "the chosen replica turned out to be another entry";
+            self.abort(m, Reason::ReplicaDown, why);
             self.pause(m, RETRY_PAUSE);
         }
         self.master_mut(m).replicas.retain(|j| *j != i);
@@ -177,6 +179,7 @@ impl Sentinel {
     /// failover that was under way.
     pub(super) fn reset_master(&mut self, m: MasterId) {
         let now = self.now;
+        self.note_reset(m, "an operator has reset the master");
         for i in std::mem::take(&mut self.master_mut(m).replicas) {
             self.drop_instance(i);
         }
@@ -211,6 +214,7 @@ impl Sentinel {
 
     /// Stops monitoring a master.
     pub(super) fn remove_master(&mut self, m: MasterId) {
+        self.note_reset(m, "an operator has removed the master");
         let i = self.master(m).instance;
         self.event_instance(EventKind::Unmonitor, i);
         for p in self

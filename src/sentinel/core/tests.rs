@@ -8,6 +8,7 @@ use super::*;
 use crate::resp::Value;
 
 mod pausing;
+mod viewing;
 
 const PEER: &str = "0123456789012345678901234567890123456789";
 
@@ -88,6 +89,7 @@ impl Alone {
     }
 
     fn give(&mut self, input: Input) {
+        self.now.unix = UnixMillis(1_000_000 + self.now.mono.0);
         let mut out = Vec::new();
         self.sentinel.handle(self.now, input, &mut out);
         self.perform(out);
@@ -107,6 +109,7 @@ impl Alone {
                 Output::Reply { to, reply } => self.replies.push((to, reply)),
                 Output::Close { .. }
                 | Output::Log(..)
+                | Output::Record(_)
                 | Output::Resolve(_)
                 | Output::Script { .. }
                 | Output::Exit(_) => {}
@@ -337,97 +340,351 @@ fn a_link_that_breaks_judges_nobody_before_the_pong_behind_it_is_read() {
     assert!(!alone.saw("+sdown"), "{:?}", alone.events);
 }
 
-/// What a picture shows of the confirmation by the one peer.
-fn confirmed_at(alone: &mut Alone, picture: &mut Picture) -> Option<Mono> {
-    let view = picture.refresh(&mut alone.sentinel, alone.now);
-    view.masters[0].peers[0].confirmed_at
-}
+// Records of decisions.
 
-fn hello(alone: &mut Alone, master: &str, epoch: u64) {
-    let hello = format!("10.0.0.9,26379,{PEER},9,mymaster,{master},6379,{epoch}");
-    alone.give(Input::HelloPublished {
-        payload: hello.into(),
-    });
+impl Alone {
+    /// `mymaster` and its peers, of which none answers.
+    fn with_silent_peers(quorum: u32) -> Alone {
+        let peers = (1..=2).map(|n| DurablePeer {
+            host: Arc::from(format!("10.0.0.{}", 8 + n)),
+            port: 26379,
+            id: SentinelId::from(&*format!("{n:040}")),
+        });
+        let mut alone = Alone::among(healthy, quorum, peers.collect());
+        alone.slow = vec!["10.0.0.9", "10.0.0.10"];
+        alone.run(Duration::from_secs(5));
+        alone
+    }
+
+    /// The newest record of a decision of that kind.
+    fn newest(&self, decision: Decision) -> Arc<Record> {
+        let records = self.sentinel.records("mymaster");
+        let found = records.iter().find(|record| record.decision == decision);
+        Arc::clone(found.unwrap_or_else(|| panic!("no {decision}: {records:#?}")))
+    }
+
+    /// How the newest attempt at a failover ended.
+    fn end_of(&self, decision: Decision) -> (Outcome, Option<Reason>) {
+        let record = self.newest(decision);
+        (record.outcome, record.reason)
+    }
+
+    fn order_failover(&mut self) {
+        let request = Operator::Failover(MasterName::from("mymaster"));
+        let to = ReplyTo(1);
+        self.give(Input::Operator { to, request });
+    }
+
+    /// The master is silent from now on.
+    fn silence_master(&mut self) {
+        self.slow.push("10.0.0.1");
+    }
 }
 
 #[test]
-fn a_peer_confirms_by_naming_the_very_address_and_version() {
+fn a_failover_is_told_as_a_whole() {
     let mut alone = Alone::new(healthy);
-    let mut picture = Picture::default();
-    alone.sentinel.begin_views();
-    alone.run(Duration::from_secs(1));
-    hello(&mut alone, "10.0.0.1", 0);
-    let first = alone.now.mono;
-    assert_eq!(confirmed_at(&mut alone, &mut picture), Some(first));
-    // The time that we did not run for makes it older, and no younger.
-    let late = Duration::from_millis(1500);
+    alone.run(Duration::from_secs(5));
+    assert!(
+        alone.sentinel.records("mymaster").is_empty(),
+        "nothing happened"
+    );
+    alone.silence_master();
+    alone.run(Duration::from_secs(2));
+    assert!(alone.saw("+failover-end"), "{:?}", alone.events);
+    let record = alone.newest(Decision::Failover);
+    assert_eq!(
+        (record.id, record.outcome, record.reason),
+        (1, Outcome::Done, None)
+    );
+    assert_eq!(record.from, "10.0.0.1:6379");
+    assert_eq!(record.to.as_deref(), Some("10.0.0.2:6379"));
+    let phases: Vec<Phase> = record.phases.iter().map(|phase| phase.phase).collect();
+    assert_eq!(phases, Phase::ALL);
+    let detect = record.phases[0].ms;
+    assert!((800..=1_200).contains(&detect), "{detect} ms");
+    let votes = record.votes.as_ref().unwrap();
+    assert_eq!((votes.for_us, votes.needed, votes.known), (1, 1, 1));
+    assert_eq!(record.candidates[0].verdict, Verdict::Chosen);
+    let steps: Vec<&str> = record
+        .steps
+        .list
+        .iter()
+        .map(|step| step.text.as_str())
+        .collect();
+    let place_of = |what: &str| {
+        let place = steps.iter().position(|step| step.starts_with(what));
+        place.unwrap_or_else(|| panic!("no {what}: {steps:#?}"))
+    };
+    let order = [
+        "SDOWN here: no valid reply",
+        "ODOWN: 1 of 1",
+        "stands as a candidate in epoch 1",
+        "elected with 1 of 1 votes",
+        "chose 10.0.0.2:6379: the only one",
+        "sent SLAVEOF NO ONE to 10.0.0.2:6379",
+        "10.0.0.2:6379 says that it is a master",
+    ];
+    assert!(order.map(place_of).is_sorted(), "{steps:#?}");
+    let stats = alone.sentinel.failover_stats();
+    let totals: Vec<_> = stats.totals().collect();
+    assert_eq!(totals, [(FailoverKind::Automatic, Outcome::Done, None, 1)]);
+    for phase in Phase::ALL {
+        assert_eq!(stats.phase(*phase).count, 1, "{phase}");
+    }
+}
+
+#[test]
+fn an_attempt_without_a_majority_names_who_is_missing_and_repeats_are_counted() {
+    let mut alone = Alone::with_silent_peers(1);
+    alone.silence_master();
+    alone.run(Duration::from_secs(40));
+    let record = alone.newest(Decision::Failover);
+    assert_eq!(record.reason, Some(Reason::NoMajority));
+    assert!(
+        record.count > 1 && record.first_at < record.last_at,
+        "{record:?}"
+    );
+    let said = "no majority: 1 of 3 known sentinels reachable, 2 needed (majority 2, quorum 1); unreachable: 10.0.0.9:26379 down for ";
+    assert!(record.summary.contains(said), "{}", record.summary);
+    let votes = record.votes.as_ref().unwrap();
+    let presences: Vec<Presence> = votes.voices.iter().map(|voice| voice.presence).collect();
+    use Presence::{Ourselves, Unreachable};
+    assert_eq!(presences, [Ourselves, Unreachable, Unreachable]);
+    assert!(
+        alone.sentinel.records("mymaster").len() <= 3,
+        "the same is told once"
+    );
+    // The minutes after which they are ghosts.
+    alone.run(Duration::from_secs(400));
+    let record = alone.newest(Decision::Failover);
+    assert!(
+        record
+            .summary
+            .contains("; ghosts: 10.0.0.9:26379 down for "),
+        "{}",
+        record.summary
+    );
+}
+
+#[test]
+fn a_quorum_that_is_not_reached_is_told() {
+    let mut alone = Alone::with_silent_peers(2);
+    alone.silence_master();
+    alone.run(Duration::from_secs(2));
+    assert!(
+        alone.sentinel.records("mymaster").is_empty(),
+        "peers may still agree"
+    );
+    alone.run(Duration::from_secs(10));
+    let record = alone.newest(Decision::Wait);
+    assert_eq!((record.outcome, record.count), (Outcome::Declined, 1));
+    assert_eq!(record.reason, Some(Reason::QuorumNotReached));
+    let said =
+        "no failover: the quorum is not reached, 1 of 2 needed sentinels say that it is down";
+    assert!(record.summary.starts_with(said), "{}", record.summary);
+    alone.slow.retain(|host| *host != "10.0.0.1");
+    alone.release("10.0.0.1");
+    alone.run(Duration::from_secs(2));
+    let last = alone
+        .newest(Decision::Wait)
+        .steps
+        .list
+        .last()
+        .cloned()
+        .unwrap();
+    assert!(
+        last.text
+            .starts_with("SDOWN is over: the master answers again"),
+        "{last:?}"
+    );
+}
+
+#[test]
+fn each_reason_to_call_a_failover_off_is_told() {
+    type Story = (Reason, fn(&mut Alone));
+    let ordered: [Story; 5] = [
+        (Reason::ReplicaTimeout, |alone| {
+            alone.info = |host, _| healthy(host, false);
+            alone.order_failover();
+            alone.run(Duration::from_secs(185));
+        }),
+        (Reason::ReplicaDown, |alone| {
+            alone.info = |host, _| healthy(host, false);
+            alone.order_failover();
+            alone.slow = vec!["10.0.0.2"];
+            alone.run(Duration::from_secs(3));
+        }),
+        (Reason::ReplicaRefused, |alone| {
+            alone.exec = Value::error("EXECABORT discarded");
+            alone.order_failover();
+            alone.run(Duration::from_secs(1));
+        }),
+        (Reason::Reset, |alone| {
+            alone.info = |host, _| healthy(host, false);
+            alone.order_failover();
+            alone.run(Duration::from_millis(500));
+            let request = Operator::Reset(vec![MasterName::from("mymaster")]);
+            let to = ReplyTo(2);
+            alone.give(Input::Operator { to, request });
+        }),
+        (Reason::Overtaken, |alone| {
+            alone.info = |host, _| healthy(host, false);
+            alone.order_failover();
+            alone.run(Duration::from_millis(500));
+            let newer = format!("10.0.0.9,26379,{PEER},9,mymaster,10.0.0.1,6379,9");
+            let payload = newer.into();
+            alone.give(Input::HelloPublished { payload });
+        }),
+    ];
+    for (reason, story) in ordered {
+        let mut alone = Alone::new(healthy);
+        alone.run(Duration::from_secs(5));
+        story(&mut alone);
+        let end = alone.end_of(Decision::ManualFailover);
+        assert_eq!(end, (Outcome::Aborted, Some(reason)));
+    }
+    let elections: [Story; 5] = [
+        (Reason::NoMajority, |alone| {
+            alone.run(Duration::from_secs(12))
+        }),
+        (Reason::MasterIsBack, |alone| {
+            alone.slow.retain(|host| *host != "10.0.0.1");
+            alone.release("10.0.0.1");
+            alone.run(Duration::from_millis(100));
+        }),
+        (Reason::VotedForAnother, |alone| {
+            alone.give(Input::Asked {
+                to: ReplyTo(3),
+                host: "10.0.0.1".to_owned(),
+                port: 6379,
+                epoch: Epoch(7),
+                candidate: Some(SentinelId::from(&*format!("{:040}", 1))),
+            });
+        }),
+        (Reason::Stalled, |alone| {
+            let late = Duration::from_millis(900);
+            alone.now.mono += late;
+            alone.give(Input::Stalled { late });
+        }),
+        (Reason::CannotSave, |alone| {
+            let error = "No space left on device".to_owned();
+            let seq = alone.seq;
+            alone.give(Input::PersistFailed { seq, error });
+            // An answer comes before the next write is tried.
+            alone.release("10.0.0.9");
+            alone.give(Input::Tick);
+        }),
+    ];
+    for (reason, story) in elections {
+        let mut alone = Alone::with_silent_peers(1);
+        // Heard of a moment ago, so that votes may still come.
+        alone.slow.clear();
+        for host in ["10.0.0.9", "10.0.0.10"] {
+            alone.release(host);
+        }
+        alone.slow = vec!["10.0.0.9", "10.0.0.10", "10.0.0.1"];
+        let mut waited = 0;
+        while !alone.saw("+try-failover") {
+            alone.run(Duration::from_millis(10));
+            waited += 10;
+            assert!(waited < 3_000, "{:?}", alone.events);
+        }
+        story(&mut alone);
+        let end = alone.end_of(Decision::Failover);
+        assert_eq!(end, (Outcome::Aborted, Some(reason)), "{:?}", alone.events);
+    }
+}
+
+#[test]
+fn a_failover_for_which_no_replica_is_good_says_why_of_each() {
+    let mut alone = Alone::new(|host, promoted| match host {
+        "10.0.0.1" => healthy(host, promoted),
+        _ => Value::bulk(
+            "role:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:6379\r\nmaster_link_status:up\r\nslave_priority:0\r\n",
+        ),
+    });
+    alone.run(Duration::from_secs(5));
+    alone.order_failover();
+    let declined = alone.newest(Decision::ManualFailover);
+    assert_eq!(declined.outcome, Outcome::Declined);
+    alone.silence_master();
+    alone.run(Duration::from_secs(3));
+    let record = alone.newest(Decision::Failover);
+    assert_eq!(record.reason, Some(Reason::NoGoodReplica));
+    for record in [&declined, &record] {
+        let verdict = record.candidates[0].verdict;
+        assert_eq!(verdict, Verdict::Excluded(Exclusion::PriorityZero));
+    }
+    let line = record.log_line();
+    assert!(line.starts_with("decision id="), "{line}");
+    assert!(
+        line.contains(" kind=failover outcome=aborted reason=no-good-replica "),
+        "{line}"
+    );
+}
+
+#[test]
+fn votes_given_and_refused_are_told() {
+    let mut alone = Alone::with_silent_peers(2);
+    let mut ask = |epoch, n: usize| {
+        alone.give(Input::Asked {
+            to: ReplyTo(1),
+            host: "10.0.0.1".to_owned(),
+            port: 6379,
+            epoch: Epoch(epoch),
+            candidate: Some(SentinelId::from(&*format!("{n:040}"))),
+        });
+        alone.give(Input::Persisted(alone.seq));
+        let record = alone.newest(Decision::Vote);
+        (record.outcome, record.reason, record.count)
+    };
+    assert_eq!(ask(3, 1), (Outcome::Done, None, 1));
+    assert_eq!(ask(3, 1), (Outcome::Done, None, 1), "asked again");
+    assert_eq!(
+        ask(3, 2),
+        (Outcome::Declined, Some(Reason::AlreadyVoted), 1)
+    );
+    assert_eq!(
+        ask(3, 2),
+        (Outcome::Declined, Some(Reason::AlreadyVoted), 2)
+    );
+    assert_eq!(ask(2, 2), (Outcome::Declined, Some(Reason::OldEpoch), 1));
+    assert_eq!(
+        ask(1 << 62, 2),
+        (Outcome::Declined, Some(Reason::AbsurdEpoch), 1)
+    );
+}
+
+#[test]
+fn tilt_is_told_of_masters_that_are_down() {
+    let mut alone = Alone::with_silent_peers(2);
+    alone.silence_master();
+    alone.run(Duration::from_millis(1_500));
+    assert!(alone.saw("+sdown master"), "{:?}", alone.events);
+    let late = Duration::from_secs(5);
     alone.now.mono += late;
     alone.give(Input::Stalled { late });
-    alone.run(Duration::from_millis(100));
-    alone.sentinel.all_changed();
-    assert_eq!(confirmed_at(&mut alone, &mut picture), Some(first));
-    // Another address in an older version, or another version, is no confirmation.
-    hello(&mut alone, "10.0.0.2", 0);
-    assert_eq!(confirmed_at(&mut alone, &mut picture), None);
-    hello(&mut alone, "10.0.0.1", 3);
-    let again = alone.now.mono;
-    assert_eq!(confirmed_at(&mut alone, &mut picture), Some(again));
+    let record = alone.newest(Decision::Wait);
+    assert_eq!(record.reason, Some(Reason::Tilt));
+    let outlook = alone.sentinel.outlook(alone.now, "mymaster").unwrap();
     assert!(
-        !picture_is_announced(&mut alone, &mut picture),
-        "it is not on disk"
+        outlook
+            .iter()
+            .any(|line| line.starts_with("in TILT for another 30.0 s")),
+        "{outlook:?}"
     );
-    alone.run(Duration::from_millis(1));
-    assert!(picture_is_announced(&mut alone, &mut picture));
-    hello(&mut alone, "10.0.0.1", 2);
-    assert_eq!(confirmed_at(&mut alone, &mut picture), None);
-}
-
-fn picture_is_announced(alone: &mut Alone, picture: &mut Picture) -> bool {
-    let view = picture.refresh(&mut alone.sentinel, alone.now);
-    view.masters[0].is_announced
 }
 
 #[test]
-fn pictures_show_what_has_changed_and_share_the_rest() {
-    let mut alone = Alone::new(healthy);
-    let mut picture = Picture::default();
-    assert_eq!(alone.sentinel.view_wanted(), Wanted::Nothing);
-    alone.sentinel.begin_views();
-    let first = picture.refresh(&mut alone.sentinel, alone.now);
-    assert!(!first.masters[0].is_complete, "nobody has been heard of");
-    alone.run(Duration::from_secs(1));
-    let second = picture.refresh(&mut alone.sentinel, alone.now);
-    let master = &second.masters[0];
-    assert!(master.is_complete);
-    assert_eq!((&*master.host, master.port), ("10.0.0.1", 6379));
-    assert!(master.instances[0].reports_master);
-    assert!(
-        master.replicas()[0]
-            .replica
-            .as_ref()
-            .unwrap()
-            .follows_master
-    );
-    assert_eq!(alone.sentinel.view_wanted(), Wanted::Nothing);
-    let third = picture.refresh(&mut alone.sentinel, alone.now);
-    assert!(Arc::ptr_eq(&second.masters[0], &third.masters[0]));
-    // A failover is shown in the turn in which it begins, and its end too.
-    let request = Operator::Failover(MasterName::from("mymaster"));
-    let to = ReplyTo(1);
-    alone.give(Input::Operator { to, request });
-    assert_eq!(alone.sentinel.view_wanted(), Wanted::Now);
-    let fourth = picture.refresh(&mut alone.sentinel, alone.now);
-    let failover = fourth.masters[0].failover.as_ref().unwrap();
-    assert!(failover.is_manual);
-    alone.run(Duration::from_secs(5));
-    let last = picture.refresh(&mut alone.sentinel, alone.now);
-    assert_eq!(&*last.masters[0].host, "10.0.0.2");
-    let request = Operator::Remove(MasterName::from("mymaster"));
-    alone.give(Input::Operator { to, request });
-    assert!(
-        picture
-            .refresh(&mut alone.sentinel, alone.now)
-            .masters
-            .is_empty()
-    );
+fn whose_address_moves_by_a_peer_is_told_by_whom() {
+    let mut alone = Alone::with_silent_peers(2);
+    let id = format!("{:040}", 1);
+    let newer = format!("10.0.0.9,26379,{id},4,mymaster,10.0.0.2,6379,4");
+    let payload = newer.into();
+    alone.give(Input::HelloPublished { payload });
+    let record = alone.newest(Decision::Follow);
+    assert_eq!((record.outcome, record.epoch), (Outcome::Done, Epoch(4)));
+    let said = "followed sentinel 10.0.0.9:26379 (00000000): the master moved from 10.0.0.1:6379 to 10.0.0.2:6379";
+    assert!(record.summary.starts_with(said), "{}", record.summary);
 }

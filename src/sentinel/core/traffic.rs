@@ -16,7 +16,7 @@ use super::link::{Awaited, Link, RECONNECT_PAUSE_MAX};
 use super::master::MasterId;
 use super::peer::PeerId;
 use super::timers::Timer;
-use crate::clock::Mono;
+use crate::clock::{Mono, millis};
 use crate::resp::Value;
 
 /// A connection attempt is given up after this: a new SYN beats the kernel's growing pauses.
@@ -578,6 +578,7 @@ impl Sentinel {
         let verdict = PingVerdict::of(reply);
         let acceptable = verdict != PingVerdict::Unacceptable;
         let instance = self.instance_mut(i);
+        let round_trip = instance.ping.round_trip(now);
         instance.ping.replied(now, acceptable);
         if acceptable && let Some(up) = instance.cmd.up_mut() {
             up.proven = true;
@@ -587,6 +588,10 @@ impl Sentinel {
             PingVerdict::Alive | PingVerdict::Refused | PingVerdict::Unacceptable => {}
         }
         let was_sdown = instance.sdown_since.is_some();
+        if let Some(took) = round_trip {
+            self.probes.observe(millis(took));
+        }
+        let instance = self.instance(i);
         let is_busy = was_sdown && !instance.script_kill_sent && is_error_with(reply, b"BUSY");
         let kill = is_busy && !self.globals.observe_only;
         if kill {

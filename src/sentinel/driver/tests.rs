@@ -70,6 +70,8 @@ fn parts(durable: Durable, save: Save) -> Parts {
         seed: 1,
         durable,
         save,
+        records: Vec::new(),
+        history: None,
         links: LinkOptions::default(),
         links_reckoned: 1,
         front: Front::new(commands()),

@@ -21,7 +21,7 @@ use crate::config::load::{read, read_file};
 use crate::config::rewrite::{Document, Entry};
 use crate::config::sentinel::is_state;
 use crate::config::{ConfigErrors, LoadError, SentinelConfig, Source, load_sentinel, statements};
-use crate::sentinel::core::Durable;
+use crate::sentinel::core::{Durable, DurableMaster};
 
 use files::{Disk, RealDisk, Target};
 use text::PerMaster;
@@ -126,6 +126,56 @@ fn open_on(
         requirepass,
     };
     Ok((config, store))
+}
+
+/// Whether the state that a configuration names can be read and written, without writing anything.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn check_place(config: &SentinelConfig) -> Result<(), OpenError> {
+    let (what, file) = match (&config.state_file, &config.path) {
+        (Some(file), _) => ("state", file),
+        (None, Some(path)) => ("config", path),
+        (None, None) => return Err(OpenError::NoPlaceForState),
+    };
+    let target = Target::new(Box::new(RealDisk), file, &absolute(&config.process.dir));
+    check_writable(what, target.path())?;
+    if config.state_file.is_some() && target.path().exists() {
+        merge_state(&mut config.clone(), target.path())?;
+    }
+    Ok(())
+}
+
+/// Writes what a configuration holds of learned state into a new state file, for another configuration
+/// that says the same otherwise.
+///
+/// # Errors
+/// The operating system's; the file exists already.
+pub fn export(config: &SentinelConfig, path: &Path) -> io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    // The other configuration has never had what was learned; else its lack would count as the operator's wish.
+    let unlearned = |master: &Arc<DurableMaster>| {
+        Arc::new(DurableMaster {
+            replicas: Vec::new(),
+            peers: Vec::new(),
+            ..(**master).clone()
+        })
+    };
+    let configured = Durable {
+        masters: config.durable.masters.iter().map(unlearned).collect(),
+        ..config.durable.clone()
+    };
+    // Users are not learned: with none here, those of the configuration are taken.
+    let base = text::base_text(&configured, &[], None);
+    let text = state_text(&base, &mut PerMaster::new(), &config.durable, &[], None);
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 fn restore(
@@ -286,6 +336,12 @@ impl Stamp {
 }
 
 impl Store {
+    /// Where records of decisions are kept: beside the state, because a configuration that we have rewritten must load
+    /// in redis-sentinel again.
+    pub fn history_path(&self) -> PathBuf {
+        files::with_suffix(self.target.path(), ".history")
+    }
+
     /// The file that holds the state, with links followed.
     pub fn path(&self) -> &Path {
         self.target.path()

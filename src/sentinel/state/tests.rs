@@ -779,3 +779,29 @@ fn a_copy_is_durable_before_a_file_is_written_in_place() {
         ]
     );
 }
+
+#[test]
+fn a_converted_configuration_has_the_whole_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let id = "0123456789012345678901234567890123456789";
+    let conf = format!(
+        "dir {}\nrequirepass secret\nuser bob on >pass ~* +@all\nsentinel myid {id}\n\
+         sentinel monitor m 10.0.0.1 6379 2\nsentinel auth-pass m \"a b\"\nsentinel config-epoch m 5\n\
+         sentinel leader-epoch m 6\nsentinel known-replica m 10.0.0.2 6379\n\
+         sentinel known-sentinel m 10.0.0.3 26379 {}\nsentinel current-epoch 7\n",
+        folder.path().display(),
+        id.replace('0', "f"),
+    );
+    std::fs::write(at("s.conf"), &conf).unwrap();
+    let source = Source::File(at("s.conf"));
+    let from = load_sentinel(&source, &[]).unwrap();
+    let yaml = crate::config::convert::to_yaml(&source).unwrap().yaml;
+    std::fs::write(at("s.yaml"), &yaml).unwrap();
+    export(&from, &at("s.yaml.state")).unwrap();
+    let (to, _store) = open(&Source::File(at("s.yaml")), &[]).unwrap();
+    assert_eq!(to.durable, from.durable);
+    assert_eq!(to.process, from.process);
+    let again = export(&from, &at("s.yaml.state")).unwrap_err();
+    assert_eq!(again.kind(), std::io::ErrorKind::AlreadyExists);
+}

@@ -115,18 +115,6 @@ mod tests {
 
     #[test]
     fn the_readme_lists_every_command() {
-        const BEGIN: &str =
-            "<!-- commands: UPDATE_README=1 cargo test readme writes what is between -->\n";
-        const END: &str = "<!-- commands end -->";
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-        let readme = std::fs::read_to_string(path).unwrap();
-        let (head, rest) = readme.split_once(BEGIN).expect("the mark before the table");
-        let (page, tail) = rest.split_once(END).expect("the mark behind the table");
-        let want = compatibility();
-        if std::env::var_os("UPDATE_README").is_some() {
-            std::fs::write(path, [head, BEGIN, &want, END, tail].concat()).unwrap();
-        } else {
-            assert_eq!(page, want, "UPDATE_README=1 cargo test readme");
-        }
+        crate::readme::check_part("commands", &compatibility());
     }
 }

@@ -245,6 +245,8 @@ impl Server {
                 if walk == Walk::Complete {
                     return file.finish(temp, path);
                 }
+                // Clients wait, and systemd must not take that for a hang.
+                self.watchdog.feed(self.clock.mono());
             }
         };
         let written = write();

@@ -103,7 +103,8 @@ impl Web {
         for header in headers {
             text += &format!("{header}\r\n");
         }
-        stream.write_all(format!("{text}\r\n").as_bytes()).unwrap();
+        let sent = stream.write_all(format!("{text}\r\n").as_bytes());
+        sent.expect("the request is written");
         let mut reader = BufReader::new(stream);
         let (answer, _) = read_head(&mut reader).expect("an answer");
         assert_eq!(answer.status, 200, "{answer:?}");

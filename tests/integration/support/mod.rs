@@ -18,6 +18,7 @@
     reason = "shared by the integration tests and the benchmarks; none of them uses all of it"
 )]
 
+pub(crate) mod browser;
 mod client;
 mod fake;
 pub(crate) mod http;
@@ -34,8 +35,9 @@ use sentinel::clock::Clock;
 pub(crate) use client::{Client, fields, maps, text, texts};
 pub(crate) use fake::{Answer, Fake, honest_master};
 pub(crate) use peers::{
-    Kind, haproxy, ioredis_script, node_redis_script, redis_benchmark, redis_check_aof,
-    redis_check_rdb, redis_cli, redis_py, schemathesis,
+    Kind, cargo_deb, dpkg, haproxy, ioredis_script, logrotate, node_redis_script, prometheus,
+    promtool, redis_benchmark, redis_check_aof, redis_check_rdb, redis_cli, redis_py, schemathesis,
+    systemd_analyze,
 };
 pub(crate) use ports::Port;
 pub(crate) use process::Process;

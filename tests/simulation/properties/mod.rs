@@ -5,6 +5,7 @@ mod authority;
 mod convergence;
 mod durable_first;
 mod epochs;
+mod explained;
 mod needless;
 mod one_configuration;
 mod one_leader;
@@ -18,7 +19,7 @@ mod stall;
 use std::net::SocketAddr;
 
 use sentinel::ids::{Epoch, SentinelId};
-use sentinel::sentinel::core::{Durable, DurableMaster, Event, Request, Sentinel};
+use sentinel::sentinel::core::{Durable, DurableMaster, Event, Record, Request, Sentinel};
 
 use crate::agenda::NodeId;
 
@@ -94,6 +95,10 @@ pub(crate) enum Fact<'a> {
         /// Events of this sentinel are being held back, so its own view is not known.
         is_silent: bool,
     },
+    /// How many decisions were counted so far, those that repeat a record included (ours). Comes before an event.
+    Counted { group: usize, decisions: u64 },
+    /// A decision was recorded (ours).
+    Recorded { group: usize, record: &'a Record },
     /// A hello was sent.
     Hello {
         group: usize,
@@ -182,6 +187,7 @@ pub(crate) struct Properties {
     durable_first: durable_first::DurableFirst,
     remembers: remembers::Remembers,
     stall: stall::Stall,
+    explained: explained::Explained,
 }
 
 impl Properties {
@@ -213,6 +219,7 @@ impl Properties {
             ("durable_first", self.durable_first.observe(seen, fact)),
             ("remembers", self.remembers.observe(seen, fact)),
             ("stall", self.stall.observe(seen, fact)),
+            ("explained", self.explained.observe(seen, fact)),
         ];
         results
             .into_iter()

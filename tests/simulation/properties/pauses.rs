@@ -45,11 +45,9 @@ impl Pauses {
                     *started = true;
                 }
             }
-            Fact::Ended { group } => {
-                // One that was held back until now may have ended before the order.
-                if self.ordered.get(&(who, *group)) == Some(&true) {
-                    self.ordered.remove(&(who, *group));
-                }
+            // One that was held back until now may have ended before the order.
+            Fact::Ended { group } if self.ordered.get(&(who, *group)) == Some(&true) => {
+                self.ordered.remove(&(who, *group));
             }
             Fact::Candidacy {
                 group,

@@ -140,7 +140,7 @@ fn the_answer_names_everyone() {
         lines,
         [
             "mymaster: automatic failovers are paused on 2 of 2 known sentinels, \
-             until 1970-01-01T01:16:40Z"
+             until 1970-01-01T01:16:46Z"
                 .to_owned(),
             format!("this sentinel {id}: paused"),
             format!("10.0.0.9:26379 {PEER}: paused"),
@@ -236,12 +236,15 @@ fn time_in_which_the_process_stood_still_counts_for_a_pause() {
 #[test]
 fn a_restart_keeps_what_is_left_of_a_pause() {
     let mut alone = with_peer();
+    let end = UnixMillis(1_000_000 + alone.now.mono.0 + 60_000);
     alone.order(pause(Some(MINUTE), false));
     let durable = alone.sentinel.durable();
-    let end = UnixMillis(1_000_000 + 60_000);
     assert_eq!(durable.masters[0].paused, Some(PausedUntil::At(end)));
-    // It starts again when the wall clock shows the same as at first.
-    let mut again = Alone::with(healthy, durable.clone());
+    // It starts again when the wall clock shows a million.
+    let mut left = durable.clone();
+    let end = UnixMillis(1_000_000 + 60_000);
+    Arc::make_mut(&mut left.masters[0]).paused = Some(PausedUntil::At(end));
+    let mut again = Alone::with(healthy, left);
     assert!(again.saw("+pause"), "{:?}", again.events);
     again.run(MINUTE - Duration::from_millis(1));
     assert_eq!(again.vote(1), None);
@@ -394,10 +397,10 @@ fn who_observes_kills_no_script_and_runs_none() {
     assert!(alone.saw("+sdown master"));
     let mut out = Vec::new();
     for (link, request) in std::mem::take(&mut alone.withheld) {
-        let reply = match request {
-            Request::Ping => Value::error("BUSY Redis is busy running a script."),
-            _ => continue,
-        };
+        if request != Request::Ping {
+            continue;
+        }
+        let reply = Value::error("BUSY Redis is busy running a script.");
         let input = Input::Reply { link, reply };
         alone.sentinel.handle(alone.now, input, &mut out);
     }

@@ -1,0 +1,434 @@
+//! Risky choices in the configuration of a sentinel.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::{Findings, check_process, check_secrets, is_open, is_public, is_writable};
+use crate::clock::millis;
+use crate::config::{SentinelConfig, Source, load_sentinel};
+use crate::sentinel::core::{DurableMaster, MasterSettings};
+use crate::sentinel::run::check_access;
+use crate::sentinel::state::check_place;
+
+/// A shorter down-after takes an ordinary hiccup for a death. Milliseconds.
+const DOWN_AFTER_SHORT: u64 = 500;
+
+pub(super) fn check(source: &Source, findings: &mut Findings) {
+    let config = match load_sentinel(source, &[]) {
+        Ok(config) => config,
+        Err(error) => return findings.not_loaded(&error),
+    };
+    if let Err(errors) = check_access(&config) {
+        findings.mistakes(&errors);
+    }
+    check_process(&config.process, findings);
+    check_state(&config, findings);
+    check_globals(&config, findings);
+    let masters = &config.durable.masters;
+    if masters.is_empty() {
+        let hint = "sentinel monitor NAME HOST PORT QUORUM";
+        findings.warn(&[], "it watches no master", hint);
+    }
+    for master in masters {
+        check_quorum(master, findings);
+        check_times(master, findings);
+        check_addresses(&config, master, findings);
+    }
+    check_shared_addresses(&config, findings);
+    let of_masters = masters
+        .iter()
+        .any(|master| master.settings.auth_pass.is_some());
+    let globals = &config.durable.globals;
+    let own = config.process.requirepass.is_some() || globals.sentinel_pass.is_some();
+    check_secrets(source, of_masters || own, findings);
+}
+
+fn check_state(config: &SentinelConfig, findings: &mut Findings) {
+    if let Err(error) = check_place(config) {
+        return findings.fail(&["state-file"], error.to_string().trim().to_owned());
+    }
+    let file = config.state_file.as_ref().or(config.path.as_ref());
+    let folder = file.and_then(|file| file.parent());
+    if let Some(folder) = folder.filter(|folder| !is_writable(folder)) {
+        findings.warn(
+            &["state-file"],
+            format!(
+                "the folder {} cannot be written: the state is then overwritten in place, not replaced",
+                folder.display()
+            ),
+            "a folder that belongs to the user that runs the sentinel",
+        );
+    }
+}
+
+fn check_globals(config: &SentinelConfig, findings: &mut Findings) {
+    let globals = &config.durable.globals;
+    if !globals.deny_scripts_reconfig && is_open(&config.process) && is_public(&config.process) {
+        findings.warn(
+            &["sentinel", "deny-scripts-reconfig"],
+            "everybody who can reach this port may make it run programs",
+            "deny-scripts-reconfig yes, or a password",
+        );
+    }
+    if globals.announce_hostnames && !globals.resolve_hostnames {
+        findings.warn(
+            &["sentinel", "announce-hostnames"],
+            "names are announced, but the names that others announce are not accepted",
+            "resolve-hostnames yes",
+        );
+    }
+}
+
+/// Whether an address is meaningful on its own machine only.
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+fn check_quorum(master: &DurableMaster, findings: &mut Findings) {
+    let name = master.name.as_str();
+    let at = ["sentinel", "monitor", name];
+    let quorum = usize::try_from(master.settings.quorum).unwrap_or(usize::MAX);
+    let known = master.peers.len() + 1;
+    if known == 1 {
+        // A new one knows nobody yet.
+        if quorum == 1 {
+            findings.warn(
+                &at,
+                format!("{name}: with quorum 1 a single sentinel that has lost its network declares the master dead"),
+                "quorum 2 with three sentinels, 3 with five",
+            );
+        }
+        return;
+    }
+    let majority = known / 2 + 1;
+    let sentinels = format!("{known} sentinels are known");
+    if quorum > known {
+        findings.warn(
+            &at,
+            format!("{name}: the quorum of {quorum} can never be reached: {sentinels}"),
+            format!("quorum {majority}"),
+        );
+    } else if quorum > majority {
+        findings.warn(
+            &at,
+            format!(
+                "{name}: the quorum of {quorum} is more than a majority, which is {majority}: {sentinels}, and \
+                 no failover starts with {} of them down",
+                known - quorum + 1
+            ),
+            format!("quorum {majority}"),
+        );
+    } else if quorum < majority {
+        findings.warn(
+            &at,
+            format!(
+                "{name}: the quorum of {quorum} is less than a majority, which is {majority}: a few sentinels that have \
+                 lost their network start failovers for which nobody votes"
+            ),
+            format!("quorum {majority}"),
+        );
+    }
+    if known.is_multiple_of(2) {
+        findings.warn(
+            &at,
+            format!(
+                "{name}: {sentinels}, an even number, which tolerates no more failures than {}",
+                known - 1
+            ),
+            "an odd number of sentinels, on machines that do not fail together",
+        );
+    }
+}
+
+fn check_times(master: &DurableMaster, findings: &mut Findings) {
+    let name = master.name.as_str();
+    let MasterSettings {
+        down_after,
+        failover_timeout,
+        refused_after,
+        reboot_down_after,
+        parallel_syncs,
+        ..
+    } = &master.settings;
+    let ms = |time: &std::time::Duration| format!("{} ms", millis(*time));
+    if failover_timeout < down_after {
+        findings.warn(
+            &["sentinel", "failover-timeout", name],
+            format!(
+                "{name}: failover-timeout ({}) is shorter than down-after-milliseconds ({}): a promotion is given up \
+                 before a hiccup of the replica would even count",
+                ms(failover_timeout),
+                ms(down_after)
+            ),
+            "several times down-after-milliseconds",
+        );
+    }
+    if millis(*down_after) < DOWN_AFTER_SHORT {
+        findings.warn(
+            &["sentinel", "down-after-milliseconds", name],
+            format!("{name}: after {} of silence the master is replaced: a slow command or a snapshot is enough", ms(down_after)),
+            "1000 or more; refused-after-milliseconds for crashes",
+        );
+    }
+    if !refused_after.is_zero() && refused_after >= down_after {
+        findings.warn(
+            &["sentinel", "refused-after-milliseconds", name],
+            format!("{name}: refused-after-milliseconds ({}) has no effect: down-after-milliseconds ({}) comes first", ms(refused_after), ms(down_after)),
+            "less than down-after-milliseconds",
+        );
+    }
+    if !reboot_down_after.is_zero() && reboot_down_after < down_after {
+        findings.warn(
+            &["sentinel", "master-reboot-down-after-period", name],
+            format!(
+                "{name}: a master that restarts gets less time ({}) than one that is silent ({})",
+                ms(reboot_down_after),
+                ms(down_after)
+            ),
+            "more than down-after-milliseconds, or 0",
+        );
+    }
+    let replicas = master.replicas.len();
+    if replicas > 1 && usize::try_from(*parallel_syncs).unwrap_or(usize::MAX) >= replicas {
+        findings.warn(
+            &["sentinel", "parallel-syncs", name],
+            format!("{name}: after a failover all {replicas} replicas may load the new master's data at the same time, and serve none meanwhile"),
+            "parallel-syncs 1",
+        );
+    }
+}
+
+fn check_addresses(config: &SentinelConfig, master: &DurableMaster, findings: &mut Findings) {
+    let name = master.name.as_str();
+    let others = master.peers.iter().map(|peer| &peer.host);
+    let others = others.chain(master.replicas.iter().map(|(host, _)| host));
+    let is_remote = others.clone().any(|host| !is_loopback(host));
+    if is_loopback(&master.host) && is_remote {
+        findings.warn(
+            &["sentinel", "monitor", name],
+            format!(
+                "{name}: the master is at {}, which on another machine is another one",
+                master.host
+            ),
+            "the address under which all machines reach it",
+        );
+    }
+    let process = &config.process;
+    let announces = config.durable.globals.announce_ip.is_some();
+    if !is_loopback(&master.host) && !is_public(process) && !announces {
+        findings.warn(
+            &["bind"],
+            format!("{name}: the master is on another machine, but sentinels there cannot reach this one"),
+            "bind to an address that they reach",
+        );
+    }
+}
+
+/// An address under two names: two groups would fight over it.
+fn check_shared_addresses(config: &SentinelConfig, findings: &mut Findings) {
+    let mut groups: BTreeMap<(&str, u16), Vec<&str>> = BTreeMap::new();
+    for master in &config.durable.masters {
+        let own = (&*master.host, master.port);
+        let replicas = master.replicas.iter().map(|(host, port)| (&**host, *port));
+        for address in std::iter::once(own).chain(replicas) {
+            let names = groups.entry(address).or_default();
+            if !names.contains(&master.name.as_str()) {
+                names.push(master.name.as_str());
+            }
+        }
+    }
+    for ((host, port), names) in groups {
+        let [.., _, last] = names.as_slice() else {
+            continue;
+        };
+        findings.warn(
+            &["sentinel", "monitor", last],
+            format!(
+                "{host}:{port} belongs to {}: each fails it over by itself",
+                names.join(" and ")
+            ),
+            "one name for each group of master and replicas",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Severity;
+    use super::super::tests::{check_warning, found};
+
+    const FILE: &str = "sentinel.conf";
+
+    /// A configuration without anything to say: one master of a group of three sentinels.
+    fn conf(quorum: usize, peers: usize, lines: &str) -> String {
+        let mut text = format!("requirepass x\nsentinel monitor m 10.0.0.1 6379 {quorum}\n");
+        for peer in 0..peers {
+            text.push_str(&format!(
+                "sentinel known-sentinel m 10.0.1.{peer} 26379 {peer:040}\n"
+            ));
+        }
+        text + lines
+    }
+
+    #[test]
+    fn a_good_configuration_has_nothing_to_say() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        std::fs::write(&path, conf(2, 2, "")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let report =
+            super::super::check(&crate::config::Source::File(path.clone()), false).unwrap();
+        assert!(report.ok, "{:#?}", report.findings);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let report = super::super::check(&crate::config::Source::File(path), false).unwrap();
+        assert!(
+            report.findings[0].reason.contains("passwords"),
+            "{:#?}",
+            report.findings
+        );
+    }
+
+    #[test]
+    fn quorums_are_weighed() {
+        let good = conf(2, 2, "");
+        check_warning(
+            FILE,
+            &conf(4, 2, ""),
+            Some(2),
+            "can never be reached",
+            &good,
+        );
+        check_warning(
+            FILE,
+            &conf(3, 2, ""),
+            Some(2),
+            "more than a majority",
+            &good,
+        );
+        check_warning(
+            FILE,
+            &conf(1, 2, ""),
+            Some(2),
+            "less than a majority",
+            &good,
+        );
+        check_warning(
+            FILE,
+            &conf(1, 0, ""),
+            Some(2),
+            "a single sentinel",
+            &conf(2, 0, ""),
+        );
+        check_warning(
+            FILE,
+            &conf(3, 3, ""),
+            Some(2),
+            "an even number",
+            &conf(3, 4, ""),
+        );
+    }
+
+    #[test]
+    fn times_must_go_together() {
+        let with = |lines: &str| conf(2, 0, lines);
+        let good = with("");
+        let line = "sentinel failover-timeout m 5000\n";
+        check_warning(
+            FILE,
+            &with(line),
+            Some(3),
+            "failover-timeout (5000 ms)",
+            &good,
+        );
+        let line = "sentinel down-after-milliseconds m 100\n";
+        check_warning(FILE, &with(line), Some(3), "after 100 ms of silence", &good);
+        let line = "sentinel refused-after-milliseconds m 30000\n";
+        check_warning(FILE, &with(line), Some(3), "has no effect", &good);
+        let line = "sentinel master-reboot-down-after-period m 1000\n";
+        check_warning(FILE, &with(line), Some(3), "that restarts", &good);
+        let replicas = "sentinel known-replica m 10.0.0.2 1\nsentinel known-replica m 10.0.0.3 1\n";
+        let line = format!("sentinel parallel-syncs m 2\n{replicas}");
+        check_warning(
+            FILE,
+            &with(&line),
+            Some(3),
+            "all 2 replicas",
+            &with(replicas),
+        );
+    }
+
+    #[test]
+    fn addresses_must_make_sense() {
+        let shared = conf(2, 0, "sentinel monitor n 10.0.0.1 6379 2\n");
+        let apart = conf(2, 0, "sentinel monitor n 10.0.0.1 6380 2\n");
+        check_warning(FILE, &shared, Some(3), "belongs to m and n", &apart);
+        let replica = conf(
+            2,
+            0,
+            "sentinel monitor n 10.0.0.2 1 2\nsentinel known-replica m 10.0.0.2 1\n",
+        );
+        check_warning(
+            FILE,
+            &replica,
+            Some(3),
+            "10.0.0.2:1 belongs to m and n",
+            &apart,
+        );
+        let bound = conf(2, 0, "bind 127.0.0.1\n");
+        check_warning(
+            FILE,
+            &bound,
+            Some(3),
+            "cannot reach this one",
+            &conf(2, 0, ""),
+        );
+        let local = conf(2, 2, "").replace("10.0.0.1", "127.0.0.1");
+        check_warning(FILE, &local, Some(2), "is another one", &conf(2, 2, ""));
+        let twice = found(FILE, &conf(2, 0, "sentinel monitor m 10.0.0.2 1 2\n"));
+        assert_eq!((twice[0].0, twice[0].1), (Severity::Error, Some(3)));
+    }
+
+    #[test]
+    fn strangers_must_not_run_programs() {
+        let open = "sentinel monitor m 10.0.0.1 6379 2\nsentinel deny-scripts-reconfig no\n";
+        check_warning(
+            FILE,
+            open,
+            Some(2),
+            "run programs",
+            &format!("{open}requirepass x\n"),
+        );
+        let names = conf(2, 0, "sentinel announce-hostnames yes\n");
+        let both = names.clone() + "sentinel resolve-hostnames yes\n";
+        check_warning(FILE, &names, Some(3), "are not accepted", &both);
+    }
+
+    #[test]
+    fn yaml_is_checked_by_the_same_rules() {
+        let yaml = "requirepass: x\nmasters:\n  m:\n    host: 10.0.0.1\n    port: 1\n    quorum: 2\n    failover_timeout: 1s\n";
+        check_warning(
+            "s.yaml",
+            yaml,
+            Some(7),
+            "failover-timeout",
+            &yaml.replace("1s", "5m"),
+        );
+    }
+
+    #[test]
+    fn the_state_must_have_a_place() {
+        let list = found(FILE, &conf(2, 0, "state-file /nonexistent/state\n"));
+        assert_eq!(
+            (list[0].0, list[0].1),
+            (Severity::Error, Some(3)),
+            "{list:#?}"
+        );
+        let list = found(FILE, "requirepass x\n");
+        assert!(
+            list.iter()
+                .any(|(_, _, reason)| reason.contains("no master")),
+            "{list:#?}"
+        );
+    }
+}

@@ -1,0 +1,188 @@
+//! `/metrics` of both programs, for Prometheus.
+//!
+//! Metrics are plain data, [`Family`], until [`render`] writes them in the format that the scraper prefers. Two sets of
+//! names are given: those that the well-known redis exporter has for the same facts ([`exporter`], so that dashboards
+//! and alerts for it go on working), and our own, all of which begin with `sentinel_`, count in base units and have
+//! labels whose values are bounded.
+
+pub mod exporter;
+pub mod render;
+pub mod sentinel;
+pub mod server;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use tokio::sync::{Mutex, mpsc, oneshot};
+
+use crate::clock::{Clock, Mono};
+use render::Format;
+
+/// How long the loop may take to say what it has counted; then the scrape goes without.
+const FACTS_TIME_MAX: Duration = Duration::from_secs(1);
+/// Whoever scrapes within this time of another gets the same text. It bounds both what scrapers cost the loop and
+/// how many texts there are at a time, however slowly clients read theirs.
+const TEXT_AGE_MAX: Duration = Duration::from_millis(200);
+
+/// What a family's values mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Grows until the process ends.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Observations in buckets.
+    Histogram,
+    /// Observations with quantiles.
+    Summary,
+}
+
+/// All samples of one name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Family<'a> {
+    /// The name, with `_total` where it has that.
+    pub name: Cow<'a, str>,
+    /// What the values mean.
+    pub kind: Kind,
+    /// What it is about, in one line.
+    pub help: Cow<'a, str>,
+    /// The samples, each with other labels.
+    pub samples: Vec<Sample<'a>>,
+}
+
+/// One value, or distribution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample<'a> {
+    /// Names and values.
+    pub labels: Vec<(&'static str, Cow<'a, str>)>,
+    /// The value.
+    pub value: Value,
+}
+
+/// What a sample says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A number.
+    Number(f64),
+    /// Of a histogram: upper bounds with how many were within each, those of the lower ones included, or of a summary:
+    /// quantiles with their values.
+    Distribution {
+        /// Bounds, or quantiles, with what belongs to each.
+        points: Vec<(f64, f64)>,
+        /// How many there were.
+        count: u64,
+        /// All of them together.
+        sum: f64,
+    },
+}
+
+impl<'a> Family<'a> {
+    fn new(name: impl Into<Cow<'a, str>>, kind: Kind, help: impl Into<Cow<'a, str>>) -> Self {
+        Family {
+            name: name.into(),
+            kind,
+            help: help.into(),
+            samples: Vec::new(),
+        }
+    }
+
+    /// One that goes up and down.
+    pub fn gauge(name: &'static str, help: &'static str) -> Self {
+        Family::new(name, Kind::Gauge, help)
+    }
+
+    /// One that only grows.
+    pub fn counter(name: &'static str, help: &'static str) -> Self {
+        Family::new(name, Kind::Counter, help)
+    }
+
+    /// One of distributions in buckets.
+    pub fn histogram(name: &'static str, help: &'static str) -> Self {
+        Family::new(name, Kind::Histogram, help)
+    }
+
+    /// Adds a number.
+    pub fn add<const N: usize>(&mut self, labels: [(&'static str, &'a str); N], value: f64) {
+        let labels = labels.map(|(name, text)| (name, Cow::Borrowed(text)));
+        self.push(labels, Value::Number(value));
+    }
+
+    /// Adds anything.
+    pub fn push<const N: usize>(
+        &mut self,
+        labels: [(&'static str, Cow<'a, str>); N],
+        value: Value,
+    ) {
+        let labels = labels.into();
+        self.samples.push(Sample { labels, value });
+    }
+
+    /// With one number and no labels.
+    #[must_use]
+    pub fn of(mut self, value: f64) -> Self {
+        self.add([], value);
+        self
+    }
+}
+
+/// A count as a number; beyond 2^53 the last digits go.
+#[expect(clippy::cast_precision_loss, reason = "samples are floating-point")]
+pub fn number(n: u64) -> f64 {
+    n as f64
+}
+
+/// A count as a number.
+pub fn count(n: usize) -> f64 {
+    number(n as u64)
+}
+
+/// 1 or 0.
+pub fn flag(is: bool) -> f64 {
+    f64::from(u8::from(is))
+}
+
+/// Milliseconds as seconds.
+pub fn seconds(ms: u64) -> f64 {
+    number(ms) / 1000.0
+}
+
+/// The texts that were rendered last.
+#[derive(Debug, Default)]
+pub struct Scrapes(Mutex<[Option<(Mono, Bytes)>; 2]>);
+
+impl Scrapes {
+    /// The text in this format: the last one if it is young, else what `render` makes. Others wait meanwhile, and get
+    /// the same.
+    pub async fn answer(
+        &self,
+        clock: Clock,
+        format: Format,
+        render: impl Future<Output = String>,
+    ) -> Response {
+        let mut texts = self.0.lock().await;
+        let slot = &mut texts[format as usize];
+        let text = match slot {
+            Some((at, text)) if clock.mono().since(*at) <= TEXT_AGE_MAX => text.clone(),
+            _ => {
+                let text = Bytes::from(render.await);
+                *slot = Some((clock.mono(), text.clone()));
+                text
+            }
+        };
+        drop(texts);
+        ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
+    }
+}
+
+/// What the loop has counted; `None`: it does not answer.
+pub async fn facts_of<F>(asks: &mpsc::Sender<oneshot::Sender<F>>) -> Option<F> {
+    let (reply, answer) = oneshot::channel();
+    asks.try_send(reply).ok()?;
+    tokio::time::timeout(FACTS_TIME_MAX, answer)
+        .await
+        .ok()?
+        .ok()
+}

@@ -1,0 +1,272 @@
+//! The page in headless Chromium: what it shows is what the sentinel says, through a failover and with a
+//! thousand masters; it can be used by keyboard and on a phone; it breaks no rule of its own policy and talks
+//! to nobody else.
+
+use std::fmt::Write as _;
+
+use crate::support::browser::Browser;
+use crate::support::{
+    Kind, NAME, Port, SentinelNode, Topology, expect_that, secs, start_sentinel, start_server,
+    wait_for,
+};
+
+const TOKEN: &str = "open sesame";
+
+/// A set of ours whose first sentinel has a page.
+fn set_with_page() -> (Topology, Port) {
+    let port = Port::reserve();
+    let set = Topology::of(Kind::Ours)
+        .sentinel_line(0, &format!("http-port {}", port.number()))
+        .sentinel_line(0, &format!("http-token \"{TOKEN}\""))
+        .start();
+    (set, port)
+}
+
+fn origin(port: &Port) -> String {
+    format!("http://127.0.0.1:{}/", port.number())
+}
+
+/// What the page shows of the master.
+fn shown(page: &mut Browser) -> [String; 6] {
+    let text = page.eval(
+        "[...document.querySelectorAll('[data-key=quorum] dd')].map((it) => it.textContent)[1] ?? ''",
+    );
+    [
+        page.text("#name"),
+        page.text("#address"),
+        page.text("#epoch"),
+        page.count("#topology .node.replica").to_string(),
+        page.count("#topology .node.sentinel").to_string(),
+        text.as_str().unwrap_or_default().to_owned(),
+    ]
+}
+
+/// The same by `SENTINEL MASTER`.
+fn said(sentinel: &SentinelNode) -> [String; 6] {
+    let master = sentinel.master();
+    let peers: u64 = master["num-other-sentinels"].parse().unwrap();
+    [
+        master["name"].clone(),
+        format!("{}:{}", master["ip"], master["port"]),
+        master["config-epoch"].clone(),
+        master["num-slaves"].clone(),
+        (peers + 1).to_string(),
+        master["quorum"].clone(),
+    ]
+}
+
+fn wait_until_same(page: &mut Browser, sentinel: &SentinelNode) {
+    wait_for("the page shows what SENTINEL MASTER says", secs(20), || {
+        let (shown, said) = (shown(page), said(sentinel));
+        expect_that(shown == said, || format!("{shown:?}, but {said:?}"))
+    });
+}
+
+/// Nothing went wrong in the page, and it talked to nobody else.
+#[track_caller]
+fn check_clean(page: &mut Browser, origin: &str) {
+    assert_eq!(page.errors(), Vec::<String>::new());
+    let requests = page.requests();
+    assert!(requests.len() > 5, "{requests:?}");
+    let outside = |url: &&String| !url.starts_with(origin) && !url.starts_with("data:");
+    assert_eq!(requests.iter().find(outside), None);
+}
+
+#[track_caller]
+fn check_no_sideways_scrolling(page: &mut Browser) {
+    let widths = page.eval("[document.documentElement.scrollWidth, innerWidth]");
+    assert!(widths[0].as_u64() <= widths[1].as_u64(), "{widths}");
+}
+
+#[test]
+fn through_a_failover() {
+    let (mut set, port) = set_with_page();
+    let mut page = Browser::start(1360, 1000);
+    page.open(&origin(&port));
+    wait_until_same(&mut page, &set.sentinels[0]);
+    page.wait_until("document.querySelector('#status').textContent === 'OK'");
+    assert_eq!(page.count("[data-key=servers] tbody tr"), 3);
+    assert_eq!(page.count("[data-key=sentinels] tbody tr"), 3);
+    page.wait_until("document.querySelectorAll('#topology .edge.ok').length === 5");
+    let old = set.master_port();
+    set.server_at(old).kill();
+    let new = set.wait_for_switch(old, secs(20));
+    page.wait_until(&format!(
+        "document.querySelector('#address').textContent === '127.0.0.1:{new}'"
+    ));
+    wait_until_same(&mut page, &set.sentinels[0]);
+    let sentence = format!("The master is now 127.0.0.1:{new}; it was 127.0.0.1:{old}");
+    page.wait_until(&format!(
+        "document.querySelector('#timeline').textContent.includes('{sentence}')"
+    ));
+    page.wait_until("document.querySelector('#topology .node.replica.bad') !== null");
+    page.wait_until(
+        "document.querySelector('.problems')?.textContent.includes('1 of 2 replicas') ?? false",
+    );
+    // The failover again, phase by phase.
+    page.wait_until("document.querySelector('.summary')?.textContent.startsWith('done') ?? false");
+    let first = "document.querySelector('[data-phase=\"0\"]').click()";
+    page.eval(first);
+    page.wait_until("document.querySelector('#topology').dataset.scene === 'past'");
+    let past = format!(
+        "document.querySelector('#topology .node.master').dataset.node === '127.0.0.1:{old}'"
+    );
+    page.wait_until(&past);
+    page.eval("document.querySelector('[data-name=end]').click()");
+    page.wait_until(&past.replace(&old.to_string(), &new.to_string()));
+    page.press("Escape");
+    page.wait_until("document.querySelector('#topology').dataset.scene === 'live'");
+    // Text can not become markup, whatever a script does.
+    let refused = page.eval(
+        "(() => { try { document.body.innerHTML = '<b>x</b>'; return 'done'; } catch (error) { return error.name; } })()",
+    );
+    assert_eq!(refused, "TypeError");
+    page.resize(360, 740);
+    check_no_sideways_scrolling(&mut page);
+    let told = page
+        .errors()
+        .iter()
+        .filter(|error| !error.contains("TrustedHTML"))
+        .count();
+    assert_eq!(told, 0, "{:?}", page.errors());
+    let origin = origin(&port);
+    assert_eq!(
+        page.requests()
+            .iter()
+            .find(|url| !url.starts_with(&origin) && !url.starts_with("data:")),
+        None
+    );
+}
+
+#[test]
+fn an_ordered_failover_by_keyboard_alone() {
+    let (mut set, port) = set_with_page();
+    let mut page = Browser::start(1360, 1000);
+    page.open(&origin(&port));
+    wait_until_same(&mut page, &set.sentinels[0]);
+    page.press("Tab");
+    assert_eq!(page.text(":focus"), "Skip to the master");
+    // The picture is one stop; arrows move in it.
+    page.tab_to("#topology .node");
+    assert_eq!(
+        page.eval("document.activeElement.classList.contains('master')"),
+        true
+    );
+    page.press("ArrowRight");
+    page.press("Enter");
+    page.wait_until(
+        "document.querySelector('#inspector')?.textContent.includes('Priority') ?? false",
+    );
+    assert_eq!(
+        page.eval("document.activeElement.matches('.node.replica')"),
+        true
+    );
+    assert_eq!(
+        page.count("[data-act]"),
+        0,
+        "nothing can be ordered without the token"
+    );
+    page.eval("document.querySelector('.skip').focus()");
+    page.tab_to("#unlock");
+    page.press("Enter");
+    page.type_text(TOKEN);
+    page.press("Enter");
+    page.wait_until("document.querySelector('[data-act=failover]') !== null");
+    let old = set.master_port();
+    page.tab_to("[data-act=failover]");
+    page.press("Enter");
+    page.wait_until("document.querySelector('dialog').open");
+    assert!(page.text("dialog").contains(&format!("127.0.0.1:{old}")));
+    page.tab_to("dialog [type=submit]");
+    page.press("Enter");
+    page.wait_until("document.querySelector('.result.ok')?.textContent.startsWith('The failover has begun') ?? false");
+    page.press("Escape");
+    let new = set.wait_for_switch(old, secs(20));
+    page.wait_until(&format!(
+        "document.querySelector('#address').textContent === '127.0.0.1:{new}'"
+    ));
+    wait_until_same(&mut page, &set.sentinels[0]);
+    let kept =
+        page.eval("JSON.stringify([localStorage, sessionStorage, document.cookie, location.href])");
+    assert!(
+        !kept.to_string().contains("sesame"),
+        "the token is in memory alone: {kept}"
+    );
+    check_clean(&mut page, &origin(&port));
+}
+
+#[test]
+fn a_thousand_masters() {
+    let (server, nowhere, port) = (
+        start_server(Kind::Ours, ""),
+        Port::reserve(),
+        Port::reserve(),
+    );
+    let mut monitor = String::new();
+    for n in 0..1000 {
+        let at = if n % 400 == 100 {
+            nowhere.number()
+        } else {
+            server.port()
+        };
+        writeln!(monitor, "sentinel monitor m{n:03} 127.0.0.1 {at} 1").unwrap();
+        writeln!(monitor, "sentinel down-after-milliseconds m{n:03} 20000").unwrap();
+    }
+    let _sentinel = start_sentinel(
+        Kind::Ours,
+        &monitor,
+        &format!("http-port {}\n", port.number()),
+    );
+    let mut page = Browser::start(1360, 900);
+    page.open(&origin(&port));
+    page.wait_until("document.querySelector('#pager').textContent.includes('1–25 of 1000')");
+    assert_eq!(page.count("#masters .entry"), 25);
+    page.wait_until("document.querySelector('#name')?.textContent === 'm000'");
+    page.eval("document.querySelector('[data-key=next]').click()");
+    page.wait_until("document.querySelector('#masters .entry')?.dataset.name === 'm025'");
+    assert!(page.text("#pager").contains("26–50 of 1000"));
+    // The three that are not there.
+    page.eval("document.querySelector('[data-filter=problems]').click()");
+    page.wait_until("[...document.querySelectorAll('#masters .entry')].map((it) => it.dataset.name).join() === 'm100,m500,m900'");
+    page.eval("document.querySelector('[data-filter=all]').click()");
+    // By keyboard: to the search, through what it finds, and into one.
+    page.press("/");
+    page.type_text("m77");
+    page.wait_until("document.querySelectorAll('#masters .entry').length === 10");
+    page.tab_to("#masters .entry");
+    page.press("ArrowDown");
+    page.press("ArrowDown");
+    page.press("Enter");
+    page.wait_until("document.querySelector('#name')?.textContent === 'm772'");
+    assert_eq!(page.text("#masters [aria-current] .name"), "m772");
+    let elements = page.count("*");
+    assert!(elements < 3000, "{elements} elements");
+    // On a phone: the list, or one master.
+    page.resize(360, 740);
+    assert_eq!(
+        page.eval("document.querySelector('#list').checkVisibility()"),
+        false
+    );
+    check_no_sideways_scrolling(&mut page);
+    page.eval("document.querySelector('.back').click()");
+    page.wait_until("document.querySelector('#list').checkVisibility()");
+    check_no_sideways_scrolling(&mut page);
+    check_clean(&mut page, &origin(&port));
+}
+
+#[test]
+fn the_description_of_the_routes() {
+    let port = Port::reserve();
+    let nowhere = Port::reserve();
+    let monitor = format!("sentinel monitor {NAME} 127.0.0.1 {} 1\n", nowhere.number());
+    let _sentinel = start_sentinel(
+        Kind::Ours,
+        &monitor,
+        &format!("http-port {}\n", port.number()),
+    );
+    let mut page = Browser::start(360, 740);
+    page.open(&format!("{}docs", origin(&port)));
+    page.wait_until("document.body.textContent.includes('/masters/{name}/failover')");
+    check_no_sideways_scrolling(&mut page);
+    assert_eq!(page.errors(), Vec::<String>::new());
+}
