@@ -821,6 +821,7 @@ mod tests {
             is_complete: true,
             instances: vec![instance(6379, true), instance(6380, false)],
             peers: confirmed_ago.iter().map(|ago| peer(*ago)).collect(),
+            records: Arc::from([]),
             ghosts: Vec::new(),
         }
     }

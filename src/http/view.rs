@@ -48,6 +48,9 @@ pub struct MasterLine {
     pub confirmed: usize,
     /// What is amiss, in words; empty: nothing.
     pub problems: Vec<String>,
+    /// Automatic failovers are paused here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Paused>,
 }
 
 /// How a master is, in one word.
@@ -407,6 +410,7 @@ impl MasterLine {
             quorum_reached: has_quorum(master),
             confirmed: confirmed(master, now),
             problems: problems(master, now),
+            paused: master.paused_until.map(Paused::from),
         }
     }
 }

@@ -153,6 +153,8 @@ fn every_route_answers_as_it_is_described() {
         read("/masters", "/masters?master=other", 404),
         read("/masters/{name}", "/masters/mymaster", 200),
         read("/masters/{name}", "/masters/other", 404),
+        read("/masters/{name}/history", "/masters/mymaster/history", 200),
+        read("/masters/{name}/history", "/masters/other/history", 404),
         read("/cluster", "/cluster", 200),
         read("/cluster", "/cluster?master=mymaster", 200),
         read("/cluster", "/cluster?master=other", 404),
@@ -370,6 +372,22 @@ fn health_and_events_follow_a_failover() {
         1,
         "all that is kept follows"
     );
+    // One of the sentinels has led it, and says how.
+    let led = |web: Web| {
+        let history = web.get("/masters/mymaster/history").json();
+        let records = history["records"].as_array().unwrap().clone();
+        let mut led = records.into_iter();
+        led.find(|record| record["decision"] == "failover" && record["outcome"] == "done")
+    };
+    wait_for("the leader's record is there", secs(20), || {
+        let all = ports.iter().map(|port| Web {
+            port: port.number(),
+        });
+        let record = all.filter_map(led).next().ok_or("no record")?;
+        expect_that(record["to"] == format!("127.0.0.1:{new}"), || {
+            record.to_string()
+        })
+    });
     // The picture is that of SENTINEL MASTER.
     set.wait_for_replicas_of(new, secs(20));
     let sentinel = &set.sentinels[0];

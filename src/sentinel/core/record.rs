@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::clock::{UnixMillis, millis};
 use crate::ids::{Epoch, MasterName, SentinelId};
@@ -36,7 +37,7 @@ const REPEATS_WITHIN: Duration = Duration::from_secs(3600);
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
         pub enum $name {
             $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)*
         }
@@ -235,22 +236,27 @@ impl FailoverKind {
     }
 }
 
-/// One decision. See the module.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One decision, as a person can read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Record {
     /// Its number: each record of this sentinel has a higher one than those before, across restarts.
     pub id: u64,
-    /// When what its steps tell began.
+    /// When what its steps tell began. Milliseconds since the Unix epoch, as the two that follow.
+    #[schema(value_type = u64)]
     pub at: UnixMillis,
     /// When it was decided; of a repeated one: the last time.
+    #[schema(value_type = u64)]
     pub last_at: UnixMillis,
     /// When it was decided for the first time.
+    #[schema(value_type = u64)]
     pub first_at: UnixMillis,
     /// How often; all but the last time it was the same for the same reason.
     pub count: u32,
     /// About which master.
+    #[schema(value_type = String)]
     pub master: MasterName,
     /// The epoch of the failover, the vote or the configuration; for the rest the current one.
+    #[schema(value_type = u64)]
     pub epoch: Epoch,
     /// What was decided about.
     pub decision: Decision,
@@ -270,14 +276,14 @@ pub struct Record {
     pub votes: Option<Votes>,
     /// The replicas, the best first.
     pub candidates: Vec<Candidate>,
-    /// Replicas beyond [`CANDIDATES_MAX`].
+    /// How many replicas are left out there.
     pub candidates_left_out: u32,
     /// How long each phase took that is over.
     pub phases: Vec<PhaseTime>,
 }
 
 /// The steps of a record, bounded: what is left out is from the middle.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Steps {
     /// In order.
     pub list: Vec<Step>,
@@ -286,16 +292,16 @@ pub struct Steps {
 }
 
 /// Something that was seen or done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Step {
-    /// After [`Record::at`]. Milliseconds.
+    /// How long after the beginning. Milliseconds.
     pub after_ms: u64,
     /// What.
     pub text: String,
 }
 
 /// What the sentinels of a master said of it, and how they voted.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Votes {
     /// How many sentinels are known, this one included.
     pub known: u32,
@@ -313,14 +319,15 @@ pub struct Votes {
     pub for_us: u32,
     /// Each sentinel, this one first.
     pub voices: Vec<Voice>,
-    /// Sentinels beyond [`VOICES_MAX`].
+    /// How many sentinels are left out there.
     pub left_out: u32,
 }
 
 /// One sentinel, as it was seen when the decision fell.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Voice {
     /// Its id.
+    #[schema(value_type = String)]
     pub sentinel: SentinelId,
     /// Its address; empty for ourselves.
     pub addr: String,
@@ -333,13 +340,15 @@ pub struct Voice {
     /// How long before the decision it said so. Milliseconds.
     pub said_ms_ago: Option<u64>,
     /// For whom it voted.
+    #[schema(value_type = Option<String>)]
     pub vote: Option<SentinelId>,
     /// In which epoch.
+    #[schema(value_type = Option<u64>)]
     pub vote_epoch: Option<Epoch>,
 }
 
 /// A replica, as it was seen when one was chosen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Candidate {
     /// Its address.
     pub addr: String,
@@ -358,7 +367,7 @@ pub struct Candidate {
 }
 
 /// What became of a replica in the selection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// It was the best.
@@ -372,7 +381,7 @@ pub enum Verdict {
 }
 
 /// How long a phase took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PhaseTime {
     /// Which.
     pub phase: Phase,

@@ -311,7 +311,7 @@ impl Sentinel {
                 record.steps.push(step.after_ms, step.text);
             }
             let record = self.ledger.replace(record);
-            self.out.push(Output::Record(record));
+            self.record_kept(record);
         }
     }
 
@@ -328,11 +328,18 @@ impl Sentinel {
     /// Keeps a record of a decision, and says it where that is news: the first time, the second, the fourth…
     fn tell(&mut self, m: MasterId, record: Record) {
         let record = self.ledger.add(record);
+        self.records_changed(&record.master);
         self.note_told(m, record.id);
         self.changed(m);
         if record.count.is_power_of_two() {
             self.publish(m, record);
         }
+    }
+
+    /// A record is to be written, and shown.
+    fn record_kept(&mut self, record: Arc<Record>) {
+        self.records_changed(&record.master);
+        self.out.push(Output::Record(record));
     }
 
     fn note_told(&mut self, m: MasterId, id: u64) {
@@ -349,7 +356,7 @@ impl Sentinel {
             (Decision::Failover | Decision::ManualFailover | Decision::Wait, _) => Level::Warning,
         };
         let line = record.log_line();
-        self.out.push(Output::Record(record));
+        self.record_kept(record);
         self.say(m, Output::Log(level, line));
     }
 
@@ -678,7 +685,7 @@ impl Sentinel {
         draft.is_kept = true;
         draft.record.id = kept.id;
         self.note_told(m, kept.id);
-        self.out.push(Output::Record(kept));
+        self.record_kept(kept);
     }
 
     /// The election is won.

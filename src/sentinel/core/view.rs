@@ -70,6 +70,8 @@ pub struct MasterView {
     pub instances: Vec<InstanceView>,
     /// The other sentinels.
     pub peers: Vec<PeerView>,
+    /// What was decided, the newest first.
+    pub records: Arc<[Arc<Record>]>,
     /// Those of them that have been down for so long that they only raise the majority.
     pub ghosts: Vec<SentinelId>,
 }
@@ -225,6 +227,8 @@ pub(super) struct Changes {
     is_watched: bool,
     wanted: Wanted,
     masters: BTreeSet<MasterName>,
+    /// Those of them with other records than before.
+    records: BTreeSet<MasterName>,
 }
 
 impl Sentinel {
@@ -284,6 +288,16 @@ impl Sentinel {
         }
     }
 
+    /// There is another record of a master, or one has grown.
+    pub(super) fn records_changed(&mut self, name: &MasterName) {
+        if self.changes.is_watched
+            && let Some(m) = self.names.get(name)
+        {
+            self.changes.records.insert(name.clone());
+            self.note_change(*m, Wanted::Soon);
+        }
+    }
+
     fn note_change(&mut self, m: MasterId, wanted: Wanted) {
         if !self.changes.is_watched {
             return;
@@ -303,7 +317,14 @@ impl Sentinel {
         at + self.stalled
     }
 
-    fn master_view(&self, m: MasterId, master: &Master, was_complete: bool) -> MasterView {
+    fn master_view(
+        &self,
+        m: MasterId,
+        master: &Master,
+        last: Option<&MasterView>,
+        records: Arc<[Arc<Record>]>,
+    ) -> MasterView {
+        let was_complete = last.is_some_and(|last| last.is_complete);
         let addr = &self.instance(master.instance).addr;
         let heard = |i: InstanceId| {
             let instance = self.instance(i);
@@ -327,6 +348,7 @@ impl Sentinel {
             peers: (master.peers.iter())
                 .map(|entry| self.peer_view(master, entry))
                 .collect(),
+            records,
             ghosts: (master.ghosts.iter())
                 .map(|p| self.peer(*p).id.clone())
                 .collect(),
@@ -416,13 +438,18 @@ impl Picture {
     /// The sentinel as it is now.
     pub fn refresh(&mut self, core: &mut Sentinel, now: Now) -> SentinelView {
         core.changes.wanted = Wanted::Nothing;
+        let with_records = std::mem::take(&mut core.changes.records);
         for name in std::mem::take(&mut core.changes.masters) {
             let Some(m) = core.names.get(&name) else {
                 self.masters.remove(&name);
                 continue;
             };
-            let was_complete = self.masters.get(&name).is_some_and(|old| old.is_complete);
-            let view = core.master_view(*m, core.master(*m), was_complete);
+            let last = self.masters.get(&name).map(AsRef::as_ref);
+            let records = match last {
+                Some(last) if !with_records.contains(&name) => Arc::clone(&last.records),
+                Some(_) | None => core.records(name.as_str()).into(),
+            };
+            let view = core.master_view(*m, core.master(*m), last, records);
             self.masters.insert(name, Arc::new(view));
         }
         let version = core.ledger.version();
