@@ -405,7 +405,7 @@ struct HistoryQuery {
 struct History {
     /// The newest first: what was seen by whom and when, votes, candidates, phases, and the reason where nothing
     /// was done.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Record>)]
     records: Vec<Arc<Record>>,
 }
 
@@ -437,13 +437,8 @@ async fn history(
         }
         count => count.unwrap_or(COUNT_MAX),
     };
-    let its = look
-        .view
-        .records
-        .iter()
-        .filter(|record| record.master == master.name);
     Ok(Json(History {
-        records: its.take(count).cloned().collect(),
+        records: master.records.iter().take(count).cloned().collect(),
     }))
 }
 
@@ -839,7 +834,6 @@ mod tests {
             tilt_since: None,
             save_error: None,
             masters: Arc::from([]),
-            records: Arc::from([]),
         };
         Look {
             view: Arc::new(view),

@@ -129,7 +129,7 @@ fn a_history_that_cannot_be_written_is_missed_once_and_stops_nothing() {
     let old = set.master_port();
     set.server_at(old).kill();
     set.wait_for_switch(old, secs(20));
-    wait_for("each sentinel has said so", secs(10), || {
+    wait_for("each sentinel has said so", secs(60), || {
         set.sentinels.iter().try_for_each(|sentinel| {
             let log = sentinel.process.log();
             let said = log.matches("decisions are not recorded in").count();

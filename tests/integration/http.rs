@@ -161,7 +161,11 @@ fn every_route_answers_as_it_is_described() {
         read("/events", "/events?tail=many", 400),
         read("/metrics", "/metrics", 200),
         read("/masters/{name}/history", "/masters/mymaster/history", 200),
-        read("/masters/{name}/history", "/masters/mymaster/history?count=0", 400),
+        read(
+            "/masters/{name}/history",
+            "/masters/mymaster/history?count=0",
+            400,
+        ),
         read("/masters/{name}/history", "/masters/other/history", 404),
         change("mymaster", &json, r#"{"quorum": 3}"#, 200),
         change("mymaster", &json, r#"{"quorum": 2}"#, 200),
@@ -286,14 +290,19 @@ fn what_is_not_there_is_said_in_json() {
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{path}");
         assert_eq!(answer.header("cache-control"), "no-store", "{path}");
     }
-    let docs = web.get("/docs");
-    assert!(
-        docs.header("content-security-policy")
-            .contains("default-src 'none'")
+    for path in ["/", "/docs"] {
+        let page = web.get(path);
+        let policy = page.header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'"), "{path}: {policy}");
+        assert!(!policy.contains("unsafe"), "{path}: {policy}");
+        let outside = page.body.matches("http://").count() + page.body.matches("https://").count();
+        assert_eq!(outside, 0, "{path}: nothing comes from outside");
+    }
+    assert_eq!(
+        web.get("/page/page.js").header("content-type"),
+        "text/javascript; charset=utf-8"
     );
-    assert!(!docs.body.contains("{{"), "the nonce is filled in");
-    let outside = docs.body.matches("http://").count() + docs.body.matches("https://").count();
-    assert_eq!(outside, 0, "nothing comes from outside");
+    assert_eq!(web.get("/page/other.js").error(), "no such route");
 }
 
 #[test]

@@ -74,8 +74,13 @@ fn haproxy_keeps_a_client_with_the_master() {
             leads_to(&replicas, "slave")
         },
     );
-    let mut client = Client::to(master.number());
-    assert_eq!(text(&client.call(&["SET", "before", "1"])), "OK");
+    // Before its first checks HAProxy takes every server for a master.
+    let mut client = wait_for("a client writes", secs(20), || {
+        let mut client = Client::to(master.number());
+        let reply = text(&client.call(&["SET", "before", "1"]));
+        expect_that(reply == "OK", || reply.clone())?;
+        Ok(client)
+    });
 
     let clock = Clock::start();
     set.server_at(old).kill();

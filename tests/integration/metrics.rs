@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use crate::support::http::{Answer, Web};
 use crate::support::{
-    Client, Kind, Port, Process, Topology, expect_that, prometheus, promtool, secs, start_server,
-    text, wait_for,
+    Client, Kind, NAME, Port, Process, Topology, expect_that, prometheus, promtool, secs,
+    start_server, text, wait_for,
 };
 
 const EXPORTER: &str = include_str!("metrics_of_the_exporter.txt");
@@ -121,7 +121,11 @@ fn every_name_is_given_and_no_other_is_used() {
     ] {
         client.call(command);
     }
+    // The answer waits for the other sentinels; the pause itself does not.
+    let reply = set.sentinels[0].client().call(&["SENTINEL", "PAUSE", NAME]);
     let sentinel = scrape(web(&sentinels[0]));
+    let paused = format!("\nsentinel_master_paused{{master=\"{NAME}\"}} 1\n");
+    assert!(sentinel.contains(&paused), "{reply:?}: {sentinel}");
     let server = scrape(web(&servers[0])) + &scrape(web(&servers[1]));
     let lacking = |program: &str, text: &str| {
         let names = names(text);
@@ -443,8 +447,8 @@ fn a_data_server_says_what_it_is() {
     // While a command holds the loop up, HTTP still answers, and who asks for metrics learns that.
     let number = replica.port();
     let sleeper = std::thread::spawn(move || {
-        let mut client = Client::to(number);
-        client.call(&["DEBUG", "SLEEP", "7"]);
+        let mut client = Client::try_to_within(number, secs(60)).unwrap();
+        client.call(&["DEBUG", "SLEEP", "10"]);
     });
     wait_for("it is said that the loop does not run", secs(20), || {
         let answer = of_replica.get("/health");

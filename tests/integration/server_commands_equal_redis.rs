@@ -195,7 +195,14 @@ fn settings_and_their_defaults() {
         "auto-aof-rewrite-percentage",
         "no-appendfsync-on-rewrite",
     ];
-    const ONLY_OURS: [&str; 2] = ["log-format", "state-file"];
+    const ONLY_OURS: [&str; 6] = [
+        "http-bind",
+        "http-port",
+        "http-tls",
+        "http-token-file",
+        "log-format",
+        "state-file",
+    ];
     /// Of these each process has its own.
     const DIFFERENT: [&str; 2] = ["dir", "port"];
     let [real, ours] = both("").map(|server| pairs(&server.client().call(&["CONFIG", "GET", "*"])));
@@ -318,7 +325,11 @@ fn section_fields(server: &ServerNode, sections: &[&str]) -> Vec<String> {
     let info = text(&server.client().call(&words));
     info.lines()
         .map(|line| line.split(':').next().unwrap_or_default().to_owned())
-        .filter(|name| !name.starts_with("cmdstat_") && !name.starts_with("latency_percentiles"))
+        // What was called, and what was refused while it still loaded.
+        .filter(|name| {
+            let counted = ["cmdstat_", "latency_percentiles", "errorstat_"];
+            !counted.iter().any(|start| name.starts_with(start))
+        })
         .collect()
 }
 

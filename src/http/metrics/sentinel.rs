@@ -328,6 +328,14 @@ fn counted(facts: &Facts) -> Vec<Family<'_>> {
     for kind in EventKind::ALL {
         events.add([("event", kind.channel())], happened(*kind));
     }
+    let mut paused = Family::gauge(
+        "sentinel_master_paused",
+        "1: automatic failovers are paused here by an operator",
+    );
+    for (name, _) in &facts.last_pings {
+        let is_paused = facts.paused.binary_search(name).is_ok();
+        paused.add([("master", name.as_str())], flag(is_paused));
+    }
     let mut probes = Family::histogram(
         "sentinel_probe_seconds",
         "How long data servers took to answer PING",
@@ -342,6 +350,12 @@ fn counted(facts: &Facts) -> Vec<Family<'_>> {
         failovers,
         phases,
         elections,
+        paused,
+        Family::gauge(
+            "sentinel_observe_only",
+            "1: this sentinel only watches: it neither votes nor acts",
+        )
+        .of(flag(facts.observe_only)),
         Family::counter(
             "sentinel_votes_total",
             "Votes that were given, our own included",

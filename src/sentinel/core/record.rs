@@ -469,8 +469,6 @@ pub fn span(time: Duration) -> String {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     last_id: u64,
-    /// Rises with every change.
-    version: u64,
     records: VecDeque<Arc<Record>>,
     per_master: HashMap<MasterName, usize>,
 }
@@ -549,18 +547,7 @@ impl Ledger {
         record
     }
 
-    /// A number that is another one after every change.
-    pub(super) fn version(&self) -> u64 {
-        self.version
-    }
-
-    /// All of them, the newest first.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Record>> {
-        self.records.iter().rev()
-    }
-
     fn keep(&mut self, record: Arc<Record>) -> Arc<Record> {
-        self.version += 1;
         let of_master = self.per_master.get(&record.master).copied();
         if of_master.is_some_and(|count| count >= RECORDS_PER_MASTER_MAX) {
             let oldest = (self.records.iter()).position(|known| known.master == record.master);

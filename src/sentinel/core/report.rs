@@ -145,9 +145,11 @@ impl Sentinel {
     pub fn last_pings(&self, now: Now) -> Vec<(MasterName, Duration)> {
         let at = self.active(now.mono);
         let last = |m: &MasterId| at.since(self.instance(self.master(*m).instance).ping.ok_at);
-        (self.names.iter())
+        let mut all: Vec<(MasterName, Duration)> = (self.names.iter())
             .map(|(name, m)| (name.clone(), last(m)))
-            .collect()
+            .collect();
+        all.sort_unstable();
+        all
     }
 
     /// `sentinel_simulate_failure_flags`

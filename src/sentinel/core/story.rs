@@ -330,7 +330,6 @@ impl Sentinel {
         let record = self.ledger.add(record);
         self.records_changed(&record.master);
         self.note_told(m, record.id);
-        self.changed(m);
         if record.count.is_power_of_two() {
             self.publish(m, record);
         }
@@ -350,7 +349,6 @@ impl Sentinel {
     }
 
     fn publish(&mut self, m: MasterId, record: Arc<Record>) {
-        self.changed(m);
         let level = match (record.decision, record.outcome) {
             (Decision::Follow | Decision::Vote | Decision::Repair, _) => Level::Notice,
             (Decision::Failover | Decision::ManualFailover | Decision::Wait, _) => Level::Warning,

@@ -37,8 +37,6 @@ pub struct SentinelView {
     pub save_error: Option<Arc<str>>,
     /// What it monitors, by name.
     pub masters: Arc<[Arc<MasterView>]>,
-    /// Its decisions, the newest first.
-    pub records: Arc<[Arc<Record>]>,
 }
 
 /// A monitored master and its group.
@@ -430,8 +428,6 @@ impl Sentinel {
 #[derive(Debug, Default)]
 pub struct Picture {
     masters: BTreeMap<MasterName, Arc<MasterView>>,
-    /// The decisions, and the version of the ledger that they are from.
-    records: (u64, Arc<[Arc<Record>]>),
 }
 
 impl Picture {
@@ -452,10 +448,6 @@ impl Picture {
             let view = core.master_view(*m, core.master(*m), last, records);
             self.masters.insert(name, Arc::new(view));
         }
-        let version = core.ledger.version();
-        if self.records.0 != version {
-            self.records = (version, core.ledger.all().cloned().collect());
-        }
         SentinelView {
             at: now,
             id: core.id.clone(),
@@ -464,7 +456,6 @@ impl Picture {
             tilt_since: core.tilt.as_ref().map(|tilt| core.real(tilt.since)),
             save_error: core.save_failure().map(Arc::from),
             masters: self.masters.values().cloned().collect(),
-            records: Arc::clone(&self.records.1),
         }
     }
 }
