@@ -123,13 +123,17 @@ struct Told {
 
 impl From<Value> for Told {
     fn from(answer: Value) -> Told {
-        let text = |line: Value| match line {
-            Value::Bulk(text) => Some(String::from_utf8_lossy(&text).into_owned()),
-            _ => None,
+        let text = |line: Value| {
+            let Value::Bulk(text) = line else {
+                return None;
+            };
+            Some(String::from_utf8_lossy(&text).into_owned())
         };
-        let lines = match answer {
-            Value::Array(lines) => lines,
-            _ => Vec::new(),
+        let Value::Array(lines) = answer else {
+            return Told {
+                status: "ok",
+                sentinels: Vec::new(),
+            };
         };
         Told {
             status: "ok",

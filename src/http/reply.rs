@@ -176,10 +176,9 @@ async fn in_time(request: Request, next: Next) -> Response {
 }
 
 /// Answers are of this moment and mean what their type says. No header of CORS is ever sent: pages of
-/// other origins read nothing. `HEAD` and `OPTIONS` get the status and the headers alone.
+/// other origins read nothing. `HEAD` gets the status and the headers alone.
 async fn with_headers(request: Request, next: Next) -> Response {
-    let is_options = *request.method() == Method::OPTIONS;
-    let is_bodiless = is_options || *request.method() == Method::HEAD;
+    let is_bodiless = *request.method() == Method::HEAD;
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers
@@ -189,10 +188,6 @@ async fn with_headers(request: Request, next: Next) -> Response {
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    if is_options {
-        // Unlike HEAD it does not stand for GET: there is nothing that could have a type.
-        headers.remove(header::CONTENT_TYPE);
-    }
     if is_bodiless {
         headers.remove(header::CONTENT_LENGTH);
         *response.body_mut() = Body::empty();

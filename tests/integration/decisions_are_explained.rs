@@ -133,8 +133,9 @@ fn a_history_that_cannot_be_written_is_missed_once_and_stops_nothing() {
         set.sentinels.iter().try_for_each(|sentinel| {
             let log = sentinel.process.log();
             let said = log.matches("decisions are not recorded in").count();
+            // A leader has one decision, a follower votes and follows.
             let told = log.matches("decision id=").count();
-            expect_that(said == 1 && told >= 2, || log.clone())
+            expect_that(said == 1 && told >= 1, || log.clone())
         })
     });
 }
