@@ -21,7 +21,7 @@ use crate::ids::{Epoch, MasterName, SentinelId};
 pub const RECORDS_PER_MASTER_MAX: usize = 32;
 /// The most records that are kept in all: the least recent go first.
 pub const RECORDS_MAX: usize = 1024;
-/// The most steps of one record: the first [`STEPS_HEAD`] and the last ones stay.
+/// The most steps of one record: the first `STEPS_HEAD` and the last ones stay.
 pub const STEPS_MAX: usize = 64;
 /// How many of the first steps stay whatever follows.
 const STEPS_HEAD: usize = 16;
