@@ -410,14 +410,10 @@ fn a_data_server_says_what_it_is() {
             if matches!(path, "/metrics" | "/openapi.json" | "/docs" | "/nothing") {
                 continue;
             }
-            for method in ["HEAD", "OPTIONS"] {
-                let answer = web.send(method, path, &[], "");
-                assert_eq!(
-                    (answer.status, &*answer.body),
-                    (status, ""),
-                    "{method} {path}"
-                );
-            }
+            let head = web.send("HEAD", path, &[], "");
+            assert_eq!((head.status, &*head.body), (status, ""), "HEAD {path}");
+            let options = web.send("OPTIONS", path, &[], "");
+            assert_eq!(options.status, status, "OPTIONS {path}");
         }
         walked.insert(path.split('?').next().unwrap().to_owned());
     }
