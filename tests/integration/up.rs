@@ -15,8 +15,9 @@ const SENTINEL_PORTS: u16 = 20_000;
 /// Their HTTP ports are this far above their own.
 const HTTP_PORTS: u16 = 10_000;
 
-/// A base port with room for seven data servers, and for as many sentinels above it, reserved among these
-/// tests by the UDP port of the same number. Outside the range from which the other tests take ports.
+/// A base port with room for seven data servers, for as many sentinels above it, and for the HTTP of all of
+/// them, reserved among these tests by the UDP port of the same number. Outside the range from which the
+/// other tests take ports, and below the one from which the system takes those of outgoing connections.
 struct BasePort {
     number: u16,
     _reservation: UdpSocket,
@@ -25,13 +26,14 @@ struct BasePort {
 impl BasePort {
     fn reserve() -> BasePort {
         let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-        (12_000_u16..12_700)
+        (2_000_u16..2_700)
             .step_by(7)
             .find_map(|number| {
                 let reservation = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
                 let mut ports = (number..number + 7).flat_map(|port| {
                     [
                         port,
+                        port + HTTP_PORTS,
                         port + SENTINEL_PORTS,
                         port + SENTINEL_PORTS + HTTP_PORTS,
                     ]

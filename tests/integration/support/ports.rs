@@ -5,8 +5,8 @@ use std::hash::BuildHasher;
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
 /// Below the ephemeral range, so that no outgoing connection of this machine can sit on a chosen port.
-const FIRST: u16 = 20_000;
-const COUNT: u16 = 12_000;
+const FIRST: u16 = 23_000;
+const COUNT: u16 = 9_000;
 
 /// A TCP port reserved on this machine, for as long as the value lives.
 ///
