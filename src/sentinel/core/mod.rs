@@ -35,7 +35,6 @@ mod record;
 mod report;
 mod select;
 mod settings;
-mod settle;
 mod story;
 mod switch;
 #[cfg(test)]
@@ -329,7 +328,6 @@ impl Sentinel {
             },
             failover: None,
             hold: Hold::Free,
-            dispute: None,
             start_at: None,
             attempts: 0,
             announcement: None,
