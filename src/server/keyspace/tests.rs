@@ -76,6 +76,8 @@ enum Op {
     Swap(usize, usize),
     Begin,
     Walk(usize),
+    /// One of the snapshots in progress is given up.
+    GiveUp(usize),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -94,6 +96,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (db.clone(), db).prop_map(|(one, other)| Op::Swap(one, other)),
         2 => Just(Op::Begin),
         10 => (0_usize..4000).prop_map(Op::Walk),
+        1 => (0_usize..3).prop_map(Op::GiveUp),
     ]
 }
 
@@ -231,7 +234,7 @@ fn apply(op: &Op, keyspace: &mut Keyspace, model: &mut Model) {
                 .map(|((db, key), held)| ((swapped(db), key), held));
             model.extend(moved);
         }
-        Op::Begin | Op::Walk(_) => {}
+        Op::Begin | Op::Walk(_) | Op::GiveUp(_) => {}
     }
 }
 
@@ -258,6 +261,9 @@ proptest! {
             if matches!(op, Op::Begin) && running.len() < AT_ONCE {
                 let id = keyspace.begin_snapshot(&head());
                 running.push((id, Vec::new(), model.clone()));
+            }
+            if let Op::GiveUp(number) = op && *number < running.len() {
+                keyspace.end_snapshot(running.remove(*number).0);
             }
             if let Op::Walk(budget) = op && !running.is_empty() {
                 let at = budget % running.len();
