@@ -62,7 +62,7 @@ pub use dispatch::{arity_error, run};
 pub use glob::{glob_match, glob_match_ignore_case};
 pub use hello::connection_commands;
 pub use info::{
-    DataStats, InfoSections, ProcessInfo, clients_section, cpu_section, server_section,
+    DEFAULT_HZ, DataStats, InfoSections, ProcessInfo, clients_section, cpu_section, server_section,
     stats_section,
 };
 pub use keys::{KeyRef, command_channels, command_keys};

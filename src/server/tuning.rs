@@ -14,6 +14,7 @@ use crate::config::{
     Choice, Directive, Form, Memory, Milliseconds, Number, Only, OptionalText, Refusal, Text, When,
     YesNo, at,
 };
+use crate::front::DEFAULT_HZ;
 
 /// One entry per directive; from it come the field, its default and the directive.
 macro_rules! tuning {
@@ -203,7 +204,7 @@ tuning! {
     tracking_table_max_keys: u64 = 1_000_000, at_run_time "tracking-table-max-keys", size();
 
     /// rounds of background work in a second; ours has a fixed pace
-    hz: i32 = 10, at_run_time "hz", Hertz;
+    hz: i32 = DEFAULT_HZ, at_run_time "hz", Hertz;
     /// more rounds with more clients; without effect
     dynamic_hz: bool = true, at_run_time "dynamic-hz", YesNo;
     /// how much of the time may be spent on expired keys: a quarter, and 2 percent for each step
@@ -250,6 +251,10 @@ tuning! {
         at_run_time "replica-ignore-disk-write-errors", YesNo;
     /// without effect
     rdb_del_sync_files: bool = false, at_run_time "rdb-del-sync-files", YesNo;
+    /// without effect: files are always written out little by little
+    aof_rewrite_incremental_fsync: bool = true, at_run_time "aof-rewrite-incremental-fsync", YesNo;
+    /// without effect: what a rewrite has replaced always goes
+    aof_disable_auto_gc: bool = false, at_run_time "aof-disable-auto-gc", YesNo;
     /// without effect: files are always written out little by little
     rdb_save_incremental_fsync: bool = true, at_run_time "rdb-save-incremental-fsync", YesNo;
     /// without effect: what is restored is always checked
@@ -302,6 +307,8 @@ tuning! {
     bio_cpulist: String = String::new(), at_start "bio_cpulist", Text;
     /// without effect
     bgsave_cpulist: String = String::new(), at_start "bgsave_cpulist", Text;
+    /// without effect
+    aof_rewrite_cpulist: String = String::new(), at_start "aof_rewrite_cpulist", Text;
 
     /// cluster mode is not there
     cluster_enabled: bool = false, at_start "cluster-enabled", Only::new(false, "no", "this server does not have cluster mode");
@@ -541,7 +548,9 @@ impl Form for ShutdownForm {
                 "save" if value.save != SaveChoice::Never => value.save = SaveChoice::Always,
                 "nosave" if value.save != SaveChoice::Always => value.save = SaveChoice::Never,
                 "save" | "nosave" => {
-                    return Err(Refusal::new("Invalid combination of SAVE and NOSAVE."));
+                    return Err(Refusal::new(
+                        "shutdown options SAVE and NOSAVE can't be used simultaneously",
+                    ));
                 }
                 "now" => value.now = true,
                 "force" => value.force = true,

@@ -180,21 +180,6 @@ fn the_documentation_of_commands() {
 
 #[test]
 fn settings_and_their_defaults() {
-    /// Those that are another's, or not there.
-    const APPEND_ONLY_FILES: [&str; 12] = [
-        "aof-load-truncated",
-        "aof-rewrite-incremental-fsync",
-        "aof-timestamp-enabled",
-        "aof-use-rdb-preamble",
-        "aof-disable-auto-gc",
-        "aof_rewrite_cpulist",
-        "appenddirname",
-        "appendfilename",
-        "appendfsync",
-        "auto-aof-rewrite-min-size",
-        "auto-aof-rewrite-percentage",
-        "no-appendfsync-on-rewrite",
-    ];
     const ONLY_OURS: [&str; 6] = [
         "http-bind",
         "http-port",
@@ -208,7 +193,7 @@ fn settings_and_their_defaults() {
     let [real, ours] = both("").map(|server| pairs(&server.client().call(&["CONFIG", "GET", "*"])));
     for (name, theirs) in &real {
         let name = name.as_str();
-        if APPEND_ONLY_FILES.contains(&name) || DIFFERENT.contains(&name) {
+        if DIFFERENT.contains(&name) {
             continue;
         }
         let mine = ours
@@ -395,6 +380,45 @@ fn calls_and_errors_are_counted_alike() {
         lines
     });
     assert_eq!(real, ours);
+}
+
+#[test]
+fn clients_and_times_to_live_are_counted() {
+    let server = start_server(Kind::Ours, "hz 20\n");
+    let mut client = server.client();
+    client.call(&["SET", "k", "v", "PX", "100000"]);
+    let others = [
+        &["BLPOP", "a", "100"][..],
+        &["BLPOP", "a", "0"],
+        &["PSYNC", "?", "-1"],
+    ];
+    let others = others.map(|words| {
+        let mut other = server.client();
+        other.send(words).expect("sent");
+        other
+    });
+    wait_for("the others are counted", secs(5), || {
+        let info = text(&client.call(&["INFO"]));
+        // A replica is no client.
+        let wanted = [
+            "connected_clients:3",
+            "connected_slaves:1",
+            "blocked_clients:2",
+            "clients_in_timeout_table:1",
+            "configured_hz:20",
+        ];
+        let is_missing = |line: &&&str| !info.contains(&format!("{line}\r\n"));
+        let missing: Vec<_> = wanted.iter().filter(is_missing).collect();
+        expect_that(missing.is_empty(), || format!("{missing:?}: {info}"))
+    });
+    drop(others);
+    let ttl = server.info("db0").unwrap_or_default();
+    let ttl: u64 = ttl
+        .rsplit('=')
+        .next()
+        .and_then(|ttl| ttl.parse().ok())
+        .expect("avg_ttl");
+    assert!((90_000..=100_000).contains(&ttl), "{ttl}");
 }
 
 #[test]
