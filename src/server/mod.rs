@@ -417,7 +417,8 @@ impl Program for Server {
             if name == "exec" {
                 self.end_transaction(client);
                 self.unwatch(client);
-                instead = Some([b"EXECABORT Transaction discarded because of: ", text].concat());
+                let reason = text.strip_prefix(b"ERR ").unwrap_or(text);
+                instead = Some([b"EXECABORT Transaction discarded because of: ", reason].concat());
             }
         }
         self.spoil_transaction(client);

@@ -11,8 +11,8 @@ const PLACES: u32 = 17;
 const POWER_MAX: i64 = 16_383;
 /// Decimal exponents beyond this are infinite, or zero.
 const EXPONENT_MAX: i64 = 6_000;
-/// The longest text that is read as a number. Bytes.
-const TEXT_BYTES_MAX: usize = 256;
+/// The longest text that is read as a number: one of 4932 digits must be. Bytes.
+const TEXT_BYTES_MAX: usize = 5 * 1024 - 1;
 
 /// `mantissa × 2^power`; the top bit of the mantissa is set unless it is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,6 +217,8 @@ mod tests {
             assert_eq!(sum.to_string(), want, "{a} + {b}");
         }
         assert_eq!(number("1e4932").plus(number("1e4932")), None);
+        let long = number("1e4000").to_string();
+        assert_eq!(number(&long), number("1e4000"));
         assert_eq!(number("inf").plus(number("1")), None);
         assert_eq!(number("1e999999"), LongDouble::Infinite);
     }
