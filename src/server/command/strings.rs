@@ -234,15 +234,10 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
         Some((unit, at)) => Some(positive_expiry(unit, at, call.now.unix, "set")?),
         None => None,
     };
-    let exists = server.exists_for_write(call, key);
     if options.get {
-        let text = if exists {
-            server.stored(call, key)?
-        } else {
-            None
-        };
-        reply_text(text, reply);
+        reply_text(server.read(call, key)?, reply);
     }
+    let exists = server.exists_for_write(call, key);
     if options.if_exists.is_some_and(|wanted| wanted != exists) {
         if !options.get {
             reply.null();
