@@ -149,7 +149,7 @@ tuning! {
     /// most elements of a piece of a list, or its bytes: -1 4kb, -2 8kb, to -5 64kb
     list_max_listpack_size: i32 = -2,
         at_run_time "list-max-listpack-size" | "list-max-ziplist-size", Number::between(i32::MIN, i32::MAX);
-    /// pieces at each end of a list that stay uncompressed, 0 for all
+    /// without effect: lists are not compressed
     list_compress_depth: i32 = 0, at_run_time "list-compress-depth", natural(0);
     /// most members of a set of integers in the compact form
     set_max_intset_entries: u64 = 512, at_run_time "set-max-intset-entries", size();
@@ -161,9 +161,9 @@ tuning! {
         at_run_time "zset-max-listpack-value" | "zset-max-ziplist-value", memory();
     /// largest HyperLogLog in the sparse form, in bytes
     hll_sparse_max_bytes: u64 = 3000, at_run_time "hll-sparse-max-bytes", memory();
-    /// largest piece of a stream, in bytes
+    /// without effect: there are no streams
     stream_node_max_bytes: u64 = 4096, at_run_time "stream-node-max-bytes", memory();
-    /// most entries of a piece of a stream
+    /// without effect: there are no streams
     stream_node_max_entries: u64 = 100, at_run_time "stream-node-max-entries", size();
 
     /// which keys go when memory is short
@@ -537,10 +537,15 @@ impl Form for ShutdownForm {
     type Value = ShutdownOptions;
 
     fn arity(&self) -> (usize, usize) {
-        (1, 4)
+        (0, 4)
     }
 
     fn parse(&self, words: &[&str], _: When, value: &mut ShutdownOptions) -> Result<(), Refusal> {
+        const EXPECTED: &str =
+            "argument(s) must be one of the following: default, save, nosave, now, force";
+        if words.is_empty() {
+            return Err(Refusal::new(EXPECTED));
+        }
         *value = ShutdownOptions::default();
         for word in words {
             match word.to_ascii_lowercase().as_str() {
@@ -554,11 +559,7 @@ impl Form for ShutdownForm {
                 }
                 "now" => value.now = true,
                 "force" => value.force = true,
-                _ => {
-                    return Err(Refusal::new(
-                        "argument(s) must be one of the following: default, save, nosave, now, force",
-                    ));
-                }
+                _ => return Err(Refusal::new(EXPECTED)),
             }
         }
         Ok(())

@@ -304,6 +304,53 @@ fn slow_commands_are_logged_with_the_same_words() {
     assert_eq!(real, ours);
 }
 
+#[test]
+fn changes_are_counted_alike() {
+    const LINES: &str = "
+        SADD s a b c
+        SREM s a b x
+        SADD s a b c d e
+        SPOP s 2
+        SPOP s 9
+        HSET h a 1 b 2 c 3
+        HDEL h a b x
+        RPUSH l 1 2 3 4 5
+        LTRIM l 0 2
+        LTRIM l 0 -1
+        RPOPLPUSH l m
+        LMOVE l l LEFT RIGHT
+        BLMOVE l m LEFT LEFT 1
+        ZADD z 1 a 2 b
+        PFADD p a b
+        PFADD p a
+        BITFIELD b SET u8 0 5 INCRBY u8 8 1
+        RENAME b bb
+        COPY bb bc
+        COPY bb bc REPLACE
+        MOVE bb 1
+        SET e v PXAT 1
+        SETEX e 100 v
+        EXPIRE e -1
+        SORT m BY nosort STORE n
+        GEORADIUS nosuch 1 1 1 m STORE g
+        MSET a 1 b 2
+        DEL a b x
+        FLUSHALL
+    ";
+    let [real, ours] = both("").map(|server| {
+        let mut client = server.client();
+        let lines = LINES.lines().map(str::trim).filter(|line| !line.is_empty());
+        let counted = lines.map(|line| {
+            client.call(&line.split(' ').collect::<Vec<_>>());
+            let info = text(&client.call(&["INFO", "persistence"]));
+            let changes = info.lines().find(|line| line.starts_with("rdb_changes"));
+            format!("{line}: {}", changes.unwrap_or_default())
+        });
+        counted.collect::<Vec<_>>()
+    });
+    assert_eq!(real, ours);
+}
+
 fn section_fields(server: &ServerNode, sections: &[&str]) -> Vec<String> {
     let mut words = vec!["INFO"];
     words.extend_from_slice(sections);
