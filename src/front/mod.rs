@@ -88,6 +88,9 @@ pub trait Program: Sized + 'static {
     /// `mode` of `HELLO`: `sentinel`, `standalone`.
     const MODE: &'static str;
 
+    /// Commands of redis-server 7.0 that the program does not have. A configuration may remove them all the same.
+    const ABSENT_COMMANDS: &'static [&'static str] = &[];
+
     /// The most bytes of one request, whatever the configuration allows: for a program that never gets
     /// large ones.
     const REQUEST_BYTES_MAX: usize = usize::MAX;

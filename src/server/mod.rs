@@ -358,6 +358,7 @@ impl Program for Server {
     type Session = Session;
 
     const MODE: &'static str = "standalone";
+    const ABSENT_COMMANDS: &'static [&'static str] = command::ABSENT;
 
     fn front(&mut self) -> &mut Front<Server> {
         &mut self.front

@@ -145,6 +145,14 @@ fn the_command_table() {
     assert!(ours.len() > 70, "{} commands", ours.len());
     let differences = compare_entries(&real, &ours);
     assert!(differences.is_empty(), "{differences:#?}");
+    // What is not here may be taken away by a configuration all the same.
+    let missing = real.keys().filter(|name| !ours.contains_key(*name));
+    let lines: Vec<String> = missing
+        .map(|name| format!("rename-command {name} \"\"\n"))
+        .collect();
+    assert!(lines.len() > 20, "{lines:?}");
+    let server = start_server(Kind::Ours, &lines.concat());
+    assert_eq!(text(&server.client().call(&["PING"])), "PONG");
 }
 
 /// Names and values of a flat map.
@@ -300,6 +308,20 @@ fn slow_commands_are_logged_with_the_same_words() {
         // Before the first, the server was asked whether it is there, by how many clients is not known.
         let of_me = shown.filter(|(_, name)| name == "me");
         of_me.map(|(words, _)| words).collect::<Vec<_>>()
+    });
+    assert_eq!(real, ours);
+}
+
+#[test]
+fn the_memory_has_the_same_parts() {
+    let [real, ours] = both("").map(|server| {
+        let mut client = server.client();
+        client.call(&["SET", "k", "v"]);
+        client.call(&["SELECT", "3"]);
+        client.call(&["SET", "k", "v"]);
+        let stats = pairs(&client.call(&["MEMORY", "STATS"]));
+        let tables = pairs(&stats["db.3"]).into_keys();
+        stats.keys().cloned().chain(tables).collect::<Vec<_>>()
     });
     assert_eq!(real, ours);
 }
