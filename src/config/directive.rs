@@ -389,6 +389,17 @@ impl<C: Clone + Default + 'static> Table<C> {
             };
         };
         let (least, most) = directive.access.arity();
+        // One quoted word may hold several values: `--replicaof "host port"`.
+        let held = match values {
+            [text] if most > 1 && directive.change != Change::FileOnly => {
+                lex::words(text.as_bytes()).unwrap_or(None)
+            }
+            _ => None,
+        };
+        let held: Option<Vec<&str>> = held
+            .as_ref()
+            .map(|words| words.iter().map(String::as_str).collect());
+        let values = held.as_deref().unwrap_or(values);
         let parsed = if values.len() < least || values.len() > most {
             Err(Refusal::new(match directive.change {
                 Change::FileOnly => "Bad directive or wrong number of arguments",

@@ -392,6 +392,24 @@ fn the_sweep_finds_every_expired_key() {
 }
 
 #[test]
+fn the_average_ttl_lies_among_the_ttls() {
+    let mut keyspace = Keyspace::new(1);
+    assert_eq!(keyspace.db(0).average_ttl(0), 0);
+    for n in 0..2000_u16 {
+        let expire_at = (n % 2 == 0).then_some(1000 + 100 * u64::from(n % 3));
+        keyspace.insert(0, Entry::new(&key(n), Value::string(b"x"), expire_at));
+    }
+    let ttl = keyspace.db(0).average_ttl(1000);
+    assert!(ttl > 0 && ttl < 200, "{ttl}");
+    // What has expired has nothing left, and nothing overflows.
+    assert_eq!(keyspace.db(0).average_ttl(5000), 0);
+    for n in 0..2000_u16 {
+        keyspace.set_expiry(0, &key(n), Some(u64::MAX));
+    }
+    assert_eq!(keyspace.db(0).average_ttl(1), u64::MAX - 1);
+}
+
+#[test]
 fn a_random_key_exists() {
     let mut keyspace = Keyspace::new(1);
     assert!(keyspace.db(0).random(|| 1).is_none());
