@@ -168,14 +168,6 @@ impl Sentinel {
         self.master(*m).pause.as_ref().map(|pause| pause.until)
     }
 
-    /// The masters whose automatic failovers are paused here, by name.
-    pub fn paused_masters(&self) -> Vec<MasterName> {
-        let names = self.names.iter().filter(|(_, m)| self.is_paused(**m));
-        let mut names: Vec<MasterName> = names.map(|(name, _)| name.clone()).collect();
-        names.sort_unstable();
-        names
-    }
-
     pub(super) fn is_paused(&self, m: MasterId) -> bool {
         self.master(m).pause.is_some()
     }
