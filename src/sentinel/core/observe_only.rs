@@ -23,10 +23,6 @@ use super::timers::Timer;
 use crate::clock::Mono;
 use crate::ids::{Epoch, SentinelId};
 
-/// What an operator hears who orders something that would change others.
-pub(super) const REFUSAL: &str =
-    "ERR This sentinel only observes (sentinel observe-only yes) and changes nothing";
-
 /// Why this sentinel takes no part in a failover that its rules ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Withheld {
