@@ -123,13 +123,14 @@ impl Sentinel {
         format!("automatic failovers are paused{until}")
     }
 
-    /// A replica would be pointed at the master, `kind` says why, because of what is so `since`. Told once
-    /// for each such moment.
+    /// A replica would be pointed at the master, `kind` says why, because of what is so `since`. Told and
+    /// recorded once for each such moment.
     pub(super) fn withhold_reconf(&mut self, i: InstanceId, kind: EventKind, since: Mono) {
         if self.would_reconf.insert(i, since) != Some(since) {
             let text = format!("{} #would be told, as {}", self.describe(i), kind.channel());
             let m = self.instance(i).master;
             self.event_at(m, EventKind::WouldReconf, text);
+            self.tell_repair(i, since);
         }
     }
 

@@ -580,7 +580,7 @@ impl Sentinel {
         self.master_mut(m).story = None;
     }
 
-    /// An instance that strayed is told to follow the master.
+    /// An instance that strayed is told to follow the master, or would be if we did not only observe.
     pub(super) fn tell_repair(&mut self, i: InstanceId, since: Mono) {
         let m = self.instance(i).master;
         let instance = self.instance(i);
@@ -594,14 +594,18 @@ impl Sentinel {
             }
         };
         let (who, master) = (self.place(i), self.place(self.master(m).instance));
+        let what = format!("{who} to follow {master}: {why}");
+        let (outcome, reason, summary) = if self.globals.observe_only {
+            let would = format!("observe-only is on; otherwise this sentinel would tell {what}");
+            (Outcome::Declined, Some(Reason::ObserveOnly), would)
+        } else {
+            (Outcome::Done, None, format!("told {what}"))
+        };
         let record = Record {
-            outcome: Outcome::Done,
+            outcome,
+            reason,
             votes: None,
-            ..self.sketch(
-                m,
-                Decision::Repair,
-                format!("told {who} to follow {master}: {why}"),
-            )
+            ..self.sketch(m, Decision::Repair, summary)
         };
         self.tell(m, record);
     }
