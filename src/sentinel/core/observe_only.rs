@@ -117,7 +117,7 @@ impl Sentinel {
     }
 
     /// That automatic failovers of a master are paused, and until when.
-    fn paused_in_words(&self, m: MasterId) -> String {
+    pub(super) fn paused_in_words(&self, m: MasterId) -> String {
         let pause = self.master(m).pause.as_ref();
         let until = pause.map_or(String::new(), |pause| format!(" {}", pause.until));
         format!("automatic failovers are paused{until}")

@@ -104,6 +104,14 @@ impl Sentinel {
             sentinels.push_str("; no failover is possible from here");
         }
         lines.push(sentinels);
+        if self.globals.observe_only {
+            let text =
+                "observe-only is on: nothing is done here, and all counts are as if it took part";
+            lines.push(text.to_owned());
+        }
+        if self.is_paused(m) {
+            lines.push(self.paused_in_words(m));
+        }
         if let Some(tilt) = &self.tilt {
             let left = span(tilt.until.since(at));
             lines.push(format!("in TILT for another {left}: nothing is judged"));
