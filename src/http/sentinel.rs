@@ -689,7 +689,8 @@ async fn instance_primary(
 
 /// This data server is a replica that works and is not too far behind
 ///
-/// It must follow the master that a majority of the sentinels has confirmed lately, with its link up. `lag`
+/// It must follow the master that a majority of the sentinels has confirmed lately, with its link up, and be
+/// announced. `lag`
 /// is reckoned from the last INFO of the master, which is asked for every 10 s, and every second while the
 /// master is down or fails over.
 #[utoipa::path(
@@ -740,6 +741,10 @@ fn check_replica(
         (!replica.follows_master, "does not follow the master"),
         (!replica.link_up, "has lost its link to the master"),
         (replica.is_syncing, "has not got all data yet"),
+        (
+            !replica.announced,
+            "is not to be told to clients: replica-announced no",
+        ),
     ];
     if let Some((_, why)) = checks.into_iter().find(|(fails, _)| *fails) {
         return Err(why.to_owned());
@@ -753,11 +758,11 @@ fn check_replica(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::clock::{Now, UnixMillis};
     use crate::ids::{Epoch, MasterName, SentinelId};
-    use crate::sentinel::core::{MasterSettings, PeerView, ReplicaView};
+    use crate::sentinel::core::{MasterSettings, PausedUntil, PeerView, ReplicaView};
 
     const NOW: Mono = Mono(100_000);
 
@@ -801,7 +806,8 @@ mod tests {
         }
     }
 
-    fn group(confirmed_ago: &[Option<u64>]) -> MasterView {
+    /// A master with a replica, and a peer for each time since it last confirmed the address.
+    pub(in crate::http) fn group(confirmed_ago: &[Option<u64>]) -> MasterView {
         MasterView {
             name: MasterName::from("mymaster"),
             host: "10.0.0.1".into(),
@@ -821,12 +827,13 @@ mod tests {
         }
     }
 
-    fn look() -> Look {
+    /// A sentinel without masters.
+    pub(in crate::http) fn picture() -> SentinelView {
         let at = Now {
             mono: NOW,
             unix: UnixMillis(0),
         };
-        let view = SentinelView {
+        SentinelView {
             at,
             id: SentinelId::from("y"),
             current_epoch: Epoch(1),
@@ -834,9 +841,12 @@ mod tests {
             tilt_since: None,
             save_error: None,
             masters: Arc::from([]),
-        };
+        }
+    }
+
+    fn look() -> Look {
         Look {
-            view: Arc::new(view),
+            view: Arc::new(picture()),
             beat: NOW,
             now: NOW,
         }
@@ -907,6 +917,14 @@ mod tests {
     }
 
     #[test]
+    fn no_field_is_told_twice() {
+        let mut paused = group(&[Some(0)]);
+        paused.paused_until = Some(PausedUntil::Resumed);
+        let shown = serde_json::to_string(&Master::new(&paused, NOW)).unwrap();
+        assert_eq!(shown.matches("\"paused\":").count(), 1, "{shown}");
+    }
+
+    #[test]
     fn a_replica_is_healthy_or_the_reason_is_told() {
         let group = group(&[]);
         let check = |change: fn(&mut InstanceView), lag, refused: Option<&str>| {
@@ -954,6 +972,11 @@ mod tests {
             |r| r.is_syncing = true,
             None,
             Some("has not got all data yet"),
+        );
+        with(
+            |r| r.announced = false,
+            None,
+            Some("is not to be told to clients: replica-announced no"),
         );
         // The master does not list it: what both say of themselves is compared.
         with(|r| r.lag = None, Some(0), None);
