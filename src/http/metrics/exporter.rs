@@ -487,9 +487,20 @@ fn part(value: &str, name: &str) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::render::{Format, render};
     use super::*;
+
+    /// An INFO that has something of everything.
+    pub(in crate::http) fn complete_info() -> String {
+        let fields = GAUGES.iter().chain(COUNTERS);
+        let numbers: String = fields.map(|(field, _)| format!("{field}:1\r\n")).collect();
+        numbers
+            + "latest_fork_usec:1\r\ncmdstat_get:calls=1,usec=1,usec_per_call=1,rejected_calls=0,failed_calls=0\r\n\
+               latency_percentiles_usec_get:p50=1\r\nerrorstat_ERR:count=1\r\ndb0:keys=1,expires=1,avg_ttl=1\r\n\
+               role:slave\r\nmaster_host:h\r\nmaster_port:1\r\nmaster_link_status:up\r\n\
+               slave0:ip=h,port=1,state=online,offset=1,lag=1\r\n"
+    }
 
     fn exported(info: &str) -> String {
         let all = Exported::of_info(info, UnixMillis(1_000_000_500));
