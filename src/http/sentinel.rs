@@ -20,6 +20,7 @@ use super::acting;
 use super::events::{self, Ring};
 use super::metrics::{self, Scrapes};
 use super::reply::{self, Health, Path, Problem, Query, Refusal};
+use super::room::Room;
 use super::token::Token;
 use super::view::{self, Master, MasterLine};
 use super::{Http, Stop, openapi, page};
@@ -52,6 +53,7 @@ pub struct Shared {
     /// Where to ask for what is counted.
     pub(super) facts: mpsc::Sender<oneshot::Sender<Facts>>,
     pub(super) scrapes: Arc<Scrapes>,
+    room: Room,
     token: Token,
 }
 
@@ -70,6 +72,7 @@ pub fn open(process: &Process, surface: Surface) -> anyhow::Result<Http> {
         asks: surface.asks,
         facts: surface.facts,
         scrapes: Arc::default(),
+        room: Room::default(),
         token,
     };
     let fill = ring.fill(surface.events);
@@ -361,15 +364,16 @@ fn is_match(master: &MasterView, wanted: &str) -> bool {
         (status = 200, description = "A page of them", body = Page<MasterLine>),
         (status = 400, description = "A parameter makes no sense", body = Problem),
         (status = 404, description = "There is no such master", body = Problem),
+        (status = 503, description = "Too many large answers wait for their readers", body = Problem),
     )
 )]
 async fn masters(
     State(shared): State<Shared>,
     Query(query): Query<PageQuery>,
-) -> Result<Json<Page<MasterLine>>, Refusal> {
+) -> Result<Response, Refusal> {
     let look = shared.look();
     let page = query.page(&look, |master| MasterLine::new(master, look.now))?;
-    Ok(Json(page))
+    shared.room.json(&page)
 }
 
 /// Everything about one master and its group
@@ -381,14 +385,17 @@ async fn masters(
     responses(
         (status = 200, description = "The group", body = Master),
         (status = 404, description = "There is no such master", body = Problem),
+        (status = 503, description = "Too many large answers wait for their readers", body = Problem),
     )
 )]
 async fn master(
     State(shared): State<Shared>,
     Path(name): Path<String>,
-) -> Result<Json<Master>, Refusal> {
+) -> Result<Response, Refusal> {
     let look = shared.look();
-    Ok(Json(Master::new(look.master(&name)?, look.now)))
+    shared
+        .room
+        .json(&Master::new(look.master(&name)?, look.now))
 }
 
 /// How far back.
@@ -421,13 +428,14 @@ struct History {
         (status = 200, description = "The records", body = History),
         (status = 400, description = "A parameter makes no sense", body = Problem),
         (status = 404, description = "There is no such master", body = Problem),
+        (status = 503, description = "Too many large answers wait for their readers", body = Problem),
     )
 )]
 async fn history(
     State(shared): State<Shared>,
     Path(name): Path<String>,
     Query(query): Query<HistoryQuery>,
-) -> Result<Json<History>, Refusal> {
+) -> Result<Response, Refusal> {
     const COUNT_MAX: usize = 1000;
     let look = shared.look();
     let master = look.master(&name)?;
@@ -437,9 +445,9 @@ async fn history(
         }
         count => count.unwrap_or(COUNT_MAX),
     };
-    Ok(Json(History {
+    shared.room.json(&History {
         records: master.records.iter().take(count).cloned().collect(),
-    }))
+    })
 }
 
 /// The sentinel and what it monitors.
@@ -462,16 +470,17 @@ struct Cluster {
         (status = 200, description = "The page", body = Cluster),
         (status = 400, description = "A parameter makes no sense", body = Problem),
         (status = 404, description = "There is no such master", body = Problem),
+        (status = 503, description = "Too many large answers wait for their readers", body = Problem),
     )
 )]
 async fn cluster(
     State(shared): State<Shared>,
     Query(query): Query<PageQuery>,
-) -> Result<Json<Cluster>, Refusal> {
+) -> Result<Response, Refusal> {
     let look = shared.look();
     let page = query.page(&look, |master| Master::new(master, look.now))?;
     let sentinel = view::Sentinel::new(&look.view, look.beat, look.now);
-    Ok(Json(Cluster { sentinel, page }))
+    shared.room.json(&Cluster { sentinel, page })
 }
 
 /// How an address is wanted, and how sure it must be.
