@@ -36,6 +36,7 @@ pub mod refusal;
 mod report;
 mod select;
 mod settings;
+mod settle;
 mod story;
 mod switch;
 #[cfg(test)]
@@ -329,6 +330,7 @@ impl Sentinel {
             },
             failover: None,
             hold: Hold::Free,
+            dispute: None,
             start_at: None,
             attempts: 0,
             announcement: None,
