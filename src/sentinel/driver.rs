@@ -577,8 +577,6 @@ impl Daemon {
             scripts_queued: self.scripts.len(),
             simulated_failures: self.core.simulated_failures(),
             last_pings: self.core.last_pings(now),
-            paused: self.core.paused_masters(),
-            observe_only: self.core.globals().observe_only,
             failovers: self.core.failover_stats().clone(),
             probes: *self.core.probes(),
             counters: self.counters.clone(),

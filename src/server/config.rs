@@ -521,6 +521,13 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_lists_every_directive_of_a_data_server() {
+        let rows =
+            crate::config::directive::tests::rows(server_table(), &ServerConfig::default(), true);
+        crate::readme::check_part("config/README.md", "server directives", &rows);
+    }
+
+    #[test]
     fn the_command_line_is_enough() {
         let config = load(&["--port", "7000", "--save", "", "--slaveof", "h", "1"]).unwrap();
         assert_eq!(config.process.port, 7000);

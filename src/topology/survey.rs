@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::access::{Access, Address, first_line};
 use super::paint::{Cell, Paint, Tone, columns, heads, printable};
+use crate::sentinel::core::PausedUntil;
 
 /// How many members are asked at the same time.
 pub(super) const CONNECTIONS_MAX: usize = 64;
@@ -52,6 +53,9 @@ pub struct Group {
     pub quorum: u32,
     /// How it is.
     pub state: Health,
+    /// Automatic failovers are paused: until when, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
     /// What is wrong, one sentence each.
     pub problems: Vec<String>,
     /// The master, its replicas, the sentinels.
@@ -213,7 +217,7 @@ pub struct Summary {
     pub name: String,
     /// Where it is.
     pub address: String,
-    /// `ok`, or what its sentinel complains about.
+    /// `ok`, or what its sentinel complains about; `paused` where it is that and well.
     pub state: &'static str,
     /// Known replicas.
     pub replicas: u32,
@@ -242,7 +246,11 @@ fn summary(master: &Fields) -> Summary {
     Summary {
         name: field(master, "name").to_owned(),
         address: address_of(master).to_string(),
-        state: flag_state(master).map_or(OK, Flagged::as_str),
+        state: match (flag_state(master), paused(master)) {
+            (Some(flagged), _) => flagged.as_str(),
+            (None, Some(_)) => PAUSED,
+            (None, None) => OK,
+        },
         replicas: number("num-slaves"),
         sentinels: number("num-other-sentinels").saturating_add(1),
         quorum: number("quorum"),
@@ -488,6 +496,7 @@ fn group(asked: &Address, view: &MasterView, looks: &BTreeMap<Address, Look>) ->
     Group {
         name,
         state,
+        paused: paused(&view.master),
         address: address.to_string(),
         quorum: field(&view.master, "quorum").parse().unwrap_or(0),
         problems,
@@ -495,8 +504,16 @@ fn group(asked: &Address, view: &MasterView, looks: &BTreeMap<Address, Look>) ->
     }
 }
 
+/// Until when automatic failovers of a master are paused, in words; `None`: they are not.
+fn paused(master: &Fields) -> Option<String> {
+    let until = field(master, "paused-until").parse().ok()?;
+    Some(PausedUntil::from_number(until).to_string())
+}
+
 /// The state of a member with which nothing is wrong.
 pub(super) const OK: &str = "ok";
+/// The state of a master with which nothing is wrong, and whose automatic failovers are paused.
+const PAUSED: &str = "paused";
 
 fn own_fields(address: &Address) -> Fields {
     Fields::from([
@@ -555,7 +572,7 @@ fn server_state(fields: &Fields, link: Option<&str>) -> String {
 pub fn tone_of(state: &str) -> Tone {
     if state == OK {
         Tone::Good
-    } else if state == Flagged::FailoverInProgress.as_str() {
+    } else if [PAUSED, Flagged::FailoverInProgress.as_str()].contains(&state) {
         Tone::Warn
     } else {
         Tone::Bad
@@ -593,6 +610,12 @@ impl Survey {
 }
 
 impl Group {
+    /// That automatic failovers are paused, if they are, and until when.
+    pub fn paused_line(&self) -> Option<String> {
+        let until = printable(self.paused.as_deref()?);
+        Some(format!("automatic failovers are paused {until}"))
+    }
+
     fn table(&self, paint: Paint) -> String {
         let is_sentinel = |member: &&Member| member.role == "sentinel";
         let sentinels = self.members.iter().filter(is_sentinel).count();
@@ -614,6 +637,10 @@ impl Group {
             Health::Ok | Health::Degraded => Tone::Warn,
             Health::NoMaster => Tone::Bad,
         };
+        if let Some(paused) = self.paused_line() {
+            text.push_str(&paint.text(Tone::Warn, &paused));
+            text.push('\n');
+        }
         for problem in &self.problems {
             text.push_str(&paint.text(tone, &format!("! {}", printable(problem))));
             text.push('\n');
@@ -726,6 +753,27 @@ mod tests {
         assert_eq!(state("master,failover_in_progress"), (degraded, degraded));
         assert_eq!(worst(&[]), Health::NoMaster);
         assert_eq!(worst(&[seen("ok", 6379), seen("err", 6379)]), degraded);
+    }
+
+    #[test]
+    fn a_pause_is_told_and_is_no_problem() {
+        let mut master = instance("6379", "master,paused", "");
+        assert_eq!(summary(&master).state, "ok");
+        master.insert("paused-until".to_owned(), "0".to_owned());
+        assert_eq!(summary(&master).state, "paused");
+        assert_eq!(tone_of("paused"), Tone::Warn);
+        let view = MasterView {
+            master,
+            replicas: Vec::new(),
+            peers: Vec::new(),
+            no_quorum: None,
+        };
+        let looks = BTreeMap::from([(at(26379), sentinel_look(6379))]);
+        let group = group(&at(26379), &view, &looks);
+        assert_eq!(group.state, Health::Ok);
+        let table = group.table(Paint::OFF);
+        let told = "\nautomatic failovers are paused until SENTINEL RESUME\n";
+        assert!(table.ends_with(told), "{table}");
     }
 
     #[test]

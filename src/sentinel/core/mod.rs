@@ -32,6 +32,7 @@ mod pause;
 mod peer;
 mod peers;
 mod record;
+pub mod refusal;
 mod report;
 mod select;
 mod settings;

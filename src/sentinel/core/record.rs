@@ -87,7 +87,7 @@ words! {
         Vote = "vote",
         /// Nothing was done although the master is, or was, down.
         Wait = "wait",
-        /// An instance was told to follow the master.
+        /// An instance that strayed was told to follow the master.
         Repair = "repair",
     }
 }
@@ -414,10 +414,12 @@ impl Steps {
 }
 
 impl Record {
-    /// Whether `self` says again what `other` said.
+    /// Whether `self` says again what `other` said. Repairs do not repeat each other: they may be of different
+    /// instances.
     fn repeats(&self, other: &Record) -> bool {
         self.master == other.master
             && self.decision == other.decision
+            && self.decision != Decision::Repair
             && self.outcome == other.outcome
             && self.reason == other.reason
             && self.reason.is_some()
@@ -691,6 +693,17 @@ mod tests {
         let late = 3_001 + millis(REPEATS_WITHIN);
         ledger.add(record("m", late, Some(Reason::NoMajority)));
         assert_eq!(ids(&ledger, "m"), [4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn repairs_of_different_instances_are_different_decisions() {
+        let mut ledger = Ledger::default();
+        for at in 1..=2 {
+            let mut repair = record("m", at, Some(Reason::ObserveOnly));
+            repair.decision = Decision::Repair;
+            ledger.add(repair);
+        }
+        assert_eq!(ids(&ledger, "m"), [2, 1]);
     }
 
     #[test]

@@ -104,6 +104,14 @@ impl Sentinel {
             sentinels.push_str("; no failover is possible from here");
         }
         lines.push(sentinels);
+        if self.globals.observe_only {
+            let text =
+                "observe-only is on: nothing is done here, and all counts are as if it took part";
+            lines.push(text.to_owned());
+        }
+        if self.is_paused(m) {
+            lines.push(self.paused_in_words(m));
+        }
         if let Some(tilt) = &self.tilt {
             let left = span(tilt.until.since(at));
             lines.push(format!("in TILT for another {left}: nothing is judged"));
@@ -580,7 +588,7 @@ impl Sentinel {
         self.master_mut(m).story = None;
     }
 
-    /// An instance that strayed is told to follow the master.
+    /// An instance that strayed is told to follow the master, or would be if we did not only observe.
     pub(super) fn tell_repair(&mut self, i: InstanceId, since: Mono) {
         let m = self.instance(i).master;
         let instance = self.instance(i);
@@ -594,14 +602,18 @@ impl Sentinel {
             }
         };
         let (who, master) = (self.place(i), self.place(self.master(m).instance));
+        let what = format!("{who} to follow {master}: {why}");
+        let (outcome, reason, summary) = if self.globals.observe_only {
+            let would = format!("observe-only is on; otherwise this sentinel would tell {what}");
+            (Outcome::Declined, Some(Reason::ObserveOnly), would)
+        } else {
+            (Outcome::Done, None, format!("told {what}"))
+        };
         let record = Record {
-            outcome: Outcome::Done,
+            outcome,
+            reason,
             votes: None,
-            ..self.sketch(
-                m,
-                Decision::Repair,
-                format!("told {who} to follow {master}: {why}"),
-            )
+            ..self.sketch(m, Decision::Repair, summary)
         };
         self.tell(m, record);
     }

@@ -148,6 +148,6 @@ mod tests {
 
     #[test]
     fn the_readme_lists_every_command() {
-        crate::readme::check_part("commands", &compatibility());
+        crate::readme::check_part("README.md", "commands", &compatibility());
     }
 }
