@@ -552,7 +552,9 @@ pub(super) fn parse_lag(given: Option<&str>) -> Result<Option<u64>, Refusal> {
     let Some(text) = given else {
         return Ok(None);
     };
-    let bytes = parse_memory(text);
+    // In a configuration a missing number is 0; here it is a mistake.
+    let has_number = text.starts_with(|first: char| first.is_ascii_digit());
+    let bytes = parse_memory(text).filter(|_| has_number);
     bytes.map(Some).ok_or_else(|| {
         Refusal::bad(format!("lag={text} is no number of bytes")).hint("such as 1048576 or 10MB")
     })
@@ -1007,7 +1009,9 @@ pub(super) mod tests {
             assert_eq!(age.map(crate::clock::millis), wanted, "{text:?}");
         }
         assert_eq!(parse_lag(Some("10MB")).unwrap(), Some(10 << 20));
-        assert!(parse_lag(Some("much")).is_err());
+        for bad in ["much", "", "MB"] {
+            assert!(parse_lag(Some(bad)).is_err(), "{bad:?}");
+        }
         let shown = |text: &str| parse_address(text).map(|addr| addr.to_string()).ok();
         assert_eq!(shown("10.0.0.1:6379").as_deref(), Some("10.0.0.1:6379"));
         assert_eq!(shown("[::1]:6379").as_deref(), Some("[::1]:6379"));
