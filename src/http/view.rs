@@ -79,9 +79,6 @@ pub struct Master {
     /// The failover that is under way here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failover: Option<Failover>,
-    /// Automatic failovers are paused here.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub paused: Option<Paused>,
     /// What can be changed by `PATCH /masters/{name}`, and what cannot.
     pub settings: Settings,
     /// The master first, then its replicas.
@@ -422,7 +419,6 @@ impl Master {
             line: MasterLine::new(master, now),
             odown_ms: master.odown_since.map(|since| age(now, since)),
             failover: (master.failover.as_ref()).map(|failover| Failover::new(failover, now)),
-            paused: master.paused_until.map(Paused::from),
             settings: Settings::from(&master.settings),
             instances: (master.instances.iter())
                 .map(|instance| Instance::new(master, instance, now))
