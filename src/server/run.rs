@@ -47,6 +47,11 @@ pub fn run(setup: ServerSetup, open: Open<'_>) -> anyhow::Result<ExitCode> {
     let mut front = Front::new(command::all());
     front.configure(&setup.config.process, &setup.access_lines)?;
     let mut started = Started::enter(&setup.config.process, role)?;
+    if setup.config.tuning.disable_thp
+        && let Err(error) = rustix::thread::disable_transparent_huge_pages(true)
+    {
+        tracing::warn!(%error, "cannot turn off transparent huge pages (disable-thp)");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -265,7 +265,7 @@ tuning! {
     crash_log_enabled: bool = true, at_run_time "crash-log-enabled", YesNo;
     /// without effect
     crash_memcheck_enabled: bool = true, at_run_time "crash-memcheck-enabled", YesNo;
-    /// without effect
+    /// memory comes in small pages: with huge ones a process takes more than it uses
     disable_thp: bool = true, at_start "disable-thp", YesNo;
     /// without effect
     oom_score_adj: Word = "no", at_run_time "oom-score-adj", Choice::of(OOM_SCORE);

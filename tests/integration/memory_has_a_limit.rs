@@ -1,4 +1,4 @@
-//! `maxmemory`: what is refused, which keys go under each policy, and that replicas learn of it.
+//! `maxmemory`: what is refused, which keys go under each policy, and that replicas learn of it. `disable-thp`.
 
 use crate::data::{replica_of, wait_until_equal};
 use crate::support::{
@@ -277,5 +277,14 @@ fn files_keep_the_use_of_keys() {
                 "{question} from {from:?}: {shown}"
             );
         }
+    }
+}
+
+/// redis-server looks at whether the system gives huge pages unasked; our allocator asks for them.
+#[test]
+fn huge_pages_are_for_those_who_want_them() {
+    for (config, enabled) in [("", "0"), ("disable-thp no\n", "1")] {
+        let server = start_server(Kind::Ours, config);
+        assert_eq!(server.process.status("THP_enabled"), enabled, "{config:?}");
     }
 }

@@ -89,7 +89,12 @@ fn in_every_state() {
         reports.push(report(&server, &[]));
         let mut replica = start_server(Kind::Ours, &replica_of(&server));
         wait_until_equal(&server, &replica);
-        client.call(&["SET", "a", "1"]);
+        // A replica that has all data counts only from its first acknowledgement.
+        wait_for("it counts as good", secs(20), || {
+            let good = server.info("min_slaves_good_slaves");
+            expect_that(good.as_deref() == Some("1"), || format!("{good:?}"))
+        });
+        assert_eq!(text(&client.call(&["SET", "a", "1"])), "OK");
         wait_until_equal(&server, &replica);
         let ports = [replica.port(), server.port()];
         reports.push(report(&server, &ports));

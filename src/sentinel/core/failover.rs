@@ -204,6 +204,7 @@ impl Sentinel {
                 );
                 true
             }
+            Now::Electing if self.is_settling(m) => self.step_settling(m),
             Now::Electing => self.step_electing(m),
             Now::Selecting { since } => self.step_selecting(m, since),
             Now::Promoting { chosen, since } => self.step_promoting(m, chosen, since),
@@ -219,9 +220,7 @@ impl Sentinel {
         let timeout = master.settings.failover_timeout;
         let ms = Duration::from_millis(1);
         Some(match &failover.step {
-            Step::Electing { .. } => {
-                failover.started + self.tuning.election_timeout.min(timeout) + ms
-            }
+            Step::Electing { .. } => failover.started + self.election_patience(m) + ms,
             Step::Selecting { since } => *since + FRESH_INFO_WAIT,
             Step::Promoting { since, .. } | Step::AwaitingPromotion { since, .. } => {
                 *since + timeout + ms
@@ -261,16 +260,18 @@ impl Sentinel {
         failover.expect("a step belongs to a failover").step = step;
     }
 
+    /// How long an election may take.
+    pub(super) fn election_patience(&self, m: MasterId) -> Duration {
+        let timeout = self.master(m).settings.failover_timeout;
+        self.tuning.election_timeout.min(timeout)
+    }
+
     fn step_electing(&mut self, m: MasterId) -> bool {
         let master = self.master(m);
         let Some(failover) = &master.failover else {
             return false;
         };
-        let timeout = self
-            .tuning
-            .election_timeout
-            .min(master.settings.failover_timeout);
-        let is_late = self.now.since(failover.started) > timeout;
+        let is_late = self.now.since(failover.started) > self.election_patience(m);
         // Our vote may be on disk, but what we would lead to could not be written.
         if let Some(error) = self.journal.failure.clone() {
             let why = format!("the state cannot be written: {error}");
@@ -684,7 +685,9 @@ impl Sentinel {
         master.start_at = None;
         master.hold = Hold::Free;
         let i = master.instance;
-        self.event_instance(abort_event(reason), i);
+        if failover.kind != FailoverKind::Settlement {
+            self.event_instance(abort_event(reason), i);
+        }
         self.tell_aborted(m, failover, reason, why);
         self.timers.arm(Timer::Master(m), self.now);
     }
@@ -736,6 +739,7 @@ fn abort_event(reason: Reason) -> EventKind {
         }
         Reason::QuorumNotReached
         | Reason::NoMajority
+        | Reason::MasterDown
         | Reason::NoAnswer
         | Reason::NotElected
         | Reason::VotedForAnother

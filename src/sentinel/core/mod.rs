@@ -35,6 +35,7 @@ mod record;
 mod report;
 mod select;
 mod settings;
+mod settle;
 mod story;
 mod switch;
 #[cfg(test)]
@@ -328,6 +329,7 @@ impl Sentinel {
             },
             failover: None,
             hold: Hold::Free,
+            dispute: None,
             start_at: None,
             attempts: 0,
             announcement: None,

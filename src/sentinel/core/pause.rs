@@ -227,7 +227,7 @@ impl Sentinel {
             self.event_pause(m, EventKind::Pause, &until.to_string());
         }
         let is_to_end = self.master(m).failover.as_ref().is_some_and(|failover| {
-            failover.kind == FailoverKind::Automatic && failover.is_revocable()
+            failover.kind != FailoverKind::Manual && failover.is_revocable()
         });
         if is_to_end {
             self.abort(

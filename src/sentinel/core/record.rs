@@ -81,6 +81,8 @@ words! {
         Failover = "failover",
         /// A failover that an operator ordered here.
         ManualFailover = "manual-failover",
+        /// A peer named another master under the config epoch of ours, which was to be confirmed under a newer one.
+        Settlement = "settlement",
         /// A peer's newer configuration was taken over.
         Follow = "follow",
         /// A peer's request for our vote.
@@ -111,6 +113,8 @@ words! {
     Reason {
         /// The master answers again.
         MasterIsBack = "master-is-back",
+        /// The master does not work.
+        MasterDown = "master-down",
         /// Fewer sentinels than the quorum say that the master is down.
         QuorumNotReached = "quorum-not-reached",
         /// Fewer sentinels than needed can be reached.
@@ -235,6 +239,8 @@ words! {
         Automatic = "automatic",
         /// `SENTINEL FAILOVER`.
         Manual = "manual",
+        /// Nobody: a master is confirmed under a newer config epoch, because a peer names another one under this.
+        Settlement = "settlement",
     }
 }
 
@@ -244,6 +250,7 @@ impl FailoverKind {
         match self {
             FailoverKind::Automatic => Decision::Failover,
             FailoverKind::Manual => Decision::ManualFailover,
+            FailoverKind::Settlement => Decision::Settlement,
         }
     }
 }

@@ -351,7 +351,13 @@ impl Sentinel {
     fn publish(&mut self, m: MasterId, record: Arc<Record>) {
         let level = match (record.decision, record.outcome) {
             (Decision::Follow | Decision::Vote | Decision::Repair, _) => Level::Notice,
-            (Decision::Failover | Decision::ManualFailover | Decision::Wait, _) => Level::Warning,
+            (
+                Decision::Failover
+                | Decision::ManualFailover
+                | Decision::Settlement
+                | Decision::Wait,
+                _,
+            ) => Level::Warning,
         };
         let line = record.log_line();
         self.record_kept(record);
@@ -659,6 +665,7 @@ impl Sentinel {
                 FailoverKind::Manual => {
                     format!("ordered by an operator; stands as a candidate in epoch {epoch}")
                 }
+                FailoverKind::Settlement => self.dispute_in_words(m, epoch),
             },
         );
         Box::new(draft)
@@ -762,6 +769,42 @@ impl Sentinel {
         let record = self.draft_mut(m).record.clone();
         let record = self.ledger.replace(record);
         self.publish(m, record);
+    }
+
+    /// Why a dispute is to be settled.
+    fn dispute_in_words(&self, m: MasterId, epoch: Epoch) -> String {
+        let master = self.master(m);
+        let other = master.dispute.as_ref().map_or_else(String::new, |dispute| {
+            let names = self.globals.announce_hostnames;
+            format!(
+                "{} names {} under config epoch {} too; ",
+                self.sentinel_shown(&self.peer(dispute.peer).id),
+                dispute.told.instance_name(names),
+                master.config_epoch
+            )
+        });
+        format!("{other}stands as a candidate in epoch {epoch} to confirm ours")
+    }
+
+    /// A dispute was settled by an election that we won.
+    pub(super) fn tell_settled(&mut self, m: MasterId, failover: Failover) {
+        let now = self.real_now;
+        let (kind, epoch) = (failover.kind, failover.epoch);
+        self.stats.ended(kind, Outcome::Done, None);
+        let votes = self.votes(m, Some(epoch));
+        let mut draft = failover.draft;
+        draft.phase(now, Phase::Elect);
+        let (got, needed) = (votes.for_us, votes.needed);
+        draft.step(now, format!("elected with {got} votes, {needed} needed"));
+        let mut record = draft.record;
+        record.votes = Some(votes);
+        record.last_at = self.unix;
+        record.outcome = Outcome::Done;
+        record.summary = cut(format!(
+            "confirmed {} as the master under config epoch {epoch}",
+            record.from
+        ));
+        self.tell(m, record);
     }
 
     /// A failover that was taken from its master is called off.

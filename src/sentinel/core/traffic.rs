@@ -566,7 +566,8 @@ impl Sentinel {
                 Awaited::Subscribe
                 | Awaited::PeerPublish(_)
                 | Awaited::Order { .. }
-                | Awaited::Ask { .. },
+                | Awaited::Ask { .. }
+                | Awaited::AskElsewhere { .. },
             ) => {
                 unreachable!("never sent on the command link of an instance")
             }
@@ -703,6 +704,9 @@ impl Sentinel {
                 candidate,
             }) => {
                 self.handle_answer(p, master, asked_in, epoch, candidate.as_ref(), reply);
+            }
+            Some(Awaited::AskElsewhere { master, asked_in }) => {
+                self.handle_answer_elsewhere(p, master, asked_in, reply);
             }
             Some(Awaited::Order { master, round }) => self.order_answered(p, master, round, reply),
             Some(Awaited::PeerPublish(m)) => {

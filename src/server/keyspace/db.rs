@@ -1,4 +1,5 @@
-//! One database: an extendible hash whose leaves carry the stamp of the newest snapshot that has them.
+//! One database: an extendible hash whose leaves carry the stamp of the newest snapshot that has them, and whose
+//! entries know whether they were written ahead of their leaf.
 
 use std::cell::Cell;
 use std::hash::BuildHasher;
@@ -22,6 +23,8 @@ pub struct Entry {
     expire_at: u64,
     /// When or how often it was used, as the eviction policy counts that.
     access: Cell<u32>,
+    /// The snapshots up to [`Segment::ahead`] have it already, or are not to have it, as it came later.
+    pub(super) is_ahead: bool,
 }
 
 impl Entry {
@@ -32,6 +35,7 @@ impl Entry {
             value,
             expire_at: pack_expiry(expire_at),
             access: Cell::new(0),
+            is_ahead: false,
         }
     }
 
@@ -77,6 +81,8 @@ pub(super) struct Segment {
     pub(super) table: Dense<Entry>,
     /// The newest snapshot that this segment was written to, or that began after it was empty.
     pub(super) saved: SnapshotEpoch,
+    /// Above `saved`: the newest snapshot for which some entries were written ahead. Else none is.
+    pub(super) ahead: SnapshotEpoch,
     /// Keys with an expiry.
     volatile: usize,
     /// No key expires before this (Unix ms); a lower bound, made exact by each sweep.
@@ -88,6 +94,7 @@ impl Segment {
         Segment {
             table: Dense::default(),
             saved,
+            ahead: saved,
             volatile: 0,
             expires_from: u64::MAX,
         }
@@ -118,6 +125,7 @@ impl Leaf for Segment {
         Segment {
             table,
             saved: self.saved,
+            ahead: self.ahead,
             volatile,
             expires_from: self.expires_from,
         }
@@ -209,6 +217,16 @@ impl Db {
         Some(found)
     }
 
+    /// The segment in charge of `hash`, and the place in it of the entry with that key.
+    pub(super) fn segment_with(&mut self, hash: u64, key: &[u8]) -> (&mut Segment, Option<usize>) {
+        let found = self.locate(hash, key);
+        let segment = match found {
+            Some(found) => self.segment_of(found),
+            None => self.segment_mut(hash),
+        };
+        (segment, found.map(|found| found.place))
+    }
+
     fn segment_of(&mut self, found: Found) -> &mut Segment {
         self.segments.leaf_mut(found.segment).0
     }
@@ -218,7 +236,7 @@ impl Db {
         self.segments.leaf(found.segment).table.at(found.place)
     }
 
-    /// The value of a key, to be changed in place. Its segment must have been saved.
+    /// The value of a key, to be changed in place. It must have been saved.
     pub(super) fn value_mut(&mut self, hash: u64, key: &[u8]) -> Option<&mut Value> {
         let found = self.locate(hash, key)?;
         let entry = self.segment_of(found).table.at_mut(found.place);

@@ -186,6 +186,11 @@ impl<E: Keyed> Dense<E> {
         self.entries.get(place)
     }
 
+    /// All entries, to be changed; their keys must stay.
+    pub(super) fn entries_mut(&mut self) -> &mut [E] {
+        &mut self.entries
+    }
+
     /// The entry at a place that [`Dense::place`] has told, to be changed; its key must stay.
     pub(super) fn at_mut(&mut self, place: usize) -> &mut E {
         &mut self.entries[place]

@@ -119,18 +119,23 @@ impl List {
             End::Left => self.nodes.front_mut(),
             End::Right => self.nodes.back_mut(),
         };
-        match node.filter(|node| limit.has_room(node, element)) {
-            Some(node) => match end {
-                End::Left => Arc::make_mut(node).push_front(element),
-                End::Right => Arc::make_mut(node).push(element),
-            },
-            None => {
-                let node = Arc::new(Listpack::of(element));
-                match end {
-                    End::Left => self.nodes.push_front(node),
-                    End::Right => self.nodes.push_back(node),
-                }
+        if let Some(node) = node {
+            if limit.has_room(node, element) {
+                let node = Arc::make_mut(node);
+                return match end {
+                    End::Left => node.push_front(element),
+                    End::Right => node.push(element),
+                };
             }
+            // It grows no more from this end. One that a snapshot shares keeps its room.
+            if let Some(node) = Arc::get_mut(node) {
+                node.shrink_to_fit();
+            }
+        }
+        let node = Arc::new(Listpack::of(element));
+        match end {
+            End::Left => self.nodes.push_front(node),
+            End::Right => self.nodes.push_back(node),
         }
     }
 

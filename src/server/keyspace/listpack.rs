@@ -89,6 +89,11 @@ impl Listpack {
         self.0.capacity()
     }
 
+    /// Gives back room for more elements.
+    pub fn shrink_to_fit(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
     /// Elements. Counts them where the head does not say.
     pub fn len(&self) -> usize {
         match usize::from(u16::from_le_bytes([self.0[4], self.0[5]])) {

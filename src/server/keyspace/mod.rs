@@ -163,26 +163,27 @@ impl Keyspace {
     }
 
     /// Inserts or replaces, expiry included. Returns what was there before.
-    pub fn insert(&mut self, db: usize, entry: Entry) -> Option<Entry> {
-        let hash = self.before_change(db, &entry.key);
+    pub fn insert(&mut self, db: usize, mut entry: Entry) -> Option<Entry> {
+        let (hash, is_ahead) = self.before_change(db, &entry.key);
+        entry.is_ahead = is_ahead;
         self.db_mut(db).insert(hash, entry)
     }
 
     /// A value, to be changed in place; its expiry stays.
     pub fn value_mut(&mut self, db: usize, key: &[u8]) -> Option<&mut Value> {
-        let hash = self.before_change(db, key);
+        let (hash, _) = self.before_change(db, key);
         self.db_mut(db).value_mut(hash, key)
     }
 
     /// Sets or clears an expiry (Unix ms). False when there is no such key.
     pub fn set_expiry(&mut self, db: usize, key: &[u8], expire_at: Option<u64>) -> bool {
-        let hash = self.before_change(db, key);
+        let (hash, _) = self.before_change(db, key);
         self.db_mut(db).set_expiry(hash, key, expire_at)
     }
 
     /// Removes a key.
     pub fn remove(&mut self, db: usize, key: &[u8]) -> Option<Entry> {
-        let hash = self.before_change(db, key);
+        let (hash, _) = self.before_change(db, key);
         self.db_mut(db).remove(hash, key)
     }
 
@@ -278,15 +279,17 @@ impl Keyspace {
         &mut self.dbs[self.places[db]]
     }
 
-    /// Hashes the key and lets the snapshots save the segment that it belongs to.
-    fn before_change(&mut self, db: usize, key: &[u8]) -> u64 {
+    /// Hashes the key and lets the snapshots save what it stands for. Returns the hash, and whether an entry of
+    /// that key is one that they are not to write any more.
+    fn before_change(&mut self, db: usize, key: &[u8]) -> (u64, bool) {
         let number = self.places[db];
         let db = &mut self.dbs[number];
         let hash = db.hash(key);
-        if !self.snapshots.is_idle() {
-            self.snapshots.save(number, db.segment_mut(hash));
+        if self.snapshots.is_idle() {
+            return (hash, false);
         }
-        hash
+        let (segment, place) = db.segment_with(hash, key);
+        (hash, self.snapshots.save_ahead(number, segment, place))
     }
 }
 

@@ -1,15 +1,19 @@
 //! Point-in-time images without `fork`.
 //!
 //! A snapshot takes the next epoch. A walk then writes segment after segment to it, a slice at a time, and
-//! whoever is about to change a segment that an unfinished snapshot still lacks writes that segment out
-//! first. So each snapshot gets each segment exactly once, as it was when the snapshot began.
+//! whoever is about to change an entry of a segment that an unfinished snapshot still lacks writes that entry
+//! out first, ahead of its segment, and marks it; the walk leaves marked entries out, and so are those
+//! marked that came later. So each snapshot gets each entry exactly once, as it was when the snapshot began.
 //!
 //! Several snapshots may run at once (a `BGSAVE` and full resyncs). A segment carries one stamp, the newest
-//! epoch that has it; therefore a segment is always written to *every* snapshot that lacks it together.
+//! epoch that has it; therefore a segment is always written to *every* snapshot that lacks it together. Marks
+//! are good for the snapshots that had begun when the first of them was made: a change after the beginning of
+//! another one has the whole segment written, once.
 
 use std::collections::VecDeque;
 
 use super::db::{Db, Entry, Segment};
+use super::dense::Keyed;
 use super::key::Key;
 use super::value::Image;
 use crate::server::persist::command_encode::{self, Selected};
@@ -59,6 +63,9 @@ impl ChunkQueue {
 
     /// Appends encoded bytes, written by `write`.
     pub fn encode(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.tail.capacity() == 0 {
+            self.tail.reserve(Self::CHUNK_BYTES + Self::CHUNK_BYTES / 4);
+        }
         let before = self.tail.len();
         write(&mut self.tail);
         self.bytes += self.tail.len() - before;
@@ -125,27 +132,42 @@ struct Snapshot {
 
 impl Snapshot {
     fn write_segment(&mut self, db: usize, segment: &Segment) {
-        self.keys_done += segment.table.len();
-        for entry in segment.table.entries() {
-            let (number, sizes) = self.sizes[db];
-            let image = entry.value.image();
-            let encoder = match &mut self.form {
-                Form::Rdb(encoder) => encoder,
-                Form::Commands(selected) => {
-                    write_commands(entry, number, selected, &mut self.out);
-                    continue;
-                }
-            };
-            self.out.encode(|out| {
-                encoder.select(number, sizes, out);
-                encoder.head_of_entry(entry, out);
-                if image.is_none() {
-                    rdb_encode::value(&entry.value, false, out);
-                }
-            });
-            if let Some(image) = image {
-                self.out.push_large(Chunk::Large(image));
+        let has_marks = segment.ahead > segment.saved && self.epoch <= segment.ahead;
+        let entries = segment.table.entries();
+        // Fetched from memory all at the same time, not one after the other.
+        std::hint::black_box(
+            entries
+                .iter()
+                .map(Keyed::touch)
+                .fold(0, usize::wrapping_add),
+        );
+        for entry in entries {
+            if !(has_marks && entry.is_ahead) {
+                self.write_entry(db, entry);
             }
+        }
+    }
+
+    fn write_entry(&mut self, db: usize, entry: &Entry) {
+        self.keys_done += 1;
+        let (number, sizes) = self.sizes[db];
+        let image = entry.value.image();
+        let encoder = match &mut self.form {
+            Form::Rdb(encoder) => encoder,
+            Form::Commands(selected) => {
+                write_commands(entry, number, selected, &mut self.out);
+                return;
+            }
+        };
+        self.out.encode(|out| {
+            encoder.select(number, sizes, out);
+            encoder.head_of_entry(entry, out);
+            if image.is_none() {
+                rdb_encode::value(&entry.value, false, out);
+            }
+        });
+        if let Some(image) = image {
+            self.out.push_large(Chunk::Large(image));
         }
     }
 }
@@ -249,9 +271,36 @@ impl Snapshots {
         detached.into_iter().map(|detached| detached.db).collect()
     }
 
-    /// Writes a segment to each snapshot that lacks it. To be called before any change of it.
-    pub(super) fn save(&mut self, number: usize, segment: &mut Segment) {
-        save_up_to(&mut self.active, number, segment, self.newest);
+    /// Writes the entry at a place of a segment to each snapshot that lacks it. To be called before any change
+    /// of it, and with no place before one is added. Returns whether an entry that is added there comes too
+    /// late for a snapshot that is still to write the segment.
+    pub(super) fn save_ahead(
+        &mut self,
+        number: usize,
+        segment: &mut Segment,
+        place: Option<usize>,
+    ) -> bool {
+        if !self.active.iter().any(|s| s.epoch > segment.saved) {
+            return false;
+        }
+        if segment.ahead < self.newest {
+            if segment.ahead > segment.saved {
+                save_up_to(&mut self.active, number, segment, self.newest);
+                return false;
+            }
+            segment.ahead = self.newest;
+        }
+        let Some(place) = place else { return true };
+        let entry = segment.table.at_mut(place);
+        if !entry.is_ahead {
+            entry.is_ahead = true;
+            for snapshot in &mut self.active {
+                if snapshot.epoch > segment.saved {
+                    snapshot.write_entry(number, entry);
+                }
+            }
+        }
+        true
     }
 
     /// Keeps a flushed database until the snapshots that need it have it. Gives it back if none does.
@@ -342,5 +391,11 @@ fn save_up_to(active: &mut [Snapshot], number: usize, segment: &mut Segment, unt
             snapshot.write_segment(number, segment);
         }
     }
+    let had_marks = segment.ahead > segment.saved;
     segment.saved = segment.saved.max(until);
+    if had_marks && segment.ahead <= segment.saved {
+        for entry in segment.table.entries_mut() {
+            entry.is_ahead = false;
+        }
+    }
 }

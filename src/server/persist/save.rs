@@ -23,6 +23,8 @@ use crate::server::keyspace::{Chunk, SnapshotEpoch, Walk};
 
 /// How much is encoded before others get their turn.
 const SLICE_BYTES: usize = 64 * 1024;
+/// How much is written before others get the processor. Some ten microseconds.
+const PIECE_BYTES: usize = 16 * 1024;
 /// Chunks that wait to be written; when they are full the walk waits.
 const CHUNKS_QUEUED: usize = 16;
 /// After a failed save, this many seconds until the save points count again.
@@ -109,7 +111,7 @@ struct RdbFile {
 impl RdbFile {
     fn create(path: &Path, options: FileOptions) -> io::Result<RdbFile> {
         Ok(RdbFile {
-            out: BufWriter::with_capacity(1 << 18, File::create(path)?),
+            out: BufWriter::with_capacity(2 * PIECE_BYTES, File::create(path)?),
             digest: CRC64.digest(),
             options,
         })
@@ -145,9 +147,15 @@ impl RdbFile {
         }
     }
 
+    /// After each piece whoever waits for the processor has it: a kernel takes it away only every few
+    /// milliseconds, and clients would wait so long.
     fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.digest.update(bytes);
-        self.out.write_all(bytes)
+        for piece in bytes.chunks(PIECE_BYTES) {
+            self.digest.update(piece);
+            self.out.write_all(piece)?;
+            std::thread::yield_now();
+        }
+        Ok(())
     }
 
     /// Adds the checksum, makes everything durable, and gives the file its name.
@@ -378,6 +386,31 @@ impl Server {
     }
 }
 
+/// Runs what compresses and writes a file on a thread of its own, which leaves the processors to those that
+/// serve clients.
+fn spawn_writer(
+    write: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> io::Result<oneshot::Receiver<io::Result<()>>> {
+    /// Enough for a tenth of the weight of a thread that serves.
+    const NICENESS: i32 = 10;
+    let (done, written) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("save".to_owned())
+        .spawn(move || {
+            if let Err(error) = rustix::process::nice(NICENESS) {
+                tracing::debug!(%error, "saving with the priority of everything else");
+            }
+            // Whoever waited for it may have gone.
+            drop(done.send(write()));
+        })?;
+    Ok(written)
+}
+
+/// How the writing of a file went; a thread that is gone without a word has failed.
+async fn result(writer: oneshot::Receiver<io::Result<()>>) -> io::Result<()> {
+    writer.await.map_err(io::Error::other)?
+}
+
 /// One file that is written in the background.
 #[derive(Debug)]
 pub(crate) struct FileJob {
@@ -399,7 +432,7 @@ impl FileJob {
         let (chunks, mut queue) = mpsc::channel::<Chunk>(CHUNKS_QUEUED);
         let (temp, path, options) = (self.temp.clone(), self.path.clone(), self.options);
         let (complete, is_complete) = oneshot::channel::<()>();
-        let writer = tokio::task::spawn_blocking(move || {
+        let writer = spawn_writer(move || {
             let mut file = RdbFile::create(&temp, options)?;
             while let Some(chunk) = queue.blocking_recv() {
                 file.write(chunk)?;
@@ -409,14 +442,14 @@ impl FileJob {
                 .blocking_recv()
                 .map_err(|_| io::Error::other("cancelled"))?;
             file.finish(&temp, &path)
-        });
+        })?;
         while let Some((batch, walk)) = self.slice(server) {
             let is_end = walk == Walk::Complete && batch.is_empty();
             // The save may be cancelled while it waits for room, and what is in the batch may be large.
             let mut batch = DroppedElsewhere(batch);
             while !batch.0.is_empty() {
                 let Ok(room) = chunks.reserve().await else {
-                    return writer.await.map_err(io::Error::other)?;
+                    return result(writer).await;
                 };
                 if let Some(chunk) = batch.0.pop_front() {
                     room.send(chunk);
@@ -430,7 +463,7 @@ impl FileJob {
             tokio::task::yield_now().await;
         }
         drop(chunks);
-        writer.await.map_err(io::Error::other)?
+        result(writer).await
     }
 
     /// The next chunks; `None` when the snapshot is no more.

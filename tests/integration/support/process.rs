@@ -54,11 +54,19 @@ impl Process {
 
     /// Its resident memory.
     pub(crate) fn rss_kib(&self) -> u64 {
+        let rss = self.status("VmRSS");
+        let kib = rss.split_whitespace().next().and_then(|n| n.parse().ok());
+        kib.expect("VmRSS has a number")
+    }
+
+    /// A field of its `/proc/PID/status`.
+    pub(crate) fn status(&self, field: &str) -> String {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()));
         let status = status.unwrap_or_else(|error| panic!("{} has no status: {error}", self.name));
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        kib.expect("VmRSS has a number")
+        let value = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        value.expect("the kernel tells it").trim().to_owned()
     }
 
     /// How many descriptors it holds.
