@@ -1,18 +1,21 @@
-//! Parts of README.md that are made from the code, so that they cannot go stale.
+//! Parts of the README files that are made from the code, so that they cannot go stale.
 
+use std::path::Path;
 use std::sync::Mutex;
 
-/// Asserts that README.md holds `want` between the marks of the part `name`; with `UPDATE_README` in the
-/// environment, writes it there instead.
-pub(crate) fn check_part(name: &str, want: &str) {
+/// Asserts that `file`, named from the root of the sources, holds `want` between the marks of the part `name`; with
+/// `UPDATE_README` in the environment, writes it there instead.
+pub(crate) fn check_part(file: &str, name: &str, want: &str) {
     // Parts are written by tests that run at the same time.
-    static FILE: Mutex<()> = Mutex::new(());
-    let _file = FILE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    static FILES: Mutex<()> = Mutex::new(());
+    let _files = FILES
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     let begin =
         format!("<!-- {name}: UPDATE_README=1 cargo test readme writes what is between -->\n");
     let end = format!("<!-- {name} end -->");
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let readme = std::fs::read_to_string(path).unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let readme = std::fs::read_to_string(&path).unwrap();
     let (head, rest) = readme.split_once(&begin).expect("the mark before the part");
     let (part, tail) = rest.split_once(&end).expect("the mark behind the part");
     if std::env::var_os("UPDATE_README").is_some() {

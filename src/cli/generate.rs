@@ -175,6 +175,6 @@ mod tests {
                 command.get_name()
             ));
         }
-        crate::readme::check_part("subcommands", &table);
+        crate::readme::check_part("README.md", "subcommands", &table);
     }
 }

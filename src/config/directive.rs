@@ -389,6 +389,17 @@ impl<C: Clone + Default + 'static> Table<C> {
             };
         };
         let (least, most) = directive.access.arity();
+        // One quoted word may hold several values: `--replicaof "host port"`.
+        let held = match values {
+            [text] if most > 1 && directive.change != Change::FileOnly => {
+                lex::words(text.as_bytes()).unwrap_or(None)
+            }
+            _ => None,
+        };
+        let held: Option<Vec<&str>> = held
+            .as_ref()
+            .map(|words| words.iter().map(String::as_str).collect());
+        let values = held.as_deref().unwrap_or(values);
         let parsed = if values.len() < least || values.len() > most {
             Err(Refusal::new(match directive.change {
                 Change::FileOnly => "Bad directive or wrong number of arguments",
@@ -545,9 +556,43 @@ impl<C: Clone + Default + 'static> Table<C> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::config::{Process, process_directives};
+
+    /// A row for each directive of a table: what may follow it, what it is unless something is said, whether `CONFIG`
+    /// can change it where there is such a command, and what it means.
+    pub(crate) fn rows<C: Clone + Default + 'static>(
+        table: &Table<C>,
+        defaults: &C,
+        has_config: bool,
+    ) -> String {
+        let row = |directive: &Directive<C>| {
+            let escaped = |text: &str| text.replace('|', "\\|").replace('*', "\\*");
+            let Directive { name, alias, .. } = directive;
+            let alias = alias.map_or(String::new(), |alias| format!(" (or `{alias}`)"));
+            let expected = escaped(&directive.access.expected());
+            let default = match directive.access.show(defaults) {
+                shown if shown.is_empty() => shown,
+                shown => format!("`{}`", shown.replace('|', "\\|")),
+            };
+            let change = match directive.change {
+                _ if !has_config => "",
+                Change::AtStart => " at start |",
+                Change::AtRunTime => " `CONFIG SET` |",
+                Change::Protected => " `CONFIG SET`, protected |",
+                Change::FileOnly => " at start, not shown |",
+            };
+            let help = escaped(directive.help);
+            format!("| `{name}`{alias} | {expected} | {default} |{change} {help} |\n")
+        };
+        let rows: String = table.directives().iter().map(row).collect();
+        let (head, line) = match has_config {
+            true => (" set |", " --- |"),
+            false => ("", ""),
+        };
+        format!("| directive | value | default |{head} |\n| --- | --- | --- |{line} --- |\n{rows}")
+    }
 
     fn table() -> Table<Process> {
         Table::new(process_directives()).tolerating(&["save", "port"])

@@ -205,7 +205,7 @@ impl Memory {
 }
 
 /// Bytes: a number with an optional unit in any case. `k`, `m`, `g` are powers of 1000; `kb`, `mb`, `gb`
-/// of 1024, as in redis.conf.
+/// of 1024, as in redis.conf. Without digits it is 0.
 pub fn parse_memory(word: &str) -> Option<u64> {
     let digits = word.bytes().take_while(u8::is_ascii_digit).count();
     let unit: u64 = match word[digits..].to_ascii_lowercase().as_str() {
@@ -218,7 +218,11 @@ pub fn parse_memory(word: &str) -> Option<u64> {
         "gb" => 1 << 30,
         _ => return None,
     };
-    word[..digits].parse::<u64>().ok()?.checked_mul(unit)
+    let number = match digits {
+        0 => 0,
+        _ => word[..digits].parse::<u64>().ok()?,
+    };
+    number.checked_mul(unit)
 }
 
 /// Bytes with the largest unit that divides them, as redis-server writes them into a file.

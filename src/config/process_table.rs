@@ -452,8 +452,8 @@ const FACILITIES: &[(&str, Facility)] = &[
 fn access() -> Vec<Directive<Process>> {
     type D = Directive<Process>;
     let pubsub = Choice::of(&[
-        ("resetchannels", AclPubsub::ResetChannels),
         ("allchannels", AclPubsub::AllChannels),
+        ("resetchannels", AclPubsub::ResetChannels),
     ]);
     vec![
         D::at_run_time(

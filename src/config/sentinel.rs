@@ -405,7 +405,8 @@ mod tests {
              Reading the configuration file, at line 4\n\
              >>> 'sentinel monitor m ::1 1 0'\n\
              Quorum must be 1 or greater.\n\
-             (-:4; expected: sentinel monitor <master> <host> <port> <quorum from 1>)\n"
+             (-:4; expected: sentinel monitor <master> <host> <port> <quorum from 1>: a master to watch, and how many \
+             sentinels must find it down)\n"
         );
         let many = load(&"x\n".repeat(ConfigErrors::LISTED_MAX + 7)).unwrap_err();
         assert_eq!(many.mistakes().len(), ConfigErrors::LISTED_MAX);
@@ -475,6 +476,13 @@ mod tests {
         let config = load("tls-port 7\ntls-replication yes\nrequirepass \"a b\"").unwrap();
         assert_eq!(config.durable.globals.listening_port, 7);
         assert_eq!(config.durable.globals.requirepass.as_deref(), Some("a b"));
+    }
+
+    #[test]
+    fn the_readme_lists_every_directive_of_a_sentinel() {
+        let rows =
+            super::super::directive::tests::rows(sentinel_table(), &Process::of_sentinel(), false);
+        crate::readme::check_part("config/README.md", "process directives", &rows);
     }
 
     #[test]

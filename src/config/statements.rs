@@ -29,6 +29,8 @@ pub struct Setting {
     pub alias: Option<&'static str>,
     /// The value, for people.
     pub expected: &'static str,
+    /// What it means, for people.
+    pub help: &'static str,
     /// Reads the value.
     pub set: fn(&mut MasterSettings, &str) -> Result<(), Refusal>,
     /// The value as it is written; `None`: it is the built-in default and has no line.
@@ -41,6 +43,8 @@ pub struct Global {
     pub name: &'static str,
     /// The value, for people.
     pub expected: &'static str,
+    /// What it means, for people.
+    pub help: &'static str,
     /// Reads the value.
     pub set: fn(&mut Globals, &str) -> Result<(), Refusal>,
     /// The value as it is written.
@@ -63,6 +67,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "down-after-milliseconds",
         alias: None,
         expected: "<master> <milliseconds from 1>",
+        help: "silence after which an instance counts as down",
         set: |s, v| positive_millis(v).map(|d| s.down_after = d),
         written: |s| millis_unless(s.down_after, MasterSettings::DOWN_AFTER),
     },
@@ -70,6 +75,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "failover-timeout",
         alias: None,
         expected: "<master> <milliseconds from 1>",
+        help: "bounds each phase of a failover",
         set: |s, v| positive_millis(v).map(|d| s.failover_timeout = d),
         written: |s| millis_unless(s.failover_timeout, MasterSettings::FAILOVER_TIMEOUT),
     },
@@ -77,6 +83,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "parallel-syncs",
         alias: None,
         expected: "<master> <replicas at a time, from 1>",
+        help: "how many replicas are pointed at a new master at a time",
         set: |s, v| {
             s.parallel_syncs = parse_integer(v)
                 .filter(|n| *n >= 1)
@@ -92,6 +99,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "notification-script",
         alias: None,
         expected: "<master> <path of an executable file>",
+        help: "run for every event of level warning",
         set: |s, v| {
             if !is_executable(v) {
                 return Err(Refusal::new(
@@ -107,6 +115,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "client-reconfig-script",
         alias: None,
         expected: "<master> <path of an executable file>",
+        help: "run when the address of the master changes",
         set: |s, v| {
             if !is_executable(v) {
                 return Err(Refusal::new(
@@ -122,6 +131,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "auth-pass",
         alias: None,
         expected: "<master> <password>",
+        help: "password towards the master and its replicas",
         set: |s, v| {
             s.auth_pass = Some(Arc::from(v));
             Ok(())
@@ -132,6 +142,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "auth-user",
         alias: None,
         expected: "<master> <user>",
+        help: "user towards the master and its replicas",
         set: |s, v| {
             s.auth_user = Some(Arc::from(v));
             Ok(())
@@ -142,6 +153,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "master-reboot-down-after-period",
         alias: Some("primary-reboot-down-after-period"),
         expected: "<master> <milliseconds, 0 for off>",
+        help: "grace of a master that has just restarted and is still loading",
         set: |s, v| millis(v).map(|d| s.reboot_down_after = d),
         written: |s| millis_unless(s.reboot_down_after, Duration::ZERO),
     },
@@ -149,6 +161,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "refused-after-milliseconds",
         alias: None,
         expected: "<master> <milliseconds, 0 for off>",
+        help: "refused connections for so long count as down, without waiting for down-after",
         set: |s, v| millis(v).map(|d| s.refused_after = d),
         written: |s| millis_unless(s.refused_after, Duration::ZERO),
     },
@@ -159,6 +172,7 @@ pub const GLOBALS: &[Global] = &[
     Global {
         name: "deny-scripts-reconfig",
         expected: "yes or no",
+        help: "whether SENTINEL SET must leave the paths of scripts alone",
         set: |g, v| {
             g.deny_scripts_reconfig = yes_no(
                 v,
@@ -171,6 +185,7 @@ pub const GLOBALS: &[Global] = &[
     Global {
         name: "resolve-hostnames",
         expected: "yes or no",
+        help: "accept host names",
         set: |g, v| {
             g.resolve_hostnames = yes_no(
                 v,
@@ -183,6 +198,7 @@ pub const GLOBALS: &[Global] = &[
     Global {
         name: "announce-hostnames",
         expected: "yes or no",
+        help: "tell others host names instead of addresses",
         set: |g, v| {
             g.announce_hostnames = yes_no(
                 v,
@@ -195,6 +211,7 @@ pub const GLOBALS: &[Global] = &[
     Global {
         name: "announce-ip",
         expected: "an address or host name without blanks, commas and quotes",
+        help: "where others reach us, if that is not where we connect from",
         set: |g, v| {
             if !v.is_empty() && !is_plain(v) {
                 return Err(Refusal::new("Invalid address to announce."));
@@ -207,6 +224,7 @@ pub const GLOBALS: &[Global] = &[
     Global {
         name: "announce-port",
         expected: "a port, 0 for none",
+        help: "the port there",
         set: |g, v| {
             g.announce_port = port(v)?;
             Ok(())
@@ -219,6 +237,7 @@ pub const GLOBALS: &[Global] = &[
     Global {
         name: "sentinel-user",
         expected: "a user, \"\" for none",
+        help: "our user towards other sentinels",
         set: |g, v| {
             g.sentinel_user = non_empty(v);
             Ok(())
@@ -228,6 +247,7 @@ pub const GLOBALS: &[Global] = &[
     Global {
         name: "sentinel-pass",
         expected: "a password, \"\" for none",
+        help: "our password towards other sentinels",
         set: |g, v| {
             g.sentinel_pass = non_empty(v);
             Ok(())
@@ -237,6 +257,7 @@ pub const GLOBALS: &[Global] = &[
     Global {
         name: "observe-only",
         expected: "yes or no",
+        help: "watch, decide and report what would be done, and do nothing",
         set: |g, v| {
             g.observe_only = yes_no(v, "Please specify yes or no for the observe-only option.")?;
             Ok(())
@@ -256,82 +277,104 @@ pub fn default_globals() -> Globals {
     }
 }
 
-/// The remaining directives: their name, another spelling, and what follows `sentinel`.
-const OTHERS: &[(&str, Option<&str>, &str)] = &[
-    ("myid", None, "myid <40 characters>"),
-    ("current-epoch", None, "current-epoch <number>"),
+/// A directive that is neither: its name, another spelling, the words that follow, and what it means.
+type Other = (
+    &'static str,
+    Option<&'static str>,
+    &'static str,
+    &'static str,
+);
+
+/// The remaining directives.
+const OTHERS: &[Other] = &[
+    (
+        "myid",
+        None,
+        "<40 characters>",
+        "the sentinel's own identity; state",
+    ),
+    (
+        "current-epoch",
+        None,
+        "<number>",
+        "the newest epoch it has seen; state",
+    ),
     (
         "monitor",
         None,
-        "monitor <master> <host> <port> <quorum from 1>",
+        "<master> <host> <port> <quorum from 1>",
+        "a master to watch, and how many sentinels must find it down",
     ),
-    ("config-epoch", None, "config-epoch <master> <number>"),
-    ("leader-epoch", None, "leader-epoch <master> <number>"),
+    (
+        "config-epoch",
+        None,
+        "<master> <number>",
+        "the version of the master's address; state",
+    ),
+    (
+        "leader-epoch",
+        None,
+        "<master> <number>",
+        "the epoch of the last vote; state",
+    ),
     (
         "known-replica",
         Some("known-slave"),
-        "known-replica <master> <host> <port>",
+        "<master> <host> <port>",
+        "a replica that was discovered; state",
     ),
     (
         "known-sentinel",
         None,
-        "known-sentinel <master> <host> <port> <id>",
+        "<master> <host> <port> <id>",
+        "another sentinel that was discovered; state",
     ),
     (
         "rename-command",
         None,
-        "rename-command <master> <command> <its name there>",
+        "<master> <command> <its name there>",
+        "a command that the master and its replicas know by another name",
     ),
     (
         "paused",
         None,
-        "paused <master> <unix time in milliseconds, 0 for until SENTINEL RESUME>",
+        "<master> <unix time in milliseconds, 0 for until SENTINEL RESUME>",
+        "automatic failovers of the master are paused; state",
     ),
 ];
 
+/// All of them: name, another spelling, the words that follow, and what it means.
+fn all() -> impl Iterator<Item = Other> {
+    let settings = SETTINGS.iter();
+    let settings = settings.map(|s| (s.name, s.alias, s.expected, s.help));
+    let globals = GLOBALS.iter().map(|g| (g.name, None, g.expected, g.help));
+    settings.chain(globals).chain(OTHERS.iter().copied())
+}
+
 /// The name under which a `sentinel` directive is written; `None`: there is none of this name.
 pub fn canonical(name: &str) -> Option<&'static str> {
-    let is = |known: &&str| name.eq_ignore_ascii_case(known);
-    let settings = SETTINGS.iter().map(|s| (s.name, s.alias));
-    let globals = GLOBALS.iter().map(|g| (g.name, None));
-    let others = OTHERS.iter().map(|(name, alias, _)| (*name, *alias));
-    settings
-        .chain(globals)
-        .chain(others)
-        .find(|(name, alias)| is(name) || alias.as_ref().is_some_and(is))
-        .map(|(name, _)| name)
+    let is = |known: &str| name.eq_ignore_ascii_case(known);
+    all()
+        .find(|(name, alias, ..)| is(name) || alias.is_some_and(is))
+        .map(|(name, ..)| name)
 }
 
 /// What is right for the `sentinel` directive `name`.
 pub fn usage(name: &str) -> String {
-    let Some(name) = canonical(name) else {
-        let all = SETTINGS.iter().map(|s| s.name);
-        let all = all.chain(GLOBALS.iter().map(|g| g.name));
-        let all: Vec<&str> = all.chain(OTHERS.iter().map(|other| other.0)).collect();
-        let near = all
-            .iter()
-            .map(|known| (lex::edit_distance(known, &name.to_ascii_lowercase()), known))
-            .min();
-        return match near {
-            Some((0..=3, near)) => {
-                format!("a known directive; the nearest is 'sentinel {near}'")
-            }
-            _ => format!("sentinel followed by one of {}", all.join(", ")),
-        };
-    };
-    let words = SETTINGS
+    let canonical = canonical(name);
+    let known = all().find(|(known, ..)| Some(*known) == canonical);
+    if let Some((name, _, words, help)) = known {
+        return format!("sentinel {name} {words}: {help}");
+    }
+    let all: Vec<&str> = all().map(|(name, ..)| name).collect();
+    let near = all
         .iter()
-        .find(|s| s.name == name)
-        .map(|s| format!("{name} {}", s.expected));
-    let words = words.or_else(|| {
-        let global = GLOBALS.iter().find(|g| g.name == name)?;
-        Some(format!("{name} {}", global.expected))
-    });
-    let words = words.or_else(|| {
-        let (_, _, words) = OTHERS.iter().find(|other| other.0 == name)?;
-        Some((*words).to_owned())
-    });
-    format!("sentinel {}", words.unwrap_or_default())
+        .map(|known| (lex::edit_distance(known, &name.to_ascii_lowercase()), known))
+        .min();
+    match near {
+        Some((0..=3, near)) => format!("a known directive; the nearest is 'sentinel {near}'"),
+        _ => format!("sentinel followed by one of {}", all.join(", ")),
+    }
 }
 
 /// Whether `name` can be written back, and told in hellos, which separate their fields by commas.
@@ -506,4 +549,20 @@ pub fn entries_of_master(master: &DurableMaster) -> Vec<Entry> {
         entries.push(line("paused", &[&until.number().to_string()]));
     }
     entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_lists_every_sentinel_directive() {
+        let rows = all().map(|(name, alias, words, help)| {
+            let alias = alias.map_or(String::new(), |alias| format!(" (or `{alias}`)"));
+            format!("| `{name}`{alias} | `{words}` | {help} |\n")
+        });
+        let table: String = rows.collect();
+        let want = format!("| `sentinel …` | followed by | |\n| --- | --- | --- |\n{table}");
+        crate::readme::check_part("config/README.md", "sentinel directives", &want);
+    }
 }

@@ -27,6 +27,10 @@ impl<P: Program> Front<P> {
         self.clients.limits = OutputLimits::from(&process.output_limits);
         self.acl.log.entries_max = size(process.acllog_max_len);
         for (from, to) in &process.rename_commands {
+            let is_it = |absent: &&str| absent.eq_ignore_ascii_case(from);
+            if to.is_empty() && P::ABSENT_COMMANDS.iter().any(is_it) {
+                continue;
+            }
             if let Err(error) = self.table.rename(from, to) {
                 let place = place_of(lines, &["rename-command", from, to]);
                 let hint = "rename-command COMMAND NEW-NAME, of a command that this program has";

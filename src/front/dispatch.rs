@@ -203,7 +203,7 @@ fn check_front<P: Program>(program: &mut P, call: &Call<'_>) -> Option<Cow<'stat
 }
 
 impl<P: Program> Front<P> {
-    /// Whether the client of a call may reach every key. One that has gone, or is our master, may.
+    /// Whether the client of a call may read every key. One that has gone, or is our master, may.
     pub fn has_all_keys(&self, call: &Call<'_>) -> bool {
         let client = self.clients.get(call.client);
         client.is_none_or(|client| {

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
-use super::client::Blocked;
+use super::client::{Blocked, ClientKind};
 use super::{Front, Program, REDIS_VERSION};
 use crate::clock::{Mono, Now};
 use crate::ids::RunId;
@@ -57,8 +57,11 @@ impl InfoSections {
     }
 }
 
+/// `hz` where nothing else is configured. Ours has a pace of its own, and shows this as the present one.
+pub const DEFAULT_HZ: i32 = 10;
+
 /// `# Server`
-pub fn server_section(info: &ProcessInfo, mode: &str, now: Now) -> String {
+pub fn server_section(info: &ProcessInfo, mode: &str, configured_hz: i32, now: Now) -> String {
     let uname = rustix::system::uname();
     let uptime_seconds = now.mono.since(info.started).as_secs();
     let seconds = now.unix.0 / 1000;
@@ -82,8 +85,8 @@ pub fn server_section(info: &ProcessInfo, mode: &str, now: Now) -> String {
          server_time_usec:{}\r\n\
          uptime_in_seconds:{uptime_seconds}\r\n\
          uptime_in_days:{}\r\n\
-         hz:10\r\n\
-         configured_hz:10\r\n\
+         hz:{DEFAULT_HZ}\r\n\
+         configured_hz:{configured_hz}\r\n\
          lru_clock:{}\r\n\
          executable:{}\r\n\
          config_file:{}\r\n\
@@ -108,9 +111,14 @@ pub fn server_section(info: &ProcessInfo, mode: &str, now: Now) -> String {
 
 /// `# Clients`
 pub fn clients_section<P: Program>(front: &Front<P>) -> String {
-    let (mut blocked, mut tracking, mut input, mut output) = (0, 0, 0, 0);
+    let (mut blocked, mut timed, mut replicas) = (0, 0, 0);
+    let (mut tracking, mut input, mut output) = (0, 0, 0);
     for client in front.clients.iter() {
-        blocked += usize::from(matches!(client.blocked, Some(Blocked::Waiting { .. })));
+        if let Some(Blocked::Waiting { until, .. }) = client.blocked {
+            blocked += 1;
+            timed += usize::from(until != Mono::NEVER);
+        }
+        replicas += usize::from(client.kind == ClientKind::Replica);
         tracking += usize::from(client.tracking.is_some());
         input = input.max(client.query_bytes);
         output = output.max(client.output.len());
@@ -124,8 +132,8 @@ pub fn clients_section<P: Program>(front: &Front<P>) -> String {
          client_recent_max_output_buffer:{output}\r\n\
          blocked_clients:{blocked}\r\n\
          tracking_clients:{tracking}\r\n\
-         clients_in_timeout_table:0\r\n",
-        front.clients.len(),
+         clients_in_timeout_table:{timed}\r\n",
+        front.clients.len() - replicas,
         front.settings.maxclients,
     )
 }

@@ -13,7 +13,8 @@ pub struct KeyRef {
     pub flags: u16,
 }
 
-/// The keys of a request, in order. What a malformed request does not hold is left out.
+/// The keys of a request, in order. What a malformed request does not hold is left out, and where the number of
+/// keys is wrong, all of them.
 pub fn command_keys(info: &CommandInfo, words: &[Bytes]) -> Vec<KeyRef> {
     let mut keys = Vec::new();
     for spec in &info.keys {
@@ -32,11 +33,15 @@ pub fn command_keys(info: &CommandInfo, words: &[Bytes]) -> Vec<KeyRef> {
                 let count = words
                     .get(first + index)
                     .and_then(|word| std::str::from_utf8(word).ok()?.parse::<usize>().ok());
-                let Some(count) = count.filter(|count| *count > 0) else {
-                    continue;
-                };
+                let count = count.filter(|count| *count > 0);
                 let first = first + offset;
-                let last = first.saturating_add((count - 1).saturating_mul(step));
+                let last = count
+                    .map(|count| first.saturating_add((count - 1).saturating_mul(step)))
+                    .filter(|last| *last < words.len());
+                let Some(last) = last else {
+                    // As in redis-server, such a request has no keys at all. It will be refused.
+                    return Vec::new();
+                };
                 (first, Some(last), step)
             }
         };

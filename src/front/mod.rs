@@ -62,7 +62,7 @@ pub use dispatch::{arity_error, run};
 pub use glob::{glob_match, glob_match_ignore_case};
 pub use hello::connection_commands;
 pub use info::{
-    DataStats, InfoSections, ProcessInfo, clients_section, cpu_section, server_section,
+    DEFAULT_HZ, DataStats, InfoSections, ProcessInfo, clients_section, cpu_section, server_section,
     stats_section,
 };
 pub use keys::{KeyRef, command_channels, command_keys};
@@ -87,6 +87,9 @@ pub trait Program: Sized + 'static {
 
     /// `mode` of `HELLO`: `sentinel`, `standalone`.
     const MODE: &'static str;
+
+    /// Commands of redis-server 7.0 that the program does not have. A configuration may remove them all the same.
+    const ABSENT_COMMANDS: &'static [&'static str] = &[];
 
     /// The most bytes of one request, whatever the configuration allows: for a program that never gets
     /// large ones.

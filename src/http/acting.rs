@@ -17,7 +17,7 @@ use super::sentinel::{Shared, parse_address};
 use super::token::{self, Token};
 use crate::ids::MasterName;
 use crate::resp::Value;
-use crate::sentinel::core::{Operator, PAUSE_MAX, SetOption};
+use crate::sentinel::core::{Operator, PAUSE_MAX, SetOption, refusal};
 use crate::sentinel::surface::Ask;
 
 /// How long the loop may take to answer: longer than a healthy disk, shorter than a request.
@@ -62,23 +62,24 @@ fn understand(answer: Value) -> Result<Value, Refusal> {
         return Ok(answer);
     };
     let text = String::from_utf8_lossy(text);
-    let (code, rest) = text.split_once(' ').unwrap_or(("", &*text));
-    Err(match code {
-        "INPROG" | "NOGOODSLAVE" => Refusal::new(StatusCode::CONFLICT, rest),
-        _ if rest.starts_with("That is the master itself") => {
-            Refusal::new(StatusCode::CONFLICT, rest)
+    let reason = text.split_once(' ').map_or(&*text, |(_, reason)| reason);
+    let refuse = |status| Refusal::new(status, reason);
+    Err(match &*text {
+        refusal::IN_PROGRESS | refusal::NO_GOOD_REPLICA | refusal::IS_THE_MASTER => {
+            refuse(StatusCode::CONFLICT)
         }
-        _ if rest.starts_with("No replica or sentinel") => {
-            Refusal::new(StatusCode::NOT_FOUND, rest)
-                .hint("GET /masters/{name} lists the instances and peers")
+        refusal::ONLY_OBSERVES => {
+            refuse(StatusCode::CONFLICT).hint("ask a sentinel that takes part")
         }
-        _ if rest.starts_with("No such master") => {
-            Refusal::new(StatusCode::NOT_FOUND, rest).hint("GET /masters lists them")
+        refusal::NO_SUCH_MASTER => refuse(StatusCode::NOT_FOUND).hint("GET /masters lists them"),
+        refusal::UNKNOWN_INSTANCE => {
+            refuse(StatusCode::NOT_FOUND).hint("GET /masters/{name} lists the instances and peers")
         }
-        _ if rest.starts_with("Failed to save") => {
+        refusal::NOT_SAVED => {
             Refusal::unavailable("the state cannot be saved").hint("the sentinel's log says why")
         }
-        _ => Refusal::bad(rest),
+        refusal::TOO_MANY_ORDERS => Refusal::unavailable(reason),
+        _ => Refusal::bad(reason),
     })
 }
 
@@ -97,7 +98,7 @@ fn understand(answer: Value) -> Result<Value, Refusal> {
         (status = 401, description = "No token, or not the right one", body = Problem),
         (status = 403, description = "No token is configured", body = Problem),
         (status = 404, description = "There is no such master", body = Problem),
-        (status = 409, description = "One is under way, or no replica can be promoted", body = Problem),
+        (status = 409, description = "One is under way, no replica can be promoted, or this sentinel only observes", body = Problem),
         (status = 503, description = "The sentinel cannot do it now; says why", body = Problem),
     )
 )]
@@ -180,6 +181,7 @@ fn parse_duration(text: &str) -> Result<Duration, Refusal> {
         (status = 401, description = "No token, or not the right one", body = Problem),
         (status = 403, description = "No token is configured", body = Problem),
         (status = 404, description = "There is no such master", body = Problem),
+        (status = 409, description = "This sentinel only observes", body = Problem),
         (status = 503, description = "The sentinel cannot do it now; says why", body = Problem),
     )
 )]
@@ -210,6 +212,7 @@ async fn pause(
         (status = 401, description = "No token, or not the right one", body = Problem),
         (status = 403, description = "No token is configured", body = Problem),
         (status = 404, description = "There is no such master", body = Problem),
+        (status = 409, description = "This sentinel only observes", body = Problem),
         (status = 503, description = "The sentinel cannot do it now; says why", body = Problem),
     )
 )]
@@ -381,18 +384,14 @@ mod tests {
     #[test]
     fn errors_of_the_core_have_their_status() {
         for (text, status) in [
-            ("ERR No such master with that name", 404),
-            ("INPROG Failover already in progress", 409),
-            ("NOGOODSLAVE No suitable replica to promote", 409),
-            ("ERR Failed to save config file. Check server logs.", 503),
-            (
-                "ERR No replica or sentinel of that master is known at that address",
-                404,
-            ),
-            (
-                "ERR That is the master itself: SENTINEL REMOVE stops monitoring it",
-                409,
-            ),
+            (refusal::NO_SUCH_MASTER, 404),
+            (refusal::IN_PROGRESS, 409),
+            (refusal::NO_GOOD_REPLICA, 409),
+            (refusal::ONLY_OBSERVES, 409),
+            (refusal::NOT_SAVED, 503),
+            (refusal::TOO_MANY_ORDERS, 503),
+            (refusal::UNKNOWN_INSTANCE, 404),
+            (refusal::IS_THE_MASTER, 409),
             ("ERR something else", 400),
         ] {
             let refusal = understand(Value::error(text)).unwrap_err();

@@ -304,6 +304,10 @@ pub(super) async fn events(
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, Refusal> {
+    let tail = query.tail.map(usize::from);
+    if tail.is_some_and(|tail| tail > EVENTS_KEPT) {
+        return Err(Refusal::bad(format!("tail must be 0 to {EVENTS_KEPT}")));
+    }
     let place = Arc::clone(&ring.readers).try_acquire_owned();
     let place = place.map_err(|_| {
         Refusal::unavailable(format!("{READERS_MAX} readers are the most at a time"))
@@ -312,7 +316,7 @@ pub(super) async fn events(
     let last_id = headers
         .get("last-event-id")
         .map(|id| id.to_str().unwrap_or_default());
-    let from = ring.start(last_id, query.tail.map(usize::from));
+    let from = ring.start(last_id, tail);
     let reader = Reader::new(&ring, from, place);
     Ok(Sse::new(reader.stream()).keep_alive(KeepAlive::new().interval(SILENCE_MAX)))
 }

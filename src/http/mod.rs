@@ -7,6 +7,7 @@
 //!
 //! * [`connection`]: accepting, limits, one connection from its start to its end.
 //! * [`reply`]: how answers, errors and health look.
+//! * [`room`]: answers that may be large, and how much of them there may be.
 //! * [`token`]: who may change things.
 //! * [`sentinel`]: the routes of a sentinel; [`acting`] those that change something.
 //! * [`view`]: what JSON shows of a picture.
@@ -23,6 +24,7 @@ pub mod metrics;
 pub mod openapi;
 pub mod page;
 pub mod reply;
+pub mod room;
 pub mod sentinel;
 pub mod server;
 pub mod token;

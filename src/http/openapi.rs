@@ -86,12 +86,18 @@ pub fn routes(document: &OpenApi) -> Router {
 
 #[cfg(test)]
 mod tests {
-    use crate::http::{sentinel, token::Token};
+    use super::OpenApi;
+    use crate::http::{sentinel, server, token::Token};
     use serde_json::Value;
 
-    /// The table of README: what each route is for, by the handlers' own words.
-    fn table() -> String {
-        let document = sentinel::described(Token::default()).to_openapi();
+    /// The descriptions of both programs.
+    fn documents() -> [OpenApi; 2] {
+        let of_sentinel = sentinel::described(Token::default()).to_openapi();
+        [of_sentinel, server::described().to_openapi()]
+    }
+
+    /// A table of README: what each route is for, by the handlers' own words.
+    fn table(document: &OpenApi) -> String {
         let document = serde_json::to_value(document).unwrap();
         let mut table = "| route | |\n| --- | --- |\n".to_owned();
         for (path, item) in document["paths"].as_object().unwrap() {
@@ -120,34 +126,23 @@ mod tests {
 
     #[test]
     fn the_readme_lists_every_route() {
-        const BEGIN: &str = "<!-- routes: UPDATE_README=1 cargo test readme_lists_every_route writes what is between -->\n";
-        const END: &str = "<!-- routes end -->";
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-        let readme = std::fs::read_to_string(path).unwrap();
-        let (head, rest) = readme.split_once(BEGIN).expect("the mark before the table");
-        let (page, tail) = rest.split_once(END).expect("the mark behind the table");
-        let want = table();
-        if std::env::var_os("UPDATE_README").is_some() {
-            std::fs::write(path, [head, BEGIN, &want, END, tail].concat()).unwrap();
-        } else {
-            assert_eq!(
-                page, want,
-                "UPDATE_README=1 cargo test readme_lists_every_route"
-            );
-        }
+        let [of_sentinel, of_server] = documents();
+        crate::readme::check_part("README.md", "routes", &table(&of_sentinel));
+        crate::readme::check_part("README.md", "server routes", &table(&of_server));
     }
 
     #[test]
     fn every_operation_is_described_in_words() {
-        let document = sentinel::described(Token::default()).to_openapi();
-        let document = serde_json::to_value(document).unwrap();
-        for (path, item) in document["paths"].as_object().unwrap() {
-            for (method, operation) in item.as_object().unwrap() {
-                let has_words = operation["summary"]
-                    .as_str()
-                    .is_some_and(|words| words.len() > 10);
-                assert!(has_words, "{method} {path}");
-                assert!(operation["tags"][0].is_string(), "{method} {path}");
+        for document in documents() {
+            let document = serde_json::to_value(document).unwrap();
+            for (path, item) in document["paths"].as_object().unwrap() {
+                for (method, operation) in item.as_object().unwrap() {
+                    let has_words = operation["summary"]
+                        .as_str()
+                        .is_some_and(|words| words.len() > 10);
+                    assert!(has_words, "{method} {path}");
+                    assert!(operation["tags"][0].is_string(), "{method} {path}");
+                }
             }
         }
     }

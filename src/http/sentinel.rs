@@ -20,6 +20,7 @@ use super::acting;
 use super::events::{self, Ring};
 use super::metrics::{self, Scrapes};
 use super::reply::{self, Health, Path, Problem, Query, Refusal};
+use super::room::Room;
 use super::token::Token;
 use super::view::{self, Master, MasterLine};
 use super::{Http, Stop, openapi, page};
@@ -52,6 +53,7 @@ pub struct Shared {
     /// Where to ask for what is counted.
     pub(super) facts: mpsc::Sender<oneshot::Sender<Facts>>,
     pub(super) scrapes: Arc<Scrapes>,
+    room: Room,
     token: Token,
 }
 
@@ -70,6 +72,7 @@ pub fn open(process: &Process, surface: Surface) -> anyhow::Result<Http> {
         asks: surface.asks,
         facts: surface.facts,
         scrapes: Arc::default(),
+        room: Room::default(),
         token,
     };
     let fill = ring.fill(surface.events);
@@ -364,15 +367,16 @@ fn is_match(master: &MasterView, wanted: &str) -> bool {
         (status = 200, description = "A page of them", body = Page<MasterLine>),
         (status = 400, description = "A parameter makes no sense", body = Problem),
         (status = 404, description = "There is no such master", body = Problem),
+        (status = 503, description = "Too many large answers wait for their readers", body = Problem),
     )
 )]
 async fn masters(
     State(shared): State<Shared>,
     Query(query): Query<PageQuery>,
-) -> Result<Json<Page<MasterLine>>, Refusal> {
+) -> Result<Response, Refusal> {
     let look = shared.look();
     let page = query.page(&look, |master| MasterLine::new(master, look.now))?;
-    Ok(Json(page))
+    shared.room.json(&page)
 }
 
 /// Everything about one master and its group
@@ -384,14 +388,17 @@ async fn masters(
     responses(
         (status = 200, description = "The group", body = Master),
         (status = 404, description = "There is no such master", body = Problem),
+        (status = 503, description = "Too many large answers wait for their readers", body = Problem),
     )
 )]
 async fn master(
     State(shared): State<Shared>,
     Path(name): Path<String>,
-) -> Result<Json<Master>, Refusal> {
+) -> Result<Response, Refusal> {
     let look = shared.look();
-    Ok(Json(Master::new(look.master(&name)?, look.now)))
+    shared
+        .room
+        .json(&Master::new(look.master(&name)?, look.now))
 }
 
 /// How far back.
@@ -424,13 +431,14 @@ struct History {
         (status = 200, description = "The records", body = History),
         (status = 400, description = "A parameter makes no sense", body = Problem),
         (status = 404, description = "There is no such master", body = Problem),
+        (status = 503, description = "Too many large answers wait for their readers", body = Problem),
     )
 )]
 async fn history(
     State(shared): State<Shared>,
     Path(name): Path<String>,
     Query(query): Query<HistoryQuery>,
-) -> Result<Json<History>, Refusal> {
+) -> Result<Response, Refusal> {
     const COUNT_MAX: usize = 1000;
     let look = shared.look();
     let master = look.master(&name)?;
@@ -440,9 +448,9 @@ async fn history(
         }
         count => count.unwrap_or(COUNT_MAX),
     };
-    Ok(Json(History {
+    shared.room.json(&History {
         records: master.records.iter().take(count).cloned().collect(),
-    }))
+    })
 }
 
 /// The sentinel and what it monitors.
@@ -465,16 +473,17 @@ struct Cluster {
         (status = 200, description = "The page", body = Cluster),
         (status = 400, description = "A parameter makes no sense", body = Problem),
         (status = 404, description = "There is no such master", body = Problem),
+        (status = 503, description = "Too many large answers wait for their readers", body = Problem),
     )
 )]
 async fn cluster(
     State(shared): State<Shared>,
     Query(query): Query<PageQuery>,
-) -> Result<Json<Cluster>, Refusal> {
+) -> Result<Response, Refusal> {
     let look = shared.look();
     let page = query.page(&look, |master| Master::new(master, look.now))?;
     let sentinel = view::Sentinel::new(&look.view, look.beat, look.now);
-    Ok(Json(Cluster { sentinel, page }))
+    shared.room.json(&Cluster { sentinel, page })
 }
 
 /// How an address is wanted, and how sure it must be.
@@ -692,7 +701,8 @@ async fn instance_primary(
 
 /// This data server is a replica that works and is not too far behind
 ///
-/// It must follow the master that a majority of the sentinels has confirmed lately, with its link up. `lag`
+/// It must follow the master that a majority of the sentinels has confirmed lately, with its link up, and be
+/// announced. `lag`
 /// is reckoned from the last INFO of the master, which is asked for every 10 s, and every second while the
 /// master is down or fails over.
 #[utoipa::path(
@@ -743,6 +753,10 @@ fn check_replica(
         (!replica.follows_master, "does not follow the master"),
         (!replica.link_up, "has lost its link to the master"),
         (replica.is_syncing, "has not got all data yet"),
+        (
+            !replica.announced,
+            "is not to be told to clients: replica-announced no",
+        ),
     ];
     if let Some((_, why)) = checks.into_iter().find(|(fails, _)| *fails) {
         return Err(why.to_owned());
@@ -756,11 +770,11 @@ fn check_replica(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::clock::{Now, UnixMillis};
     use crate::ids::{Epoch, MasterName, SentinelId};
-    use crate::sentinel::core::{MasterSettings, PeerView, ReplicaView};
+    use crate::sentinel::core::{MasterSettings, PausedUntil, PeerView, ReplicaView};
 
     const NOW: Mono = Mono(100_000);
 
@@ -804,7 +818,8 @@ mod tests {
         }
     }
 
-    fn group(confirmed_ago: &[Option<u64>]) -> MasterView {
+    /// A master with a replica, and a peer for each time since it last confirmed the address.
+    pub(in crate::http) fn group(confirmed_ago: &[Option<u64>]) -> MasterView {
         MasterView {
             name: MasterName::from("mymaster"),
             host: "10.0.0.1".into(),
@@ -824,12 +839,13 @@ mod tests {
         }
     }
 
-    fn look() -> Look {
+    /// A sentinel without masters.
+    pub(in crate::http) fn picture() -> SentinelView {
         let at = Now {
             mono: NOW,
             unix: UnixMillis(0),
         };
-        let view = SentinelView {
+        SentinelView {
             at,
             id: SentinelId::from("y"),
             current_epoch: Epoch(1),
@@ -837,9 +853,12 @@ mod tests {
             tilt_since: None,
             save_error: None,
             masters: Arc::from([]),
-        };
+        }
+    }
+
+    fn look() -> Look {
         Look {
-            view: Arc::new(view),
+            view: Arc::new(picture()),
             beat: NOW,
             now: NOW,
         }
@@ -910,6 +929,14 @@ mod tests {
     }
 
     #[test]
+    fn no_field_is_told_twice() {
+        let mut paused = group(&[Some(0)]);
+        paused.paused_until = Some(PausedUntil::Resumed);
+        let shown = serde_json::to_string(&Master::new(&paused, NOW)).unwrap();
+        assert_eq!(shown.matches("\"paused\":").count(), 1, "{shown}");
+    }
+
+    #[test]
     fn a_replica_is_healthy_or_the_reason_is_told() {
         let group = group(&[]);
         let check = |change: fn(&mut InstanceView), lag, refused: Option<&str>| {
@@ -957,6 +984,11 @@ mod tests {
             |r| r.is_syncing = true,
             None,
             Some("has not got all data yet"),
+        );
+        with(
+            |r| r.announced = false,
+            None,
+            Some("is not to be told to clients: replica-announced no"),
         );
         // The master does not list it: what both say of themselves is compared.
         with(|r| r.lag = None, Some(0), None);

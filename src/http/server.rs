@@ -52,7 +52,13 @@ pub fn open(process: &Process, surface: Surface) -> anyhow::Result<Http> {
 
 /// All routes of a data server.
 pub fn routes(shared: Shared) -> axum::Router {
-    let all = OpenApiRouter::with_openapi(openapi::server())
+    let (router, document) = described().with_state(shared).split_for_parts();
+    reply::finish(router.merge(openapi::routes(&document)))
+}
+
+/// The routes with their description.
+pub(super) fn described() -> OpenApiRouter<Shared> {
+    OpenApiRouter::with_openapi(openapi::server())
         .routes(routes!(primary))
         .routes(routes!(master))
         .routes(routes!(replica))
@@ -60,9 +66,7 @@ pub fn routes(shared: Shared) -> axum::Router {
         .routes(routes!(health))
         .routes(routes!(liveness))
         .routes(routes!(readiness))
-        .routes(routes!(metrics::server::metrics));
-    let (router, document) = all.with_state(shared).split_for_parts();
-    reply::finish(router.merge(openapi::routes(&document)))
+        .routes(routes!(metrics::server::metrics))
 }
 
 /// How the server is.
@@ -369,31 +373,38 @@ async fn readiness(State(shared): State<Shared>) -> Answer {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::clock::Now;
 
-    fn look(role: RoleView) -> Look {
+    /// A server with which all is well.
+    pub(in crate::http) fn picture(role: RoleView) -> ServerView {
         let at = Now {
             mono: Mono(10_000),
             ..Now::default()
         };
-        Look {
-            now: at.mono,
-            view: Arc::new(ServerView {
-                at,
-                role,
-                is_loading: false,
-                is_shutting_down: false,
-                is_handing_over: false,
-                offset: 7,
-                replicas: 0,
-                save_error: None,
-            }),
+        ServerView {
+            at,
+            role,
+            is_loading: false,
+            is_shutting_down: false,
+            is_handing_over: false,
+            offset: 7,
+            replicas: 0,
+            save_error: None,
         }
     }
 
-    fn link() -> LinkView {
+    fn look(role: RoleView) -> Look {
+        let view = Arc::new(picture(role));
+        Look {
+            now: view.at.mono,
+            view,
+        }
+    }
+
+    /// A link that works.
+    pub(in crate::http) fn link() -> LinkView {
         LinkView {
             host: "10.0.0.1".into(),
             port: 6379,

@@ -26,8 +26,8 @@ use super::surface::{
 use crate::clock::{Clock, Mono, Now, millis};
 use crate::config::Process;
 use crate::front::{
-    DataStats, Front, ProcessInfo, Program, clients_section, cpu_section, server_section,
-    stats_section,
+    DEFAULT_HZ, DataStats, Front, ProcessInfo, Program, clients_section, cpu_section,
+    server_section, stats_section,
 };
 use crate::net::{Log, Lookup, Resolver, Signal, Signals, Watchdog, ensure_files};
 
@@ -566,7 +566,7 @@ impl Daemon {
     fn facts(&self) -> Facts {
         let now = self.clock.now();
         let info = [
-            server_section(&self.info, Daemon::MODE, now),
+            server_section(&self.info, Daemon::MODE, DEFAULT_HZ, now),
             clients_section(&self.front),
             stats_section(&self.front, &DataStats::default()),
             cpu_section(),
@@ -577,8 +577,6 @@ impl Daemon {
             scripts_queued: self.scripts.len(),
             simulated_failures: self.core.simulated_failures(),
             last_pings: self.core.last_pings(now),
-            paused: self.core.paused_masters(),
-            observe_only: self.core.globals().observe_only,
             failovers: self.core.failover_stats().clone(),
             probes: *self.core.probes(),
             counters: self.counters.clone(),

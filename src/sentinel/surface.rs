@@ -64,10 +64,6 @@ pub struct Facts {
     pub simulated_failures: u8,
     /// How long ago each master last answered PING, by name.
     pub last_pings: Vec<(MasterName, Duration)>,
-    /// The masters whose automatic failovers are paused here, by name.
-    pub paused: Vec<MasterName>,
-    /// `observe-only`
-    pub observe_only: bool,
     /// What failovers that were led here have come to.
     pub failovers: FailoverStats,
     /// How long instances have taken to answer PING.

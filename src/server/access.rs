@@ -274,6 +274,14 @@ impl Server {
         self.saver.dirty += changes as u64;
     }
 
+    /// Counts all that `work` changes as one change.
+    pub(crate) fn as_one_change<R>(&mut self, work: impl FnOnce(&mut Server) -> R) -> R {
+        let before = self.saver.dirty;
+        let result = work(self);
+        self.saver.dirty = before + 1;
+        result
+    }
+
     /// Removes a key whose collection has become empty; true if it has.
     pub(crate) fn drop_if_empty<K: Kind>(&mut self, _: &Call<'_>, key: &[u8]) -> bool {
         let db = self.current.db;
@@ -358,7 +366,7 @@ impl Server {
             self.stats.expired_keys += 1;
             // Nobody has changed it: whoever runs a command now must hear of it too.
             let client = self.current.client.take();
-            self.changed(db, key);
+            self.touch(db, key);
             self.current.client = client;
             self.notify(NotifyClasses::EXPIRED, "expired", db, key);
             self.propagate_in(db, &[b"DEL", key]);
@@ -378,7 +386,7 @@ impl Server {
     pub(super) fn remove_evicted(&mut self, db: usize, key: &[u8]) -> Option<Entry> {
         let entry = self.keyspace.remove(db, key)?;
         self.stats.evicted_keys += 1;
-        self.changed(db, key);
+        self.touch(db, key);
         self.notify(NotifyClasses::EVICTED, "evicted", db, key);
         self.propagate_in(db, &[b"DEL", key]);
         Some(entry)

@@ -408,10 +408,7 @@ impl Form for SavePoints {
     }
 
     fn parse(&self, words: &[&str], when: When, value: &mut Self::Value) -> Result<(), Refusal> {
-        let words: Vec<&str> = words
-            .iter()
-            .flat_map(|w| w.split_ascii_whitespace())
-            .collect();
+        let words = if words == [""] { &[][..] } else { words };
         if words.is_empty() || when != When::LaterLine {
             value.clear();
         }
@@ -505,12 +502,11 @@ impl Form for FileName {
     }
 }
 
-/// Directives of redis.conf that are not there yet: accepted with any value, so that an ordinary redis.conf
-/// loads.
+/// Directives of former times, which redis-server 7.0 accepts and forgets.
 const WITHOUT_EFFECT: &[&str] = &[
-    "aof-rewrite-incremental-fsync",
-    "aof-disable-auto-gc",
-    "aof_rewrite_cpulist",
+    "list-max-ziplist-entries",
+    "list-max-ziplist-value",
+    "lua-replicate-commands",
 ];
 
 #[cfg(test)]
@@ -525,11 +521,38 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_lists_every_directive_of_a_data_server() {
+        let rows =
+            crate::config::directive::tests::rows(server_table(), &ServerConfig::default(), true);
+        crate::readme::check_part("config/README.md", "server directives", &rows);
+    }
+
+    #[test]
     fn the_command_line_is_enough() {
         let config = load(&["--port", "7000", "--save", "", "--slaveof", "h", "1"]).unwrap();
         assert_eq!(config.process.port, 7000);
         assert_eq!(config.save, []);
         assert_eq!(config.replicaof, Some(("h".into(), 1)));
+    }
+
+    #[test]
+    fn one_word_may_hold_several_values() {
+        let config = load(&["--replicaof", "h 1", "--save", "900 1 300 10"]).unwrap();
+        assert_eq!(config.replicaof, Some(("h".into(), 1)));
+        assert_eq!(config.save, [(900, 1), (300, 10)]);
+        let config = load(&[
+            "--bind",
+            "127.0.0.1 -::1",
+            "--shutdown-on-sigterm",
+            "save now",
+        ]);
+        let config = config.unwrap();
+        assert_eq!(config.process.bind, ["127.0.0.1", "-::1"]);
+        assert!(config.tuning.shutdown_on_sigterm.now);
+        // What defines a user stays as it is: this is a name with a blank, which is refused later.
+        let config = load(&["--user", "alice on"]).unwrap();
+        assert_eq!(config.process.users, ["user \"alice on\""]);
+        assert!(load(&["--save", "900 1", "300 10"]).is_err());
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl Server {
             match name {
                 "server" => {
                     let now = self.clock.now();
-                    out = server_section(&self.process, Server::MODE, now);
+                    out = server_section(&self.process, Server::MODE, self.config.tuning.hz, now);
                 }
                 "clients" => out = clients_section(&self.front),
                 "memory" => self.info_memory(&mut out),
@@ -405,14 +405,16 @@ impl Server {
 
     fn info_keyspace(&self, out: &mut String) {
         line!(out, "# Keyspace");
+        let now = self.clock.now().unix.0;
         for number in 0..self.keyspace.databases() {
             let db = self.keyspace.db(number);
             if !db.is_empty() {
                 line!(
                     out,
-                    "db{number}:keys={},expires={},avg_ttl=0",
+                    "db{number}:keys={},expires={},avg_ttl={}",
                     db.len(),
-                    db.volatile()
+                    db.volatile(),
+                    db.average_ttl(now)
                 );
             }
         }

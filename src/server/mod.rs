@@ -358,6 +358,7 @@ impl Program for Server {
     type Session = Session;
 
     const MODE: &'static str = "standalone";
+    const ABSENT_COMMANDS: &'static [&'static str] = command::ABSENT;
 
     fn front(&mut self) -> &mut Front<Server> {
         &mut self.front
@@ -417,7 +418,8 @@ impl Program for Server {
             if name == "exec" {
                 self.end_transaction(client);
                 self.unwatch(client);
-                instead = Some([b"EXECABORT Transaction discarded because of: ", text].concat());
+                let reason = text.strip_prefix(b"ERR ").unwrap_or(text);
+                instead = Some([b"EXECABORT Transaction discarded because of: ", reason].concat());
             }
         }
         self.spoil_transaction(client);

@@ -108,6 +108,8 @@ pub struct LinkView {
 pub struct Facts {
     /// All of `INFO`.
     pub info: String,
+    /// How many databases there are; `INFO` leaves out those without keys.
+    pub databases: u32,
     /// `SLOWLOG LEN`
     pub slowlog_len: usize,
     /// Number and microseconds of the newest entry of the slow log.
@@ -206,6 +208,7 @@ impl Server {
         let newest = self.slowlog.entries().next();
         Facts {
             info: self.info(&everything),
+            databases: self.config.databases,
             slowlog_len: self.slowlog.entries().len(),
             slowlog_last: newest.map(|slow| (slow.id, slow.micros)),
             spikes: spikes.collect(),

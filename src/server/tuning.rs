@@ -14,6 +14,7 @@ use crate::config::{
     Choice, Directive, Form, Memory, Milliseconds, Number, Only, OptionalText, Refusal, Text, When,
     YesNo, at,
 };
+use crate::front::DEFAULT_HZ;
 
 /// One entry per directive; from it come the field, its default and the directive.
 macro_rules! tuning {
@@ -148,7 +149,7 @@ tuning! {
     /// most elements of a piece of a list, or its bytes: -1 4kb, -2 8kb, to -5 64kb
     list_max_listpack_size: i32 = -2,
         at_run_time "list-max-listpack-size" | "list-max-ziplist-size", Number::between(i32::MIN, i32::MAX);
-    /// pieces at each end of a list that stay uncompressed, 0 for all
+    /// without effect: lists are not compressed
     list_compress_depth: i32 = 0, at_run_time "list-compress-depth", natural(0);
     /// most members of a set of integers in the compact form
     set_max_intset_entries: u64 = 512, at_run_time "set-max-intset-entries", size();
@@ -160,9 +161,9 @@ tuning! {
         at_run_time "zset-max-listpack-value" | "zset-max-ziplist-value", memory();
     /// largest HyperLogLog in the sparse form, in bytes
     hll_sparse_max_bytes: u64 = 3000, at_run_time "hll-sparse-max-bytes", memory();
-    /// largest piece of a stream, in bytes
+    /// without effect: there are no streams
     stream_node_max_bytes: u64 = 4096, at_run_time "stream-node-max-bytes", memory();
-    /// most entries of a piece of a stream
+    /// without effect: there are no streams
     stream_node_max_entries: u64 = 100, at_run_time "stream-node-max-entries", size();
 
     /// which keys go when memory is short
@@ -203,7 +204,7 @@ tuning! {
     tracking_table_max_keys: u64 = 1_000_000, at_run_time "tracking-table-max-keys", size();
 
     /// rounds of background work in a second; ours has a fixed pace
-    hz: i32 = 10, at_run_time "hz", Hertz;
+    hz: i32 = DEFAULT_HZ, at_run_time "hz", Hertz;
     /// more rounds with more clients; without effect
     dynamic_hz: bool = true, at_run_time "dynamic-hz", YesNo;
     /// how much of the time may be spent on expired keys: a quarter, and 2 percent for each step
@@ -250,6 +251,10 @@ tuning! {
         at_run_time "replica-ignore-disk-write-errors", YesNo;
     /// without effect
     rdb_del_sync_files: bool = false, at_run_time "rdb-del-sync-files", YesNo;
+    /// without effect: files are always written out little by little
+    aof_rewrite_incremental_fsync: bool = true, at_run_time "aof-rewrite-incremental-fsync", YesNo;
+    /// without effect: what a rewrite has replaced always goes
+    aof_disable_auto_gc: bool = false, at_run_time "aof-disable-auto-gc", YesNo;
     /// without effect: files are always written out little by little
     rdb_save_incremental_fsync: bool = true, at_run_time "rdb-save-incremental-fsync", YesNo;
     /// without effect: what is restored is always checked
@@ -302,6 +307,8 @@ tuning! {
     bio_cpulist: String = String::new(), at_start "bio_cpulist", Text;
     /// without effect
     bgsave_cpulist: String = String::new(), at_start "bgsave_cpulist", Text;
+    /// without effect
+    aof_rewrite_cpulist: String = String::new(), at_start "aof_rewrite_cpulist", Text;
 
     /// cluster mode is not there
     cluster_enabled: bool = false, at_start "cluster-enabled", Only::new(false, "no", "this server does not have cluster mode");
@@ -530,10 +537,15 @@ impl Form for ShutdownForm {
     type Value = ShutdownOptions;
 
     fn arity(&self) -> (usize, usize) {
-        (1, 4)
+        (0, 4)
     }
 
     fn parse(&self, words: &[&str], _: When, value: &mut ShutdownOptions) -> Result<(), Refusal> {
+        const EXPECTED: &str =
+            "argument(s) must be one of the following: default, save, nosave, now, force";
+        if words.is_empty() {
+            return Err(Refusal::new(EXPECTED));
+        }
         *value = ShutdownOptions::default();
         for word in words {
             match word.to_ascii_lowercase().as_str() {
@@ -541,15 +553,13 @@ impl Form for ShutdownForm {
                 "save" if value.save != SaveChoice::Never => value.save = SaveChoice::Always,
                 "nosave" if value.save != SaveChoice::Always => value.save = SaveChoice::Never,
                 "save" | "nosave" => {
-                    return Err(Refusal::new("Invalid combination of SAVE and NOSAVE."));
+                    return Err(Refusal::new(
+                        "shutdown options SAVE and NOSAVE can't be used simultaneously",
+                    ));
                 }
                 "now" => value.now = true,
                 "force" => value.force = true,
-                _ => {
-                    return Err(Refusal::new(
-                        "argument(s) must be one of the following: default, save, nosave, now, force",
-                    ));
-                }
+                _ => return Err(Refusal::new(EXPECTED)),
             }
         }
         Ok(())

@@ -206,12 +206,6 @@ pub fn describe(event: &Published) -> Option<String> {
         ("-failover-abort-paused", Some(who)) => {
             format!("automatic failovers were paused: {who} keeps its place")
         }
-        ("+config-dispute", Some(who)) => {
-            format!(
-                "{by} asks for votes to confirm {who}: a peer names another under the same epoch"
-            )
-        }
-        ("-config-dispute", Some(who)) => format!("{who} is confirmed under a newer epoch"),
         ("+pause", Some(who)) => format!("automatic failovers of {who} are paused"),
         ("-pause", Some(who)) => format!("automatic failovers of {who} are no longer paused"),
         ("+forget", Some(who)) => format!("{by} has forgotten {who}"),

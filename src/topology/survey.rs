@@ -53,6 +53,9 @@ pub struct Group {
     pub quorum: u32,
     /// How it is.
     pub state: Health,
+    /// Automatic failovers are paused: until when, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
     /// What is wrong, one sentence each.
     pub problems: Vec<String>,
     /// What is as somebody wanted it and should not be overlooked, one sentence each.
@@ -216,7 +219,7 @@ pub struct Summary {
     pub name: String,
     /// Where it is.
     pub address: String,
-    /// `ok`, what its sentinel complains about, or that its automatic failovers are paused.
+    /// `ok`, or what its sentinel complains about; `paused` where it is that and well.
     pub state: &'static str,
     /// Known replicas.
     pub replicas: u32,
@@ -245,8 +248,8 @@ fn summary(master: &Fields) -> Summary {
     Summary {
         name: field(master, "name").to_owned(),
         address: address_of(master).to_string(),
-        state: match (flag_state(master), paused_until(master)) {
-            (Some(state), _) => state.as_str(),
+        state: match (flag_state(master), paused(master)) {
+            (Some(flagged), _) => flagged.as_str(),
             (None, Some(_)) => PAUSED,
             (None, None) => OK,
         },
@@ -501,39 +504,38 @@ fn group(asked: &Address, view: &MasterView, looks: &BTreeMap<Address, Look>) ->
     Group {
         name,
         state,
+        paused: paused(&view.master),
         address: address.to_string(),
         quorum: field(&view.master, "quorum").parse().unwrap_or(0),
         problems,
-        notes: notes(view, &members),
+        notes: notes(&members),
         members,
     }
 }
 
-fn notes(view: &MasterView, members: &[Member]) -> Vec<String> {
-    let paused = paused_until(&view.master);
-    let paused = paused.map(|until| format!("automatic failovers are paused {until}"));
+fn notes(members: &[Member]) -> Vec<String> {
     let observers = members.iter().filter(|member| member.state == OBSERVES);
-    let observers = observers.map(|member| {
+    let note = |member: &Member| {
         format!(
             "sentinel {} only observes, and is not counted",
             member.address
         )
-    });
-    paused.into_iter().chain(observers).collect()
+    };
+    observers.map(note).collect()
+}
+
+/// Until when automatic failovers of a master are paused, in words; `None`: they are not.
+fn paused(master: &Fields) -> Option<String> {
+    let until = field(master, "paused-until").parse().ok()?;
+    Some(PausedUntil::from_number(until).to_string())
 }
 
 /// The state of a member with which nothing is wrong.
 const OK: &str = "ok";
-/// The state of a sentinel that takes part in nothing.
-const OBSERVES: &str = "observes";
 /// The state of a master with which nothing is wrong, and whose automatic failovers are paused.
 const PAUSED: &str = "paused";
-
-/// Until when the automatic failovers of a master are paused.
-fn paused_until(master: &Fields) -> Option<PausedUntil> {
-    let number = field(master, "paused-until").parse().ok()?;
-    Some(PausedUntil::from_number(number))
-}
+/// The state of a sentinel that takes part in nothing.
+const OBSERVES: &str = "observes";
 
 fn own_fields(address: &Address) -> Fields {
     Fields::from([
@@ -630,6 +632,12 @@ impl Survey {
 }
 
 impl Group {
+    /// That automatic failovers are paused, if they are, and until when.
+    pub fn paused_line(&self) -> Option<String> {
+        let until = printable(self.paused.as_deref()?);
+        Some(format!("automatic failovers are paused {until}"))
+    }
+
     fn table(&self, paint: Paint) -> String {
         let counts = |member: &&Member| member.role == "sentinel" && member.state != OBSERVES;
         let sentinels = self.members.iter().filter(counts).count();
@@ -651,6 +659,10 @@ impl Group {
             Health::Ok | Health::Degraded => Tone::Warn,
             Health::NoMaster => Tone::Bad,
         };
+        if let Some(paused) = self.paused_line() {
+            text.push_str(&paint.text(Tone::Warn, &paused));
+            text.push('\n');
+        }
         for problem in &self.problems {
             text.push_str(&paint.text(tone, &format!("! {}", printable(problem))));
             text.push('\n');
@@ -767,6 +779,27 @@ mod tests {
         assert_eq!(state("master,failover_in_progress"), (degraded, degraded));
         assert_eq!(worst(&[]), Health::NoMaster);
         assert_eq!(worst(&[seen("ok", 6379), seen("err", 6379)]), degraded);
+    }
+
+    #[test]
+    fn a_pause_is_told_and_is_no_problem() {
+        let mut master = instance("6379", "master,paused", "");
+        assert_eq!(summary(&master).state, "ok");
+        master.insert("paused-until".to_owned(), "0".to_owned());
+        assert_eq!(summary(&master).state, "paused");
+        assert_eq!(tone_of("paused"), Tone::Warn);
+        let view = MasterView {
+            master,
+            replicas: Vec::new(),
+            peers: Vec::new(),
+            no_quorum: None,
+        };
+        let looks = BTreeMap::from([(at(26379), sentinel_look(6379))]);
+        let group = group(&at(26379), &view, &looks);
+        assert_eq!(group.state, Health::Ok);
+        let table = group.table(Paint::OFF);
+        let told = "\nautomatic failovers are paused until SENTINEL RESUME\n";
+        assert!(table.ends_with(told), "{table}");
     }
 
     #[test]

@@ -1,20 +1,16 @@
-//! HTTP of a sentinel: every route says what its description promises, a sentinel that is cut off vouches
-//! for nobody, and no client of it holds the sentinel up.
+//! HTTP of a sentinel: every route says what its description promises, and a sentinel that is cut off vouches
+//! for nobody.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use sentinel::clock::Clock;
 use serde_json::Value;
 
 use crate::support::http::{Answer, Web};
 use crate::support::{
-    Client, Kind, NAME, Port, SentinelNode, Topology, expect_that, holds_for, secs, start_sentinel,
-    text, wait_for,
+    Kind, NAME, Port, SentinelNode, Topology, expect_that, holds_for, secs, start_sentinel,
+    wait_for,
 };
 
 const TOKEN: &str = "open sesame";
@@ -33,9 +29,8 @@ fn set_with_http() -> (Topology, Vec<Port>) {
 }
 
 /// A sentinel that speaks HTTP and watches masters that are not there.
-fn lone_sentinel(masters: usize, lines: &str) -> (SentinelNode, Web, Port) {
+pub(crate) fn lone_sentinel(masters: usize, lines: &str) -> (SentinelNode, Web, Port) {
     let (nowhere, http) = (Port::reserve(), Port::reserve());
-    let number = http.number();
     let monitor: String = (0..masters)
         .map(|n| {
             format!(
@@ -47,19 +42,16 @@ fn lone_sentinel(masters: usize, lines: &str) -> (SentinelNode, Web, Port) {
     let node = start_sentinel(
         Kind::Ours,
         &monitor,
-        &format!("http-port {number}\nhttp-token \"{TOKEN}\"\n{lines}"),
+        &format!(
+            "http-port {}\nhttp-token \"{TOKEN}\"\n{lines}",
+            http.number()
+        ),
     );
-    (node, Web { port: number }, nowhere)
-}
-
-fn web(port: &Port) -> Web {
-    Web {
-        port: port.number(),
-    }
+    (node, Web::at(&http), nowhere)
 }
 
 /// Waits until a route answers with a status.
-fn wait_for_status(web: Web, path: &str, status: u16, within: Duration) -> Answer {
+pub(crate) fn wait_for_status(web: Web, path: &str, status: u16, within: Duration) -> Answer {
     wait_for(&format!("{path} answers {status}"), within, || {
         let answer = web.get(path);
         expect_that(answer.status == status, || format!("{answer:?}"))?;
@@ -125,10 +117,11 @@ fn forget(name: &str, address: &str, headers: &[&str], status: u16) -> Step {
     }
 }
 
+/// curl walks every route.
 #[test]
 fn every_route_answers_as_it_is_described() {
     let (set, ports) = set_with_http();
-    let web = web(&ports[0]);
+    let web = Web::at(&ports[0]);
     wait_for_status(web, "/masters/mymaster/primary", 200, secs(20));
     let (master, replica) = (set.servers[0].port(), set.servers[1].port());
     let (at_master, at_replica) = (
@@ -159,6 +152,7 @@ fn every_route_answers_as_it_is_described() {
         read("/cluster", "/cluster?master=mymaster", 200),
         read("/cluster", "/cluster?master=other", 404),
         read("/events", "/events?tail=many", 400),
+        read("/events", "/events?tail=1025", 400),
         read("/metrics", "/metrics", 200),
         read("/masters/{name}/history", "/masters/mymaster/history", 200),
         read(
@@ -226,7 +220,7 @@ fn every_route_answers_as_it_is_described() {
             ..
         } = &step;
         let headers: Vec<&str> = step.headers.iter().map(String::as_str).collect();
-        let answer = web.send(&method.to_uppercase(), path, &headers, step.body);
+        let answer = web.curl(&method.to_uppercase(), path, &headers, step.body);
         assert_eq!(answer.status, *status, "{method} {path}: {answer:?}");
         check_described(&document["paths"][&step.route][*method], &answer, path);
         if *method == "head" {
@@ -308,7 +302,7 @@ fn what_is_not_there_is_said_in_json() {
 #[test]
 fn a_sentinel_that_is_cut_off_vouches_for_nobody() {
     let (mut set, ports) = set_with_http();
-    let web = web(&ports[0]);
+    let web = Web::at(&ports[0]);
     let primary = "/masters/mymaster/primary";
     let port = set.servers[0].port();
     let instance = format!("/masters/{NAME}/instances/127.0.0.1:{port}/primary");
@@ -342,7 +336,7 @@ fn a_sentinel_that_is_cut_off_vouches_for_nobody() {
 #[test]
 fn health_and_events_follow_a_failover() {
     let (mut set, ports) = set_with_http();
-    let (web, other) = (web(&ports[0]), web(&ports[1]));
+    let (web, other) = (Web::at(&ports[0]), Web::at(&ports[1]));
     wait_for_status(web, "/masters/mymaster/primary", 200, secs(20));
     let mut events = web.events("/events", &[]);
     let old = set.master_port();
@@ -389,9 +383,7 @@ fn health_and_events_follow_a_failover() {
         led.find(|record| record["decision"] == "failover" && record["outcome"] == "done")
     };
     wait_for("the leader's record is there", secs(20), || {
-        let all = ports.iter().map(|port| Web {
-            port: port.number(),
-        });
+        let all = ports.iter().map(Web::at);
         let record = all.filter_map(led).next().ok_or("no record")?;
         expect_that(record["to"] == format!("127.0.0.1:{new}"), || {
             record.to_string()
@@ -437,7 +429,7 @@ fn health_and_events_follow_a_failover() {
 #[test]
 fn an_ordered_failover_and_changed_settings_are_the_sentinels_own() {
     let (mut set, ports) = set_with_http();
-    let web = web(&ports[0]);
+    let web = Web::at(&ports[0]);
     wait_for_status(web, "/masters/mymaster/primary", 200, secs(20));
     let json = ["Content-Type: application/json", BEARER];
     let changes = r#"{"down_after_ms": 4321, "parallel_syncs": 2}"#;
@@ -461,9 +453,7 @@ fn an_ordered_failover_and_changed_settings_are_the_sentinels_own() {
     let is_paused = |web: Web| web.get("/masters/mymaster").json()["paused"]["until_ms"].is_u64();
     for port in &ports {
         wait_for("every sentinel shows the pause", secs(10), || {
-            expect_that(is_paused(crate::http::web(port)), || {
-                "not paused".to_owned()
-            })
+            expect_that(is_paused(Web::at(port)), || "not paused".to_owned())
         });
     }
     let answer = web.send("POST", "/masters/mymaster/resume", &[BEARER], "");
@@ -484,7 +474,7 @@ fn without_a_token_nothing_can_be_changed() {
     let monitor = format!("sentinel monitor {NAME} 127.0.0.1 {} 1\n", nowhere.number());
     let lines = format!("http-port {}\n", http.number());
     let node = start_sentinel(Kind::Ours, &monitor, &lines);
-    let web = web(&http);
+    let web = Web::at(&http);
     for bearer in ["Authorization: Bearer x", "Authorization: Bearer ", "X: y"] {
         let answer = web.send("POST", "/masters/mymaster/failover", &[bearer], "");
         assert_eq!(answer.status, 403, "{answer:?}");
@@ -604,99 +594,5 @@ fn what_a_client_may_send_is_limited() {
 fn refused(answer: std::io::Result<Answer>, status: u16) {
     if let Ok(answer) = answer {
         assert_eq!(answer.status, status, "{answer:?}");
-    }
-}
-
-/// The slowest and the 99th percentile of PINGs to two sentinels in turn, for so long.
-fn ping_both(ports: [u16; 2], during: Duration) -> [(u64, u64); 2] {
-    let clock = Clock::start();
-    let mut clients = ports.map(Client::to);
-    let mut nanos = [Vec::new(), Vec::new()];
-    let end = clock.mono() + during;
-    while clock.mono() < end {
-        for (client, nanos) in clients.iter_mut().zip(&mut nanos) {
-            let before = clock.nanos();
-            assert_eq!(text(&client.call(&["PING"])), "PONG");
-            nanos.push(clock.nanos() - before);
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    nanos.map(|mut nanos| {
-        nanos.sort_unstable();
-        let last = nanos.len() - 1;
-        (nanos[last * 99 / 100] / 1000, nanos[last] / 1000)
-    })
-}
-
-/// Whether it is slow, hostile or merely busy: what comes over HTTP costs the loop nothing. A second sentinel
-/// that nobody asks anything over HTTP, on the same busy machine, says what is to be expected of it.
-#[test]
-fn no_client_of_http_delays_the_sentinel() {
-    let (flooded, web, _nowhere) = lone_sentinel(300, "");
-    let (calm, _, _nowhere_too) = lone_sentinel(300, "");
-    let stop = Arc::new(AtomicBool::new(false));
-    let mut threads = Vec::new();
-    let mut start = |work: fn(Web, &AtomicBool)| {
-        let stop = Arc::clone(&stop);
-        threads.push(std::thread::spawn(move || work(web, &stop)));
-    };
-    start(dribble);
-    start(never_read);
-    start(ask_much);
-    let [(p99, max), (calm_p99, calm_max)] = ping_both([flooded.port(), calm.port()], secs(4));
-    stop.store(true, Ordering::Relaxed);
-    for thread in threads {
-        thread.join().expect("a client that does not fail");
-    }
-    println!(
-        "PING beside a flood of HTTP: p99 {p99} us, max {max} us; without: {calm_p99}, {calm_max}"
-    );
-    assert!(
-        p99 <= 3 * calm_p99 + 2_000,
-        "p99 {p99} us, without HTTP {calm_p99} us"
-    );
-    assert!(
-        max <= 3 * calm_max + 20_000,
-        "max {max} us, without HTTP {calm_max} us"
-    );
-    let log = flooded.process.log();
-    assert!(!log.contains("+tilt"), "{log}");
-    wait_for_status(web, "/liveness", 200, secs(20));
-}
-
-/// Heads that come a byte at a time.
-fn dribble(web: Web, stop: &AtomicBool) {
-    let mut streams: Vec<TcpStream> = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
-        if streams.len() < 40
-            && let Ok(stream) = web.connect()
-        {
-            streams.push(stream);
-        }
-        streams.retain_mut(|stream| stream.write_all(b"G").is_ok());
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// Requests for much whose answers are never read.
-fn never_read(web: Web, stop: &AtomicBool) {
-    let ask = "GET /cluster?per_page=500 HTTP/1.1\r\nHost: x\r\n\r\n".repeat(50);
-    let mut streams: Vec<TcpStream> = Vec::new();
-    while !stop.load(Ordering::Relaxed) {
-        if streams.len() < 40
-            && let Ok(mut stream) = web.connect()
-            && stream.write_all(ask.as_bytes()).is_ok()
-        {
-            streams.push(stream);
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
-/// One request for much after the other.
-fn ask_much(web: Web, stop: &AtomicBool) {
-    while !stop.load(Ordering::Relaxed) {
-        // It may find all places taken for a while.
-        let _ = web.try_send("GET", "/cluster?per_page=500", &[], "");
     }
 }

@@ -158,9 +158,7 @@ fn a_fuzzer_finds_nothing_that_is_not_described() {
     );
     println!("{}", String::from_utf8_lossy(&output.stdout));
     assert!(node.process.is_running());
-    let web = Web {
-        port: http.number(),
-    };
+    let web = Web::at(&http);
     assert_eq!(web.get("/liveness").status, 200);
 }
 

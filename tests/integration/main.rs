@@ -41,6 +41,7 @@ mod harness;
 mod hashes_and_sets_equal_redis;
 mod host_names_are_followed;
 mod http;
+mod http_delays_nobody;
 mod http_from_outside;
 mod it_listens_where_it_is_told;
 mod keys_equal_redis;

@@ -18,12 +18,6 @@ const EXPORTER: &str = include_str!("metrics_of_the_exporter.txt");
 /// What a sentinel or a data server of ours puts before names of its own.
 const OURS: &str = "sentinel_";
 
-fn web(port: &Port) -> Web {
-    Web {
-        port: port.number(),
-    }
-}
-
 fn reserve(count: usize) -> Vec<Port> {
     (0..count).map(|_| Port::reserve()).collect()
 }
@@ -123,10 +117,10 @@ fn every_name_is_given_and_no_other_is_used() {
     }
     // The answer waits for the other sentinels; the pause itself does not.
     let reply = set.sentinels[0].client().call(&["SENTINEL", "PAUSE", NAME]);
-    let sentinel = scrape(web(&sentinels[0]));
+    let sentinel = scrape(Web::at(&sentinels[0]));
     let paused = format!("\nsentinel_master_paused{{master=\"{NAME}\"}} 1\n");
     assert!(sentinel.contains(&paused), "{reply:?}: {sentinel}");
-    let server = scrape(web(&servers[0])) + &scrape(web(&servers[1]));
+    let server = scrape(Web::at(&servers[0])) + &scrape(Web::at(&servers[1]));
     let lacking = |program: &str, text: &str| {
         let names = names(text);
         let lacking = expected(program).into_iter();
@@ -137,7 +131,7 @@ fn every_name_is_given_and_no_other_is_used() {
     assert_eq!(lacking("sentinel", &sentinel), [""; 0], "{sentinel}");
     assert_eq!(lacking("server", &server), [""; 0], "{server}");
 
-    for text in [&sentinel, &scrape(web(&servers[1]))] {
+    for text in [&sentinel, &scrape(Web::at(&servers[1]))] {
         let (status, said) = lint(text);
         // 3: it reads the text, and has something to say about names: those of the exporter are as they are.
         assert!(matches!(status, Some(0 | 3)), "{said}");
@@ -239,7 +233,7 @@ impl Prometheus {
         command.arg(format!("--web.listen-address=127.0.0.1:{}", port.number()));
         Prometheus {
             _process: Process::start("prometheus", folder, command),
-            web: web(&port),
+            web: Web::at(&port),
         }
     }
 
@@ -331,7 +325,7 @@ fn whoever_asks_for_open_metrics_gets_them() {
     let http = Port::reserve();
     let _server = start_server(Kind::Ours, &format!("http-port {}\n", http.number()));
     let accept = ["Accept: application/openmetrics-text; version=1.0.0, text/plain;q=0.5"];
-    let answer = web(&http).send("GET", "/metrics", &accept, "");
+    let answer = Web::at(&http).send("GET", "/metrics", &accept, "");
     assert_eq!(
         answer.header("content-type"),
         "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -355,7 +349,7 @@ fn thousands_of_masters_are_one_scrape() {
         .collect();
     let lines = format!("http-port {}\n", http.number());
     let _node = crate::support::start_sentinel(Kind::Ours, &monitor, &lines);
-    let text = scrape(web(&http));
+    let text = scrape(Web::at(&http));
     #[expect(clippy::cast_precision_loss, reason = "a small number")]
     let wanted = MASTERS as f64;
     assert!((value(&text, "redis_sentinel_masters ") - wanted).abs() < 1e-9);
@@ -380,7 +374,7 @@ fn a_data_server_says_what_it_is() {
         master.port()
     );
     let mut replica = start_server(Kind::Ours, &lines);
-    let (of_master, of_replica) = (web(&master_http), web(&replica_http));
+    let (of_master, of_replica) = (Web::at(&master_http), Web::at(&replica_http));
     wait_for("the replica is in step", secs(20), || {
         let answer = of_replica.get("/replica");
         expect_that(answer.status == 200, || format!("{answer:?}"))

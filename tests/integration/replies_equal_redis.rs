@@ -82,6 +82,10 @@ const LINES: &str = r#"
     SET a 1 EX 9223372036854775
     SET a 1 NX XX
     SET a 1 EX 10 PX 10
+    SET a 1 EX 10 ex 20
+    GETEX a EX 10 EX 30
+    GETEX a PERSIST persist
+    EXEC a
     SET a 1 EX 10 KEEPTTL
     SET a 1 NX GET
     SET a 2 XX GET
@@ -98,6 +102,8 @@ const LINES: &str = r#"
     INCRBYFLOAT n 1.23456789
     INCRBYFLOAT n nan
     INCRBYFLOAT n inf
+    INCRBYFLOAT long 1e308
+    INCRBYFLOAT long 1e308
     SET big 9223372036854775807
     INCR big
     DECRBY big -1

@@ -145,6 +145,14 @@ fn the_command_table() {
     assert!(ours.len() > 70, "{} commands", ours.len());
     let differences = compare_entries(&real, &ours);
     assert!(differences.is_empty(), "{differences:#?}");
+    // What is not here may be taken away by a configuration all the same.
+    let missing = real.keys().filter(|name| !ours.contains_key(*name));
+    let lines: Vec<String> = missing
+        .map(|name| format!("rename-command {name} \"\"\n"))
+        .collect();
+    assert!(lines.len() > 20, "{lines:?}");
+    let server = start_server(Kind::Ours, &lines.concat());
+    assert_eq!(text(&server.client().call(&["PING"])), "PONG");
 }
 
 /// Names and values of a flat map.
@@ -180,21 +188,6 @@ fn the_documentation_of_commands() {
 
 #[test]
 fn settings_and_their_defaults() {
-    /// Those that are another's, or not there.
-    const APPEND_ONLY_FILES: [&str; 12] = [
-        "aof-load-truncated",
-        "aof-rewrite-incremental-fsync",
-        "aof-timestamp-enabled",
-        "aof-use-rdb-preamble",
-        "aof-disable-auto-gc",
-        "aof_rewrite_cpulist",
-        "appenddirname",
-        "appendfilename",
-        "appendfsync",
-        "auto-aof-rewrite-min-size",
-        "auto-aof-rewrite-percentage",
-        "no-appendfsync-on-rewrite",
-    ];
     const ONLY_OURS: [&str; 6] = [
         "http-bind",
         "http-port",
@@ -208,7 +201,7 @@ fn settings_and_their_defaults() {
     let [real, ours] = both("").map(|server| pairs(&server.client().call(&["CONFIG", "GET", "*"])));
     for (name, theirs) in &real {
         let name = name.as_str();
-        if APPEND_ONLY_FILES.contains(&name) || DIFFERENT.contains(&name) {
+        if DIFFERENT.contains(&name) {
             continue;
         }
         let mine = ours
@@ -319,6 +312,67 @@ fn slow_commands_are_logged_with_the_same_words() {
     assert_eq!(real, ours);
 }
 
+#[test]
+fn the_memory_has_the_same_parts() {
+    let [real, ours] = both("").map(|server| {
+        let mut client = server.client();
+        client.call(&["SET", "k", "v"]);
+        client.call(&["SELECT", "3"]);
+        client.call(&["SET", "k", "v"]);
+        let stats = pairs(&client.call(&["MEMORY", "STATS"]));
+        let tables = pairs(&stats["db.3"]).into_keys();
+        stats.keys().cloned().chain(tables).collect::<Vec<_>>()
+    });
+    assert_eq!(real, ours);
+}
+
+#[test]
+fn changes_are_counted_alike() {
+    const LINES: &str = "
+        SADD s a b c
+        SREM s a b x
+        SADD s a b c d e
+        SPOP s 2
+        SPOP s 9
+        HSET h a 1 b 2 c 3
+        HDEL h a b x
+        RPUSH l 1 2 3 4 5
+        LTRIM l 0 2
+        LTRIM l 0 -1
+        RPOPLPUSH l m
+        LMOVE l l LEFT RIGHT
+        BLMOVE l m LEFT LEFT 1
+        ZADD z 1 a 2 b
+        PFADD p a b
+        PFADD p a
+        BITFIELD b SET u8 0 5 INCRBY u8 8 1
+        RENAME b bb
+        COPY bb bc
+        COPY bb bc REPLACE
+        MOVE bb 1
+        SET e v PXAT 1
+        SETEX e 100 v
+        EXPIRE e -1
+        SORT m BY nosort STORE n
+        GEORADIUS nosuch 1 1 1 m STORE g
+        MSET a 1 b 2
+        DEL a b x
+        FLUSHALL
+    ";
+    let [real, ours] = both("").map(|server| {
+        let mut client = server.client();
+        let lines = LINES.lines().map(str::trim).filter(|line| !line.is_empty());
+        let counted = lines.map(|line| {
+            client.call(&line.split(' ').collect::<Vec<_>>());
+            let info = text(&client.call(&["INFO", "persistence"]));
+            let changes = info.lines().find(|line| line.starts_with("rdb_changes"));
+            format!("{line}: {}", changes.unwrap_or_default())
+        });
+        counted.collect::<Vec<_>>()
+    });
+    assert_eq!(real, ours);
+}
+
 fn section_fields(server: &ServerNode, sections: &[&str]) -> Vec<String> {
     let mut words = vec!["INFO"];
     words.extend_from_slice(sections);
@@ -395,6 +449,45 @@ fn calls_and_errors_are_counted_alike() {
         lines
     });
     assert_eq!(real, ours);
+}
+
+#[test]
+fn clients_and_times_to_live_are_counted() {
+    let server = start_server(Kind::Ours, "hz 20\n");
+    let mut client = server.client();
+    client.call(&["SET", "k", "v", "PX", "100000"]);
+    let others = [
+        &["BLPOP", "a", "100"][..],
+        &["BLPOP", "a", "0"],
+        &["PSYNC", "?", "-1"],
+    ];
+    let others = others.map(|words| {
+        let mut other = server.client();
+        other.send(words).expect("sent");
+        other
+    });
+    wait_for("the others are counted", secs(5), || {
+        let info = text(&client.call(&["INFO"]));
+        // A replica is no client.
+        let wanted = [
+            "connected_clients:3",
+            "connected_slaves:1",
+            "blocked_clients:2",
+            "clients_in_timeout_table:1",
+            "configured_hz:20",
+        ];
+        let is_missing = |line: &&&str| !info.contains(&format!("{line}\r\n"));
+        let missing: Vec<_> = wanted.iter().filter(is_missing).collect();
+        expect_that(missing.is_empty(), || format!("{missing:?}: {info}"))
+    });
+    drop(others);
+    let ttl = server.info("db0").unwrap_or_default();
+    let ttl: u64 = ttl
+        .rsplit('=')
+        .next()
+        .and_then(|ttl| ttl.parse().ok())
+        .expect("avg_ttl");
+    assert!((90_000..=100_000).contains(&ttl), "{ttl}");
 }
 
 #[test]

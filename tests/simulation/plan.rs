@@ -115,7 +115,7 @@ pub(crate) fn converge(world: &mut World) {
     let timeout = timeouts.max().unwrap_or_default();
     let bound = world.now() + sentinel::clock::millis(4 * timeout) + 30_000;
     let mut settled_at = None;
-    while world.violation.is_none() && !world.is_spoiled {
+    while world.violation.is_none() && !world.is_spoiled && !world.properties.is_split() {
         world.run_until(world.now() + LOOK_MS);
         match disagreement(world) {
             None => {

@@ -59,5 +59,4 @@ scripts! {
     w28_fresh_info_at_selection,
     w29_a_reset_is_kept,
     w30_two_names_for_one_master,
-    w31_two_masters_in_one_epoch,
 }

@@ -111,6 +111,8 @@ fn details(group: &Group, paint: Paint) -> Vec<String> {
     let title = format!("── {} ", printable(&group.name));
     let mut lines = vec![paint.text(Tone::Dim, &title)];
     lines.extend(columns(&rows, paint));
+    let paused = group.paused_line();
+    lines.extend(paused.map(|paused| paint.text(Tone::Warn, &paused)));
     let problems = group.problems.iter();
     lines.extend(
         problems.map(|problem| paint.text(Tone::Bad, &format!("! {}", printable(problem)))),
@@ -184,6 +186,7 @@ mod tests {
             address: "10.0.0.1:6000".to_owned(),
             quorum: 2,
             state: Health::Ok,
+            paused: None,
             problems: vec!["something".to_owned()],
             notes: vec!["a note".to_owned()],
             members,

@@ -343,14 +343,15 @@ impl Selector {
         text
     }
 
-    /// Whether a request is covered, and every key may be read and written besides.
+    /// Whether a request is covered, and every key may be read besides.
     pub(super) fn check_with_all_keys(
         &self,
         id: CommandId,
         words: &[Bytes],
         catalog: &Catalog,
     ) -> bool {
-        self.all_keys && self.check(id, words, catalog).is_ok()
+        let reads_all = |known: &KeyPattern| known.read && known.pattern == b"*";
+        (self.all_keys || self.keys.iter().any(reads_all)) && self.check(id, words, catalog).is_ok()
     }
 
     /// Whether a request is covered.

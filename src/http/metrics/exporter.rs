@@ -1,7 +1,7 @@
 //! The names of the well-known redis exporter (`oliver006/redis_exporter`), from the same text that it reads: INFO.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Family, Kind, Sample, Value, number};
 use crate::clock::UnixMillis;
@@ -350,29 +350,42 @@ impl<'a> Exported<'a> {
     }
 
     fn database(&mut self, db: &'a str, value: &str) {
-        let label = [("db", db)];
-        let gauge = Kind::Gauge;
-        self.add(
-            "db_keys",
-            gauge,
-            "Keys in a database",
-            label,
-            part(value, "keys"),
-        );
-        self.add(
-            "db_keys_expiring",
-            gauge,
-            "Keys in a database that expire",
-            label,
-            part(value, "expires"),
-        );
+        self.add_keys(db.into(), part(value, "keys"), part(value, "expires"));
         self.add(
             "db_avg_ttl_seconds",
-            gauge,
+            Kind::Gauge,
             "Average time to live in a database",
-            label,
+            [("db", db)],
             part(value, "avg_ttl") / 1000.0,
         );
+    }
+
+    /// INFO says nothing of databases without keys, of which there are `count` with the others; the exporter does, so
+    /// that a sum over all of them is 0 rather than nothing.
+    pub fn add_empty_databases(&mut self, count: u32) {
+        let known = self.0.get("redis_db_keys").into_iter();
+        let labels = known.flat_map(|family| &family.samples);
+        let known: HashSet<String> = labels
+            .map(|sample| sample.labels[0].1.to_string())
+            .collect();
+        let names = (0..count).map(|n| format!("db{n}"));
+        for db in names.filter(|db| !known.contains(db)) {
+            self.add_keys(db.into(), 0.0, 0.0);
+        }
+    }
+
+    fn add_keys(&mut self, db: Cow<'a, str>, keys: f64, expiring: f64) {
+        for (name, help, value) in [
+            ("db_keys", "Keys in a database", keys),
+            (
+                "db_keys_expiring",
+                "Keys in a database that expire",
+                expiring,
+            ),
+        ] {
+            let label = vec![("db", db.clone())];
+            self.push(name, Kind::Gauge, help, label, Value::Number(value));
+        }
     }
 
     /// A replica that follows this server.
@@ -474,9 +487,20 @@ fn part(value: &str, name: &str) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::render::{Format, render};
     use super::*;
+
+    /// An INFO that has something of everything.
+    pub(in crate::http) fn complete_info() -> String {
+        let fields = GAUGES.iter().chain(COUNTERS);
+        let numbers: String = fields.map(|(field, _)| format!("{field}:1\r\n")).collect();
+        numbers
+            + "latest_fork_usec:1\r\ncmdstat_get:calls=1,usec=1,usec_per_call=1,rejected_calls=0,failed_calls=0\r\n\
+               latency_percentiles_usec_get:p50=1\r\nerrorstat_ERR:count=1\r\ndb0:keys=1,expires=1,avg_ttl=1\r\n\
+               role:slave\r\nmaster_host:h\r\nmaster_port:1\r\nmaster_link_status:up\r\n\
+               slave0:ip=h,port=1,state=online,offset=1,lag=1\r\n"
+    }
 
     fn exported(info: &str) -> String {
         let all = Exported::of_info(info, UnixMillis(1_000_000_500));
@@ -510,6 +534,26 @@ mod tests {
         }
         let identity = "redis_instance_info{role=\"\",redis_version=\"7.0.15\",redis_build_id=\"\"";
         assert!(text.contains(identity), "{text}");
+    }
+
+    #[test]
+    fn databases_without_keys_are_there_too() {
+        let mut all = Exported::of_info("db1:keys=5,expires=2,avg_ttl=0\r\n", UnixMillis(0));
+        all.add_empty_databases(2);
+        let families: Vec<Family<'_>> = all.into_families().collect();
+        let text = render(&families, Format::Text);
+        let keys = text
+            .lines()
+            .filter(|line| line.starts_with("redis_db_keys"));
+        assert_eq!(
+            keys.collect::<Vec<_>>(),
+            [
+                r#"redis_db_keys{db="db1"} 5"#,
+                r#"redis_db_keys{db="db0"} 0"#,
+                r#"redis_db_keys_expiring{db="db1"} 2"#,
+                r#"redis_db_keys_expiring{db="db0"} 0"#,
+            ]
+        );
     }
 
     #[test]

@@ -186,3 +186,100 @@ pub async fn facts_of<F>(asks: &mpsc::Sender<oneshot::Sender<F>>) -> Option<F> {
         .ok()?
         .ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::exporter::tests::complete_info;
+    use super::render::render;
+    use super::*;
+    use crate::clock::Now;
+    use crate::http::sentinel::tests::{group, picture};
+    use crate::http::server::tests as of_server;
+    use crate::sentinel::core::{FailoverStats, Histogram, PausedUntil, SentinelView};
+    use crate::sentinel::surface as of_sentinel;
+    use crate::server::surface::{self, CommandLatency, RoleView};
+
+    fn with_master() -> SentinelView {
+        let mut master = group(&[Some(0)]);
+        master.instances[0].info_at = Some(Mono(0));
+        master.paused_until = Some(PausedUntil::Resumed);
+        let mut view = picture();
+        view.observe_only = true;
+        view.masters = Arc::from([Arc::new(master)]);
+        view
+    }
+
+    /// A name, its type, its labels and its meaning, for each family.
+    fn table<'a>(families: impl IntoIterator<Item = &'a Family<'a>>) -> String {
+        let mut table = "| name | type | labels | |\n| --- | --- | --- | --- |\n".to_owned();
+        for family in families {
+            let name = &family.name;
+            let sample = family.samples.first();
+            let sample = sample.unwrap_or_else(|| panic!("no sample of {name}"));
+            let labels = sample.labels.iter().map(|(label, _)| format!("`{label}`"));
+            let labels = labels.collect::<Vec<_>>().join(", ");
+            let kind = render::kind_word(family.kind);
+            table += &format!("| `{name}` | {kind} | {labels} | {} |\n", family.help);
+        }
+        table
+    }
+
+    #[test]
+    fn the_readme_lists_every_metric() {
+        let view = with_master();
+        let facts = of_sentinel::Facts {
+            info: complete_info(),
+            scripts_running: 0,
+            scripts_queued: 0,
+            simulated_failures: 0,
+            last_pings: vec![(view.masters[0].name.clone(), Duration::ZERO)],
+            failovers: FailoverStats::default(),
+            probes: Histogram::default(),
+            counters: of_sentinel::Counters::default(),
+        };
+        let of_sentinel = sentinel::families(&view, Mono(0), Some(&facts), view.at);
+        let view = of_server::picture(RoleView::Replica(of_server::link()));
+        let facts = surface::Facts {
+            info: complete_info(),
+            databases: 1,
+            slowlog_len: 0,
+            slowlog_last: None,
+            spikes: vec![("command", 0, 0)],
+            latencies: vec![CommandLatency {
+                command: "get".to_owned(),
+                calls: 1,
+                levels: vec![(1, 1)],
+            }],
+        };
+        let of_server = server::families(&view, Some(&facts), view.at);
+        let is_ours = |family: &&Family<'_>| family.name.starts_with("sentinel_");
+        let all = of_sentinel.iter().chain(&of_server);
+        let mut exported: Vec<_> = all.filter(|family| !is_ours(family)).collect();
+        exported.sort_by(|a, b| a.name.cmp(&b.name));
+        exported.dedup_by(|a, b| a.name == b.name);
+        for (part, want) in [
+            ("sentinel", table(of_sentinel.iter().filter(is_ours))),
+            ("server", table(of_server.iter().filter(is_ours))),
+            ("exporter", table(exported)),
+        ] {
+            crate::readme::check_part("deploy/prometheus/README.md", part, &want);
+        }
+    }
+
+    /// What the picture knows is told although the loop does not answer.
+    #[test]
+    fn a_pause_is_told_while_the_loop_hangs() {
+        let view = with_master();
+        let families = sentinel::families(&view, Mono(0), None, Now::default());
+        let text = render(&families, Format::Text);
+        for line in [
+            r#"sentinel_master_paused{master="mymaster"} 1"#,
+            "sentinel_observe_only 1",
+            "redis_up 0",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line}\n{text}");
+        }
+    }
+}

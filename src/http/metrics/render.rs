@@ -115,7 +115,8 @@ fn render_family(out: &mut String, family: &Family<'_>, format: Format) {
     }
 }
 
-fn kind_word(kind: Kind) -> &'static str {
+/// Its name in both formats.
+pub(super) fn kind_word(kind: Kind) -> &'static str {
     match kind {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",

@@ -265,6 +265,11 @@ fn process<'a>(view: &'a SentinelView, beat: Mono, now: Now) -> Vec<Family<'a>> 
         Family::gauge("sentinel_tilt", "1: it does not trust itself for a while")
             .of(flag(view.tilt_since.is_some())),
         Family::gauge(
+            "sentinel_observe_only",
+            "1: it only watches, and neither votes nor acts",
+        )
+        .of(flag(view.observe_only)),
+        Family::gauge(
             "sentinel_save_failing",
             "1: the state cannot be saved, so that it neither votes nor leads",
         )
@@ -328,14 +333,6 @@ fn counted(facts: &Facts) -> Vec<Family<'_>> {
     for kind in EventKind::ALL {
         events.add([("event", kind.channel())], happened(*kind));
     }
-    let mut paused = Family::gauge(
-        "sentinel_master_paused",
-        "1: automatic failovers are paused here by an operator",
-    );
-    for (name, _) in &facts.last_pings {
-        let is_paused = facts.paused.binary_search(name).is_ok();
-        paused.add([("master", name.as_str())], flag(is_paused));
-    }
     let mut probes = Family::histogram(
         "sentinel_probe_seconds",
         "How long data servers took to answer PING",
@@ -350,12 +347,6 @@ fn counted(facts: &Facts) -> Vec<Family<'_>> {
         failovers,
         phases,
         elections,
-        paused,
-        Family::gauge(
-            "sentinel_observe_only",
-            "1: this sentinel only watches: it neither votes nor acts",
-        )
-        .of(flag(facts.observe_only)),
         Family::counter(
             "sentinel_votes_total",
             "Votes that were given, our own included",
@@ -437,6 +428,10 @@ fn groups<'a>(view: &'a SentinelView, now: Mono) -> Vec<Family<'a>> {
         "sentinel_master_failover_in_progress",
         "1: this sentinel tries or leads a failover",
     );
+    let mut paused = Family::gauge(
+        "sentinel_master_paused",
+        "1: automatic failovers are paused here by an operator",
+    );
     let mut replicas = Family::gauge("sentinel_master_replicas", "Known replicas by how they are");
     let mut nodes = Nodes::new();
     for master in view.masters.iter() {
@@ -460,6 +455,7 @@ fn groups<'a>(view: &'a SentinelView, now: Mono) -> Vec<Family<'a>> {
         age.add([label], confirmation_age(master, now));
         epoch.add([label], number(master.config_epoch.0));
         failing_over.add([label], flag(master.failover.is_some()));
+        paused.add([label], flag(master.paused_until.is_some()));
         let healthy = master
             .replicas()
             .iter()
@@ -484,6 +480,7 @@ fn groups<'a>(view: &'a SentinelView, now: Mono) -> Vec<Family<'a>> {
         age,
         epoch,
         failing_over,
+        paused,
         replicas,
     ];
     all.extend(nodes.0);

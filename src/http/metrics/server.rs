@@ -105,6 +105,7 @@ pub fn families<'a>(view: &ServerView, facts: Option<&'a Facts>, now: Now) -> Ve
 fn exported(facts: &Facts, now: Now) -> Exported<'_> {
     let gauge = Kind::Gauge;
     let mut all = Exported::of_info(&facts.info, now.unix);
+    all.add_empty_databases(facts.databases);
     let (last_id, last_micros) = facts.slowlog_last.unwrap_or_default();
     for (name, help, value) in [
         ("slowlog_length", "SLOWLOG LEN", count(facts.slowlog_len)),

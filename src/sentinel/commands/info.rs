@@ -2,7 +2,7 @@
 
 use super::{Host, text};
 use crate::front::{
-    Call, DataStats, InfoSections, Reply, clients_section, cpu_section, server_section,
+    Call, DEFAULT_HZ, DataStats, InfoSections, Reply, clients_section, cpu_section, server_section,
     stats_section,
 };
 
@@ -25,7 +25,7 @@ fn section<H: Host>(host: &mut H, call: &Call<'_>, name: &str) -> String {
     match name {
         "server" => {
             let info = host.process_info();
-            server_section(&info, H::MODE, call.now)
+            server_section(&info, H::MODE, DEFAULT_HZ, call.now)
         }
         "clients" => clients_section(host.front()),
         "stats" => stats_section(host.front(), &DataStats::default()),

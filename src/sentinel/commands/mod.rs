@@ -12,6 +12,7 @@ mod settings;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::core::refusal::NO_SUCH_MASTER;
 use super::core::{HELLO_CHANNEL, Input, Operator, ReplyTo, Sentinel};
 use super::scripts::PendingScript;
 use crate::clock::Mono;
@@ -152,9 +153,6 @@ fn subcommand<H: Host>(
         .flags(flag::ADMIN)
         .doc(since, "sentinel", complexity, summary)
 }
-
-/// What every subcommand answers that needs a monitored master.
-const NO_SUCH_MASTER: &str = "ERR No such master with that name";
 
 /// Text of a client's word. Names and addresses are text; anything else simply matches nothing.
 fn text(word: &[u8]) -> std::borrow::Cow<'_, str> {

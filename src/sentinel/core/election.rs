@@ -36,7 +36,7 @@ impl Sentinel {
         if self.tilt.is_none() {
             self.judge_odown(m);
             while self.step_failover(m) {}
-            if self.maybe_start(m) || self.maybe_settle(m) {
+            if self.maybe_start(m) {
                 while self.step_failover(m) {}
             }
             self.ask_peers(m);
@@ -82,9 +82,6 @@ impl Sentinel {
                     Some(at) => at,
                     None => self.held_until(m).unwrap_or(Mono::NEVER),
                 });
-            }
-            if let Some(at) = self.settle_due(m) {
-                sooner(at);
             }
             if let Some(at) = self.next_ghost_at(m) {
                 sooner(at);
@@ -340,7 +337,7 @@ impl Sentinel {
     }
 
     /// Our place among the living sentinels of this master, as a delay.
-    pub(super) fn stagger(&mut self, m: MasterId) -> Duration {
+    fn stagger(&mut self, m: MasterId) -> Duration {
         let rank = self
             .master(m)
             .peers
@@ -423,7 +420,8 @@ impl Sentinel {
         for entry in &mut master.peers {
             entry.answered_campaign = None;
         }
-        self.event_candidacy(m, kind);
+        let i = master.instance;
+        self.event_instance(EventKind::TryFailover, i);
         let me = self.id.clone();
         self.vote_for(&[m], &me, epoch);
         let seq = self.master(m).vote.seq;
@@ -594,13 +592,6 @@ impl Sentinel {
             };
             self.send_peer(p, announcement, Awaited::Ignored);
         }
-        if let Some(request) = self.disputed_question(m) {
-            let awaited = Awaited::AskElsewhere {
-                master: m,
-                asked_in,
-            };
-            self.send_peer(p, request, awaited);
-        }
         let now = self.now;
         if let Some(entry) = self.master_mut(m).entry_mut(p) {
             entry.asked_at = Some(now);
@@ -650,6 +641,9 @@ impl Sentinel {
         else {
             return;
         };
+        let voted = parse_vote(leader, *leader_epoch)
+            .filter(|(_, leader_epoch)| self.check_epoch(*leader_epoch).is_ok());
+        let peer_id = self.peer(p).id.clone();
         self.note_opinion(m, p, *down == 1);
         let now = self.now;
         let Some(entry) = self
@@ -672,18 +666,7 @@ impl Sentinel {
         if candidate.is_some() {
             entry.answered_campaign = Some(epoch);
         }
-        self.hear_vote(m, p, leader, *leader_epoch);
-        self.changed(m);
-        self.timers.arm(Timer::Master(m), now);
-    }
-
-    /// The part of a peer's answer that says whom it voted for.
-    fn hear_vote(&mut self, m: MasterId, p: PeerId, leader: &[u8], epoch: i64) {
-        let voted = parse_vote(leader, epoch)
-            .filter(|(_, leader_epoch)| self.check_epoch(*leader_epoch).is_ok());
-        let peer_id = self.peer(p).id.clone();
-        let entry = (self.masters.get_mut(&m)).and_then(|master| master.entry_mut(p));
-        if let (Some((leader, leader_epoch)), Some(entry)) = (voted, entry) {
+        if let Some((leader, leader_epoch)) = voted {
             let is_news = entry.voted_epoch != leader_epoch;
             entry.voted_epoch = leader_epoch;
             entry.voted = Some((leader.clone(), leader_epoch));
@@ -693,25 +676,8 @@ impl Sentinel {
                 self.note_peer_vote(m, p, &leader, leader_epoch);
             }
         }
-    }
-
-    /// A peer's answer about the other address of a dispute: of use for its vote alone.
-    pub(super) fn handle_answer_elsewhere(
-        &mut self,
-        p: PeerId,
-        m: MasterId,
-        asked_in: Chapter,
-        reply: &Value,
-    ) {
-        let is_known = (self.masters.get(&m))
-            .is_some_and(|master| master.chapter == asked_in && master.entry(p).is_some());
-        let Value::Array(parts) = reply else { return };
-        if let (true, [_, Value::Bulk(leader), Value::Integer(epoch)]) =
-            (is_known, parts.as_slice())
-        {
-            self.hear_vote(m, p, leader, *epoch);
-            self.timers.arm(Timer::Master(m), self.now);
-        }
+        self.changed(m);
+        self.timers.arm(Timer::Master(m), now);
     }
 
     /// Our vote for another is on disk and now given.

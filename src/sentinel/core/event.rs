@@ -167,10 +167,6 @@ events! {
     PauseEnd = "-pause" Warning,
     /// A replica or peer was forgotten (ours): `SENTINEL FORGET`.
     Forget = "+forget" Warning,
-    /// A peer names another master under the epoch of ours (ours): this sentinel stands for a newer one.
-    Dispute = "+config-dispute" Warning,
-    /// Our master is confirmed under a newer epoch (ours).
-    DisputeSettled = "-config-dispute" Warning,
     /// With `observe-only`, a failover would have started here (ours).
     WouldFailover = "+would-failover" Warning,
     /// With `observe-only`, a vote would have been given (ours).

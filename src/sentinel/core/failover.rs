@@ -204,7 +204,6 @@ impl Sentinel {
                 );
                 true
             }
-            Now::Electing if self.is_settling(m) => self.step_settling(m),
             Now::Electing => self.step_electing(m),
             Now::Selecting { since } => self.step_selecting(m, since),
             Now::Promoting { chosen, since } => self.step_promoting(m, chosen, since),
@@ -220,7 +219,9 @@ impl Sentinel {
         let timeout = master.settings.failover_timeout;
         let ms = Duration::from_millis(1);
         Some(match &failover.step {
-            Step::Electing { .. } => failover.started + self.election_patience(m) + ms,
+            Step::Electing { .. } => {
+                failover.started + self.tuning.election_timeout.min(timeout) + ms
+            }
             Step::Selecting { since } => *since + FRESH_INFO_WAIT,
             Step::Promoting { since, .. } | Step::AwaitingPromotion { since, .. } => {
                 *since + timeout + ms
@@ -260,18 +261,16 @@ impl Sentinel {
         failover.expect("a step belongs to a failover").step = step;
     }
 
-    /// How long an election may take.
-    pub(super) fn election_patience(&self, m: MasterId) -> Duration {
-        let timeout = self.master(m).settings.failover_timeout;
-        self.tuning.election_timeout.min(timeout)
-    }
-
     fn step_electing(&mut self, m: MasterId) -> bool {
         let master = self.master(m);
         let Some(failover) = &master.failover else {
             return false;
         };
-        let is_late = self.now.since(failover.started) > self.election_patience(m);
+        let timeout = self
+            .tuning
+            .election_timeout
+            .min(master.settings.failover_timeout);
+        let is_late = self.now.since(failover.started) > timeout;
         // Our vote may be on disk, but what we would lead to could not be written.
         if let Some(error) = self.journal.failure.clone() {
             let why = format!("the state cannot be written: {error}");
@@ -685,9 +684,7 @@ impl Sentinel {
         master.start_at = None;
         master.hold = Hold::Free;
         let i = master.instance;
-        if failover.kind != FailoverKind::Settlement {
-            self.event_instance(abort_event(reason), i);
-        }
+        self.event_instance(abort_event(reason), i);
         self.tell_aborted(m, failover, reason, why);
         self.timers.arm(Timer::Master(m), self.now);
     }
@@ -739,7 +736,6 @@ fn abort_event(reason: Reason) -> EventKind {
         }
         Reason::QuorumNotReached
         | Reason::NoMajority
-        | Reason::MasterDown
         | Reason::NoAnswer
         | Reason::NotElected
         | Reason::VotedForAnother

@@ -8,7 +8,7 @@ use super::addr::Addr;
 use super::event::{EventKind, Level};
 use super::failover::{Failover, RETRY_PAUSE};
 use super::info::is_token;
-use super::master::{Hold, MasterId};
+use super::master::MasterId;
 use super::peer::{Confirmation, PeerId};
 use super::record::Reason;
 use super::timers::Timer;
@@ -263,15 +263,8 @@ impl Sentinel {
         let current = self.instance(self.master(m).instance).addr.clone();
         let told = Addr::new(&hello.master_host, hello.master_port);
         let same = current.same_as(&told) || self.same_after_resolution(&current, &told);
-        if hello.config_epoch == known && !same {
-            self.note_dispute(m, p, told, known);
-            return;
-        }
-        if same {
-            self.note_agreement(m, p);
-        }
         if hello.config_epoch <= known {
-            if !same {
+            if hello.config_epoch < known && !same {
                 self.correct_peer(m, p);
             }
             return;
@@ -322,11 +315,6 @@ impl Sentinel {
             let why = format!("config epoch {epoch} is newer: it was decided elsewhere");
             self.abort(m, Reason::Overtaken, &why);
             self.pause(m, RETRY_PAUSE);
-        }
-        let master = self.master_mut(m);
-        if master.vote.epoch <= epoch && matches!(master.hold, Hold::VotedFor { .. }) {
-            // The candidate that has our vote has used it.
-            master.hold = Hold::Free;
         }
         self.open_announcement(m);
         self.master_mut(m).config_epoch = epoch;

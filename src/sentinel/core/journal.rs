@@ -9,14 +9,13 @@ use super::durable::{Durable, DurableMaster, DurablePeer};
 use super::event::EventKind;
 use super::io::{Output, ReplyTo, Seq};
 use super::master::MasterId;
+use super::refusal;
 use super::timers::Timer;
 use crate::ids::{Epoch, SentinelId};
 use crate::resp::Value;
 
 /// How soon a failed write is tried again.
 const PERSIST_RETRY: Duration = Duration::from_secs(1);
-/// What is answered to an operator whose change is not on disk.
-pub(super) const NOT_SAVED: &str = "ERR Failed to save config file. Check server logs.";
 
 /// What may only happen once a state is on disk.
 #[derive(Debug)]
@@ -198,7 +197,7 @@ impl Sentinel {
                 }
                 AfterWrite::Campaign { master, epoch } => self.candidacy_failed(master, epoch),
                 AfterWrite::Announce { .. } => self.perform(then),
-                AfterWrite::Confirm { to, .. } => self.reply(to, Value::error(NOT_SAVED)),
+                AfterWrite::Confirm { to, .. } => self.reply(to, Value::error(refusal::NOT_SAVED)),
                 AfterWrite::Round { number } => self.round_failed(number),
             }
         }

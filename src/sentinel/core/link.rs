@@ -47,11 +47,6 @@ pub(super) enum Awaited {
         epoch: Epoch,
         candidate: Option<SentinelId>,
     },
-    /// The same about the other address of a dispute.
-    AskElsewhere {
-        master: MasterId,
-        asked_in: Chapter,
-    },
 }
 
 /// An established connection.

@@ -9,7 +9,6 @@ use super::io::{Output, Seq};
 use super::pause::{Pause, Untold};
 use super::peer::{PeerEntry, PeerId};
 use super::settings::MasterSettings;
-use super::settle::Dispute;
 use super::story::Story;
 use crate::clock::Mono;
 use crate::ids::{Epoch, MasterName, SentinelId};
@@ -38,8 +37,6 @@ pub(super) struct Master {
     pub(super) vote: Vote,
     pub(super) failover: Option<Failover>,
     pub(super) hold: Hold,
-    /// A peer names another master under the config epoch of this one.
-    pub(super) dispute: Option<Dispute>,
     /// When our own candidacy begins, once ODOWN: staggered by rank.
     pub(super) start_at: Option<Mono>,
     /// Attempts since the last success, for the pause before the next.

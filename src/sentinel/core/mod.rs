@@ -32,10 +32,10 @@ mod pause;
 mod peer;
 mod peers;
 mod record;
+pub mod refusal;
 mod report;
 mod select;
 mod settings;
-mod settle;
 mod story;
 mod switch;
 #[cfg(test)]
@@ -329,7 +329,6 @@ impl Sentinel {
             },
             failover: None,
             hold: Hold::Free,
-            dispute: None,
             start_at: None,
             attempts: 0,
             announcement: None,

@@ -23,10 +23,6 @@ use super::timers::Timer;
 use crate::clock::Mono;
 use crate::ids::{Epoch, SentinelId};
 
-/// What an operator hears who orders something that would change others.
-pub(super) const REFUSAL: &str =
-    "ERR This sentinel only observes (sentinel observe-only yes) and changes nothing";
-
 /// Why this sentinel takes no part in a failover that its rules ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Withheld {
@@ -121,19 +117,20 @@ impl Sentinel {
     }
 
     /// That automatic failovers of a master are paused, and until when.
-    fn paused_in_words(&self, m: MasterId) -> String {
+    pub(super) fn paused_in_words(&self, m: MasterId) -> String {
         let pause = self.master(m).pause.as_ref();
         let until = pause.map_or(String::new(), |pause| format!(" {}", pause.until));
         format!("automatic failovers are paused{until}")
     }
 
-    /// A replica would be pointed at the master, `kind` says why, because of what is so `since`. Told once
-    /// for each such moment.
+    /// A replica would be pointed at the master, `kind` says why, because of what is so `since`. Told and
+    /// recorded once for each such moment.
     pub(super) fn withhold_reconf(&mut self, i: InstanceId, kind: EventKind, since: Mono) {
         if self.would_reconf.insert(i, since) != Some(since) {
             let text = format!("{} #would be told, as {}", self.describe(i), kind.channel());
             let m = self.instance(i).master;
             self.event_at(m, EventKind::WouldReconf, text);
+            self.tell_repair(i, since);
         }
     }
 

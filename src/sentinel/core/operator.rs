@@ -10,16 +10,14 @@ use super::instance::{Instance, InstanceId};
 use super::io::{Operator, ReplyTo, SetOption};
 use super::journal::AfterWrite;
 use super::master::MasterId;
-use super::observe_only;
 use super::pause::Order;
 use super::peer::PeerId;
 use super::record::{FailoverKind, Reason};
+use super::refusal;
 use super::settings::{Globals, MasterSettings, Tuning};
 use super::timers::Timer;
 use crate::ids::MasterName;
 use crate::resp::Value;
-
-pub(super) const NO_SUCH_MASTER: &str = "ERR No such master with that name";
 
 impl Sentinel {
     pub(super) fn handle_operator(&mut self, to: ReplyTo, request: Operator) {
@@ -30,7 +28,7 @@ impl Sentinel {
                     self.remove_master(m);
                     self.confirm(to, Value::ok());
                 }
-                None => self.reply(to, Value::error(NO_SUCH_MASTER)),
+                None => self.reply(to, Value::error(refusal::NO_SUCH_MASTER)),
             },
             Operator::Reset(names) => self.reset(to, &names),
             Operator::Failover(name) => self.manual_failover(to, &name),
@@ -119,31 +117,27 @@ impl Sentinel {
     /// Answers at once; the failover goes on by itself, with an election like any other.
     fn manual_failover(&mut self, to: ReplyTo, name: &MasterName) {
         let Some(m) = self.find_master(name) else {
-            self.reply(to, Value::error(NO_SUCH_MASTER));
+            self.reply(to, Value::error(refusal::NO_SUCH_MASTER));
             return;
         };
         if self.globals.observe_only {
-            self.reply(to, Value::error(observe_only::REFUSAL));
+            self.reply(to, Value::error(refusal::ONLY_OBSERVES));
             return;
         }
         if self.master(m).failover.is_some() {
             self.tell_order_declined(m, Reason::InProgress, "a failover is under way already");
-            self.reply(to, Value::error("INPROG Failover already in progress"));
+            self.reply(to, Value::error(refusal::IN_PROGRESS));
             return;
         }
         if self.select_replica(m).is_none() {
             self.tell_order_declined(m, Reason::NoGoodReplica, "no replica can be promoted");
-            self.reply(
-                to,
-                Value::error("NOGOODSLAVE No suitable replica to promote"),
-            );
+            self.reply(to, Value::error(refusal::NO_GOOD_REPLICA));
             return;
         }
         if let Some(error) = self.journal.failure.clone() {
             let why = format!("the state cannot be written: {error}");
             self.tell_order_declined(m, Reason::CannotSave, &why);
-            let text = "ERR Failed to save config file. Check server logs.";
-            self.reply(to, Value::error(text));
+            self.reply(to, Value::error(refusal::NOT_SAVED));
             return;
         }
         self.log(
@@ -157,13 +151,12 @@ impl Sentinel {
     /// Forgets a replica or a peer, which comes back if it is heard of again. Not the master itself.
     fn forget(&mut self, to: ReplyTo, name: &MasterName, addr: &Addr) {
         let Some(m) = self.find_master(name) else {
-            self.reply(to, Value::error(NO_SUCH_MASTER));
+            self.reply(to, Value::error(refusal::NO_SUCH_MASTER));
             return;
         };
         let master = self.master(m);
         if self.instance(master.instance).addr.same_as(addr) {
-            let text = "ERR That is the master itself: SENTINEL REMOVE stops monitoring it";
-            self.reply(to, Value::error(text));
+            self.reply(to, Value::error(refusal::IS_THE_MASTER));
             return;
         }
         let at_addr = |p: &PeerId| self.peer(*p).addr.same_as(addr);
@@ -179,8 +172,7 @@ impl Sentinel {
             self.refresh_durable(m);
             self.timers.arm(Timer::Master(m), self.now);
         } else {
-            let text = "ERR No replica or sentinel of that master is known at that address";
-            self.reply(to, Value::error(text));
+            self.reply(to, Value::error(refusal::UNKNOWN_INSTANCE));
             return;
         }
         self.confirm(to, Value::ok());
@@ -194,7 +186,7 @@ impl Sentinel {
         error: Option<String>,
     ) {
         let Some(m) = self.find_master(name) else {
-            self.reply(to, Value::error(NO_SUCH_MASTER));
+            self.reply(to, Value::error(refusal::NO_SUCH_MASTER));
             return;
         };
         let changed = !options.is_empty();

@@ -46,6 +46,7 @@ use super::link::Awaited;
 use super::master::MasterId;
 use super::peer::PeerId;
 use super::record::{FailoverKind, Reason};
+use super::refusal;
 use super::timers::Timer;
 use crate::clock::{Mono, UnixMillis};
 use crate::ids::{Epoch, MasterName, SentinelId};
@@ -168,14 +169,6 @@ impl Sentinel {
         self.master(*m).pause.as_ref().map(|pause| pause.until)
     }
 
-    /// The masters whose automatic failovers are paused here, by name.
-    pub fn paused_masters(&self) -> Vec<MasterName> {
-        let names = self.names.iter().filter(|(_, m)| self.is_paused(**m));
-        let mut names: Vec<MasterName> = names.map(|(name, _)| name.clone()).collect();
-        names.sort_unstable();
-        names
-    }
-
     pub(super) fn is_paused(&self, m: MasterId) -> bool {
         self.master(m).pause.is_some()
     }
@@ -227,7 +220,7 @@ impl Sentinel {
             self.event_pause(m, EventKind::Pause, &until.to_string());
         }
         let is_to_end = self.master(m).failover.as_ref().is_some_and(|failover| {
-            failover.kind != FailoverKind::Manual && failover.is_revocable()
+            failover.kind == FailoverKind::Automatic && failover.is_revocable()
         });
         if is_to_end {
             self.abort(
@@ -303,16 +296,15 @@ impl Sentinel {
     /// `SENTINEL PAUSE` and `SENTINEL RESUME`. `forwarded`: by the sentinel that got the order.
     pub(super) fn order(&mut self, to: ReplyTo, name: &MasterName, order: Order, forwarded: bool) {
         let Some(m) = self.names.get(name).copied() else {
-            self.reply(to, Value::error(super::operator::NO_SUCH_MASTER));
+            self.reply(to, Value::error(refusal::NO_SUCH_MASTER));
             return;
         };
         if !forwarded && self.globals.observe_only {
-            self.reply(to, Value::error(super::observe_only::REFUSAL));
+            self.reply(to, Value::error(refusal::ONLY_OBSERVES));
             return;
         }
         if !forwarded && self.rounds.open.len() >= ROUNDS_MAX {
-            let text = "ERR too many orders wait for the answers of other sentinels, try again";
-            self.reply(to, Value::error(text));
+            self.reply(to, Value::error(refusal::TOO_MANY_ORDERS));
             return;
         }
         match order {
@@ -436,7 +428,7 @@ impl Sentinel {
             untold.peers.retain(|peer| *peer != p);
         }
         let outcome = if let Value::Error(text) = reply {
-            Outcome::Refused(refusal(text))
+            Outcome::Refused(in_words(text))
         } else {
             Outcome::Done
         };
@@ -500,7 +492,7 @@ impl Sentinel {
     /// The order could not be written here: it counts until a restart, and is not confirmed.
     pub(super) fn round_failed(&mut self, number: u64) {
         if let Some(round) = self.rounds.open.remove(&number) {
-            self.reply(round.to, Value::error(super::journal::NOT_SAVED));
+            self.reply(round.to, Value::error(refusal::NOT_SAVED));
         }
     }
 
@@ -599,7 +591,7 @@ impl Round {
 
 /// A peer's refusal, for people. What a sentinel answers that knows no such subcommand, as every real
 /// redis-sentinel, is put in the same words whatever its version.
-fn refusal(text: &[u8]) -> String {
+fn in_words(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(&text[..text.len().min(REFUSAL_BYTES_MAX)]);
     let lower = text.to_ascii_lowercase();
     if lower.contains("unknown") && lower.contains("subcommand") {

@@ -53,7 +53,6 @@ impl Sentinel {
         self.master_mut(m).peers.retain(|entry| entry.peer != p);
         self.never_mind(m, p);
         self.master_mut(m).ghosts.retain(|ghost| *ghost != p);
-        self.note_agreement(m, p);
         let peer = self.peer_mut(p);
         peer.masters.remove(&m);
         if peer.masters.is_empty() {

@@ -81,15 +81,13 @@ words! {
         Failover = "failover",
         /// A failover that an operator ordered here.
         ManualFailover = "manual-failover",
-        /// A peer named another master under the config epoch of ours, which was to be confirmed under a newer one.
-        Settlement = "settlement",
         /// A peer's newer configuration was taken over.
         Follow = "follow",
         /// A peer's request for our vote.
         Vote = "vote",
         /// Nothing was done although the master is, or was, down.
         Wait = "wait",
-        /// An instance was told to follow the master.
+        /// An instance that strayed was told to follow the master.
         Repair = "repair",
     }
 }
@@ -113,8 +111,6 @@ words! {
     Reason {
         /// The master answers again.
         MasterIsBack = "master-is-back",
-        /// The master does not work.
-        MasterDown = "master-down",
         /// Fewer sentinels than the quorum say that the master is down.
         QuorumNotReached = "quorum-not-reached",
         /// Fewer sentinels than needed can be reached.
@@ -239,8 +235,6 @@ words! {
         Automatic = "automatic",
         /// `SENTINEL FAILOVER`.
         Manual = "manual",
-        /// Nobody: a master is confirmed under a newer config epoch, because a peer names another one under this.
-        Settlement = "settlement",
     }
 }
 
@@ -250,7 +244,6 @@ impl FailoverKind {
         match self {
             FailoverKind::Automatic => Decision::Failover,
             FailoverKind::Manual => Decision::ManualFailover,
-            FailoverKind::Settlement => Decision::Settlement,
         }
     }
 }
@@ -421,10 +414,12 @@ impl Steps {
 }
 
 impl Record {
-    /// Whether `self` says again what `other` said.
+    /// Whether `self` says again what `other` said. Repairs do not repeat each other: they may be of different
+    /// instances.
     fn repeats(&self, other: &Record) -> bool {
         self.master == other.master
             && self.decision == other.decision
+            && self.decision != Decision::Repair
             && self.outcome == other.outcome
             && self.reason == other.reason
             && self.reason.is_some()
@@ -698,6 +693,17 @@ mod tests {
         let late = 3_001 + millis(REPEATS_WITHIN);
         ledger.add(record("m", late, Some(Reason::NoMajority)));
         assert_eq!(ids(&ledger, "m"), [4, 3, 2, 1]);
+    }
+
+    #[test]
+    fn repairs_of_different_instances_are_different_decisions() {
+        let mut ledger = Ledger::default();
+        for at in 1..=2 {
+            let mut repair = record("m", at, Some(Reason::ObserveOnly));
+            repair.decision = Decision::Repair;
+            ledger.add(repair);
+        }
+        assert_eq!(ids(&ledger, "m"), [2, 1]);
     }
 
     #[test]

@@ -104,6 +104,14 @@ impl Sentinel {
             sentinels.push_str("; no failover is possible from here");
         }
         lines.push(sentinels);
+        if self.globals.observe_only {
+            let text =
+                "observe-only is on: nothing is done here, and all counts are as if it took part";
+            lines.push(text.to_owned());
+        }
+        if self.is_paused(m) {
+            lines.push(self.paused_in_words(m));
+        }
         if let Some(tilt) = &self.tilt {
             let left = span(tilt.until.since(at));
             lines.push(format!("in TILT for another {left}: nothing is judged"));
@@ -351,13 +359,7 @@ impl Sentinel {
     fn publish(&mut self, m: MasterId, record: Arc<Record>) {
         let level = match (record.decision, record.outcome) {
             (Decision::Follow | Decision::Vote | Decision::Repair, _) => Level::Notice,
-            (
-                Decision::Failover
-                | Decision::ManualFailover
-                | Decision::Settlement
-                | Decision::Wait,
-                _,
-            ) => Level::Warning,
+            (Decision::Failover | Decision::ManualFailover | Decision::Wait, _) => Level::Warning,
         };
         let line = record.log_line();
         self.record_kept(record);
@@ -586,7 +588,7 @@ impl Sentinel {
         self.master_mut(m).story = None;
     }
 
-    /// An instance that strayed is told to follow the master.
+    /// An instance that strayed is told to follow the master, or would be if we did not only observe.
     pub(super) fn tell_repair(&mut self, i: InstanceId, since: Mono) {
         let m = self.instance(i).master;
         let instance = self.instance(i);
@@ -600,14 +602,18 @@ impl Sentinel {
             }
         };
         let (who, master) = (self.place(i), self.place(self.master(m).instance));
+        let what = format!("{who} to follow {master}: {why}");
+        let (outcome, reason, summary) = if self.globals.observe_only {
+            let would = format!("observe-only is on; otherwise this sentinel would tell {what}");
+            (Outcome::Declined, Some(Reason::ObserveOnly), would)
+        } else {
+            (Outcome::Done, None, format!("told {what}"))
+        };
         let record = Record {
-            outcome: Outcome::Done,
+            outcome,
+            reason,
             votes: None,
-            ..self.sketch(
-                m,
-                Decision::Repair,
-                format!("told {who} to follow {master}: {why}"),
-            )
+            ..self.sketch(m, Decision::Repair, summary)
         };
         self.tell(m, record);
     }
@@ -665,7 +671,6 @@ impl Sentinel {
                 FailoverKind::Manual => {
                     format!("ordered by an operator; stands as a candidate in epoch {epoch}")
                 }
-                FailoverKind::Settlement => self.dispute_in_words(m, epoch),
             },
         );
         Box::new(draft)
@@ -769,42 +774,6 @@ impl Sentinel {
         let record = self.draft_mut(m).record.clone();
         let record = self.ledger.replace(record);
         self.publish(m, record);
-    }
-
-    /// Why a dispute is to be settled.
-    fn dispute_in_words(&self, m: MasterId, epoch: Epoch) -> String {
-        let master = self.master(m);
-        let other = master.dispute.as_ref().map_or_else(String::new, |dispute| {
-            let names = self.globals.announce_hostnames;
-            format!(
-                "{} names {} under config epoch {} too; ",
-                self.sentinel_shown(&self.peer(dispute.peer).id),
-                dispute.told.instance_name(names),
-                master.config_epoch
-            )
-        });
-        format!("{other}stands as a candidate in epoch {epoch} to confirm ours")
-    }
-
-    /// A dispute was settled by an election that we won.
-    pub(super) fn tell_settled(&mut self, m: MasterId, failover: Failover) {
-        let now = self.real_now;
-        let (kind, epoch) = (failover.kind, failover.epoch);
-        self.stats.ended(kind, Outcome::Done, None);
-        let votes = self.votes(m, Some(epoch));
-        let mut draft = failover.draft;
-        draft.phase(now, Phase::Elect);
-        let (got, needed) = (votes.for_us, votes.needed);
-        draft.step(now, format!("elected with {got} votes, {needed} needed"));
-        let mut record = draft.record;
-        record.votes = Some(votes);
-        record.last_at = self.unix;
-        record.outcome = Outcome::Done;
-        record.summary = cut(format!(
-            "confirmed {} as the master under config epoch {epoch}",
-            record.from
-        ));
-        self.tell(m, record);
     }
 
     /// A failover that was taken from its master is called off.

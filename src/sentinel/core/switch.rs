@@ -118,7 +118,6 @@ impl Sentinel {
         master.start_at = None;
         master.attempts = 0;
         master.is_withholding_told = false;
-        master.dispute = None;
         master.begin_chapter();
         self.instance_mut(new_id)
             .become_role(Role::Master, String::new(), now);

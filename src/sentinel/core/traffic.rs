@@ -566,8 +566,7 @@ impl Sentinel {
                 Awaited::Subscribe
                 | Awaited::PeerPublish(_)
                 | Awaited::Order { .. }
-                | Awaited::Ask { .. }
-                | Awaited::AskElsewhere { .. },
+                | Awaited::Ask { .. },
             ) => {
                 unreachable!("never sent on the command link of an instance")
             }
@@ -704,9 +703,6 @@ impl Sentinel {
                 candidate,
             }) => {
                 self.handle_answer(p, master, asked_in, epoch, candidate.as_ref(), reply);
-            }
-            Some(Awaited::AskElsewhere { master, asked_in }) => {
-                self.handle_answer_elsewhere(p, master, asked_in, reply);
             }
             Some(Awaited::Order { master, round }) => self.order_answered(p, master, round, reply),
             Some(Awaited::PeerPublish(m)) => {

@@ -40,11 +40,11 @@ pub(super) fn commands() -> Vec<Spec> {
             "O(1)",
             "Get information and statistics about the server",
         ),
-        Spec::new("time", 1, |_, c, r| {
-            let (seconds, millis) = (c.now.unix.0 / 1000, c.now.unix.0 % 1000);
+        Spec::new("time", 1, |s, _, r| {
+            let micros = s.clock.unix_micros();
             r.array(2);
-            r.bulk(seconds.to_string());
-            r.bulk((millis * 1000).to_string());
+            r.bulk((micros / 1_000_000).to_string());
+            r.bulk((micros % 1_000_000).to_string());
         })
         .flags(flag::LOADING | flag::STALE | flag::FAST)
         .tips(&["nondeterministic_output"])

@@ -216,17 +216,17 @@ fn bitfield(
     let before = server.lookup::<Text>(call, key)?.map(Text::len);
     let is_longer = before.is_none_or(|before| before < len);
     reply.array(steps.len());
-    let is_changed = server.modify(call, key, |text: &mut Text| {
+    let changes = server.modify(call, key, |text: &mut Text| {
         text.edit(|bytes| {
             bytes.resize(bytes.len().max(len), 0);
-            steps.iter().fold(false, |is_changed, step| {
-                is_changed | run(bytes, *step, reply)
-            })
+            let changing = steps.iter().filter(|step| run(bytes, **step, reply));
+            changing.count()
         })
     });
     // A string that has become longer is a change, even where every number failed to fit.
-    if is_changed || is_longer {
+    if changes > 0 || is_longer {
         server.touched(key, NotifyClasses::STRING, "setbit");
+        server.changed_more(changes.saturating_sub(1));
         server.propagate(call, call.words);
     }
     Ok(())

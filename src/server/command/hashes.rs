@@ -124,6 +124,7 @@ fn hset(
             .count()
     })?;
     changed(server, call, "hset");
+    server.changed_more(pairs.len() / 2 - 1);
     if is_hmset {
         reply.ok();
     } else {
@@ -228,6 +229,7 @@ fn hdel(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
     })?;
     if removed > 0 {
         server.touched(key, NotifyClasses::HASH, "hdel");
+        server.changed_more(removed - 1);
         server.drop_if_empty::<Hash>(call, key);
         server.propagate(call, call.words);
     }

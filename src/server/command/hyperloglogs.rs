@@ -75,22 +75,23 @@ fn pfadd(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
     let (key, elements) = (&call.words[1], &call.words[2..]);
     let bytes_max = sparse_bytes_max(server);
     let is_new = checked(server.lookup(call, key)?)?.is_none();
-    let is_changed = change(server, call, key, |bytes| {
-        let mut is_changed = is_new;
+    let changes = change(server, call, key, |bytes| {
+        let mut changes = usize::from(is_new);
         for element in elements {
-            is_changed |= hyperloglog::add(bytes, element, bytes_max)?;
+            changes += usize::from(hyperloglog::add(bytes, element, bytes_max)?);
         }
-        if is_changed {
+        if changes > 0 {
             hyperloglog::forget_estimate(bytes);
         }
-        Ok::<bool, Corrupted>(is_changed)
+        Ok::<usize, Corrupted>(changes)
     });
-    let is_changed = is_changed.map_err(failure)?;
-    if is_changed {
+    let changes = changes.map_err(failure)?;
+    if changes > 0 {
         server.touched(key, NotifyClasses::STRING, "pfadd");
+        server.changed_more(changes - 1);
         server.propagate(call, call.words);
     }
-    reply.integer(i64::from(is_changed));
+    reply.integer(i64::from(changes > 0));
     Ok(())
 }
 

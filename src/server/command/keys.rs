@@ -176,11 +176,13 @@ fn rename(
     }
     let is_new = from == to || !server.exists_for_write(call, to);
     if from != to && (may_replace || is_new) {
-        let entry = server
-            .take(call, from)
-            .expect("it exists, as was looked up");
-        server.delete(call, to);
-        server.place(call, to, entry);
+        server.as_one_change(|server| {
+            let entry = server
+                .take(call, from)
+                .expect("it exists, as was looked up");
+            server.delete(call, to);
+            server.place(call, to, entry);
+        });
         server.notify_here(NotifyClasses::GENERIC, "rename_from", from);
         server.notify_here(NotifyClasses::GENERIC, "rename_to", to);
         server.propagate(call, call.words);

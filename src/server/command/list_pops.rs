@@ -312,7 +312,9 @@ fn serve_move(
         list.push(push_end, &element, limit)
     });
     server.touched(to, NotifyClasses::LIST, events(push_end).0);
-    server.touched(from, NotifyClasses::LIST, events(pop_end).1);
+    // Both lists have changed, which counts once.
+    server.touch(server.db(), from);
+    server.notify_here(NotifyClasses::LIST, events(pop_end).1, from);
     server.drop_if_empty::<List>(call, from);
     let name = if call.words.len() > 4 {
         "LMOVE"

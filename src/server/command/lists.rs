@@ -268,9 +268,12 @@ fn ltrim(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
         list.remove(range.end, len - range.end);
         list.remove(0, range.start);
     });
-    server.touched(key, NotifyClasses::LIST, "ltrim");
+    let removed = len - range.len();
+    server.touch(server.db(), key);
+    server.notify_here(NotifyClasses::LIST, "ltrim", key);
+    server.changed_more(removed);
     server.drop_if_empty::<List>(call, key);
-    if range.len() < len {
+    if removed > 0 {
         server.propagate(call, call.words);
     }
     reply.ok();

@@ -9,10 +9,12 @@ use num_bigint::BigUint;
 const PLACES: u32 = 17;
 /// The largest power of two of the first digit.
 const POWER_MAX: i64 = 16_383;
+/// What is below this power of two is zero.
+const POWER_MIN: i64 = -16_445;
 /// Decimal exponents beyond this are infinite, or zero.
 const EXPONENT_MAX: i64 = 6_000;
-/// The longest text that is read as a number. Bytes.
-const TEXT_BYTES_MAX: usize = 256;
+/// The longest text that is read as a number: one of 4932 digits must be. Bytes.
+const TEXT_BYTES_MAX: usize = 5 * 1024 - 1;
 
 /// `mantissa × 2^power`; the top bit of the mantissa is set unless it is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,11 @@ impl LongDouble {
         let text = std::str::from_utf8(text).ok()?;
         if text.len() > TEXT_BYTES_MAX || !text.bytes().all(|b| b.is_ascii_graphic()) {
             return None;
+        }
+        let unsigned = text.trim_start_matches(['-', '+']);
+        if let Some(digits) = unsigned.strip_prefix("0x").or(unsigned.strip_prefix("0X")) {
+            let has_one_sign = text.len() <= unsigned.len() + 1;
+            return LongDouble::hexadecimal(text.starts_with('-'), digits).filter(|_| has_one_sign);
         }
         // The grammar is that of every float.
         let float: f64 = text.parse().ok().filter(|float: &f64| !float.is_nan())?;
@@ -63,6 +70,27 @@ impl LongDouble {
             LongDouble::rounded(is_negative, &(number * ten), 0)
         } else {
             LongDouble::quotient(is_negative, number, ten)
+        })
+    }
+
+    /// `1.8p3`: hexadecimal digits, and a power of two.
+    fn hexadecimal(is_negative: bool, text: &str) -> Option<LongDouble> {
+        let (digits, power) = match text.split_once(['p', 'P']) {
+            Some((digits, power)) => (digits, power.parse::<i32>().ok()?),
+            None => (text, 0),
+        };
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+        let digits = format!("{whole}{fraction}");
+        if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let number = BigUint::parse_bytes(digits.as_bytes(), 16)?;
+        let power = i64::from(power) - 4 * i64::try_from(fraction.len()).ok()?;
+        let is_tiny = i64::try_from(number.bits()).ok()? + power < POWER_MIN;
+        Some(if number == BigUint::ZERO || is_tiny {
+            LongDouble::ZERO
+        } else {
+            LongDouble::rounded(is_negative, &number, power)
         })
     }
 
@@ -212,18 +240,38 @@ mod tests {
                 "777777787001149814602727424",
             ),
             ("1e-30", "0", "0"),
+            ("0x1p3", "-0X.8", "7.5"),
+            ("0xff.fp-4", "0x1p-20000", "15.99609375"),
         ] {
             let sum = number(a).plus(number(b)).unwrap();
             assert_eq!(sum.to_string(), want, "{a} + {b}");
         }
         assert_eq!(number("1e4932").plus(number("1e4932")), None);
+        let long = number("1e4000").to_string();
+        assert_eq!(number(&long), number("1e4000"));
         assert_eq!(number("inf").plus(number("1")), None);
         assert_eq!(number("1e999999"), LongDouble::Infinite);
     }
 
     #[test]
     fn what_is_no_number_is_refused() {
-        for text in ["", " 1", "1 ", "abc", "nan", "1,5", "0x", "1e", "--1"] {
+        for text in [
+            "",
+            " 1",
+            "1 ",
+            "abc",
+            "nan",
+            "1,5",
+            "0x",
+            "1e",
+            "--1",
+            "0xg",
+            "--0x1",
+            "0x1p",
+            "0x_1",
+            "0x.",
+            "0x1p99999999999",
+        ] {
             assert_eq!(LongDouble::parse(text.as_bytes()), None, "{text:?}");
         }
     }

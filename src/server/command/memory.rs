@@ -4,6 +4,7 @@ use super::args::{Failure, SYNTAX, integer, option};
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, KeySpec, Reply, flag, key};
 use crate::server::Server;
+use crate::server::keyspace::Db;
 use crate::server::memory_usage::entry_bytes;
 
 type Spec = CommandSpec<Server>;
@@ -151,14 +152,32 @@ fn stats(server: &mut Server, _: &Call<'_>, reply: &mut Reply) {
             Stat::Signed(report.fragmentation_bytes()),
         ),
     ];
-    reply.map(fields.len());
+    let dbs = (0..server.keyspace.databases()).map(|number| (number, server.keyspace.db(number)));
+    let dbs: Vec<(usize, &Db)> = dbs.filter(|(_, db)| !db.is_empty()).collect();
+    reply.map(fields.len() + dbs.len());
     for (name, value) in fields {
+        if name == "overhead.total" {
+            dbs.iter()
+                .for_each(|(number, db)| tables_of(*number, db, reply));
+        }
         reply.bulk(name);
         match value {
             Stat::Bytes(bytes) => reply.integer(i64::try_from(bytes).unwrap_or(i64::MAX)),
             Stat::Signed(bytes) => reply.integer(bytes),
             Stat::Ratio(ratio) => reply.double(ratio),
         }
+    }
+}
+
+/// What the tables of a database take. Expiries are kept in its one table, and there are no slots.
+fn tables_of(number: usize, db: &Db, reply: &mut Reply) {
+    reply.bulk(format!("db.{number}"));
+    reply.map(3);
+    reply.bulk("overhead.hashtable.main");
+    reply.count(db.heap_bytes());
+    for name in ["expires", "slot-to-keys"] {
+        reply.bulk(format!("overhead.hashtable.{name}"));
+        reply.integer(0);
     }
 }
 

@@ -65,13 +65,13 @@ fn copy(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
     };
     let expire_at = server.expiry(call, from);
     let is_done = server.in_db(db, |server| {
-        if server.exists_for_write(call, to) {
-            if !may_replace {
-                return false;
-            }
-            server.delete(call, to);
+        if server.exists_for_write(call, to) && !may_replace {
+            return false;
         }
-        server.store(call, to, value, expire_at);
+        server.as_one_change(|server| {
+            server.delete(call, to);
+            server.store(call, to, value, expire_at);
+        });
         server.notify_here(NotifyClasses::GENERIC, "copy_to", to);
         true
     });
@@ -90,21 +90,18 @@ fn move_key(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(
     }
     let is_free = server.exists_for_write(call, key)
         && !server.in_db(db, |server| server.exists_for_write(call, key));
-    let taken = if is_free {
-        server.take(call, key)
-    } else {
-        None
-    };
-    let is_done = taken.is_some();
-    if let Some(entry) = taken {
-        server.in_db(db, |server| server.place(call, key, entry));
+    if is_free {
+        server.as_one_change(|server| {
+            let entry = server.take(call, key).expect("it exists, as was looked up");
+            server.in_db(db, |server| server.place(call, key, entry));
+        });
         server.notify_here(NotifyClasses::GENERIC, "move_from", key);
         server.in_db(db, |server| {
             server.notify_here(NotifyClasses::GENERIC, "move_to", key);
         });
         server.propagate(call, call.words);
     }
-    reply.integer(i64::from(is_done));
+    reply.integer(i64::from(is_free));
     Ok(())
 }
 

@@ -79,6 +79,7 @@ fn sadd(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
     })?;
     if added > 0 {
         server.touched(key, NotifyClasses::SET, "sadd");
+        server.changed_more(added - 1);
         server.propagate(call, call.words);
     }
     reply.count(added);
@@ -92,6 +93,7 @@ fn srem(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
     })?;
     if removed > 0 {
         server.touched(key, NotifyClasses::SET, "srem");
+        server.changed_more(removed - 1);
         server.drop_if_empty::<Set>(call, key);
         server.propagate(call, call.words);
     }
@@ -177,8 +179,10 @@ fn spop_many(
         for member in set.iter() {
             bulk(reply, member);
         }
+        let more = set.len() - 1;
         server.notify_here(NotifyClasses::SET, "spop", key);
         server.delete(call, key);
+        server.changed_more(more);
         server.notify_here(NotifyClasses::GENERIC, "del", key);
         server.propagate(call, &[word("DEL"), key.clone()]);
         return Ok(());
@@ -192,6 +196,7 @@ fn spop_many(
         });
     });
     server.touched(key, NotifyClasses::SET, "spop");
+    server.changed_more(picked.len() - 1);
     reply.set(picked.len());
     for member in &picked {
         reply.bulk(member);

@@ -197,6 +197,11 @@ struct SetOptions<'a> {
     expiry: Option<(ExpiryUnit, &'a Bytes)>,
 }
 
+/// Whether an expiry may be given after an earlier one: as in redis-server, of several of one unit the last counts.
+fn may_set(earlier: Option<(ExpiryUnit, &Bytes)>, unit: ExpiryUnit) -> bool {
+    earlier.is_none_or(|(earlier, _)| earlier == unit)
+}
+
 fn set_options(words: &[Bytes]) -> Result<SetOptions<'_>, Failure> {
     let mut options = SetOptions::default();
     let mut rest = words.iter();
@@ -209,7 +214,9 @@ fn set_options(words: &[Bytes]) -> Result<SetOptions<'_>, Failure> {
             lower => {
                 let unit = ExpiryUnit::from_option(lower);
                 match (unit, rest.next()) {
-                    (Some(unit), Some(at)) if !options.keep_ttl && options.expiry.is_none() => {
+                    (Some(unit), Some(at))
+                        if !options.keep_ttl && may_set(options.expiry, unit) =>
+                    {
                         options.expiry = Some((unit, at));
                     }
                     _ => return Err(SYNTAX.into()),
@@ -227,15 +234,10 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
         Some((unit, at)) => Some(positive_expiry(unit, at, call.now.unix, "set")?),
         None => None,
     };
-    let exists = server.exists_for_write(call, key);
     if options.get {
-        let text = if exists {
-            server.stored(call, key)?
-        } else {
-            None
-        };
-        reply_text(text, reply);
+        reply_text(server.read(call, key)?, reply);
     }
+    let exists = server.exists_for_write(call, key);
     if options.if_exists.is_some_and(|wanted| wanted != exists) {
         if !options.get {
             reply.null();
@@ -348,10 +350,10 @@ fn getex(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
     while let Some(word) = rest.next() {
         let lower = option(word);
         let unit = ExpiryUnit::from_option(&lower);
-        if lower == b"persist" && expiry.is_none() && !persist {
+        if lower == b"persist" && expiry.is_none() {
             persist = true;
         } else if let (Some(unit), Some(at)) = (unit, rest.next())
-            && expiry.is_none()
+            && may_set(expiry, unit)
             && !persist
         {
             expiry = Some((unit, at));

@@ -327,6 +327,21 @@ impl Db {
             .random_of(dice, |segment| segment.volatile > 0, expires)
     }
 
+    /// How long a key with an expiry has still to live, on the average of some of them. Milliseconds; 0 without any.
+    pub fn average_ttl(&self, now: u64) -> u64 {
+        const SAMPLES: u128 = 16;
+        /// Spreads the samples evenly, wherever the keys are.
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut place = 0_u64;
+        let mut dice = || {
+            place = place.wrapping_add(STEP);
+            place
+        };
+        let sampled = (0..SAMPLES).filter_map(|_| self.random_volatile(&mut dice)?.expire_at());
+        let sum: u128 = sampled.map(|at| u128::from(at.saturating_sub(now))).sum();
+        u64::try_from(sum / SAMPLES).unwrap_or(u64::MAX)
+    }
+
     /// Keys of the segment at `position` that have expired by `now` (at most `max`), or none at once when
     /// its bound says so. Makes the bound exact when all were looked at.
     pub(super) fn expired_in(&mut self, position: u64, now: u64, max: usize) -> Vec<Key> {

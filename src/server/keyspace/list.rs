@@ -127,7 +127,7 @@ impl List {
                     End::Right => node.push(element),
                 };
             }
-            // It grows no more from this end. One that a snapshot shares keeps its room.
+            // It seldom grows again from this end. One that a snapshot shares keeps its room.
             if let Some(node) = Arc::get_mut(node) {
                 node.shrink_to_fit();
             }

@@ -76,6 +76,8 @@ enum Op {
     Swap(usize, usize),
     Begin,
     Walk(usize),
+    /// One of the snapshots in progress is given up.
+    GiveUp(usize),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -94,6 +96,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (db.clone(), db).prop_map(|(one, other)| Op::Swap(one, other)),
         2 => Just(Op::Begin),
         10 => (0_usize..4000).prop_map(Op::Walk),
+        1 => (0_usize..3).prop_map(Op::GiveUp),
     ]
 }
 
@@ -231,7 +234,7 @@ fn apply(op: &Op, keyspace: &mut Keyspace, model: &mut Model) {
                 .map(|((db, key), held)| ((swapped(db), key), held));
             model.extend(moved);
         }
-        Op::Begin | Op::Walk(_) => {}
+        Op::Begin | Op::Walk(_) | Op::GiveUp(_) => {}
     }
 }
 
@@ -258,6 +261,9 @@ proptest! {
             if matches!(op, Op::Begin) && running.len() < AT_ONCE {
                 let id = keyspace.begin_snapshot(&head());
                 running.push((id, Vec::new(), model.clone()));
+            }
+            if let Op::GiveUp(number) = op && *number < running.len() {
+                keyspace.end_snapshot(running.remove(*number).0);
             }
             if let Op::Walk(budget) = op && !running.is_empty() {
                 let at = budget % running.len();
@@ -383,6 +389,24 @@ fn the_sweep_finds_every_expired_key() {
     }
     // Expired means strictly before now: 1 to 1000.
     assert_eq!(found.len(), 1000);
+}
+
+#[test]
+fn the_average_ttl_lies_among_the_ttls() {
+    let mut keyspace = Keyspace::new(1);
+    assert_eq!(keyspace.db(0).average_ttl(0), 0);
+    for n in 0..2000_u16 {
+        let expire_at = (n % 2 == 0).then_some(1000 + 100 * u64::from(n % 3));
+        keyspace.insert(0, Entry::new(&key(n), Value::string(b"x"), expire_at));
+    }
+    let ttl = keyspace.db(0).average_ttl(1000);
+    assert!(ttl > 0 && ttl < 200, "{ttl}");
+    // What has expired has nothing left, and nothing overflows.
+    assert_eq!(keyspace.db(0).average_ttl(5000), 0);
+    for n in 0..2000_u16 {
+        keyspace.set_expiry(0, &key(n), Some(u64::MAX));
+    }
+    assert_eq!(keyspace.db(0).average_ttl(1), u64::MAX - 1);
 }
 
 #[test]

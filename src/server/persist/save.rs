@@ -23,8 +23,6 @@ use crate::server::keyspace::{Chunk, SnapshotEpoch, Walk};
 
 /// How much is encoded before others get their turn.
 const SLICE_BYTES: usize = 64 * 1024;
-/// How much is written before others get the processor. Some ten microseconds.
-const PIECE_BYTES: usize = 16 * 1024;
 /// Chunks that wait to be written; when they are full the walk waits.
 const CHUNKS_QUEUED: usize = 16;
 /// After a failed save, this many seconds until the save points count again.
@@ -106,14 +104,17 @@ struct RdbFile {
     out: BufWriter<File>,
     digest: crc::Digest<'static, u64, crc::Table<16>>,
     options: FileOptions,
+    /// Called after every `SLICE_BYTES`.
+    pause: fn(),
 }
 
 impl RdbFile {
-    fn create(path: &Path, options: FileOptions) -> io::Result<RdbFile> {
+    fn create(path: &Path, options: FileOptions, pause: fn()) -> io::Result<RdbFile> {
         Ok(RdbFile {
-            out: BufWriter::with_capacity(2 * PIECE_BYTES, File::create(path)?),
+            out: BufWriter::with_capacity(SLICE_BYTES, File::create(path)?),
             digest: CRC64.digest(),
             options,
+            pause,
         })
     }
 
@@ -147,13 +148,11 @@ impl RdbFile {
         }
     }
 
-    /// After each piece whoever waits for the processor has it: a kernel takes it away only every few
-    /// milliseconds, and clients would wait so long.
     fn write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        for piece in bytes.chunks(PIECE_BYTES) {
-            self.digest.update(piece);
-            self.out.write_all(piece)?;
-            std::thread::yield_now();
+        for slice in bytes.chunks(SLICE_BYTES) {
+            self.digest.update(slice);
+            self.out.write_all(slice)?;
+            (self.pause)();
         }
         Ok(())
     }
@@ -242,7 +241,7 @@ impl Server {
         };
         let options = self.file_options().as_rdb(head.is_some());
         let mut write = || -> io::Result<()> {
-            let mut file = RdbFile::create(temp, options)?;
+            let mut file = RdbFile::create(temp, options, || ())?;
             loop {
                 let walk = self.keyspace.advance_snapshot(snapshot, SLICE_BYTES);
                 if let Some(output) = self.keyspace.snapshot_output(snapshot) {
@@ -386,31 +385,6 @@ impl Server {
     }
 }
 
-/// Runs what compresses and writes a file on a thread of its own, which leaves the processors to those that
-/// serve clients.
-fn spawn_writer(
-    write: impl FnOnce() -> io::Result<()> + Send + 'static,
-) -> io::Result<oneshot::Receiver<io::Result<()>>> {
-    /// Enough for a tenth of the weight of a thread that serves.
-    const NICENESS: i32 = 10;
-    let (done, written) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("save".to_owned())
-        .spawn(move || {
-            if let Err(error) = rustix::process::nice(NICENESS) {
-                tracing::debug!(%error, "saving with the priority of everything else");
-            }
-            // Whoever waited for it may have gone.
-            drop(done.send(write()));
-        })?;
-    Ok(written)
-}
-
-/// How the writing of a file went; a thread that is gone without a word has failed.
-async fn result(writer: oneshot::Receiver<io::Result<()>>) -> io::Result<()> {
-    writer.await.map_err(io::Error::other)?
-}
-
 /// One file that is written in the background.
 #[derive(Debug)]
 pub(crate) struct FileJob {
@@ -432,8 +406,9 @@ impl FileJob {
         let (chunks, mut queue) = mpsc::channel::<Chunk>(CHUNKS_QUEUED);
         let (temp, path, options) = (self.temp.clone(), self.path.clone(), self.options);
         let (complete, is_complete) = oneshot::channel::<()>();
-        let writer = spawn_writer(move || {
-            let mut file = RdbFile::create(&temp, options)?;
+        let writer = tokio::task::spawn_blocking(move || {
+            // A kernel takes the processor away every few milliseconds only, and clients would wait so long.
+            let mut file = RdbFile::create(&temp, options, std::thread::yield_now)?;
             while let Some(chunk) = queue.blocking_recv() {
                 file.write(chunk)?;
             }
@@ -442,14 +417,14 @@ impl FileJob {
                 .blocking_recv()
                 .map_err(|_| io::Error::other("cancelled"))?;
             file.finish(&temp, &path)
-        })?;
+        });
         while let Some((batch, walk)) = self.slice(server) {
             let is_end = walk == Walk::Complete && batch.is_empty();
             // The save may be cancelled while it waits for room, and what is in the batch may be large.
             let mut batch = DroppedElsewhere(batch);
             while !batch.0.is_empty() {
                 let Ok(room) = chunks.reserve().await else {
-                    return result(writer).await;
+                    return writer.await.map_err(io::Error::other)?;
                 };
                 if let Some(chunk) = batch.0.pop_front() {
                     room.send(chunk);
@@ -463,7 +438,7 @@ impl FileJob {
             tokio::task::yield_now().await;
         }
         drop(chunks);
-        result(writer).await
+        writer.await.map_err(io::Error::other)?
     }
 
     /// The next chunks; `None` when the snapshot is no more.

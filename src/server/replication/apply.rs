@@ -136,10 +136,6 @@ impl Server {
         };
         let Some((command, info)) = self.find_for_stream(words) else {
             let (command, key) = describe(words);
-            // Shard channels carry no data.
-            if command.eq_ignore_ascii_case("spublish") {
-                return Ok(());
-            }
             return Err(ApplyError::Unsupported { command, key, db });
         };
         if info.name == "replconf" {

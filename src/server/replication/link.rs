@@ -233,6 +233,7 @@ impl Server {
             .replication
             .as_ref()
             .map_or(0, |position| position.stream_db);
+        self.saver.last_load = (loaded.keys_expired, loaded.keys_loaded);
         let old = self.keyspace.replace_with(loaded.keyspace);
         drop_elsewhere(old);
         self.forget_own_expiries();

@@ -1,9 +1,12 @@
-//! A small blocking HTTP client: one request per connection, nothing between the test and the bytes.
+//! A small blocking HTTP client: one request per connection, nothing between the test and the bytes. And curl.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::Duration;
+
+use super::Port;
 
 /// How long a connect and an answer may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -44,6 +47,13 @@ pub(crate) struct Web {
 }
 
 impl Web {
+    /// At a port of ours.
+    pub(crate) fn at(port: &Port) -> Web {
+        Web {
+            port: port.number(),
+        }
+    }
+
     /// A connection to it.
     pub(crate) fn connect(self) -> io::Result<TcpStream> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
@@ -91,6 +101,32 @@ impl Web {
         let (mut answer, rest) = read_head(&mut reader)?;
         rest.read_to_string(&mut answer.body)?;
         Ok(answer)
+    }
+
+    /// Any request, asked by curl.
+    ///
+    /// # Panics
+    /// When there is no answer.
+    pub(crate) fn curl(self, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--show-error", "--include", "--max-time", "15"]);
+        match method {
+            "HEAD" => command.arg("--head"),
+            method => command.args(["--request", method]),
+        };
+        command.args(headers.iter().flat_map(|header| ["--header", header]));
+        if !body.is_empty() {
+            command.args(["--data", body]);
+        }
+        command.arg(format!("http://127.0.0.1:{}{path}", self.port));
+        let output = command.output().expect("curl, of the package curl");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command:?}: {said}");
+        let (mut answer, rest) = read_head(&mut &output.stdout[..])
+            .map(|(answer, rest)| (answer, rest.to_vec()))
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        answer.body = String::from_utf8(rest).expect("text");
+        answer
     }
 
     /// Opens a stream of events.

@@ -21,6 +21,7 @@
 pub(crate) mod browser;
 mod client;
 mod fake;
+pub(crate) mod flood;
 pub(crate) mod http;
 mod peers;
 mod ports;

@@ -191,6 +191,11 @@ pub(crate) struct Properties {
 }
 
 impl Properties {
+    /// A redis-sentinel has parted from the others for good, by a weakness of its own.
+    pub(crate) fn is_split(&self) -> bool {
+        self.one_configuration.is_split
+    }
+
     /// Shows a fact to every property.
     pub(crate) fn observe(&mut self, seen: Seen<'_>, fact: &Fact<'_>) -> Option<Violation> {
         let violation = |property, text| Violation {

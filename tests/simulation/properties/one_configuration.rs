@@ -6,7 +6,6 @@
 //! A redis-sentinel that still points replicas at the one it promoted compares a newer configuration with the
 //! address before its failover. Where that names the old master again, it takes the epoch and keeps its own
 //! promotion (seed 1795859839251018): that is excused, for a redis-sentinel that goes on saying what it said.
-//! It may not last: `sentinel/core/settle.rs` ends it, and *convergence* asks for that.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -20,6 +19,8 @@ use crate::agenda::NodeId;
 pub(super) struct OneConfiguration {
     said: BTreeMap<(usize, Epoch), (SocketAddr, String)>,
     ours: BTreeSet<NodeId>,
+    /// That was excused; such a set never agrees again.
+    pub(super) is_split: bool,
     /// What each sentinel said last.
     last: BTreeMap<(NodeId, usize), SocketAddr>,
 }
@@ -47,6 +48,9 @@ impl OneConfiguration {
             .or_insert_with(|| (*addr, seen.name.to_owned()));
         let goes_on = self.last.insert((seen.who, *group), *addr) == Some(*addr);
         let is_excused = goes_on && !self.ours.contains(&seen.who);
+        if first != addr && is_excused {
+            self.is_split = true;
+        }
         if first == addr || is_excused {
             return Ok(());
         }

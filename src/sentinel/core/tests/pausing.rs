@@ -369,6 +369,26 @@ fn who_observes_says_what_it_would_do() {
 }
 
 #[test]
+fn how_things_stand_includes_what_is_withheld() {
+    let mut alone = with_peer();
+    let says = |alone: &Alone, what: &str| {
+        let lines = alone.sentinel.outlook(alone.now, "mymaster").unwrap();
+        lines.iter().any(|line| line.starts_with(what))
+    };
+    let (paused, observes) = (
+        "automatic failovers are paused until SENTINEL RESUME",
+        "observe-only is on",
+    );
+    assert!(!says(&alone, paused));
+    alone.order(pause(None, false));
+    assert!(says(&alone, paused));
+    alone.order(resume());
+    assert!(!says(&alone, paused) && !says(&alone, observes));
+    observe(&mut alone, true);
+    assert!(says(&alone, observes));
+}
+
+#[test]
 fn nobody_turns_to_observing_in_the_middle_of_a_failover() {
     let mut alone = electing(true);
     let globals = Globals {

@@ -63,8 +63,8 @@ impl Default for AofConfig {
 pub fn aof_directives() -> Vec<Directive<AofConfig>> {
     type D = Directive<AofConfig>;
     const POLICIES: &[(&str, Fsync)] = &[
-        ("always", Fsync::Always),
         ("everysec", Fsync::EverySecond),
+        ("always", Fsync::Always),
         ("no", Fsync::No),
     ];
     vec![
