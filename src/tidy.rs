@@ -1,6 +1,6 @@
 //! Reads the sources and keeps true what nobody can see in a single file: which parts never touch a
-//! socket, a disk or a clock, in which direction they know each other, and that the tests which
-//! ARCHITECTURE.md names exist.
+//! socket, a disk or a clock, in which direction they know each other, and that the tests and files which
+//! the documents name exist.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -133,6 +133,21 @@ fn only_the_edge_knows_json() {
     ] {
         // The file of decisions is for people and their tools.
         check_absent_but(&["src/sentinel/history.rs"], part, &["serde_json"]);
+    }
+}
+
+#[test]
+fn what_the_documents_link_to_exists() {
+    for document in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        let links = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://")) {
+            let path = link.split('#').next().unwrap_or_default();
+            assert!(root().join(path).exists(), "{document}: no {path}");
+        }
     }
 }
 

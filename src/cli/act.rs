@@ -11,8 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::{ExplainArgs, FailoverArgs, ForgetArgs, MasterArgs, PauseArgs};
 use super::client::{ClientArgs, block_on};
-use super::progress::{self, DRAW_PERIOD, Progress};
 use super::{exit, print};
+use crate::topology::progress::{self, DRAW_PERIOD, Progress};
 use crate::topology::{
     Access, Address, Fields, Published, field, first_line, printable, sentinel_command,
 };
@@ -122,6 +122,9 @@ fn refusal(
         return anyhow!(
             "{address}: {shown}\n`sentinel status` shows what is wrong with the replicas"
         );
+    }
+    if lower.contains("no replica or sentinel") {
+        return anyhow!("{address}: {shown}\n`sentinel status` lists those that are known");
     }
     let is_about_us = ["no such master", "noauth", "wrongpass", "noperm"];
     if is_about_us.iter().any(|part| lower.contains(part)) {

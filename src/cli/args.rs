@@ -1,4 +1,4 @@
-//! From the words of the command line to what is to be done. Pure.
+//! From the words of the command line to what is to be done.
 //!
 //! The daemons take Redis's `--directive value …` words, which no general parser understands, so they
 //! are split off here; everything else goes through clap.
@@ -10,7 +10,8 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 
 use super::client::ClientArgs;
-use crate::topology::{Address, JANITOR, TIED, UpArgs};
+use crate::config::lex::edit_distance;
+use crate::topology::{Address, ColorArgs, JANITOR, TIED, UpArgs};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -169,8 +170,8 @@ Examples:
   sentinel convert /etc/redis/sentinel.conf > sentinel.yaml
   sentinel convert sentinel.conf --state sentinel.yaml.state > sentinel.yaml
 
-What the sentinel has learned (epochs, replicas, other sentinels) is not configuration. --state writes
-it into a state file, which a YAML configuration has beside it under its own name with .state added.
+What the sentinel has learned (epochs, replicas, other sentinels, pauses) is not configuration. --state
+writes it into a state file, which a YAML configuration has beside it under its own name with .state added.
 Without it the sentinel begins without that knowledge: stop it before, and do not do so while a
 failover is going on.";
 
@@ -376,7 +377,7 @@ pub(crate) struct CheckArgs {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub color: super::client::ColorArgs,
+    pub color: ColorArgs,
 }
 
 /// Options of `sentinel convert`.
@@ -470,6 +471,20 @@ fn as_ourselves(name: OsString, mut words: Vec<OsString>) -> Result<Call, ArgErr
         Some(word) if word.starts_with('-') || is_subcommand(word) => Ok(with_clap(name, words)),
         Some(_) => daemon_call(Daemon::Sentinel, words),
     }
+}
+
+/// The subcommand that was meant by the name of a file that is not there, if one is near.
+pub(super) fn mistyped(file: &Path) -> Option<String> {
+    const LETTERS_WRONG_MAX: usize = 2;
+    let word = file.to_str().filter(|word| !word.contains(['/', '.']))?;
+    if file.exists() {
+        return None;
+    }
+    let cli = Cli::command();
+    let names = cli.get_subcommands().map(clap::Command::get_name);
+    let near = names.map(|name| (edit_distance(name, word), name)).min();
+    near.filter(|(distance, _)| *distance <= LETTERS_WRONG_MAX)
+        .map(|(_, name)| name.to_owned())
 }
 
 /// Whether clap knows a subcommand of this name: those win over files.

@@ -1,16 +1,15 @@
 //! What the subcommands that talk to sentinels share: options, connections, colours, a runtime.
 
 use std::future::Future;
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ValueEnum, ValueHint};
+use clap::ValueHint;
 use tokio::task::LocalSet;
 
 use super::args::address;
 use crate::net::{TlsClient, TlsClientOptions};
-use crate::topology::{Access, Address, NO_SUCH_MASTER, Paint};
+use crate::topology::{Access, Address, ColorArgs, NO_SUCH_MASTER};
 
 /// How to reach the sentinels.
 #[derive(clap::Args, Clone, Debug)]
@@ -59,39 +58,6 @@ pub(crate) struct ClientArgs {
     pub insecure: bool,
     #[command(flatten)]
     pub color: ColorArgs,
-}
-
-/// Whether to colour.
-#[derive(clap::Args, Clone, Copy, Debug)]
-pub(crate) struct ColorArgs {
-    /// Colours; auto: on a terminal, unless the environment has NO_COLOR
-    #[arg(long = "color", value_name = "WHEN", value_enum, default_value_t = When::Auto)]
-    pub when: When,
-}
-
-/// When something is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum When {
-    /// On a terminal.
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
-impl ColorArgs {
-    /// The colours of standard output.
-    pub(crate) fn paint(self) -> Paint {
-        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let wanted = std::io::stdout().is_terminal() && !set("NO_COLOR") && !is_dumb;
-        match self.when {
-            When::Always => Paint::ON,
-            When::Auto if wanted => Paint::ON,
-            When::Auto | When::Never => Paint::OFF,
-        }
-    }
 }
 
 impl ClientArgs {

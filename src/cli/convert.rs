@@ -26,8 +26,8 @@ pub(super) fn run(args: &ConvertArgs) -> anyhow::Result<()> {
                 .with_context(|| format!("write the state to {}", path.display()))?;
         }
         (None, None) if learned > 0 => complain(&format!(
-            "sentinel: {learned} lines with what was learned (epochs, replicas, other sentinels) are not in the \
-             YAML\n--state FILE writes them into a state file; `sentinel convert --help` says where it belongs"
+            "sentinel: {learned} lines with what was learned (epochs, replicas, other sentinels, pauses) are not in \
+             the YAML\n--state FILE writes them into a state file; `sentinel convert --help` says where it belongs"
         )),
         (None, _) => {}
     }

@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::{Arg, Command, CommandFactory, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
+use clap_mangen::roff::{Roff, roman};
 
 use super::args::Cli;
 use super::print;
@@ -22,15 +23,19 @@ fn described() -> Command {
 }
 
 pub(super) fn completions(shell: Shell) -> anyhow::Result<()> {
+    print(&String::from_utf8(script(shell))?)
+}
+
+fn script(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut described(), "sentinel", &mut script);
-    print(&String::from_utf8(script)?)
+    script
 }
 
 pub(super) fn man(dir: Option<&Path>) -> anyhow::Result<()> {
     match dir {
         None => {
-            let page = page(described()).context("render the manual page")?;
+            let page = page(&described()).context("render the manual page")?;
             print(&String::from_utf8(page)?)
         }
         Some(dir) => {
@@ -50,28 +55,49 @@ fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
     let commands = std::iter::once(&main).chain(main.get_subcommands());
     let file = |command: &Command| {
         let name = command.get_display_name().unwrap_or(command.get_name());
-        Ok((format!("{name}.1"), page(command.clone())?))
+        Ok((format!("{name}.1"), page(command)?))
     };
     commands.map(file).collect()
 }
 
-fn page(command: Command) -> io::Result<Vec<u8>> {
+fn page(command: &Command) -> io::Result<Vec<u8>> {
+    let man = Man::new(command.clone()).source(format!("sentinel {}", super::VERSION));
     let mut page = Vec::new();
-    Man::new(command).render(&mut page)?;
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    let examples = command.get_after_help().map(ToString::to_string);
+    page.extend(section_of_examples(&examples.unwrap_or_default()).into_bytes());
     Ok(page)
+}
+
+/// What stands below a help text, as it stands there: its columns are not to be filled up.
+fn section_of_examples(text: &str) -> String {
+    let mut section = Roff::new();
+    section.control("SH", ["EXAMPLES"]).control("nf", []);
+    for line in text.lines().filter(|line| !line.starts_with("Example")) {
+        section.text([roman(line)]);
+    }
+    section.control("fi", []).to_roff()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
     use super::*;
 
     #[test]
     fn every_subcommand_has_a_page_and_is_completed() {
         let pages = pages().unwrap();
         let names: Vec<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
-        let mut script = Vec::new();
-        clap_complete::generate(Shell::Bash, &mut described(), "sentinel", &mut script);
-        let script = String::from_utf8(script).unwrap();
+        let script = String::from_utf8(script(Shell::Bash)).unwrap();
         for command in Cli::command().get_subcommands() {
             let page = format!("sentinel-{}.1", command.get_name());
             assert!(names.contains(&page.as_str()), "{page}");
@@ -83,7 +109,55 @@ mod tests {
         }
         for (name, page) in &pages {
             let text = String::from_utf8_lossy(page);
-            assert!(text.contains("Example"), "{name} has examples");
+            assert!(text.contains(".SH EXAMPLES"), "{name} has examples");
+        }
+    }
+
+    /// The Debian package takes them from files, since nothing of ours runs while it is packed.
+    #[test]
+    fn the_files_of_the_package_are_what_the_program_prints() {
+        let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+        let pages = pages().unwrap().into_iter();
+        let mut wanted: BTreeMap<PathBuf, Vec<u8>> = pages
+            .map(|(name, page)| (deploy.join("man").join(name), page))
+            .collect();
+        let scripts = [
+            (Shell::Bash, "sentinel.bash"),
+            (Shell::Zsh, "_sentinel"),
+            (Shell::Fish, "sentinel.fish"),
+        ];
+        for (shell, name) in scripts {
+            wanted.insert(deploy.join("completions").join(name), script(shell));
+        }
+        if std::env::var_os("UPDATE_DEPLOY").is_some() {
+            for folder in ["man", "completions"].map(|name| deploy.join(name)) {
+                // Not there the first time.
+                let _ = fs::remove_dir_all(&folder);
+                fs::create_dir(&folder).unwrap();
+            }
+            wanted
+                .iter()
+                .for_each(|(path, text)| fs::write(path, text).unwrap());
+        }
+        let files = ["man", "completions"]
+            .into_iter()
+            .flat_map(|folder| fs::read_dir(deploy.join(folder)).unwrap())
+            .map(|entry| entry.unwrap().path());
+        let found: BTreeMap<PathBuf, Vec<u8>> = files
+            .map(|path| (path.clone(), fs::read(path).unwrap()))
+            .collect();
+        let names: Vec<&PathBuf> = found.keys().collect();
+        assert!(
+            names.iter().eq(&wanted.keys().collect::<Vec<_>>()),
+            "{names:?}"
+        );
+        for (path, text) in &wanted {
+            let is_same = found[path] == *text;
+            assert!(
+                is_same,
+                "{}: UPDATE_DEPLOY=1 cargo test the_files_of_the_package",
+                path.display()
+            );
         }
     }
 

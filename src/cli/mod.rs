@@ -7,7 +7,6 @@ mod client;
 mod convert;
 mod daemon;
 mod generate;
-mod progress;
 mod status;
 mod terminal;
 mod top;
@@ -77,7 +76,19 @@ fn dispatch(call: Call) -> anyhow::Result<ExitCode> {
         }
         Call::Janitor(folder) => topology::clean_up_after_parent(&folder)
             .with_context(|| format!("remove {}", folder.display())),
-        Call::Sentinel(args) => return daemon::sentinel(&args),
+        Call::Sentinel(args) => {
+            let ended = daemon::sentinel(&args);
+            return match (ended, args.file.as_deref().and_then(args::mistyped)) {
+                (Err(error), Some(near)) => {
+                    let code = refuse(&error);
+                    complain(&format!(
+                        "no subcommand has this name either; the nearest is `sentinel {near}`"
+                    ));
+                    Ok(code)
+                }
+                (ended, _) => ended,
+            };
+        }
         Call::Server(args) => return daemon::server(&args),
     }?;
     Ok(ExitCode::from(exit::OK))

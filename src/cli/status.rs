@@ -9,8 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::args::StatusArgs;
 use super::client::{block_on, list};
 use super::terminal::{self, in_place};
-use super::{exit, print, progress};
-use crate::topology::{Access, Health, Survey, Unanswered, survey};
+use super::{exit, print};
+use crate::topology::{Access, Health, Survey, Unanswered, progress, survey};
 
 pub(super) fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     let access = args.client.access()?;

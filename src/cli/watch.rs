@@ -15,7 +15,8 @@ use super::client::block_on;
 use super::exit;
 use crate::clock::{Clock, UnixMillis, unix_now};
 use crate::topology::{
-    Access, Address, Heard, Merge, Paint, Published, Tone, describe, follow, master_of, printable,
+    Access, Address, Heard, Merge, Paint, Published, describe, event_label, follow, master_of,
+    printable,
 };
 
 /// Events that wait to be printed.
@@ -155,34 +156,17 @@ impl News {
 
 impl Line<'_> {
     fn text(&self, paint: Paint) -> String {
-        let tone = tone_of(self.event);
-        let event = paint.text(tone, &printable(self.event));
-        let gap = 24_usize.saturating_sub(self.event.chars().count());
         let said = self.text.as_deref().unwrap_or(self.payload);
         let about = match self.master {
             Some(master) => format!("{master}: "),
             None => String::new(),
         };
         format!(
-            "{}  {event}{:gap$} {}",
+            "{}  {}{}",
             crate::net::local_time(self.at),
-            "",
+            event_label(self.event, 24, paint),
             printable(&(about + said)),
         )
-    }
-}
-
-/// The tone of an event's name.
-pub(super) fn tone_of(event: &str) -> Tone {
-    match event {
-        "+sdown" | "+odown" | "+tilt" | "+save-failed" | "+auth-refused" | "disconnected" => {
-            Tone::Bad
-        }
-        "-sdown" | "-odown" | "-tilt" | "-save-failed" | "-auth-refused" | "connected"
-        | "+switch-master" | "+failover-end" => Tone::Good,
-        other if other.starts_with("-failover-abort") => Tone::Bad,
-        other if other.starts_with("+failover") || other.ends_with("failover") => Tone::Warn,
-        _ => Tone::Plain,
     }
 }
 

@@ -1,6 +1,6 @@
 //! A configuration in the Redis dialect as YAML that loads to the same, with its comments and their order.
 //!
-//! What a sentinel has learned has no place in YAML: it is counted and left to the state file.
+//! What a sentinel has learned, pauses included, has no place in YAML: it is counted and left to the state file.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -131,7 +131,7 @@ impl Converter {
         match (name, values) {
             (
                 "current-epoch" | "config-epoch" | "leader-epoch" | "known-replica"
-                | "known-sentinel",
+                | "known-sentinel" | "paused",
                 _,
             ) => {
                 self.learned += 1;
@@ -377,6 +377,7 @@ fn is_printable(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::statements::SETTINGS;
     use crate::config::{SentinelConfig, load_sentinel};
     use proptest::prelude::*;
 
@@ -480,6 +481,58 @@ tls:
         );
         let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/config/sentinel.conf");
         check_same(&std::fs::read_to_string(sample).unwrap());
+    }
+
+    /// With each of these values that the directive takes, so that none can be forgotten.
+    #[test]
+    fn every_directive_is_converted() {
+        const VALUES: &[&str] = &[
+            "yes",
+            "no",
+            "0",
+            "7",
+            "600",
+            "1mb",
+            ".",
+            "/bin/sh",
+            "127.0.0.1 ::1",
+            "word",
+            "\"two words\"",
+            "debug",
+            "json",
+            "local4",
+            "systemd",
+            "local",
+            "optional",
+            "TLSv1.2",
+            "normal 1mb 2 3",
+            "bob on nopass",
+            "allchannels",
+            "GET GETTY",
+        ];
+        let check = |before: &str, name: &str| {
+            let lines = VALUES
+                .iter()
+                .map(|value| format!("sentinel monitor m ::1 1 1\n{before}{name} {value}\n"));
+            let is_taken = |conf: &String| {
+                load_sentinel(&Source::Stdin(conf.clone().into_bytes()), &[]).is_ok()
+            };
+            let taken: Vec<String> = lines.filter(is_taken).collect();
+            assert!(
+                !taken.is_empty(),
+                "{before}{name}: none of the values is right"
+            );
+            taken.iter().for_each(|conf| check_same(conf));
+        };
+        for directive in sentinel_table().directives() {
+            check("", directive.name());
+        }
+        for global in GLOBALS {
+            check("sentinel ", global.name);
+        }
+        for setting in SETTINGS {
+            check("sentinel ", &format!("{} m", setting.name));
+        }
     }
 
     /// Words that YAML might take for something else, and any others.

@@ -287,6 +287,8 @@ enum Filter {
     All,
     /// Those with something amiss.
     Problems,
+    /// Those whose automatic failovers are paused.
+    Paused,
 }
 
 /// A page of a list.
@@ -328,6 +330,7 @@ impl PageQuery {
         let passes = |master: &&MasterView| match self.filter {
             Filter::All => true,
             Filter::Problems => !view::problems(master, look.now).is_empty(),
+            Filter::Paused => master.paused_until.is_some(),
         };
         let found = found.into_iter().filter(matches).filter(passes);
         let found: Vec<&MasterView> = found.collect();

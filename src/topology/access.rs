@@ -54,8 +54,13 @@ impl Address {
     }
 
     pub(super) fn is_this_machine(&self) -> bool {
-        self.host == "localhost" || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+        is_loopback(&self.host)
     }
+}
+
+/// Whether an address is meaningful on its own machine only.
+pub fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 impl std::fmt::Display for Address {

@@ -6,7 +6,7 @@ use redis::RedisResult;
 
 use super::access::{Access, Address};
 use super::plan::Plan;
-use super::survey::{Fields, field, sentinel_command};
+use super::survey::{Fields, field, flag_state, sentinel_command};
 
 /// What a sentinel does not see yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,8 +71,8 @@ fn check_view(
     peers: usize,
 ) -> Result<(), String> {
     let number = |name| field(master, name).parse::<usize>().unwrap_or(0);
-    if field(master, "flags") != "master" {
-        return Err(format!("sees the master as {}", field(master, "flags")));
+    if let Some(state) = flag_state(master) {
+        return Err(format!("sees the master as {}", state.as_str()));
     }
     if field(master, "runid").is_empty() {
         return Err("has not heard from the master".to_owned());
@@ -90,7 +90,7 @@ fn check_view(
         ));
     }
     let is_in_sync = |fields: &&Fields| {
-        field(fields, "flags") == "slave" && field(fields, "master-link-status") == "ok"
+        flag_state(fields).is_none() && field(fields, "master-link-status") == "ok"
     };
     match replicas.iter().find(|replica| !is_in_sync(replica)) {
         Some(late) => Err(format!("sees replica {} not in sync", field(late, "name"))),
@@ -130,7 +130,13 @@ mod tests {
         replica.insert("master-link-status".to_owned(), "ok".to_owned());
         assert_eq!(check(&master, std::slice::from_ref(&replica)), Ok(()));
         master.insert("flags".to_owned(), "master,s_down".to_owned());
-        let down = check(&master, &[replica]).unwrap_err();
-        assert_eq!(down, "sees the master as master,s_down");
+        let down = check(&master, &[replica.clone()]).unwrap_err();
+        assert_eq!(down, "sees the master as down");
+        master.insert("flags".to_owned(), "master,paused".to_owned());
+        assert_eq!(
+            check(&master, &[replica]),
+            Ok(()),
+            "it is as healthy as any"
+        );
     }
 }

@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use super::access::{Access, Address, first_line};
+use super::paint::{Paint, Tone, printable};
 use crate::clock::Mono;
 
 /// The same event from another sentinel within this time is the same news.
@@ -163,7 +164,14 @@ pub fn describe(event: &Published) -> Option<String> {
             "{name} is now {host}:{port}; it was {old_host}:{old_port}"
         ));
     }
+    if let ("+would-vote", [candidate, epoch]) = (event.channel.as_str(), words.as_slice()) {
+        return Some(format!("{by} would vote for {candidate} in epoch {epoch}"));
+    }
     let who = Instance::parse(&words);
+    let comment = event
+        .payload
+        .split_once(" #")
+        .map_or("", |(_, comment)| comment);
     let text = match (event.channel.as_str(), who) {
         ("+sdown", Some(who)) => format!("{who} does not answer {by}"),
         ("-sdown", Some(who)) => format!("{who} answers {by} again"),
@@ -200,6 +208,9 @@ pub fn describe(event: &Published) -> Option<String> {
         }
         ("+pause", Some(who)) => format!("automatic failovers of {who} are paused"),
         ("-pause", Some(who)) => format!("automatic failovers of {who} are no longer paused"),
+        ("+forget", Some(who)) => format!("{by} has forgotten {who}"),
+        ("+would-failover", Some(who)) => format!("{who} is down: {by} {comment}"),
+        ("+would-reconf", Some(who)) => format!("{who} {comment}"),
         ("+tilt", _) => format!("{by} was held up and pauses its decisions"),
         ("-tilt", _) => format!("{by} decides again"),
         (
@@ -220,6 +231,25 @@ pub fn describe(event: &Published) -> Option<String> {
         _ => format!("{} ({by})", event.payload),
     };
     Some(text)
+}
+
+/// An event's name in its tone, with spaces behind it up to `width` characters, and one more.
+pub fn event_label(event: &str, width: usize, paint: Paint) -> String {
+    let gap = width.saturating_sub(event.chars().count());
+    let shown = paint.text(tone_of_event(event), &printable(event));
+    format!("{shown}{:gap$} ", "")
+}
+
+fn tone_of_event(event: &str) -> Tone {
+    match event {
+        "died" | "not started" | "+sdown" | "+odown" | "+tilt" | "+save-failed"
+        | "+auth-refused" | "disconnected" => Tone::Bad,
+        "-sdown" | "-odown" | "-tilt" | "-save-failed" | "-auth-refused" | "connected"
+        | "started" | "+switch-master" | "+failover-end" => Tone::Good,
+        other if other.starts_with("-failover-abort") => Tone::Bad,
+        other if other.starts_with("+failover") || other.ends_with("failover") => Tone::Warn,
+        _ => Tone::Plain,
+    }
 }
 
 /// `<type> <name> <host> <port>[ @ …][ rest]`, in which most payloads name an instance.
@@ -305,6 +335,13 @@ mod tests {
             Some(switched),
         );
         check("+new-epoch", "7", None);
+        check(
+            "+would-failover",
+            &format!("{master} #would ask 2 sentinels for votes"),
+            Some("master 127.0.0.1:6379 is down: sentinel 26379 would ask 2 sentinels for votes"),
+        );
+        let vote = "sentinel 26379 would vote for abc in epoch 3";
+        check("+would-vote", "abc 3", Some(vote));
         check(
             "+unheard-of",
             "some text",

@@ -6,6 +6,7 @@ mod child;
 mod events;
 mod paint;
 mod plan;
+pub(crate) mod progress;
 mod survey;
 
 use std::collections::HashSet;
@@ -22,13 +23,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::clock::{Clock, Mono, UnixMillis};
-pub use access::{Access, Address, first_line};
+pub use access::{Access, Address, first_line, is_loopback};
 pub(crate) use child::{JANITOR, TIED, become_tied, clean_up_after_parent};
 use child::{Janitor, Keeper, News, SAVE_GRACE, STOP_GRACE, What, describe_end};
-pub use events::{Heard, Merge, Published, describe, follow, master_of};
-pub use paint::{Cell, Paint, Tone, columns, heads, printable};
+pub use events::{Heard, Merge, Published, describe, event_label, follow, master_of};
+pub use paint::{Cell, ColorArgs, Paint, Tone, columns, heads, printable};
 use plan::{ChildPlan, Plan, Role};
 pub use plan::{TopologyFile, UpArgs};
+use progress::Progress;
 pub use survey::{
     Fields, Group, Health, Member, NO_SUCH_MASTER, Summary, Survey, Unanswered, field, glance,
     sentinel_command, summaries, survey, tone_of,
@@ -58,10 +60,10 @@ pub fn up(args: &UpArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    LocalSet::new().block_on(&runtime, run(plan))
+    LocalSet::new().block_on(&runtime, run(plan, args.color.paint()))
 }
 
-async fn run(mut plan: Plan) -> anyhow::Result<()> {
+async fn run(mut plan: Plan, paint: Paint) -> anyhow::Result<()> {
     // Before the first child, so that no signal finds us without a handler.
     let mut stop_signals = StopSignals::listen()?;
     let ourselves = std::env::current_exe().context("find this program's own file")?;
@@ -76,7 +78,7 @@ async fn run(mut plan: Plan) -> anyhow::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let (tell, news) = mpsc::channel(NEWS_MAX);
     let mut keepers = JoinSet::new();
-    let mut view = View::new(plan, news);
+    let mut view = View::new(plan, news, paint);
     for index in 0..view.plan.children.len() {
         let keeper = view.keeper(index, &ourselves);
         keepers.spawn_local(keeper.keep(stopped.clone(), tell.clone()));
@@ -127,12 +129,14 @@ struct View {
     /// When the master died, until somebody took its place.
     master_died: Option<Mono>,
     merge: Merge,
+    paint: Paint,
 }
 
 impl View {
-    fn new(plan: Plan, news: mpsc::Receiver<News>) -> View {
+    fn new(plan: Plan, news: mpsc::Receiver<News>, paint: Paint) -> View {
         View {
             news,
+            paint,
             access: Access {
                 user: None,
                 password: plan.password.clone(),
@@ -226,6 +230,7 @@ impl View {
     async fn wait_for_agreement(&mut self) -> anyhow::Result<()> {
         let deadline = tokio::time::sleep(AGREEMENT_MAX);
         tokio::pin!(deadline);
+        let mut progress = Progress::begin();
         let mut missing = None;
         loop {
             let ask = async {
@@ -235,7 +240,10 @@ impl View {
             tokio::select! {
                 result = ask => match result {
                     Ok(()) => return Ok(()),
-                    Err(lacks) => missing = Some(lacks),
+                    Err(lacks) => {
+                        progress.tell(&format!("waiting until all agree: {lacks}"));
+                        missing = Some(lacks);
+                    }
                 },
                 Some(news) = self.news.recv() => self.note_start(news)?,
                 () = &mut deadline => {
@@ -319,21 +327,23 @@ impl View {
         let http = self.plan.sentinels().find_map(|child| child.http_port);
         // A folder from before may hold configurations that say otherwise.
         let http = http.filter(|_| !self.plan.is_continued);
+        let name = &self.plan.name;
+        let page = http.map_or_else(String::new, |port| {
+            format!("Look at http://127.0.0.1:{port}/ in a browser.\n")
+        });
         let http = http.map_or_else(String::new, |port| {
-            let name = &self.plan.name;
             format!(
-                "curl http://127.0.0.1:{port}/masters/{name}/primary    # its routes: /docs\n  "
+                "curl http://127.0.0.1:{port}/masters/{name}/primary    # all routes: /docs\n  "
             )
         });
         Ok(format!(
-            "\n{}\nTry in another terminal:\n  \
+            "\n{}\n{page}Try in another terminal:\n  \
              {ourselves} status --sentinel {sentinel}\n  \
-             redis-cli -p {} sentinel get-master-addr-by-name {}\n  \
+             redis-cli -p {} sentinel get-master-addr-by-name {name}\n  \
              {http}kill -9 {master_pid}    # the master; watch the failover here\n\n\
              Events follow, times are UTC. Ctrl-C stops everything{}.",
-            survey.table(Paint::OFF),
+            survey.table(self.paint),
             sentinel.port,
-            self.plan.name,
             if self.plan.is_temporary {
                 " and removes the folder"
             } else {
@@ -347,9 +357,11 @@ impl View {
         match news.what {
             What::Started(pid) => {
                 self.pids[news.index] = Some(pid);
-                Some(labelled("started", &format!("{name}, pid {pid}")))
+                Some(self.labelled("started", &format!("{name}, pid {pid}")))
             }
-            What::NotStarted(error) => Some(labelled("not started", &format!("{name}: {error}"))),
+            What::NotStarted(error) => {
+                Some(self.labelled("not started", &format!("{name}: {error}")))
+            }
             What::Died {
                 pid,
                 status,
@@ -363,10 +375,7 @@ impl View {
                     format!("; it starts again in {}", humantime::format_duration(pause))
                 });
                 let end = describe_end(status);
-                Some(labelled(
-                    "died",
-                    &format!("{name} (pid {pid}): {end}{again}"),
-                ))
+                Some(self.labelled("died", &format!("{name} (pid {pid}): {end}{again}")))
             }
         }
     }
@@ -386,7 +395,11 @@ impl View {
                 ));
             }
         }
-        Some(labelled(&event.channel, &line))
+        Some(self.labelled(&event.channel, &line))
+    }
+
+    fn labelled(&self, label: &str, line: &str) -> String {
+        event_label(label, 20, self.paint) + &printable(line)
     }
 
     fn child_name(&self, index: usize) -> String {
@@ -398,10 +411,6 @@ impl View {
         };
         format!("{role} {}", local_address(child))
     }
-}
-
-fn labelled(label: &str, line: &str) -> String {
-    format!("{label:<20} {line}")
 }
 
 fn local_address(child: &ChildPlan) -> Address {

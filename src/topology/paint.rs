@@ -1,6 +1,9 @@
 //! Colours and columns, for people.
 
 use std::fmt::Write;
+use std::io::{self, IsTerminal};
+
+use clap::ValueEnum;
 
 /// What a piece of text is to look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,40 @@ impl Paint {
             format!("\x1b[{code}m{text}\x1b[0m")
         } else {
             text.to_owned()
+        }
+    }
+}
+
+/// Whether to colour.
+#[derive(clap::Args, Clone, Copy, Debug, Default)]
+pub struct ColorArgs {
+    /// Colours; auto: on a terminal, unless the environment has NO_COLOR
+    #[arg(long = "color", value_name = "WHEN", value_enum, default_value_t = When::Auto)]
+    pub when: When,
+}
+
+/// When something is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// On a terminal.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl ColorArgs {
+    /// The colours of standard output.
+    pub fn paint(self) -> Paint {
+        let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let wanted = io::stdout().is_terminal() && !set("NO_COLOR") && !is_dumb;
+        match self.when {
+            When::Always => Paint::ON,
+            When::Auto if wanted => Paint::ON,
+            When::Auto | When::Never => Paint::OFF,
         }
     }
 }

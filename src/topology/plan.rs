@@ -14,6 +14,7 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 use tempfile::TempDir;
 
+use super::paint::ColorArgs;
 use crate::clock::millis;
 use crate::config::lex;
 use crate::config::statements::check_master_name;
@@ -50,6 +51,9 @@ pub struct UpArgs {
     /// Start a child that died again, after a pause that grows
     #[arg(long)]
     pub restart: bool,
+    /// Whether to colour.
+    #[command(flatten)]
+    pub color: ColorArgs,
 }
 
 /// A `topology.yaml`. Every key may be left out; durations are written `1s`, `500ms`, `3min`.

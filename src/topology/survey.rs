@@ -58,6 +58,8 @@ pub struct Group {
     pub paused: Option<String>,
     /// What is wrong, one sentence each.
     pub problems: Vec<String>,
+    /// What is as somebody wanted it and should not be overlooked, one sentence each.
+    pub notes: Vec<String>,
     /// The master, its replicas, the sentinels.
     pub members: Vec<Member>,
 }
@@ -73,7 +75,7 @@ pub struct Member {
     pub id: String,
     /// Its process id on its machine, if it tells us.
     pub pid: Option<u32>,
-    /// `ok`, or what is wrong with it.
+    /// `ok`, what is wrong with it, or that it only observes.
     pub state: String,
     /// Of a replica: how many bytes of the master's stream it has not acknowledged, by the master.
     #[serde(rename = "lag_bytes")]
@@ -321,6 +323,8 @@ struct Look {
     log: Option<String>,
     /// Of a sentinel: where it believes each master to be.
     masters: BTreeMap<String, Address>,
+    /// Of a sentinel: it takes part in nothing.
+    only_observes: bool,
     /// Of a master: how far behind each replica is.
     lags: BTreeMap<Address, u64>,
     error: Option<String>,
@@ -336,18 +340,10 @@ async fn look_at(access: &Access, address: &Address) -> Look {
 
 async fn fill_look(access: &Access, address: &Address, look: &mut Look) -> RedisResult<()> {
     let mut member = access.connect(address).await?;
-    let info: String = redis::cmd("INFO")
-        .arg("server")
-        .query_async(&mut member)
-        .await?;
-    let info = |name: &str| {
-        let mut lines = info.lines();
-        lines
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-            .map(str::to_owned)
-    };
-    look.pid = info("process_id").and_then(|pid| pid.parse().ok());
-    if info("redis_mode").as_deref() == Some("sentinel") {
+    let server = info(&mut member, "server").await?;
+    let info_of = |name: &str| info_field(&server, name).map(str::to_owned);
+    look.pid = info_of("process_id").and_then(|pid| pid.parse().ok());
+    if info_of("redis_mode").as_deref() == Some("sentinel") {
         look.id = sentinel_command("MYID", None)
             .query_async(&mut member)
             .await?;
@@ -358,15 +354,14 @@ async fn fill_look(access: &Access, address: &Address, look: &mut Look) -> Redis
         look.masters = masters
             .map(|m| (field(m, "name").to_owned(), address_of(m)))
             .collect();
+        let sentinel = info(&mut member, "sentinel").await?;
+        look.only_observes = info_field(&sentinel, "sentinel_observe_only") == Some("1");
         // A sentinel has no CONFIG GET; its file can be read if it is on this machine.
-        let file = info("config_file").filter(|_| address.is_this_machine());
+        let file = info_of("config_file").filter(|_| address.is_this_machine());
         look.log = file.and_then(|file| log_named_in(&std::fs::read_to_string(file).ok()?));
     } else {
-        look.id = info("run_id");
-        let replication: RedisResult<String> = redis::cmd("INFO")
-            .arg("replication")
-            .query_async(&mut member)
-            .await;
+        look.id = info_of("run_id");
+        let replication = info(&mut member, "replication").await;
         look.lags = lags(&replication.unwrap_or_default());
         let log: RedisResult<Vec<String>> = redis::cmd("CONFIG")
             .arg("GET")
@@ -379,6 +374,17 @@ async fn fill_look(access: &Access, address: &Address, look: &mut Look) -> Redis
             .filter(|log| !log.is_empty());
     }
     Ok(())
+}
+
+/// A section of what a member says about itself.
+async fn info(member: &mut MultiplexedConnection, section: &str) -> RedisResult<String> {
+    redis::cmd("INFO").arg(section).query_async(member).await
+}
+
+/// A field of `INFO`.
+fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = info.lines();
+    lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
 }
 
 /// How many bytes each replica has not acknowledged, by the `INFO replication` of their master.
@@ -446,6 +452,7 @@ fn group(asked: &Address, view: &MasterView, looks: &BTreeMap<Address, Look>) ->
             (Some(error), _) => error.clone(),
             (None, None) => format!("does not monitor {name}"),
             (None, Some(believed)) if *believed != address => format!("says {believed}"),
+            (None, Some(_)) if look.only_observes => OBSERVES.to_owned(),
             (None, Some(_)) => OK.to_owned(),
         }
     };
@@ -480,7 +487,8 @@ fn group(asked: &Address, view: &MasterView, looks: &BTreeMap<Address, Look>) ->
     }));
     sentinels.sort_by(|a, b| a.0.cmp(&b.0));
     members.extend(sentinels.into_iter().map(|(_, member)| member));
-    let bad = members.iter().filter(|member| member.state != OK);
+    let is_fine = |member: &&Member| [OK, OBSERVES].contains(&member.state.as_str());
+    let bad = members.iter().filter(|member| !is_fine(member));
     let mut problems: Vec<String> = bad
         .map(|bad| format!("{} {}: {}", bad.role, bad.address, bad.state))
         .collect();
@@ -500,8 +508,20 @@ fn group(asked: &Address, view: &MasterView, looks: &BTreeMap<Address, Look>) ->
         address: address.to_string(),
         quorum: field(&view.master, "quorum").parse().unwrap_or(0),
         problems,
+        notes: notes(&members),
         members,
     }
+}
+
+fn notes(members: &[Member]) -> Vec<String> {
+    let observers = members.iter().filter(|member| member.state == OBSERVES);
+    let note = |member: &Member| {
+        format!(
+            "sentinel {} only observes, and is not counted",
+            member.address
+        )
+    };
+    observers.map(note).collect()
 }
 
 /// Until when automatic failovers of a master are paused, in words; `None`: they are not.
@@ -511,9 +531,11 @@ fn paused(master: &Fields) -> Option<String> {
 }
 
 /// The state of a member with which nothing is wrong.
-pub(super) const OK: &str = "ok";
+const OK: &str = "ok";
 /// The state of a master with which nothing is wrong, and whose automatic failovers are paused.
 const PAUSED: &str = "paused";
+/// The state of a sentinel that takes part in nothing.
+const OBSERVES: &str = "observes";
 
 fn own_fields(address: &Address) -> Fields {
     Fields::from([
@@ -524,7 +546,7 @@ fn own_fields(address: &Address) -> Fields {
 
 /// What the flags of an instance complain about first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flagged {
+pub(super) enum Flagged {
     /// Subjectively or objectively down.
     Down,
     /// Its sentinel has no connection to it.
@@ -535,7 +557,7 @@ enum Flagged {
 
 impl Flagged {
     /// In words.
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Flagged::Down => "down",
             Flagged::Disconnected => "disconnected",
@@ -545,7 +567,7 @@ impl Flagged {
 }
 
 /// The first thing that the flags of an instance complain about.
-fn flag_state(fields: &Fields) -> Option<Flagged> {
+pub(super) fn flag_state(fields: &Fields) -> Option<Flagged> {
     let flags: Vec<&str> = field(fields, "flags").split(',').collect();
     let has = |flag| flags.contains(&flag);
     if has("o_down") || has("s_down") {
@@ -572,7 +594,7 @@ fn server_state(fields: &Fields, link: Option<&str>) -> String {
 pub fn tone_of(state: &str) -> Tone {
     if state == OK {
         Tone::Good
-    } else if [PAUSED, Flagged::FailoverInProgress.as_str()].contains(&state) {
+    } else if [Flagged::FailoverInProgress.as_str(), OBSERVES, PAUSED].contains(&state) {
         Tone::Warn
     } else {
         Tone::Bad
@@ -617,8 +639,8 @@ impl Group {
     }
 
     fn table(&self, paint: Paint) -> String {
-        let is_sentinel = |member: &&Member| member.role == "sentinel";
-        let sentinels = self.members.iter().filter(is_sentinel).count();
+        let counts = |member: &&Member| member.role == "sentinel" && member.state != OBSERVES;
+        let sentinels = self.members.iter().filter(counts).count();
         let mut text = format!(
             "{}: master {}, quorum {} of {sentinels} sentinels\n",
             printable(&self.name),
@@ -643,6 +665,10 @@ impl Group {
         }
         for problem in &self.problems {
             text.push_str(&paint.text(tone, &format!("! {}", printable(problem))));
+            text.push('\n');
+        }
+        for note in &self.notes {
+            text.push_str(&paint.text(Tone::Warn, &format!("* {}", printable(note))));
             text.push('\n');
         }
         text

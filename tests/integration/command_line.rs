@@ -130,6 +130,12 @@ fn a_start_that_cannot_work_says_why() {
     let unreadable =
         format!("Fatal error, can't open config file '{nowhere}': No such file or directory");
     check(&run(&sentinel, &[nowhere]), &[&unreadable]);
+    let ours = Path::new(env!("CARGO_BIN_EXE_sentinel"));
+    check(
+        &run(ours, &["stauts"]),
+        &["can't open config file 'stauts'", "`sentinel status`"],
+    );
+    assert!(!said(&run(ours, &[nowhere])).contains("the nearest"));
     let bad = dir.path().join("bad.conf");
     fs::write(
         &bad,

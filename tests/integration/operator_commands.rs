@@ -257,6 +257,77 @@ fn replies_are_printed_and_unknown_commands_explained() {
     assert!(err(&output).contains("is no sentinel"), "{}", err(&output));
 }
 
+/// A set of our own: the pause is shown by every sentinel, the reply and the record are as the sentinels tell them.
+#[test]
+fn pauses_records_and_what_is_forgotten() {
+    let mut set = Topology::of(Kind::Ours).start();
+    let (first, second) = (at(set.sentinels[0].port()), at(set.sentinels[1].port()));
+    let done = |args: &[&str], sentinel: &str| {
+        let output = run(&[args, &["--sentinel", sentinel]].concat());
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", err(&output));
+        out(&output)
+    };
+    let well = |sentinel: &str| {
+        wait_for("all is well", secs(20), || {
+            let output = run(&["status", "--sentinel", sentinel]);
+            expect_that(output.status.code() == Some(0), || out(&output))?;
+            Ok(out(&output))
+        })
+    };
+    let refused = |args: &[&str], part: &str, advice: &str| {
+        let output = run(&[args, &["--sentinel", &first]].concat());
+        let text = err(&output);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {text}");
+        assert!(text.contains(part) && text.contains(advice), "{text}");
+    };
+
+    let said = done(&["pause", NAME, "30m"], &first);
+    let sum = format!("{NAME}: automatic failovers are paused on 3 of 3 known sentinels, until 20");
+    assert!(
+        said.starts_with(&sum) && said.lines().count() == 4,
+        "{said}"
+    );
+    let note = "\nautomatic failovers are paused until 20";
+    let status = well(&second);
+    assert!(status.contains(note), "{status}");
+    let json: Json = serde_json::from_str(&done(&["status", "--json"], &second)).unwrap();
+    let is_told = json["masters"][0]["paused"].is_string();
+    assert!(json["ok"] == true && is_told, "{json}");
+    let mut top = Pty::start(&["top", "--interval", "100ms", "--sentinel", &second]);
+    top.wait_for("paused");
+    top.press("q");
+    top.expect_end(Some(0));
+    let said = done(&["resume", NAME], &second);
+    assert!(said.contains("resumed on 3 of 3 known sentinels"), "{said}");
+    assert!(!well(&first).contains(note));
+
+    let old = set.master_port();
+    fail_over(&first);
+    set.wait_for_switch(old, secs(20));
+    let said = done(&["explain", NAME], &first);
+    assert!(said.contains("manual-failover"), "{said}");
+
+    set.wait_until_settled(secs(30));
+    set.server_at(old).kill();
+    let gone = at(old);
+    wait_for("it is missed", secs(20), || {
+        let output = run(&["status", "--sentinel", &first]);
+        expect_that(output.status.code() == Some(1), || out(&output))
+    });
+    for sentinel in [&first, &second] {
+        assert_eq!(done(&["forget", NAME, &gone], sentinel), "OK\n");
+        assert!(!well(sentinel).contains(&gone));
+    }
+    refused(
+        &["forget", NAME, &gone],
+        "No replica or sentinel",
+        "sentinel status",
+    );
+    refused(&["pause", "unknown"], "No such master", "sentinel status");
+    refused(&["resume", "unknown"], "No such master", "sentinel status");
+    refused(&["explain", "unknown"], "No such master", "sentinel status");
+}
+
 #[test]
 fn passwords_and_tls_are_offered() {
     let folder = tempfile::tempdir().unwrap();

@@ -23,6 +23,9 @@ fn status_tells_of_a_real_redis_sentinel_set() {
         format!("127.0.0.1:{}", nobody.number()),
         "--sentinel".to_owned(),
         format!("127.0.0.1:{}", set.sentinels[0].port()),
+        // Who is stopped does not answer, and until the failover there is not much time.
+        "--timeout".to_owned(),
+        "500ms".to_owned(),
     ];
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let output = wait_for("all is well", secs(30), || {

@@ -220,6 +220,11 @@ fn check_installed(root: &Root) {
         "/etc/logrotate.d/sentinel",
         "/usr/share/doc/sentinel/README.md",
         "/usr/share/doc/sentinel/copyright",
+        "/usr/share/man/man1/sentinel.1.gz",
+        "/usr/share/man/man1/sentinel-status.1.gz",
+        "/usr/share/bash-completion/completions/sentinel",
+        "/usr/share/zsh/vendor-completions/_sentinel",
+        "/usr/share/fish/vendor_completions.d/sentinel.fish",
     ] {
         assert!(files.iter().any(|path| path == file), "{file}: {files:#?}");
     }

@@ -3,10 +3,12 @@
 //! to nobody else.
 
 use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
 
 use crate::support::browser::Browser;
 use crate::support::{
-    Kind, NAME, Port, SentinelNode, Topology, expect_that, secs, start_sentinel, wait_for,
+    Kind, NAME, Port, Process, SentinelNode, Topology, expect_that, secs, start_sentinel, wait_for,
 };
 
 const TOKEN: &str = "open sesame";
@@ -87,6 +89,10 @@ fn through_a_failover() {
     assert_eq!(page.count("[data-key=servers] tbody tr"), 3);
     assert_eq!(page.count("[data-key=sentinels] tbody tr"), 3);
     page.wait_until("document.querySelectorAll('#topology .edge.ok').length === 5");
+    // Much happens while an answer is waited for.
+    page.eval(
+        "{ const { fetch } = window; window.fetch = async (...all) => { await new Promise((done) => setTimeout(done, 300)); return fetch(...all); }; }",
+    );
     let old = set.master_port();
     set.server_at(old).kill();
     let new = set.wait_for_switch(old, secs(20));
@@ -185,6 +191,24 @@ fn an_ordered_failover_by_keyboard_alone() {
         "document.querySelector('#address').textContent === '127.0.0.1:{new}'"
     ));
     wait_until_same(&mut page, &set.sentinels[0]);
+    // A pause, and its end.
+    let mut order = |what: &str, said: &str, is_paused: bool| {
+        page.tab_to(&format!("[data-act={what}]"));
+        page.press("Enter");
+        page.tab_to("dialog [type=submit]");
+        page.press("Enter");
+        page.wait_until(&format!(
+            "document.querySelector('.result.ok')?.textContent.includes('{said} on 3 of 3 known sentinels') ?? false"
+        ));
+        page.press("Escape");
+        page.wait_until(&format!(
+            "(document.querySelector('#paused') !== null) === {is_paused}"
+        ));
+        let flags = set.sentinels[2].master()["flags"].clone();
+        assert_eq!(flags.contains("paused"), is_paused, "{flags}");
+    };
+    order("pause", "automatic failovers are paused", true);
+    order("resume", "automatic failovers are resumed", false);
     let kept =
         page.eval("JSON.stringify([localStorage, sessionStorage, document.cookie, location.href])");
     assert!(
@@ -209,7 +233,7 @@ fn a_thousand_masters() {
         )
         .unwrap();
     }
-    let _sentinel = start_sentinel(
+    let sentinel = start_sentinel(
         Kind::Ours,
         &monitor,
         &format!("http-port {}\n", port.number()),
@@ -225,6 +249,9 @@ fn a_thousand_masters() {
     // The three that are not there.
     page.eval("document.querySelector('[data-filter=problems]').click()");
     page.wait_until("[...document.querySelectorAll('#masters .entry')].map((it) => it.dataset.name).join() === 'm100,m500,m900'");
+    sentinel.client().call(&["SENTINEL", "PAUSE", "m042"]);
+    page.eval("document.querySelector('[data-filter=paused]').click()");
+    page.wait_until("[...document.querySelectorAll('#masters .entry')].map((it) => it.dataset.name).join() === 'm042'");
     page.eval("document.querySelector('[data-filter=all]').click()");
     // By keyboard: to the search, through what it finds, and into one.
     page.press("/");
@@ -265,5 +292,57 @@ fn the_description_of_the_routes() {
     page.open(&format!("{}docs", origin(&port)));
     page.wait_until("document.body.textContent.includes('/masters/{name}/failover')");
     check_no_sideways_scrolling(&mut page);
+    assert_eq!(page.errors(), Vec::<String>::new());
+}
+
+/// A set as a newcomer has it, on the default ports if they are free, healthy and while a failover is looked at
+/// again. `cargo test --test integration the_pictures_of_readme -- --ignored` writes the pictures.
+#[test]
+#[ignore = "writes the pictures of README"]
+fn the_pictures_of_readme() {
+    let pictures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/screenshots");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("topology.yaml");
+    std::fs::write(&file, format!("sentinel: ['http-token \"{TOKEN}\"']\n")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sentinel"));
+    command.arg("up").arg(&file).env("TMPDIR", folder.path());
+    let up = Process::start("up", folder.path(), command);
+    let word = |before: &str| {
+        let log = up.log();
+        let word = log
+            .split_once(before)
+            .and_then(|(_, rest)| rest.split_ascii_whitespace().next());
+        word.map(str::to_owned).ok_or(log)
+    };
+    let url = wait_for("`up` names the page", secs(60), || word("Look at "));
+    let pid = wait_for("`up` names the master", secs(5), || word("kill -9 "));
+    let unlock = |page: &mut Browser| {
+        page.eval("document.querySelector('#unlock').click()");
+        page.type_text(TOKEN);
+        page.press("Enter");
+        page.wait_until("document.querySelector('[data-act=failover]') !== null");
+    };
+
+    let mut page = Browser::start(1280, 860);
+    page.open(&url);
+    page.wait_until("document.querySelectorAll('#topology .edge.ok').length === 5");
+    unlock(&mut page);
+    page.picture(&pictures.join("page-light.png"));
+
+    let killed = Command::new("kill").args(["-9", &pid]).status().unwrap();
+    assert!(killed.success());
+    // Who leads knows all phases.
+    let leader = wait_for("one is elected", secs(20), || {
+        word("+elected-leader      sentinel ")
+    });
+    let http: u16 = leader.parse::<u16>().unwrap() + 10_000;
+    page.open(&format!("http://127.0.0.1:{http}/"));
+    page.wait_until("document.querySelector('.summary')?.textContent.startsWith('done') ?? false");
+    page.wait_until("document.querySelectorAll('#topology .node.replica.bad').length === 1");
+    unlock(&mut page);
+    page.prefer("dark");
+    page.eval("document.querySelector('[data-name=promote]').click()");
+    page.wait_until("document.querySelector('#topology').dataset.scene === 'past'");
+    page.picture(&pictures.join("page-dark.png"));
     assert_eq!(page.errors(), Vec::<String>::new());
 }

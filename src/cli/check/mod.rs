@@ -14,8 +14,8 @@ use crate::config::load::{self, Line};
 use crate::config::process::{Process, TlsAuth};
 use crate::config::sentinel::is_yaml;
 use crate::config::{ConfigErrors, LoadError, Place, Source, yaml};
-use crate::net::load_tls;
-use crate::topology::{Paint, Tone, printable};
+use crate::net::{ListenOptions, load_http_tls, load_tls};
+use crate::topology::{Paint, Tone, is_loopback, printable};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -265,15 +265,15 @@ impl Findings {
 
 /// Whether others than this machine can connect.
 fn is_public(process: &Process) -> bool {
-    let is_loopback = |address: &String| {
-        let address = address.trim_start_matches('-');
-        address == "localhost"
-            || address
-                .parse()
-                .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
-    };
     let has_port = process.port != 0 || process.tls.port != 0;
-    has_port && !process.bind.iter().all(is_loopback)
+    has_port && reaches_others(&process.bind)
+}
+
+/// Whether one of the addresses to listen on can be reached from other machines.
+fn reaches_others(bind: &[String]) -> bool {
+    !bind
+        .iter()
+        .all(|address| is_loopback(address.trim_start_matches('-')))
 }
 
 /// Whether a stranger who can connect may also do something.
@@ -302,6 +302,43 @@ fn check_process(process: &Process, findings: &mut Findings) {
             "requirepass, or users with passwords, or 'bind 127.0.0.1 -::1'",
         );
     }
+    let resolved = resolved(process);
+    if let Err(error) = load_tls(&resolved) {
+        let at = if process.tls.port == 0 {
+            "tls-replication"
+        } else {
+            "tls-port"
+        };
+        findings.fail(&[at], format!("{error:#}"));
+    }
+    if process.http.port != 0 {
+        check_http(&resolved, findings);
+    }
+}
+
+fn check_http(process: &Process, findings: &mut Findings) {
+    let port = process.http.port;
+    if [process.port, process.tls.port].contains(&port) {
+        findings.fail(
+            &["http-port"],
+            format!("port {port} is taken already, for what is not HTTP"),
+        );
+    }
+    if let Err(error) = load_http_tls(process) {
+        findings.fail(&["http-tls"], format!("{error:#}"));
+    }
+    let has_token = process.http.token.is_some() || process.http.token_file.is_some();
+    if has_token && !process.http.tls && reaches_others(&ListenOptions::of_http(process).bind) {
+        findings.warn(
+            &["http-port"],
+            "the token crosses the network in the clear: whoever reads it there may order failovers",
+            "http-tls yes, or http-bind 127.0.0.1",
+        );
+    }
+}
+
+/// The same with the files where the process, which works in its own folder, finds them.
+fn resolved(process: &Process) -> Process {
     let dir = std::path::absolute(&process.dir).unwrap_or_default();
     let mut resolved = process.clone();
     let tls = &mut resolved.tls;
@@ -312,18 +349,12 @@ fn check_process(process: &Process, findings: &mut Findings) {
         &mut tls.client_key_file,
         &mut tls.ca_cert_file,
         &mut tls.ca_cert_dir,
+        &mut resolved.http.token_file,
     ];
     for file in files.into_iter().flatten() {
         *file = dir.join(&*file);
     }
-    if let Err(error) = load_tls(&resolved) {
-        let at = if process.tls.port == 0 {
-            "tls-replication"
-        } else {
-            "tls-port"
-        };
-        findings.fail(&[at], format!("{error:#}"));
-    }
+    resolved
 }
 
 /// Whether a file with passwords can be read by everybody on this machine.

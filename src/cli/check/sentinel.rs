@@ -1,14 +1,15 @@
 //! Risky choices in the configuration of a sentinel.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
-use super::{Findings, check_process, check_secrets, is_open, is_public, is_writable};
+use super::{Findings, check_process, check_secrets, is_open, is_public, is_writable, resolved};
 use crate::clock::millis;
 use crate::config::{SentinelConfig, Source, load_sentinel};
+use crate::http::token::Token;
 use crate::sentinel::core::{DurableMaster, MasterSettings};
 use crate::sentinel::run::check_access;
-use crate::sentinel::state::check_place;
+use crate::sentinel::state::with_state;
+use crate::topology::is_loopback;
 
 /// A shorter down-after takes an ordinary hiccup for a death. Milliseconds.
 const DOWN_AFTER_SHORT: u64 = 500;
@@ -21,7 +22,16 @@ pub(super) fn check(source: &Source, findings: &mut Findings) {
     if let Err(errors) = check_access(&config) {
         findings.mistakes(&errors);
     }
+    // With the other sentinels and replicas, which may be known to the state file alone.
+    let config = match with_state(&config) {
+        Ok(config) => config,
+        Err(error) => {
+            findings.fail(&["state-file"], error.to_string().trim().to_owned());
+            config
+        }
+    };
     check_process(&config.process, findings);
+    check_token(&config, findings);
     check_state(&config, findings);
     check_globals(&config, findings);
     let masters = &config.durable.masters;
@@ -32,6 +42,7 @@ pub(super) fn check(source: &Source, findings: &mut Findings) {
     for master in masters {
         check_quorum(master, findings);
         check_times(master, findings);
+        check_credentials(master, findings);
         check_addresses(&config, master, findings);
     }
     check_shared_addresses(&config, findings);
@@ -39,14 +50,32 @@ pub(super) fn check(source: &Source, findings: &mut Findings) {
         .iter()
         .any(|master| master.settings.auth_pass.is_some());
     let globals = &config.durable.globals;
-    let own = config.process.requirepass.is_some() || globals.sentinel_pass.is_some();
+    let process = &config.process;
+    let own = [
+        &process.requirepass,
+        &process.http.token,
+        &globals.sentinel_pass,
+    ];
+    let own = own.iter().any(|secret| secret.is_some());
     check_secrets(source, of_masters || own, findings);
 }
 
-fn check_state(config: &SentinelConfig, findings: &mut Findings) {
-    if let Err(error) = check_place(config) {
-        return findings.fail(&["state-file"], error.to_string().trim().to_owned());
+fn check_token(config: &SentinelConfig, findings: &mut Findings) {
+    let http = &config.process.http;
+    if http.port == 0 {
+        return;
     }
+    if let Err(error) = Token::load(&resolved(&config.process)) {
+        let at = if http.token_file.is_some() {
+            "http-token-file"
+        } else {
+            "http-token"
+        };
+        findings.fail(&[at], format!("{error:#}"));
+    }
+}
+
+fn check_state(config: &SentinelConfig, findings: &mut Findings) {
     let file = config.state_file.as_ref().or(config.path.as_ref());
     let folder = file.and_then(|file| file.parent());
     if let Some(folder) = folder.filter(|folder| !is_writable(folder)) {
@@ -70,6 +99,13 @@ fn check_globals(config: &SentinelConfig, findings: &mut Findings) {
             "deny-scripts-reconfig yes, or a password",
         );
     }
+    if globals.sentinel_user.is_some() && globals.sentinel_pass.is_none() {
+        findings.warn(
+            &["sentinel", "sentinel-user"],
+            "sentinel-user has no effect without sentinel-pass: other sentinels that want credentials get none",
+            "sentinel sentinel-pass PASSWORD",
+        );
+    }
     if globals.announce_hostnames && !globals.resolve_hostnames {
         findings.warn(
             &["sentinel", "announce-hostnames"],
@@ -77,11 +113,6 @@ fn check_globals(config: &SentinelConfig, findings: &mut Findings) {
             "resolve-hostnames yes",
         );
     }
-}
-
-/// Whether an address is meaningful on its own machine only.
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 fn check_quorum(master: &DurableMaster, findings: &mut Findings) {
@@ -194,6 +225,17 @@ fn check_times(master: &DurableMaster, findings: &mut Findings) {
             &["sentinel", "parallel-syncs", name],
             format!("{name}: after a failover all {replicas} replicas may load the new master's data at the same time, and serve none meanwhile"),
             "parallel-syncs 1",
+        );
+    }
+}
+
+fn check_credentials(master: &DurableMaster, findings: &mut Findings) {
+    let name = master.name.as_str();
+    if master.settings.auth_user.is_some() && master.settings.auth_pass.is_none() {
+        findings.warn(
+            &["sentinel", "auth-user", name],
+            format!("{name}: auth-user has no effect without auth-pass: no credentials are sent"),
+            format!("sentinel auth-pass {name} PASSWORD"),
         );
     }
 }
@@ -405,6 +447,42 @@ mod tests {
     }
 
     #[test]
+    fn credentials_must_be_complete() {
+        let user = conf(2, 0, "sentinel auth-user m sentinel\n");
+        let both = user.clone() + "sentinel auth-pass m secret\n";
+        check_warning(FILE, &user, Some(3), "m: auth-user has no effect", &both);
+        let user = conf(2, 0, "sentinel sentinel-user sentinel\n");
+        let both = user.clone() + "sentinel sentinel-pass secret\n";
+        check_warning(FILE, &user, Some(3), "sentinel-user has no effect", &both);
+    }
+
+    #[test]
+    fn http_must_be_safe_to_start() {
+        let public = conf(2, 0, "http-port 8080\nhttp-token secret\n");
+        let local = public.clone() + "http-bind 127.0.0.1\n";
+        check_warning(FILE, &public, Some(3), "in the clear", &local);
+        let check_error = |lines: &str, line: usize, part: &str| {
+            let list = found(FILE, &conf(2, 0, lines));
+            let is_it = |(severity, at, reason): &(Severity, Option<usize>, String)| {
+                *severity == Severity::Error && *at == Some(line) && reason.contains(part)
+            };
+            assert!(list.iter().any(is_it), "{lines}: {list:#?}");
+        };
+        check_error("http-port 26379\n", 3, "26379 is taken");
+        check_error("http-port 8080\nhttp-tls yes\n", 4, "tls-cert-file");
+        check_error(
+            "http-port 8080\nhttp-token-file /nonexistent\n",
+            4,
+            "/nonexistent",
+        );
+        check_error(
+            "http-port 8080\nhttp-token a\nhttp-token-file b\n",
+            5,
+            "both",
+        );
+    }
+
+    #[test]
     fn yaml_is_checked_by_the_same_rules() {
         let yaml = "requirepass: x\nmasters:\n  m:\n    host: 10.0.0.1\n    port: 1\n    quorum: 2\n    failover_timeout: 1s\n";
         check_warning(
@@ -414,6 +492,26 @@ mod tests {
             "failover-timeout",
             &yaml.replace("1s", "5m"),
         );
+    }
+
+    #[test]
+    fn what_only_the_state_file_knows_is_weighed_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let conf = conf(2, 0, &format!("state-file {}\n", at("state").display()));
+        std::fs::write(at(FILE), &conf).unwrap();
+        let source = crate::config::Source::File(at(FILE));
+        let mut learned = crate::config::load_sentinel(&source, &[]).unwrap();
+        let master = std::sync::Arc::make_mut(&mut learned.durable.masters[0]);
+        master.peers = vec![crate::sentinel::core::DurablePeer {
+            host: "10.0.1.1".into(),
+            port: 26379,
+            id: crate::ids::SentinelId::from("a".repeat(40).as_str()),
+        }];
+        crate::sentinel::state::export(&learned, &at("state")).unwrap();
+        let findings = super::super::check(&source, false).unwrap().findings;
+        let is_it = |finding: &super::super::Finding| finding.reason.contains("an even number");
+        assert!(findings.iter().any(is_it), "{findings:#?}");
     }
 
     #[test]

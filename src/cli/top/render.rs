@@ -1,9 +1,10 @@
 //! The screen of `sentinel top` as lines. Pure.
 
 use super::super::terminal::Size;
-use super::super::watch::tone_of as tone_of_event;
 use super::model::Model;
-use crate::topology::{Cell, Group, Paint, Summary, Tone, columns, heads, printable, tone_of};
+use crate::topology::{
+    Cell, Group, Paint, Summary, Tone, columns, event_label, heads, printable, tone_of,
+};
 
 /// The least that is shown of the masters, however many members the selected one has. Lines.
 const MASTERS_MIN: usize = 3;
@@ -116,6 +117,8 @@ fn details(group: &Group, paint: Paint) -> Vec<String> {
     lines.extend(
         problems.map(|problem| paint.text(Tone::Bad, &format!("! {}", printable(problem)))),
     );
+    let notes = group.notes.iter();
+    lines.extend(notes.map(|note| paint.text(Tone::Warn, &format!("* {}", printable(note)))));
     lines
 }
 
@@ -130,10 +133,9 @@ fn latest(model: &Model, room: usize, paint: Paint) -> Vec<String> {
         .iter()
         .skip(model.events.len().saturating_sub(room));
     lines.extend(events.map(|note| {
-        let event = paint.text(tone_of_event(&note.event), &printable(&note.event));
-        let gap = 20_usize.saturating_sub(note.event.chars().count());
         let time = crate::net::local_time(note.at);
-        format!("{time}  {event}{:gap$} {}", "", printable(&note.text))
+        let event = event_label(&note.event, 20, paint);
+        format!("{time}  {event}{}", printable(&note.text))
     }));
     lines
 }
@@ -186,6 +188,7 @@ mod tests {
             state: Health::Ok,
             paused: None,
             problems: vec!["something".to_owned()],
+            notes: vec!["a note".to_owned()],
             members,
         }
     }
@@ -212,7 +215,14 @@ mod tests {
             "{}",
             lines[2]
         );
-        for part in ["replica", "17", "! something", "the event", "1 of 100"] {
+        for part in [
+            "replica",
+            "17",
+            "! something",
+            "* a note",
+            "the event",
+            "1 of 100",
+        ] {
             assert!(has(part), "{part}: {lines:#?}");
         }
     }

@@ -23,7 +23,7 @@ const state = {
   search: "", filter: "all", page: 1,
   selected: null, node: null,
   sentinel: null, list: null, detail: null, records: [],
-  routes: {}, token: null,
+  token: null,
   events: [], only: false,
   failovers: new Failovers(), failover: null, replay: null,
   lostSince: null, missing: false,
@@ -54,13 +54,14 @@ function soon(ms) {
 
 /** Asks for what is shown; one question at a time. */
 async function refresh() {
+  // Before anything else: a time that is past and kept would let nothing be asked for ever after.
+  clearTimeout(timer);
+  due = Infinity;
   if (asking) {
     again = true;
     return;
   }
   asking = true;
-  clearTimeout(timer);
-  due = Infinity;
   try {
     const filter = new URLSearchParams({ page: state.page, per_page: PER_PAGE });
     if (state.search) filter.set("search", state.search);
@@ -79,9 +80,9 @@ async function refresh() {
     state.lostWhy = error.name === "TimeoutError" ? "it does not answer" : error.message;
   }
   asking = false;
-  render();
   soon(again ? 0 : document.hidden ? PERIOD_MS * 5 : PERIOD_MS);
   again = false;
+  render();
 }
 
 async function refreshDetail() {
@@ -91,11 +92,7 @@ async function refreshDetail() {
   if (state.selected !== wanted) return;
   state.detail = about.masters[0] ?? null;
   state.missing = wanted !== null && !state.detail;
-  if (state.detail && state.routes.history) {
-    const path = `masters/${encodeURIComponent(wanted)}/history`;
-    const answer = await ask(path);
-    state.records = (Array.isArray(answer) ? answer : answer.records ?? []);
-  }
+  if (state.detail) state.records = (await ask(`masters/${encodeURIComponent(wanted)}/history`)).records;
 }
 
 /** The sentinel, and one master if there is one of this name. */
@@ -108,18 +105,6 @@ async function cluster(name) {
     if (error.status !== 404) throw error;
     return { ...await ask("cluster?per_page=1"), ...without };
   }
-}
-
-/** Which routes this sentinel has: an older one lacks some. */
-async function learnRoutes() {
-  const { paths } = await ask("openapi.json");
-  const find = (path, method) => paths[path]?.[method] ?? null;
-  state.routes = {
-    failover: find("/masters/{name}/failover", "post"),
-    pause: find("/masters/{name}/pause", "post"),
-    resume: find("/masters/{name}/resume", "post"),
-    history: find("/masters/{name}/history", "get"),
-  };
 }
 
 // ---------------------------------------------------------------- events
@@ -177,8 +162,9 @@ function announce(event) {
 
 // ---------------------------------------------------------------- acting
 
-async function send(path, options) {
-  const response = await fetch(path, { method: "POST", ...options, signal: AbortSignal.timeout(ANSWER_MS * 2) });
+async function send(path) {
+  const headers = { Authorization: `Bearer ${state.token}` };
+  const response = await fetch(path, { method: "POST", headers, signal: AbortSignal.timeout(ANSWER_MS * 2) });
   const text = await response.text();
   let body = {};
   try { body = JSON.parse(text); } catch { /* the status says it */ }
@@ -264,22 +250,13 @@ function confirmAction(kind) {
 
 // What the sentinel says beside "ok": which others are paused, and which cannot be.
 function told(body, done) {
-  const lines = [].concat(body.lines ?? body.summary ?? body.sentinels ?? []).filter((line) => typeof line === "string");
-  return lines.length ? lines.map((line) => h("p", {}, line)) : [done];
+  return body.sentinels?.length ? body.sentinels.map((line) => h("p", {}, line)) : [done];
 }
 
 async function order(kind, name, howLong) {
-  const headers = { Authorization: `Bearer ${state.token}` };
-  let path = `masters/${encodeURIComponent(name)}/${kind}`;
-  const options = { headers };
-  if (kind === "pause" && state.routes.pause.requestBody) {
-    headers["Content-Type"] = "application/json";
-    options.body = JSON.stringify(howLong ? { duration: howLong } : {});
-  } else if (kind === "pause" && howLong) {
-    path += `?${new URLSearchParams({ duration: howLong })}`;
-  }
+  const query = howLong ? `?${new URLSearchParams({ duration: howLong })}` : "";
   try {
-    return await send(path, options);
+    return await send(`masters/${encodeURIComponent(name)}/${kind}${query}`);
   } catch (error) {
     return { ok: false, status: 0, body: { error: `No answer: ${error.message}`, hint: "it may still be done; look before you try again" } };
   }
@@ -291,7 +268,7 @@ let player = 0;
 
 function failovers() {
   const { selected } = state;
-  const recorded = state.records.filter((record) => /failover/.test(record.decision) && record.phases?.length)
+  const recorded = state.records.filter((record) => /failover/.test(record.decision) && record.phases.length)
     .map((record) => ({ ...fromRecord(record), decision: record.decision }));
   const seen = state.failovers.of(selected).filter((one) => one.phases.length);
   // The record knows more than the events of the same failover.
@@ -370,9 +347,8 @@ const when = (ms) => {
 };
 
 function pausedText(master) {
-  const { paused } = master;
-  if (!paused) return null;
-  const left = paused.remaining_ms ?? paused.left_ms ?? (paused.until_ms ? paused.until_ms - Date.now() : null);
+  if (!master.paused) return null;
+  const left = master.paused.until_ms === undefined ? 0 : master.paused.until_ms - Date.now();
   return left > 0 ? `Paused for ${duration(left)}` : "Paused";
 }
 
@@ -398,10 +374,10 @@ function renderTop() {
   if (sentinel.save_error) bad.push(`cannot save its state: ${sentinel.save_error}`);
   if (sentinel.loop_age_ms > 2000) bad.push(`its loop has not run for ${duration(sentinel.loop_age_ms)}`);
   if (sentinel.observe_only) bad.push("only observes");
-  const problems = masters.problems ?? masters.total - masters.ok;
+  const { problems } = masters;
   show(byId("health"), [
     bad.length ? chip("bad", `This sentinel: ${bad.join("; ")}`) : null,
-    problems ? chip(masters.odown ? "bad" : "warn", `${problems} of ${count(masters.total, "master")} with problems`)
+    problems ? chip(masters.odown ? "bad" : "warn", masters.total === 1 ? "The master has problems" : `${problems} of ${masters.total} masters with problems`)
       : chip("ok", masters.total === 1 ? "The master is fine" : `All ${masters.total} masters are fine`),
   ]);
   document.title = problems ? `(${problems}) sentinel` : "sentinel";
@@ -412,15 +388,15 @@ function renderList() {
   if (!list || !sentinel) return;
   const total = sentinel.masters.total;
   byId("columns").classList.toggle("single", total <= 1);
+  byId("only").closest("label").hidden = total <= 1;
   byId("columns").classList.toggle("opened", location.hash.length > 1);
   const counts = { all: total, problems: sentinel.masters.problems, paused: sentinel.masters.paused };
-  show(byId("filters"), ["all", "problems", "paused"].map((name) => counts[name] === undefined ? null
-    : h("button", { type: "button", "data-key": name, "data-filter": name, "aria-pressed": String(state.filter === name) },
+  show(byId("filters"), ["all", "problems", "paused"].map((name) =>
+    h("button", { type: "button", "data-key": name, "data-filter": name, "aria-pressed": String(state.filter === name) },
       `${name[0].toUpperCase()}${name.slice(1)} `, h("span", { class: "n" }, String(counts[name])))));
   show(byId("masters"), list.masters.length ? list.masters.map((master) => {
     const [kind, word] = STATUS[master.status];
-    const problems = master.problems ?? [];
-    const mark = kind === "ok" && problems.length ? "warn" : kind;
+    const mark = kind === "ok" && master.problems.length ? "warn" : kind;
     return h("li", { "data-key": `m:${master.name}` },
       h("a", { class: "entry", href: `#${encodeURIComponent(master.name)}`, "data-key": "a", "data-name": master.name, tabindex: "-1", "aria-current": master.name === state.selected ? "true" : null },
         h("span", { class: "line" }, h("span", { class: `dot ${mark}`, "aria-hidden": "true" }), h("span", { class: "name" }, master.name),
@@ -456,7 +432,7 @@ function quorum(detail) {
 function header(detail) {
   const [kind, word] = STATUS[detail.status];
   const paused = pausedText(detail);
-  const can = (name) => state.token !== null && state.routes[name];
+  const mayAct = state.token !== null;
   return h("header", { class: "head", "data-key": "head" },
     h("a", { class: "back", href: "#", "data-key": "back" }, "All masters"),
     h("div", { class: "title" }, h("h2", { id: "name" }, detail.name), h("span", { id: "status", class: `chip ${kind}` }, word),
@@ -464,10 +440,10 @@ function header(detail) {
     h("p", { class: "where" }, h("span", { id: "address", class: "mono" }, detail.address),
       h("span", { class: "muted" }, "configuration epoch ", h("span", { id: "epoch" }, String(detail.config_epoch)))),
     h("div", { class: "buttons", "data-key": "buttons" },
-      can("failover") ? h("button", { type: "button", "data-key": "failover", "data-act": "failover" }, "Fail over …") : null,
-      can("pause") && !detail.paused ? h("button", { type: "button", "data-key": "pause", "data-act": "pause" }, "Pause …") : null,
-      can("resume") && detail.paused ? h("button", { type: "button", "data-key": "resume", "data-act": "resume" }, "Resume …") : null),
-    detail.problems?.length ? h("ul", { class: "problems", "data-key": "problems" }, detail.problems.map((text) => h("li", {}, text))) : null);
+      mayAct ? h("button", { type: "button", "data-key": "failover", "data-act": "failover" }, "Fail over …") : null,
+      mayAct && !detail.paused ? h("button", { type: "button", "data-key": "pause", "data-act": "pause" }, "Pause …") : null,
+      mayAct && detail.paused ? h("button", { type: "button", "data-key": "resume", "data-act": "resume" }, "Resume …") : null),
+    detail.problems.length ? h("ul", { class: "problems", "data-key": "problems" }, detail.problems.map((text) => h("li", {}, text))) : null);
 }
 
 function replayBar(failover) {
@@ -536,7 +512,7 @@ function past(failover, all) {
     h("ol", { class: "steps" }, failover.steps.map((step, index) => h("li", { "data-key": `s${index}`, class: step.after_ms <= until ? step.tone : "later" },
       h("span", { class: "mono muted" }, `+${duration(step.after_ms)}`), h("span", {}, step.text)))),
     votes ? h("details", { "data-key": "votes" }, h("summary", {}, `Votes: ${votes.for_us} of ${votes.known} for the leader, ${votes.needed} needed`),
-      h("ul", { class: "plain" }, (votes.voices ?? []).map((voice) => h("li", {}, h("span", { class: "mono" }, voice.addr || voice.sentinel.slice(0, 12)),
+      h("ul", { class: "plain" }, votes.voices.map((voice) => h("li", {}, h("span", { class: "mono" }, voice.addr || voice.sentinel.slice(0, 12)),
         ` ${voice.presence}${voice.says_down ? ", says down" : ""}${voice.vote ? `, voted for ${voice.vote.slice(0, 12)}` : ""}`)))) : null,
     failover.candidates?.length ? h("details", { "data-key": "candidates" }, h("summary", {}, `Candidates: ${failover.candidates.length}`),
       h("ul", { class: "plain" }, failover.candidates.map((one) => h("li", {}, h("span", { class: "mono" }, one.addr), ` ${one.why ?? ""}`)))) : null);
@@ -550,7 +526,7 @@ function decisions() {
   return h("section", { class: "panel", "data-key": "decisions", "aria-labelledby": "decisions-title" },
     h("h3", { id: "decisions-title" }, "Decisions"),
     h("ol", { class: "decisions" }, records.slice(0, DECISIONS_SHOWN).map((record) => h("li", { "data-key": `d${record.id}` },
-      h("time", { class: "n muted", datetime: new Date(record.last_at ?? record.at).toISOString() }, when(record.last_at ?? record.at)),
+      h("time", { class: "n muted", datetime: new Date(record.last_at).toISOString() }, when(record.last_at)),
       chip(kind[record.outcome] ?? "idle", record.outcome),
       h("span", {}, record.summary, record.count > 1 ? h("span", { class: "muted" }, ` (${record.count} times)`) : null)))));
 }
@@ -768,4 +744,4 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 follow();
-learnRoutes().catch(() => {}).finally(readHash);
+readHash();

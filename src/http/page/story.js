@@ -18,8 +18,8 @@ export function switched(payload) {
 }
 
 const ABOUT = {
-  "+sdown": (it) => `does not find ${it} reachable`,
-  "-sdown": (it) => `finds ${it} reachable again`,
+  "+sdown": (it) => `${it} does not answer`,
+  "-sdown": (it) => `${it} answers again`,
   "+odown": (it) => `The quorum finds ${it} down`,
   "-odown": (it) => `The quorum no longer finds ${it} down`,
   "+try-failover": (it) => `Tries a failover of ${it}`,
@@ -55,6 +55,9 @@ const ABOUT = {
   "+config-update-from": (it) => `Takes the new address over from ${it}`,
   "+ghost-sentinels": () => "Sentinels that are long gone still raise the majority",
   "+pause": () => "Automatic failovers are paused",
+  "+forget": (it) => `Has forgotten ${it}`,
+  "+would-failover": (it) => `Would fail over ${it}`,
+  "+would-reconf": (it) => `Would correct ${it}`,
   "-pause": () => "Automatic failovers are possible again",
 };
 
@@ -66,9 +69,9 @@ export function sentence(event) {
     return from ? `The master is now ${to}; it was ${from}` : payload;
   }
   if (channel === "+new-epoch") return `Epoch ${payload}`;
-  if (channel === "+vote-for-leader") {
+  if (channel === "+vote-for-leader" || channel === "+would-vote") {
     const [leader, epoch] = payload.split(" ");
-    return `Voted for ${(leader ?? "").slice(0, 12)} in epoch ${epoch ?? "?"}`;
+    return `${channel === "+would-vote" ? "Would vote" : "Voted"} for ${(leader ?? "").slice(0, 12)} in epoch ${epoch ?? "?"}`;
   }
   if (channel === "+tilt") return "TILT: this sentinel was stalled and does not trust itself";
   if (channel === "-tilt") return "TILT is over";
@@ -79,7 +82,7 @@ export function sentence(event) {
   if (!tell) return payload || channel;
   if (!it) return channel.includes("pause") || channel.includes("ghost") ? tell("") : payload;
   const text = tell(`${it.kind} ${it.address}`);
-  const rest = it.rest && ["+odown", "+ghost-sentinels"].includes(channel) ? ` (${it.rest.replace("#", "")})` : "";
+  const rest = it.rest && ["+odown", "+ghost-sentinels", "+would-failover", "+would-reconf"].includes(channel) ? ` (${it.rest.replace("#", "")})` : "";
   return text[0].toUpperCase() + text.slice(1) + rest;
 }
 
@@ -122,6 +125,8 @@ const ENDS = {
 const STEPS_MAX = 200;
 const KEPT_PER_MASTER = 8;
 const MASTERS_MAX = 200;
+// A switch that comes later than this is the end of another failover.
+const GOES_ON_MS = 30_000;
 
 /** Puts failovers together from events as they come. */
 export class Failovers {
@@ -146,6 +151,7 @@ export class Failovers {
     const channel = event.event;
     const it = instance(event.payload);
     const isMasterDown = (channel === "+sdown" && it?.kind === "master") || channel === "+try-failover";
+    if (channel === "+switch-master") this.#goOn(master, event.at_ms);
     let open = this.#open.get(master);
     if (!open && (isMasterDown || channel === "+switch-master")) {
       if (this.#open.size >= MASTERS_MAX) this.#open.delete(this.#open.keys().next().value);
@@ -179,6 +185,15 @@ export class Failovers {
     if (channel === "-sdown" && !open.isFailover) this.#open.delete(master);
   }
 
+  /** Who was not elected, and then hears of the new master, has seen one failover and not two. */
+  #goOn(master, at) {
+    const [last, ...ended] = this.#ended.get(master) ?? [];
+    if (this.#open.has(master) || last?.outcome !== "aborted" || at - last.at > GOES_ON_MS) return;
+    last.outcome = "running";
+    this.#open.set(master, last);
+    this.#ended.set(master, ended);
+  }
+
   #end(failover, outcome) {
     failover.outcome = outcome;
     this.#open.delete(failover.master);
@@ -191,21 +206,20 @@ export class Failovers {
 
 /** A failover out of the sentinel's own record, which knows more: votes, candidates, the first phase. */
 export function fromRecord(record) {
-  const steps = Array.isArray(record.steps) ? record.steps : record.steps?.list ?? [];
-  const chosen = (record.candidates ?? []).find((candidate) => candidate.verdict === "chosen");
+  const chosen = record.candidates.find((candidate) => candidate.verdict === "chosen");
   return {
     id: `r${record.id}`,
     master: record.master,
-    at: record.at ?? record.at_ms,
-    steps: steps.map((step) => ({ after_ms: step.after_ms, text: step.text, tone: "plain" })),
-    phases: record.phases ?? [],
+    at: record.at,
+    steps: record.steps.list.map((step) => ({ after_ms: step.after_ms, text: step.text, tone: "plain" })),
+    phases: record.phases,
     outcome: record.outcome,
-    reason: record.reason ?? null,
-    summary: record.summary ?? null,
-    from: record.from ?? null,
-    to: record.to ?? null,
-    chosen: chosen?.addr ?? record.to ?? null,
-    votes: record.votes ?? null,
-    candidates: record.candidates ?? [],
+    reason: record.reason,
+    summary: record.summary,
+    from: record.from,
+    to: record.to,
+    chosen: chosen?.addr ?? record.to,
+    votes: record.votes,
+    candidates: record.candidates,
   };
 }

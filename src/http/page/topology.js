@@ -122,7 +122,7 @@ function column(nodes, x, width, height, gap, total) {
 }
 
 function wide(scene, width) {
-  const [small, large] = [{ width: Math.min(166, Math.round(width * 0.21)), height: 44, gap: 16 }, { width: Math.min(210, Math.round(width * 0.27)), height: 52, gap: 22 }];
+  const [small, large] = [{ width: Math.min(190, Math.round(width * 0.23)), height: 44, gap: 16 }, { width: Math.min(210, Math.round(width * 0.27)), height: 52, gap: 22 }];
   const tall = (n, { height, gap }) => n * (height + gap) - gap;
   const total = Math.max(tall(scene.sentinels.length, small), tall(scene.replicas.length, large), large.height + 24) + 12;
   const sentinels = column(scene.sentinels, 1, small.width, small.height, small.gap, total);
@@ -196,6 +196,8 @@ export function draw(svg, scene, width, selected) {
     const edge = edges.find((one) => one.inside?.node === node);
     const label = edge?.label ?? "";
     const chars = Math.floor((w - 28) / 7.3);
+    // What the title leaves.
+    const wordChars = Math.max(Math.floor((w - 32 - node.title.length * 6.2) / 6.2), 3);
     const spoken = [node.title, node.address, node.word, node.edge?.label].filter(Boolean).join(", ");
     const isData = node.kind !== "sentinel";
     const top = isData ? 21 : 18;
@@ -207,7 +209,7 @@ export function draw(svg, scene, width, selected) {
     s("rect", { class: "box", width: w, height: h, rx: 6 }),
     s("rect", { class: "mark", x: 0, y: 0, width: 4, height: h, rx: 2 }),
     s("text", { class: "role", x: 14, y: top }, node.title),
-    s("text", { class: "word", x: w - 12, y: top, "text-anchor": "end" }, node.word),
+    s("text", { class: "word", x: w - 12, y: top, "text-anchor": "end" }, fit(node.word, wordChars)),
     s("text", { class: "address", x: 14, y: top + 18 }, fit(node.address, chars)),
     label ? s("text", { class: `inside ${node.edge.state}`, x: 14, y: h - 11 }, fit(label, chars)) : null);
   });

@@ -128,11 +128,11 @@ fn open_on(
     Ok((config, store))
 }
 
-/// Whether the state that a configuration names can be read and written, without writing anything.
+/// A configuration with the state that it names, as [`open`] returns it, without writing anything.
 ///
 /// # Errors
-/// See [`OpenError`].
-pub fn check_place(config: &SentinelConfig) -> Result<(), OpenError> {
+/// See [`OpenError`]; one is that the state could not be written.
+pub fn with_state(config: &SentinelConfig) -> Result<SentinelConfig, OpenError> {
     let (what, file) = match (&config.state_file, &config.path) {
         (Some(file), _) => ("state", file),
         (None, Some(path)) => ("config", path),
@@ -140,10 +140,11 @@ pub fn check_place(config: &SentinelConfig) -> Result<(), OpenError> {
     };
     let target = Target::new(Box::new(RealDisk), file, &absolute(&config.process.dir));
     check_writable(what, target.path())?;
+    let mut config = config.clone();
     if config.state_file.is_some() && target.path().exists() {
-        merge_state(&mut config.clone(), target.path())?;
+        merge_state(&mut config, target.path())?;
     }
-    Ok(())
+    Ok(config)
 }
 
 /// Writes what a configuration holds of learned state into a new state file, for another configuration
@@ -159,6 +160,7 @@ pub fn export(config: &SentinelConfig, path: &Path) -> io::Result<()> {
         Arc::new(DurableMaster {
             replicas: Vec::new(),
             peers: Vec::new(),
+            paused: None,
             ..(**master).clone()
         })
     };

@@ -789,7 +789,7 @@ fn a_converted_configuration_has_the_whole_state() {
         "dir {}\nrequirepass secret\nuser bob on >pass ~* +@all\nsentinel myid {id}\n\
          sentinel monitor m 10.0.0.1 6379 2\nsentinel auth-pass m \"a b\"\nsentinel config-epoch m 5\n\
          sentinel leader-epoch m 6\nsentinel known-replica m 10.0.0.2 6379\n\
-         sentinel known-sentinel m 10.0.0.3 26379 {}\nsentinel current-epoch 7\n",
+         sentinel known-sentinel m 10.0.0.3 26379 {}\nsentinel current-epoch 7\nsentinel paused m 0\n",
         folder.path().display(),
         id.replace('0', "f"),
     );

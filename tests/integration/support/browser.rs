@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -59,9 +60,25 @@ impl Browser {
             browser.call(&format!("{domain}.enable"), json!({}));
         }
         browser.resize(width, height);
-        let still = json!({"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]});
-        browser.call("Emulation.setEmulatedMedia", still);
+        browser.prefer("light");
         browser
+    }
+
+    /// Makes the machine one that prefers `light` or `dark`.
+    pub(crate) fn prefer(&mut self, scheme: &str) {
+        let features = json!([
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+            {"name": "prefers-color-scheme", "value": scheme},
+        ]);
+        self.call("Emulation.setEmulatedMedia", json!({"features": features}));
+    }
+
+    /// Writes what is shown as a PNG file.
+    pub(crate) fn picture(&mut self, file: &Path) {
+        let shot = self.call("Page.captureScreenshot", json!({"format": "png"}));
+        let data = shot["data"].as_str().unwrap_or_default();
+        let data = BASE64_STANDARD.decode(data).expect("base64");
+        std::fs::write(file, data).expect("the folder is there");
     }
 
     /// Gives the page another size.
