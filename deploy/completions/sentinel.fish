@@ -164,6 +164,7 @@ never\t'Never'"
 complete -c sentinel -n "__fish_sentinel_using_subcommand explain" -l tls -d 'Connect over TLS'
 complete -c sentinel -n "__fish_sentinel_using_subcommand explain" -l insecure -d 'Trust any certificate'
 complete -c sentinel -n "__fish_sentinel_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c sentinel -n "__fish_sentinel_using_subcommand check" -l state-file -d 'Where the sentinel\'s state is, if the command line of the sentinel says so' -r -F
 complete -c sentinel -n "__fish_sentinel_using_subcommand check" -l color -d 'Colours; auto: on a terminal, unless the environment has NO_COLOR' -r -f -a "auto\t'On a terminal'
 always\t'Always'
 never\t'Never'"

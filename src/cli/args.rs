@@ -156,6 +156,7 @@ Examples:
 const CHECK_EXAMPLES: &str = "\
 Examples:
   sentinel check /etc/redis/sentinel.conf
+  sentinel check /etc/sentinel/sentinel.conf --state-file /var/lib/sentinel/sentinel.state
   sentinel check sentinel.yaml --json
   sentinel check /etc/redis/redis.conf --server
 
@@ -373,6 +374,9 @@ pub(crate) struct CheckArgs {
     /// It configures a data server [default: what its lines say]
     #[arg(long)]
     pub server: bool,
+    /// Where the sentinel's state is, if the command line of the sentinel says so
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "server")]
+    pub state_file: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

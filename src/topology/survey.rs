@@ -304,7 +304,7 @@ async fn complete(access: &Access, asked: &Address, views: Vec<MasterView>) -> S
         .collect();
     Survey {
         asked: asked.to_string(),
-        ok: masters.iter().all(|group| group.problems.is_empty()),
+        ok: !masters.is_empty() && masters.iter().all(|group| group.problems.is_empty()),
         state: worst(&masters),
         masters,
     }

@@ -65,7 +65,7 @@ struct Report {
 
 pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     let source = daemon::source(&args.file)?;
-    let found = check(&source, args.server);
+    let found = check(&source, args.server, args.state_file.as_deref());
     let report = match found {
         Ok(report) => report,
         Err(error) => {
@@ -89,7 +89,7 @@ pub(super) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 
 /// # Errors
 /// The file cannot be read.
-fn check(source: &Source, is_server: bool) -> Result<Report, LoadError> {
+fn check(source: &Source, is_server: bool, state_file: Option<&Path>) -> Result<Report, LoadError> {
     // The same lines as the daemon reads, to find the place of what its rules are about.
     let mut ignored = ConfigErrors::default();
     let (name, yaml_path) = match source {
@@ -117,7 +117,7 @@ fn check(source: &Source, is_server: bool) -> Result<Report, LoadError> {
         list: Vec::new(),
     };
     match program {
-        Program::Sentinel => sentinel::check(source, &mut findings),
+        Program::Sentinel => sentinel::check(source, state_file, &mut findings),
         Program::Server => server::check(source, &mut findings),
     }
     let mut list = findings.list;
@@ -389,7 +389,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
-        let report = check(&Source::File(path), false).unwrap();
+        let report = check(&Source::File(path), false, None).unwrap();
         let list = report.findings.into_iter();
         list.map(|finding| (finding.severity, finding.line, finding.reason))
             .collect()
@@ -440,7 +440,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join(name);
             std::fs::write(&path, text).unwrap();
-            check(&Source::File(path), false).unwrap().program
+            check(&Source::File(path), false, None).unwrap().program
         };
         assert_eq!(program("x.conf", "appendonly yes\n"), Program::Server);
         assert_eq!(
@@ -453,7 +453,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_an_error() {
-        let error = check(&Source::File("/nonexistent/x".into()), false).unwrap_err();
+        let error = check(&Source::File("/nonexistent/x".into()), false, None).unwrap_err();
         assert!(error.to_string().contains("No such file"), "{error}");
     }
 

@@ -1,6 +1,7 @@
 //! Risky choices in the configuration of a sentinel.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::{Findings, check_process, check_secrets, is_open, is_public, is_writable, resolved};
 use crate::clock::millis;
@@ -14,8 +15,11 @@ use crate::topology::is_loopback;
 /// A shorter down-after takes an ordinary hiccup for a death. Milliseconds.
 const DOWN_AFTER_SHORT: u64 = 500;
 
-pub(super) fn check(source: &Source, findings: &mut Findings) {
-    let config = match load_sentinel(source, &[]) {
+pub(super) fn check(source: &Source, state_file: Option<&Path>, findings: &mut Findings) {
+    let arguments: Vec<String> = state_file.map_or_else(Vec::new, |path| {
+        vec!["--state-file".to_owned(), path.display().to_string()]
+    });
+    let config = match load_sentinel(source, &arguments) {
         Ok(config) => config,
         Err(error) => return findings.not_loaded(&error),
     };
@@ -40,7 +44,7 @@ pub(super) fn check(source: &Source, findings: &mut Findings) {
         findings.warn(&[], "it watches no master", hint);
     }
     for master in masters {
-        check_quorum(master, findings);
+        check_quorum(&config, master, findings);
         check_times(master, findings);
         check_credentials(master, findings);
         check_addresses(&config, master, findings);
@@ -115,12 +119,14 @@ fn check_globals(config: &SentinelConfig, findings: &mut Findings) {
     }
 }
 
-fn check_quorum(master: &DurableMaster, findings: &mut Findings) {
+fn check_quorum(config: &SentinelConfig, master: &DurableMaster, findings: &mut Findings) {
     let name = master.name.as_str();
     let at = ["sentinel", "monitor", name];
     let quorum = usize::try_from(master.settings.quorum).unwrap_or(usize::MAX);
-    let known = master.peers.len() + 1;
-    if known == 1 {
+    // One that only observes is not counted by the others, nor by itself.
+    let counts = !config.durable.globals.observe_only;
+    let known = master.peers.len() + usize::from(counts);
+    if master.peers.is_empty() {
         // A new one knows nobody yet.
         if quorum == 1 {
             findings.warn(
@@ -298,6 +304,7 @@ fn check_shared_addresses(config: &SentinelConfig, findings: &mut Findings) {
 mod tests {
     use super::super::Severity;
     use super::super::tests::{check_warning, found};
+    use std::path::Path;
 
     const FILE: &str = "sentinel.conf";
 
@@ -320,10 +327,10 @@ mod tests {
         std::fs::write(&path, conf(2, 2, "")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         let report =
-            super::super::check(&crate::config::Source::File(path.clone()), false).unwrap();
+            super::super::check(&crate::config::Source::File(path.clone()), false, None).unwrap();
         assert!(report.ok, "{:#?}", report.findings);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let report = super::super::check(&crate::config::Source::File(path), false).unwrap();
+        let report = super::super::check(&crate::config::Source::File(path), false, None).unwrap();
         assert!(
             report.findings[0].reason.contains("passwords"),
             "{:#?}",
@@ -509,9 +516,20 @@ mod tests {
             id: crate::ids::SentinelId::from("a".repeat(40).as_str()),
         }];
         crate::sentinel::state::export(&learned, &at("state")).unwrap();
-        let findings = super::super::check(&source, false).unwrap().findings;
-        let is_it = |finding: &super::super::Finding| finding.reason.contains("an even number");
-        assert!(findings.iter().any(is_it), "{findings:#?}");
+        let is_even = |state_file: Option<&Path>| {
+            let findings = super::super::check(&source, false, state_file);
+            let findings = findings.unwrap().findings;
+            let is_it = |finding: &super::super::Finding| finding.reason.contains("an even number");
+            findings.iter().any(is_it)
+        };
+        assert!(is_even(None));
+        // As the units have it, the configuration does not name it.
+        std::fs::write(at(FILE), conf.replace("state-file", "# state-file")).unwrap();
+        assert!(!is_even(None));
+        assert!(is_even(Some(&at("state"))));
+        // One that only observes makes no even number of sentinels.
+        std::fs::write(at(FILE), conf + "sentinel observe-only yes\n").unwrap();
+        assert!(!is_even(None));
     }
 
     #[test]

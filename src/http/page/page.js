@@ -168,7 +168,8 @@ async function send(path) {
   const text = await response.text();
   let body = {};
   try { body = JSON.parse(text); } catch { /* the status says it */ }
-  if (response.status === 401) lock();
+  // 403: this sentinel has no token, so that none can be right.
+  if ([401, 403].includes(response.status)) lock();
   return { ok: response.ok, status: response.status, body };
 }
 
@@ -377,7 +378,8 @@ function renderTop() {
   const { problems } = masters;
   show(byId("health"), [
     bad.length ? chip("bad", `This sentinel: ${bad.join("; ")}`) : null,
-    problems ? chip(masters.odown ? "bad" : "warn", masters.total === 1 ? "The master has problems" : `${problems} of ${masters.total} masters with problems`)
+    masters.total === 0 ? chip("idle", "No masters")
+      : problems ? chip(masters.odown ? "bad" : "warn", masters.total === 1 ? "The master has problems" : `${problems} of ${masters.total} masters with problems`)
       : chip("ok", masters.total === 1 ? "The master is fine" : `All ${masters.total} masters are fine`),
   ]);
   document.title = problems ? `(${problems}) sentinel` : "sentinel";
@@ -488,7 +490,9 @@ function past(failover, all) {
   const list = scenes(failover);
   const at = replay?.id === failover.id ? replay.at : null;
   const current = at === null ? null : list[at];
-  const until = current === null ? Infinity : current.name === "end" ? Infinity : current.begin + current.ms;
+  // Steps count from the SDOWN, which the first phase of a record ends with.
+  const before = list[0].name === "detect" ? list[0].ms : 0;
+  const until = current === null || current.name === "end" ? Infinity : current.begin + current.ms - before;
   const total = list.at(-1).begin;
   const kind = failover.outcome === "done" ? "ok" : failover.outcome === "running" ? "info" : "warn";
   const votes = failover.votes;
@@ -728,6 +732,9 @@ function readHash() {
   try { name = decodeURIComponent(location.hash.slice(1)) || null; } catch { /* none of ours */ }
   if (name !== null && name !== state.selected) {
     Object.assign(state, { selected: name, detail: null, records: [], node: null, replay: null, failover: null });
+  } else if (name === null && state.missing) {
+    // The way back from a master that is not there; with one master it leads to that.
+    Object.assign(state, { selected: null, missing: false, detail: null, records: [], node: null, replay: null, failover: null });
   }
   byId("columns").classList.toggle("opened", location.hash.length > 1);
   refresh();

@@ -158,12 +158,12 @@ export class Failovers {
       open = { id: `e${event.number}`, master, at: event.at_ms, steps: [], phases: [], outcome: "running", from: null, to: null, chosen: null, isFailover: false };
       this.#open.set(master, open);
     }
-    if (!open || open.steps.length >= STEPS_MAX) return;
+    if (!open) return;
     // A replica that is down is another story.
     if (/^[+-](sdown|slave|sentinel|reboot|role-change)$/.test(channel) && it?.kind !== "master" && channel !== "+slave") return;
     if (channel === "+slave" || channel === "+sentinel") return;
     const after = Math.max(event.at_ms - open.at, 0);
-    open.steps.push({ after_ms: after, text: sentence(event), channel, tone: tone(channel) });
+    if (open.steps.length < STEPS_MAX) open.steps.push({ after_ms: after, text: sentence(event), channel, tone: tone(channel) });
     if (isMasterDown && !open.from && it) open.from = it.address;
     if (["+try-failover", "+vote-for-leader", "+switch-master", "+elected-leader"].includes(channel)) open.isFailover = true;
     if (channel === "+selected-slave" && it) open.chosen = it.address;
@@ -183,6 +183,8 @@ export class Failovers {
     if (channel.startsWith("+failover-end")) this.#end(open, "done");
     if (channel.startsWith("-failover-abort")) this.#end(open, "aborted");
     if (channel === "-sdown" && !open.isFailover) this.#open.delete(master);
+    // Who voted for another is not told that it gave up.
+    else if (channel === "-sdown" && !open.to) this.#end(open, "aborted");
   }
 
   /** Who was not elected, and then hears of the new master, has seen one failover and not two. */

@@ -116,8 +116,8 @@ pub struct Sentinel {
     rounds: pause::Rounds,
     /// With `observe-only`: how many hellos have come under our own id.
     twin_hellos: u32,
-    /// With `observe-only`: the moment since which each instance was told to be in need of correction.
-    would_reconf: HashMap<InstanceId, Mono>,
+    /// The moment since which each instance was last recorded to be in need of correction.
+    told_repairs: HashMap<InstanceId, Mono>,
     ledger: record::Ledger,
     stats: FailoverStats,
     /// How long instances take to answer PING.
@@ -169,7 +169,7 @@ impl Sentinel {
             rejected_at: None,
             rounds: pause::Rounds::default(),
             twin_hellos: 0,
-            would_reconf: HashMap::new(),
+            told_repairs: HashMap::new(),
             ledger: record::Ledger::default(),
             stats: FailoverStats::default(),
             probes: Histogram::default(),
@@ -369,7 +369,7 @@ impl Sentinel {
         self.close_instance_links(i);
         self.timers.cancel(Timer::Instance(i));
         self.instances.remove(&i);
-        self.would_reconf.remove(&i);
+        self.told_repairs.remove(&i);
     }
 
     fn find_replica(&self, m: MasterId, addr: &Addr) -> Option<InstanceId> {

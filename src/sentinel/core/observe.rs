@@ -240,7 +240,9 @@ impl Sentinel {
         } else if self.instance(i).cmd.is_up() {
             self.send_slaveof(i, Some(&master_addr));
             self.event_instance(kind, i);
-            self.tell_repair(i, since);
+            if self.is_new_repair(i, since) {
+                self.tell_repair(i, since);
+            }
         }
     }
 

@@ -126,12 +126,18 @@ impl Sentinel {
     /// A replica would be pointed at the master, `kind` says why, because of what is so `since`. Told and
     /// recorded once for each such moment.
     pub(super) fn withhold_reconf(&mut self, i: InstanceId, kind: EventKind, since: Mono) {
-        if self.would_reconf.insert(i, since) != Some(since) {
+        if self.is_new_repair(i, since) {
             let text = format!("{} #would be told, as {}", self.describe(i), kind.channel());
             let m = self.instance(i).master;
             self.event_at(m, EventKind::WouldReconf, text);
             self.tell_repair(i, since);
         }
+    }
+
+    /// Whether a repair because of what is so `since` has not been recorded yet: one that has no effect, and is tried
+    /// again and again, must not push out the other records.
+    pub(super) fn is_new_repair(&mut self, i: InstanceId, since: Mono) -> bool {
+        self.told_repairs.insert(i, since) != Some(since)
     }
 
     /// A hello under our own id, although we send none: an operator has copied the configuration of another
@@ -168,7 +174,7 @@ impl Sentinel {
             "observe-only is off: this sentinel takes part from now on"
         };
         self.log(Level::Warning, text.to_owned());
-        self.would_reconf.clear();
+        self.told_repairs.clear();
         let now = self.now;
         for m in self.masters.keys().copied().collect::<Vec<_>>() {
             let master = self.master_mut(m);

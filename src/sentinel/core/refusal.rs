@@ -9,7 +9,7 @@ pub const NOT_SAVED: &str = "ERR Failed to save config file. Check server logs."
 pub const IN_PROGRESS: &str = "INPROG Failover already in progress";
 /// No replica can be promoted.
 pub const NO_GOOD_REPLICA: &str = "NOGOODSLAVE No suitable replica to promote";
-/// Something that would change others is ordered of who changes nothing.
+/// Something that would change others is ordered from one that changes nothing.
 pub const ONLY_OBSERVES: &str =
     "ERR This sentinel only observes (sentinel observe-only yes) and changes nothing";
 /// Too many pauses and resumptions wait for peers.

@@ -106,7 +106,7 @@ impl Sentinel {
         lines.push(sentinels);
         if self.globals.observe_only {
             let text =
-                "observe-only is on: nothing is done here, and all counts are as if it took part";
+                "observe-only is on: this sentinel does nothing; the counts are as if it took part";
             lines.push(text.to_owned());
         }
         if self.is_paused(m) {

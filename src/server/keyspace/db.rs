@@ -329,17 +329,30 @@ impl Db {
 
     /// How long a key with an expiry has still to live, on the average of some of them. Milliseconds; 0 without any.
     pub fn average_ttl(&self, now: u64) -> u64 {
-        const SAMPLES: u128 = 16;
+        const SAMPLES: usize = 16;
+        /// The most segments that are looked at: few keys among very many may go unseen.
+        const SEGMENTS_MAX: u64 = 256;
         /// Spreads the samples evenly, wherever the keys are.
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut place = 0_u64;
-        let mut dice = || {
-            place = place.wrapping_add(STEP);
-            place
-        };
-        let sampled = (0..SAMPLES).filter_map(|_| self.random_volatile(&mut dice)?.expire_at());
-        let sum: u128 = sampled.map(|at| u128::from(at.saturating_sub(now))).sum();
-        u64::try_from(sum / SAMPLES).unwrap_or(u64::MAX)
+        if self.volatile == 0 {
+            return 0;
+        }
+        let segments = (1..=SEGMENTS_MAX).map(|n| {
+            let place = STEP.wrapping_mul(n);
+            self.segments.leaf(self.segments.leaf_at(place))
+        });
+        let volatile = segments.filter(|segment| segment.volatile > 0);
+        let sampled = volatile.filter_map(|segment| {
+            let mut entries = segment.table.entries().iter();
+            entries.find_map(Entry::expire_at)
+        });
+        let (mut sum, mut count) = (0_u128, 0_u128);
+        for at in sampled.take(SAMPLES) {
+            sum += u128::from(at.saturating_sub(now));
+            count += 1;
+        }
+        let average = sum.checked_div(count).unwrap_or(0);
+        u64::try_from(average).unwrap_or(u64::MAX)
     }
 
     /// Keys of the segment at `position` that have expired by `now` (at most `max`), or none at once when

@@ -17,14 +17,16 @@ use super::{Client, secs, text};
 const STREAMS_MAX: usize = 40;
 /// How often it is measured until it is as it should be.
 const ROUNDS_MAX: usize = 20;
-/// Fewer answers than this are no flood.
-const ANSWERS_MIN: u64 = 5;
+/// So many rounds in a row have to be good.
+const ROUNDS_GOOD: usize = 3;
+/// Fewer answers than this are no flood. A debug build under it takes seconds for each.
+const ANSWERS_MIN: u64 = 1;
 
 /// Asserts that a flood of `paths` over `web` does not delay the loop behind it: that PINGs to it, at the port
 /// `flooded`, take about as long as those to `calm`, another process of the same kind on the same busy machine that
 /// nobody asks anything over HTTP.
 ///
-/// What holds a loop up does so in every round; the noise of a busy machine spares one of them.
+/// What holds a loop up does so again and again; the noise of a busy machine spares a few rounds in a row.
 ///
 /// # Panics
 /// It does delay it, or the flood is none.
@@ -37,10 +39,13 @@ pub(crate) fn assert_undisturbed(
     let flood = Flood::start(web, paths);
     let mut clients = [flooded, calm].map(Client::to);
     let mut rounds = Vec::new();
+    let mut good = 0;
     let is_undisturbed = (0..ROUNDS_MAX).any(|_| {
         let pings = ping_both(&mut clients, secs(1));
         rounds.push((pings, flood.answers()));
-        is_alike(pings) && flood.answers() >= ANSWERS_MIN
+        let is_good = is_alike(pings) && flood.answers() >= ANSWERS_MIN;
+        good = if is_good { good + 1 } else { 0 };
+        good == ROUNDS_GOOD
     });
     flood.end();
     assert!(
@@ -158,6 +163,8 @@ fn never_read(common: &Common) {
         {
             streams.push(stream);
         }
+        // Those that the server has given up on make room for others; blank lines ask for nothing.
+        streams.retain_mut(|stream| stream.write_all(b"\r\n").is_ok());
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -109,6 +109,8 @@ impl Web {
     /// When there is no answer.
     pub(crate) fn curl(self, method: &str, path: &str, headers: &[&str], body: &str) -> Answer {
         let mut command = Command::new("curl");
+        // Neither this machine's settings nor its proxy.
+        command.args(["--disable", "--noproxy", "*", "--globoff"]);
         command.args(["--silent", "--show-error", "--include", "--max-time", "15"]);
         match method {
             "HEAD" => command.arg("--head"),
