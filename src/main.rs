@@ -10,6 +10,17 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: Cap<MiMalloc> = Cap::new(MiMalloc, usize::MAX);
 
 fn main() -> ExitCode {
+    end_at_a_panic();
     sentinel::memory::install("mimalloc", || ALLOCATOR.allocated());
     sentinel::cli::main(std::env::args_os())
+}
+
+/// A task that panicked leaves state half changed, so the process ends. Releases are built with `panic = "abort"`; the
+/// development profile is not, because tests always unwind and every dependency would be built twice.
+fn end_at_a_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
