@@ -27,6 +27,9 @@ const TIME_MS_MAX: u64 = 365 * 24 * 3600 * 1000;
 /// The largest number that can be set.
 const NUMBER_MAX: u32 = 1_000_000;
 
+/// How the descriptions of the routes tell of a 503.
+const NOT_NOW: &str = "The sentinel cannot do it now; says why";
+
 /// All of them.
 pub(super) fn routes(token: Token) -> OpenApiRouter<Shared> {
     OpenApiRouter::new()
@@ -99,7 +102,7 @@ fn understand(answer: Value) -> Result<Value, Refusal> {
         (status = 403, description = "No token is configured", body = Problem),
         (status = 404, description = "There is no such master", body = Problem),
         (status = 409, description = "One is under way, no replica can be promoted, or this sentinel only observes", body = Problem),
-        (status = 503, description = "The sentinel cannot do it now; says why", body = Problem),
+        (status = 503, description = NOT_NOW, body = Problem),
     )
 )]
 async fn failover(
@@ -182,7 +185,7 @@ fn parse_duration(text: &str) -> Result<Duration, Refusal> {
         (status = 403, description = "No token is configured", body = Problem),
         (status = 404, description = "There is no such master", body = Problem),
         (status = 409, description = "This sentinel only observes", body = Problem),
-        (status = 503, description = "The sentinel cannot do it now; says why", body = Problem),
+        (status = 503, description = NOT_NOW, body = Problem),
     )
 )]
 async fn pause(
@@ -213,7 +216,7 @@ async fn pause(
         (status = 403, description = "No token is configured", body = Problem),
         (status = 404, description = "There is no such master", body = Problem),
         (status = 409, description = "This sentinel only observes", body = Problem),
-        (status = 503, description = "The sentinel cannot do it now; says why", body = Problem),
+        (status = 503, description = NOT_NOW, body = Problem),
     )
 )]
 async fn resume(
@@ -246,7 +249,7 @@ async fn resume(
         (status = 403, description = "No token is configured", body = Problem),
         (status = 404, description = "There is no such master, or nothing at that address", body = Problem),
         (status = 409, description = "It is the master itself", body = Problem),
-        (status = 503, description = "The sentinel cannot do it now; says why", body = Problem),
+        (status = 503, description = NOT_NOW, body = Problem),
     )
 )]
 async fn forget(
@@ -338,7 +341,7 @@ impl Changes {
         (status = 413, description = "The body is too large", body = Problem),
         (status = 415, description = "The body is not said to be JSON", body = Problem),
         (status = 422, description = "The body has a field that is unknown or of another type", body = Problem),
-        (status = 503, description = "The sentinel cannot do it now; says why", body = Problem),
+        (status = 503, description = NOT_NOW, body = Problem),
     )
 )]
 async fn set(

@@ -19,6 +19,8 @@ use tokio::time::Sleep;
 use super::connection::WRITE_TIME_MAX;
 use super::reply::Refusal;
 
+/// How the descriptions of the routes tell of the refusal.
+pub const NO_ROOM: &str = "Too many large answers wait for their readers";
 /// KiB of answers that wait for their readers.
 const ROOM_KIB: usize = 32 * 1024;
 /// Answers up to this size take no room: connections are few enough for them. Bytes.
@@ -49,7 +51,24 @@ impl Room {
     fn json_within(&self, value: &impl Serialize, time: Duration) -> Result<Response, Refusal> {
         // What is shown is plain data, which can always be written as JSON.
         let bytes = Bytes::from(serde_json::to_vec(value).unwrap_or_default());
-        let kind = [(header::CONTENT_TYPE, "application/json")];
+        self.answer_within("application/json", bytes, time)
+    }
+
+    /// `bytes` of this `Content-Type`.
+    ///
+    /// # Errors
+    /// There is no room for them now.
+    pub fn answer(&self, kind: &'static str, bytes: Bytes) -> Result<Response, Refusal> {
+        self.answer_within(kind, bytes, WRITE_TIME_MAX)
+    }
+
+    fn answer_within(
+        &self,
+        kind: &'static str,
+        bytes: Bytes,
+        time: Duration,
+    ) -> Result<Response, Refusal> {
+        let kind = [(header::CONTENT_TYPE, kind)];
         if bytes.len() <= SMALL_BYTES {
             return Ok((kind, bytes).into_response());
         }
@@ -59,7 +78,7 @@ impl Room {
         let room = Arc::clone(&self.0).try_acquire_many_owned(kib);
         let room = room.map_err(|_| {
             Refusal::unavailable("too many large answers wait for their readers")
-                .hint("try again, or ask for fewer masters at a time")
+                .hint("try again; where masters are listed, ask for fewer at a time")
         })?;
         let body = Body::new(Held {
             bytes,

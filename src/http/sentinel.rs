@@ -20,7 +20,7 @@ use super::acting;
 use super::events::{self, Ring};
 use super::metrics::{self, Scrapes};
 use super::reply::{self, Health, Path, Problem, Query, Refusal};
-use super::room::Room;
+use super::room::{NO_ROOM, Room};
 use super::token::Token;
 use super::view::{self, Master, MasterLine};
 use super::{Http, Stop, openapi, page};
@@ -65,14 +65,15 @@ pub fn open(process: &Process, surface: Surface) -> anyhow::Result<Http> {
     let token = Token::load(process)?;
     let (stop, hears_stop) = Stop::new();
     let ring = Arc::new(Ring::new(&surface.run_id, hears_stop));
+    let room = Room::default();
     let shared = Shared {
         clock: surface.clock,
         latest: surface.latest,
         ring: Arc::clone(&ring),
         asks: surface.asks,
         facts: surface.facts,
-        scrapes: Arc::default(),
-        room: Room::default(),
+        scrapes: Arc::new(Scrapes::within(room.clone())),
+        room,
         token,
     };
     let fill = ring.fill(surface.events);
@@ -367,7 +368,7 @@ fn is_match(master: &MasterView, wanted: &str) -> bool {
         (status = 200, description = "A page of them", body = Page<MasterLine>),
         (status = 400, description = "A parameter makes no sense", body = Problem),
         (status = 404, description = "There is no such master", body = Problem),
-        (status = 503, description = "Too many large answers wait for their readers", body = Problem),
+        (status = 503, description = NO_ROOM, body = Problem),
     )
 )]
 async fn masters(
@@ -388,7 +389,7 @@ async fn masters(
     responses(
         (status = 200, description = "The group", body = Master),
         (status = 404, description = "There is no such master", body = Problem),
-        (status = 503, description = "Too many large answers wait for their readers", body = Problem),
+        (status = 503, description = NO_ROOM, body = Problem),
     )
 )]
 async fn master(
@@ -431,7 +432,7 @@ struct History {
         (status = 200, description = "The records", body = History),
         (status = 400, description = "A parameter makes no sense", body = Problem),
         (status = 404, description = "There is no such master", body = Problem),
-        (status = 503, description = "Too many large answers wait for their readers", body = Problem),
+        (status = 503, description = NO_ROOM, body = Problem),
     )
 )]
 async fn history(
@@ -473,7 +474,7 @@ struct Cluster {
         (status = 200, description = "The page", body = Cluster),
         (status = 400, description = "A parameter makes no sense", body = Problem),
         (status = 404, description = "There is no such master", body = Problem),
-        (status = 503, description = "Too many large answers wait for their readers", body = Problem),
+        (status = 503, description = NO_ROOM, body = Problem),
     )
 )]
 async fn cluster(
@@ -482,7 +483,8 @@ async fn cluster(
 ) -> Result<Response, Refusal> {
     let look = shared.look();
     let page = query.page(&look, |master| Master::new(master, look.now))?;
-    let sentinel = view::Sentinel::new(&look.view, look.beat, look.now);
+    let can_act = shared.token.is_set();
+    let sentinel = view::Sentinel::new(&look.view, look.beat, look.now, can_act);
     shared.room.json(&Cluster { sentinel, page })
 }
 

@@ -43,6 +43,11 @@ impl Token {
         Token(Some(Sha256::digest(text.as_bytes()).into()))
     }
 
+    /// Whether there is one, so that something can be changed at all.
+    pub fn is_set(self) -> bool {
+        self.0.is_some()
+    }
+
     /// Whether a request may change things.
     ///
     /// # Errors

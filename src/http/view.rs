@@ -264,6 +264,8 @@ pub struct Sentinel {
     pub save_error: Option<String>,
     /// How long ago its loop last ran.
     pub loop_age_ms: u64,
+    /// A token is configured: who shows it can change things over HTTP.
+    pub can_act: bool,
     /// What it monitors, and how many of that is how.
     pub masters: Counts,
 }
@@ -506,8 +508,8 @@ impl Peer {
 }
 
 impl Sentinel {
-    /// Of a picture, as it is seen at `now`; the loop last ran at `beat`.
-    pub fn new(view: &SentinelView, beat: Mono, now: Mono) -> Sentinel {
+    /// Of a picture, as it is seen at `now`; the loop last ran at `beat`. `can_act`: there is a token.
+    pub fn new(view: &SentinelView, beat: Mono, now: Mono, can_act: bool) -> Sentinel {
         Sentinel {
             id: view.id.to_string(),
             version: env!("CARGO_PKG_VERSION"),
@@ -516,6 +518,7 @@ impl Sentinel {
             tilt_ms: view.tilt_since.map(|since| age(now, since)),
             save_error: view.save_error.as_deref().map(str::to_owned),
             loop_age_ms: age(now, beat),
+            can_act,
             masters: Counts::of(view, now),
         }
     }

@@ -13,18 +13,19 @@ pub mod server;
 use std::borrow::Cow;
 use std::time::Duration;
 
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
+use super::reply::Refusal;
+use super::room::Room;
 use crate::clock::{Clock, Mono};
 use render::Format;
 
 /// How long the loop may take to say what it has counted; then the scrape goes without.
 const FACTS_TIME_MAX: Duration = Duration::from_secs(1);
-/// Whoever scrapes within this time of another gets the same text. It bounds both what scrapers cost the loop and
-/// how many texts there are at a time, however slowly clients read theirs.
+/// Whoever scrapes within this time of another gets the same text. It bounds what scrapers cost the loop. How many
+/// texts there are beside the last of each format, however slowly clients read theirs, is for the [`Room`] to bound.
 const TEXT_AGE_MAX: Duration = Duration::from_millis(200);
 
 /// What a family's values mean.
@@ -149,20 +150,34 @@ pub fn seconds(ms: u64) -> f64 {
     number(ms) / 1000.0
 }
 
-/// The texts that were rendered last.
+/// The texts that were rendered last, and the room that each reader's takes.
 #[derive(Debug, Default)]
-pub struct Scrapes(Mutex<[Option<(Mono, Bytes)>; 2]>);
+pub struct Scrapes {
+    last: Mutex<[Option<(Mono, Bytes)>; 2]>,
+    room: Room,
+}
 
 impl Scrapes {
+    /// With `room`, which others share.
+    pub fn within(room: Room) -> Scrapes {
+        Scrapes {
+            last: Mutex::default(),
+            room,
+        }
+    }
+
     /// The text in this format: the last one if it is young, else what `render` makes. Others wait meanwhile, and get
     /// the same.
+    ///
+    /// # Errors
+    /// There is no room for one more reader.
     pub async fn answer(
         &self,
         clock: Clock,
         format: Format,
         render: impl Future<Output = String>,
-    ) -> Response {
-        let mut texts = self.0.lock().await;
+    ) -> Result<Response, Refusal> {
+        let mut texts = self.last.lock().await;
         let slot = &mut texts[format as usize];
         let text = match slot {
             Some((at, text)) if clock.mono().since(*at) <= TEXT_AGE_MAX => text.clone(),
@@ -173,7 +188,7 @@ impl Scrapes {
             }
         };
         drop(texts);
-        ([(header::CONTENT_TYPE, format.content_type())], text).into_response()
+        self.room.answer(format.content_type(), text)
     }
 }
 
@@ -189,6 +204,7 @@ pub async fn facts_of<F>(asks: &mpsc::Sender<oneshot::Sender<F>>) -> Option<F> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::sync::Arc;
 
     use super::exporter::tests::complete_info;
@@ -209,6 +225,22 @@ mod tests {
         view.observe_only = true;
         view.masters = Arc::from([Arc::new(master)]);
         view
+    }
+
+    /// A text of `/metrics` is an answer like any other: those who do not read it take the room of all.
+    #[tokio::test]
+    async fn readers_share_the_room_of_other_answers() {
+        let room = Room::default();
+        let scrapes = Scrapes::within(room.clone());
+        let scrape = || async {
+            let text = async { "x".repeat(20 * 1024 * 1024) };
+            scrapes.answer(Clock::start(), Format::Text, text).await
+        };
+        let unread = scrape().await.unwrap();
+        assert_eq!(scrape().await.unwrap_err().status(), 503);
+        assert!(room.json(&"x".repeat(16 * 1024 * 1024)).is_err());
+        drop(unread);
+        assert!(scrape().await.is_ok());
     }
 
     /// A name, its type, its labels and its meaning, for each family.
@@ -265,6 +297,17 @@ mod tests {
             ("exporter", table(exported)),
         ] {
             crate::readme::check_part("deploy/prometheus/README.md", part, &want);
+        }
+        // The table of README puts several into one row; none of ours is without.
+        let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+        let readme = std::fs::read_to_string(readme).unwrap();
+        let told: Vec<&str> = readme.split('`').skip(1).step_by(2).collect();
+        for family in of_sentinel.iter().chain(&of_server).filter(is_ours) {
+            let is_it = |told: &&str| match told.strip_suffix('…') {
+                Some(begin) => begin.len() > "sentinel_".len() && family.name.starts_with(begin),
+                None => family.name == *told,
+            };
+            assert!(told.iter().any(is_it), "README lacks {}", family.name);
         }
     }
 

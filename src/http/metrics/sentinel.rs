@@ -12,6 +12,8 @@ use super::exporter::Exported;
 use super::render::{Format, render};
 use super::{Family, Kind, Value, count, facts_of, flag, number, seconds};
 use crate::clock::{Mono, Now, millis};
+use crate::http::reply::{Problem, Refusal};
+use crate::http::room::NO_ROOM;
 use crate::http::sentinel::Shared;
 use crate::http::view::{self, Status};
 use crate::sentinel::core::{
@@ -28,12 +30,18 @@ use crate::sentinel::surface::Facts;
     get,
     path = "/metrics",
     tag = "state",
-    responses((status = 200, description = "The metrics", content(
-        (String = "text/plain"),
-        (String = "application/openmetrics-text"),
-    )))
+    responses(
+        (status = 200, description = "The metrics", content(
+            (String = "text/plain"),
+            (String = "application/openmetrics-text"),
+        )),
+        (status = 503, description = NO_ROOM, body = Problem),
+    )
 )]
-pub(in crate::http) async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+pub(in crate::http) async fn metrics(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
     let accept = headers.get(header::ACCEPT);
     let accept = accept.and_then(|value| value.to_str().ok());
     let format = Format::accepted(accept.unwrap_or_default());
@@ -320,10 +328,9 @@ fn counted(facts: &Facts) -> Vec<Family<'_>> {
     let happened = |kind: EventKind| number(facts.counters.events.get(&kind).copied().unwrap_or(0));
     let mut elections = Family::counter(
         "sentinel_elections_total",
-        "Elections in which this sentinel was a candidate",
+        "Elections in which this sentinel was a candidate, by how they ended",
     );
     for (result, kind) in [
-        ("begun", EventKind::TryFailover),
         ("won", EventKind::ElectedLeader),
         ("lost", EventKind::AbortNotElected),
     ] {
@@ -346,6 +353,11 @@ fn counted(facts: &Facts) -> Vec<Family<'_>> {
     vec![
         failovers,
         phases,
+        Family::counter(
+            "sentinel_elections_begun_total",
+            "Elections in which this sentinel became a candidate",
+        )
+        .of(happened(EventKind::TryFailover)),
         elections,
         Family::counter(
             "sentinel_votes_total",

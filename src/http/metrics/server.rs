@@ -8,6 +8,8 @@ use super::exporter::Exported;
 use super::render::{Format, render};
 use super::{Family, Kind, Value, count, facts_of, flag, number, seconds};
 use crate::clock::{Now, millis};
+use crate::http::reply::{Problem, Refusal};
+use crate::http::room::NO_ROOM;
 use crate::http::server::Shared;
 use crate::server::surface::{CommandLatency, Facts, RoleView, ServerView};
 
@@ -19,12 +21,18 @@ use crate::server::surface::{CommandLatency, Facts, RoleView, ServerView};
     get,
     path = "/metrics",
     tag = "state",
-    responses((status = 200, description = "The metrics", content(
-        (String = "text/plain"),
-        (String = "application/openmetrics-text"),
-    )))
+    responses(
+        (status = 200, description = "The metrics", content(
+            (String = "text/plain"),
+            (String = "application/openmetrics-text"),
+        )),
+        (status = 503, description = NO_ROOM, body = Problem),
+    )
 )]
-pub(in crate::http) async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+pub(in crate::http) async fn metrics(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
     let accept = headers.get(header::ACCEPT);
     let accept = accept.and_then(|value| value.to_str().ok());
     let format = Format::accepted(accept.unwrap_or_default());
