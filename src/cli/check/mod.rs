@@ -3,6 +3,7 @@
 mod sentinel;
 mod server;
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -276,6 +277,26 @@ fn reaches_others(bind: &[String]) -> bool {
         .all(|address| is_loopback(address.trim_start_matches('-')))
 }
 
+/// Whether two addresses to listen on have one in common. Of names, which are not looked up here, one is in all
+/// addresses of IPv4, and no two are the same that are written differently.
+fn is_same(one: &str, other: &str) -> bool {
+    const ALL: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let parse = |text: &str| match text {
+        "*" => Ok(ALL),
+        "::*" => Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+        text => text.parse().map_err(|_| text.to_ascii_lowercase()),
+    };
+    let [one, other] = [one, other].map(|address| parse(address.trim_start_matches('-')));
+    match (one, other) {
+        (Ok(one), Ok(other)) => {
+            let has_all = one.is_unspecified() || other.is_unspecified();
+            one == other || (has_all && one.is_ipv4() == other.is_ipv4())
+        }
+        (Ok(ip), Err(_)) | (Err(_), Ok(ip)) => ip == ALL,
+        (Err(one), Err(other)) => one == other,
+    }
+}
+
 /// Whether a stranger who can connect may also do something.
 fn is_open(process: &Process) -> bool {
     let guards_default = |user: &String| {
@@ -318,7 +339,9 @@ fn check_process(process: &Process, findings: &mut Findings) {
 
 fn check_http(process: &Process, findings: &mut Findings) {
     let port = process.http.port;
-    if [process.port, process.tls.port].contains(&port) {
+    let bind = ListenOptions::of_http(process).bind;
+    let overlaps = |own: &String| bind.iter().any(|address| is_same(own, address));
+    if [process.port, process.tls.port].contains(&port) && process.bind.iter().any(overlaps) {
         findings.fail(
             &["http-port"],
             format!("port {port} is taken already, for what is not HTTP"),
@@ -328,7 +351,7 @@ fn check_http(process: &Process, findings: &mut Findings) {
         findings.fail(&["http-tls"], format!("{error:#}"));
     }
     let has_token = process.http.token.is_some() || process.http.token_file.is_some();
-    if has_token && !process.http.tls && reaches_others(&ListenOptions::of_http(process).bind) {
+    if has_token && !process.http.tls && reaches_others(&bind) {
         findings.warn(
             &["http-port"],
             "the token crosses the network in the clear: whoever reads it there may order failovers",
@@ -355,6 +378,17 @@ fn resolved(process: &Process) -> Process {
         *file = dir.join(&*file);
     }
     resolved
+}
+
+/// Whether the directives of both programs hold a password. A hash of one is none.
+fn has_password(process: &Process) -> bool {
+    let has_one = |user: &String| {
+        user.split_ascii_whitespace()
+            .any(|rule| rule.starts_with('>'))
+    };
+    process.requirepass.is_some()
+        || process.http.token.is_some()
+        || process.users.iter().any(has_one)
 }
 
 /// Whether a file with passwords can be read by everybody on this machine.
@@ -455,6 +489,56 @@ mod tests {
     fn a_file_that_is_not_there_is_an_error() {
         let error = check(&Source::File("/nonexistent/x".into()), false, None).unwrap_err();
         assert!(error.to_string().contains("No such file"), "{error}");
+    }
+
+    #[test]
+    fn a_port_is_taken_where_addresses_are_the_same() {
+        let is_taken = |lines: &str| {
+            let text = format!("port 26379\nhttp-port 26379\n{lines}");
+            let list = found("sentinel.conf", &text);
+            list.iter().any(|(.., reason)| reason.contains("taken"))
+        };
+        for lines in [
+            "",
+            "bind 127.0.0.1\n",
+            "bind 127.0.0.1 10.0.0.1\nhttp-bind 10.0.0.1\n",
+            "bind 10.0.0.1\nhttp-bind *\n",
+            "bind -::*\nhttp-bind ::1\n",
+            "bind 0.0.0.0\nhttp-bind localhost\n",
+        ] {
+            assert!(is_taken(lines), "{lines}");
+        }
+        for lines in [
+            "bind 10.0.0.1\nhttp-bind 127.0.0.1\n",
+            "bind 10.0.0.1\nhttp-bind ::*\n",
+        ] {
+            assert!(!is_taken(lines), "{lines}");
+        }
+    }
+
+    #[test]
+    fn passwords_in_a_file_that_all_can_read_are_told_of() {
+        use std::os::unix::fs::PermissionsExt;
+        let is_told = |line: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("redis.conf");
+            std::fs::write(&path, line).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+            let report = check(&Source::File(path), true, None).unwrap();
+            let reasons = report.findings.into_iter().map(|finding| finding.reason);
+            reasons
+                .into_iter()
+                .any(|reason| reason.contains("holds passwords"))
+        };
+        for line in [
+            "requirepass x\n",
+            "user bob on >secret +@all\n",
+            "http-token x\n",
+        ] {
+            assert!(is_told(line), "{line}");
+        }
+        let hash = "0".repeat(64);
+        assert!(!is_told(&format!("user bob on #{hash}\n")));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{Findings, check_process, check_secrets, is_open, is_public, is_writable, resolved};
+use super::{
+    Findings, check_process, check_secrets, has_password, is_open, is_public, is_writable, resolved,
+};
 use crate::clock::millis;
 use crate::config::{SentinelConfig, Source, load_sentinel};
 use crate::http::token::Token;
@@ -53,14 +55,7 @@ pub(super) fn check(source: &Source, state_file: Option<&Path>, findings: &mut F
     let of_masters = masters
         .iter()
         .any(|master| master.settings.auth_pass.is_some());
-    let globals = &config.durable.globals;
-    let process = &config.process;
-    let own = [
-        &process.requirepass,
-        &process.http.token,
-        &globals.sentinel_pass,
-    ];
-    let own = own.iter().any(|secret| secret.is_some());
+    let own = has_password(&config.process) || config.durable.globals.sentinel_pass.is_some();
     check_secrets(source, of_masters || own, findings);
 }
 

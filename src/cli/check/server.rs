@@ -1,6 +1,6 @@
 //! Risky choices in the configuration of a data server.
 
-use super::{Findings, check_process, check_secrets, is_writable};
+use super::{Findings, check_process, check_secrets, has_password, is_writable};
 use crate::config::Source;
 use crate::server::{ServerConfig, check_access, load_server};
 
@@ -32,7 +32,7 @@ pub(super) fn check(source: &Source, findings: &mut Findings) {
     check_folder(config, findings);
     check_durability(config, findings);
     check_replication(config, findings);
-    let has_secrets = config.process.requirepass.is_some() || config.masterauth.is_some();
+    let has_secrets = has_password(&config.process) || config.masterauth.is_some();
     check_secrets(source, has_secrets, findings);
 }
 
