@@ -48,7 +48,7 @@ fn three_of_ours_beside_a_real_one() {
         lines[0],
         format!(
             "{NAME}: automatic failovers are paused on 3 of 4 known sentinels, until SENTINEL RESUME; the \
-             other 1 cannot fail over by themselves, which takes 3 votes"
+             other one cannot fail over by itself, which takes 3 votes"
         )
     );
     let real = format!("127.0.0.1:{} ", set.sentinels[3].port());

@@ -553,18 +553,17 @@ impl Round {
         let done = 1 + self.asked.iter().filter(is_done).count();
         let (left, name) = (known - done, &self.name);
         let summary = if self.is_pause {
+            let (others, themselves) = match left {
+                1 => ("the other one".to_owned(), "itself"),
+                left => (format!("the other {left}"), "themselves"),
+            };
+            let takes = format!("which takes {} votes", self.needed);
             let verdict = if left == 0 {
                 String::new()
             } else if left < self.needed {
-                format!(
-                    "; the other {left} cannot fail over by themselves, which takes {} votes",
-                    self.needed
-                )
+                format!("; {others} cannot fail over by {themselves}, {takes}")
             } else {
-                format!(
-                    "; WARNING: the other {left} can fail over all the same, which takes {} votes",
-                    self.needed
-                )
+                format!("; WARNING: {others} can fail over all the same, {takes}")
             };
             format!(
                 "{name}: automatic failovers are paused on {done} of {known} known sentinels, {}{verdict}",

@@ -162,7 +162,7 @@ fn the_answer_names_everyone() {
     assert_eq!(
         lines[0],
         "mymaster: automatic failovers are paused on 1 of 2 known sentinels, until SENTINEL RESUME; \
-         the other 1 cannot fail over by themselves, which takes 2 votes"
+         the other one cannot fail over by itself, which takes 2 votes"
     );
     assert_eq!(
         lines[2],
