@@ -14,11 +14,11 @@ use super::client::{ClientArgs, block_on};
 use super::{exit, print};
 use crate::topology::progress::{self, DRAW_PERIOD, Progress};
 use crate::topology::{
-    Access, Address, Fields, Published, field, first_line, printable, sentinel_command,
+    Access, Address, Fields, Published, field, first_line, in_time, printable, sentinel_command,
 };
 
-/// A sentinel may have to ask its peers before it answers.
-const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// How long a sentinel waits for its peers before it answers a pause or its end.
+const PEERS_WAIT: Duration = Duration::from_secs(2);
 /// Beyond the timeouts of the failover itself: how long an election may take, and some air.
 const ELECTION_MAX: Duration = Duration::from_secs(15);
 
@@ -64,9 +64,16 @@ fn act(
     let access = client.access()?;
     let mut command = sentinel_command(subcommand, None);
     command.arg(words);
+    let asks_peers = ["PAUSE", "RESUME"].contains(&subcommand);
+    let peers_wait = if asks_peers {
+        PEERS_WAIT
+    } else {
+        Duration::ZERO
+    };
+    let limit = access.timeout.saturating_add(peers_wait);
     let reply = block_on(async {
-        let (address, mut sentinel) = reach(client, &access).await?;
-        let work = command.query_async::<Value>(&mut sentinel);
+        let (address, mut sentinel) = reach(client, &access, limit).await?;
+        let work = in_time(limit, command.query_async::<Value>(&mut sentinel));
         let reply = progress::during(&format!("waiting for {address}"), work).await;
         reply.map_err(|error| refusal(client, &address, subcommand, instead, &first_line(&error)))
     })?;
@@ -76,14 +83,15 @@ fn act(
     Ok(ExitCode::from(exit::OK))
 }
 
-/// A connection to the first sentinel that answers.
+/// A connection to the first sentinel that answers, on which each answer may take so long.
 async fn reach(
     client: &ClientArgs,
     access: &Access,
+    answer: Duration,
 ) -> anyhow::Result<(Address, MultiplexedConnection)> {
     let mut reasons = Vec::new();
     for address in &client.sentinels {
-        let connect = access.connect_for(address, ANSWER_MAX);
+        let connect = access.connect_for(address, answer);
         match progress::during(&format!("connecting to {address}"), connect).await {
             Ok(sentinel) => return Ok((address.clone(), sentinel)),
             Err(error) => reasons.push(format!("{address}: {}", first_line(&error))),
@@ -125,6 +133,11 @@ fn refusal(
     }
     if lower.contains("no replica or sentinel") {
         return anyhow!("{address}: {shown}\n`sentinel status` lists those that are known");
+    }
+    if lower.starts_with("no answer within") {
+        return anyhow!(
+            "{address}: {shown}\nit may still be done: `sentinel status` shows it; --timeout waits longer"
+        );
     }
     let is_about_us = ["no such master", "noauth", "wrongpass", "noperm"];
     if is_about_us.iter().any(|part| lower.contains(part)) {
@@ -172,7 +185,8 @@ pub(super) fn failover(args: &FailoverArgs) -> anyhow::Result<ExitCode> {
 /// Orders the failover and waits for its end; what to say about it.
 async fn replace(access: &Access, args: &FailoverArgs) -> anyhow::Result<String> {
     let name = args.master.as_str();
-    let (address, mut sentinel) = reach(&args.client, access).await?;
+    let limit = access.timeout;
+    let (address, mut sentinel) = reach(&args.client, access, limit).await?;
     let refused = |error: &redis::RedisError| {
         let instead = "name a sentinel with --sentinel HOST:PORT";
         refusal(
@@ -184,8 +198,7 @@ async fn replace(access: &Access, args: &FailoverArgs) -> anyhow::Result<String>
         )
     };
     let master = sentinel_command("MASTER", Some(name));
-    let master: Fields = master
-        .query_async(&mut sentinel)
+    let master: Fields = in_time(limit, master.query_async(&mut sentinel))
         .await
         .map_err(|error| refused(&error))?;
     // Before the order, so that nothing is missed.
@@ -193,14 +206,12 @@ async fn replace(access: &Access, args: &FailoverArgs) -> anyhow::Result<String>
         .subscriber(&address)
         .await
         .map_err(|error| refused(&error))?;
-    subscription
-        .psubscribe("*")
+    in_time(limit, subscription.psubscribe("*"))
         .await
         .map_err(|error| refused(&error))?;
     let mut progress = Progress::begin();
     let order = sentinel_command("FAILOVER", Some(name));
-    order
-        .query_async::<()>(&mut sentinel)
+    in_time(limit, order.query_async::<()>(&mut sentinel))
         .await
         .map_err(|error| refused(&error))?;
     if args.no_wait {

@@ -74,8 +74,10 @@ A file whose name is a subcommand is written with its folder: `sentinel ./status
 Started through a link named redis-sentinel, valkey-sentinel, redis-server or valkey-server, it
 behaves as that program.
 
-Exit status of every subcommand: 0 done; 1 not done; 64 wrong arguments. `status` and `check` say more:
-see their help.";
+Exit status of every subcommand whose help does not say more: 0 done; 1 not done; 64 wrong arguments.";
+
+/// What a subcommand ends with whose help does not say more.
+pub(super) const EXIT_STATUS: &str = "Exit status: 0 done; 1 not done; 64 wrong arguments.";
 
 const SERVER_EXAMPLES: &str = "\
 Examples:
@@ -277,7 +279,7 @@ pub(crate) struct StatusArgs {
     #[arg(long)]
     pub watch: bool,
     /// Pause between two looks
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = wait)]
     pub interval: Duration,
     #[command(flatten)]
     pub client: ClientArgs,
@@ -287,7 +289,7 @@ pub(crate) struct StatusArgs {
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct TopArgs {
     /// Pause between two looks
-    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = wait)]
     pub interval: Duration,
     #[command(flatten)]
     pub client: ClientArgs,
@@ -398,6 +400,17 @@ pub(crate) struct ConvertArgs {
 /// `HOST:PORT`, for clap.
 pub(super) fn address(text: &str) -> Result<Address, String> {
     Address::parse(text).ok_or_else(|| "write HOST:PORT, as in 127.0.0.1:26379".to_owned())
+}
+
+/// The shortest time to wait for something: a shorter one is a mistake, or asks without pause.
+const WAIT_MIN: Duration = Duration::from_millis(10);
+
+/// How long to wait, for clap.
+pub(super) fn wait(text: &str) -> Result<Duration, String> {
+    let parsed = humantime::parse_duration(text).ok();
+    parsed
+        .filter(|time| *time >= WAIT_MIN)
+        .ok_or_else(|| "write a number with its unit, at least 10ms, as in 500ms or 5s".to_owned())
 }
 
 /// A duration as `SENTINEL PAUSE` reads it: with its unit, or a number of seconds.
@@ -667,6 +680,9 @@ mod tests {
             "sentinel pause m forever",
             "sentinel status --insecure",
             "sentinel explain m --count 0",
+            "sentinel status --watch --interval 0s",
+            "sentinel top --interval 1ms",
+            "sentinel explain m --timeout 0s",
         ] {
             let Call::Clap(error) = call(line).unwrap() else {
                 panic!("{line} is accepted");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::ValueHint;
 use tokio::task::LocalSet;
 
-use super::args::address;
+use super::args::{address, wait};
 use crate::net::{TlsClient, TlsClientOptions};
 use crate::topology::{Access, Address, ColorArgs, NO_SUCH_MASTER};
 
@@ -38,8 +38,9 @@ pub(crate) struct ClientArgs {
         hide_env_values = true
     )]
     pub pass: Option<String>,
-    /// How long to wait for each answer
-    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = humantime::parse_duration)]
+    /// How long a sentinel may take to connect, and to answer; pause and resume, for which it asks the others,
+    /// have 2s more
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = wait)]
     pub timeout: Duration,
     /// Connect over TLS
     #[arg(long)]

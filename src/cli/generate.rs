@@ -8,10 +8,11 @@ use anyhow::Context;
 use clap::{Arg, Command, CommandFactory, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
-use clap_mangen::roff::{Roff, roman};
+use clap_mangen::roff::{Roff, bold, roman};
 
-use super::args::Cli;
+use super::args::{Cli, EXIT_STATUS};
 use super::print;
+use crate::topology::NO_COLOR;
 
 /// The whole command line, with the file of the daemon, which is parsed elsewhere.
 fn described() -> Command {
@@ -71,9 +72,68 @@ fn page(command: &Command) -> io::Result<Vec<u8>> {
     if command.has_subcommands() {
         man.render_subcommands_section(&mut page)?;
     }
-    let examples = command.get_after_help().map(ToString::to_string);
-    page.extend(section_of_examples(&examples.unwrap_or_default()).into_bytes());
+    let below = command.get_after_help().map(ToString::to_string);
+    let below = below.unwrap_or_default();
+    let (statuses, examples): (Vec<&str>, Vec<&str>) =
+        below.split("\n\n").partition(|part| is_status(part));
+    page.extend(exit_status(statuses.first().unwrap_or(&EXIT_STATUS)).into_bytes());
+    page.extend(environment(command).into_bytes());
+    page.extend(section_of_examples(&examples.join("\n\n")).into_bytes());
     Ok(page)
+}
+
+/// Whether a paragraph below a help text tells what the command ends with.
+fn is_status(paragraph: &str) -> bool {
+    paragraph.starts_with("Exit status")
+}
+
+/// `Exit status[ of what]: NUMBER meaning; …` as a section.
+fn exit_status(paragraph: &str) -> String {
+    let line = paragraph.split_ascii_whitespace().collect::<Vec<_>>();
+    let line = line.join(" ");
+    let (about, statuses) = line.split_once(": ").unwrap_or(("", &line));
+    let mut section = Roff::new();
+    section.control("SH", ["EXIT STATUS"]);
+    if about != "Exit status" {
+        section.text([roman(format!("{about}:"))]);
+    }
+    for status in statuses.trim_end_matches('.').split("; ") {
+        let (number, meaning) = status.split_once(' ').unwrap_or((status, ""));
+        section.control("TP", []).text([bold(number)]);
+        section.text([roman(meaning)]);
+    }
+    section.to_roff()
+}
+
+/// The variables that stand for options, and what else is looked at; empty: none.
+fn environment(command: &Command) -> String {
+    let variables = command.get_arguments().filter_map(|arg| {
+        let option = format!("--{}", arg.get_long()?);
+        let env = arg.get_env().map(|name| {
+            let name = name.to_string_lossy().into_owned();
+            (name, format!("as {option}, where that is not given"))
+        });
+        let color = (option == "--color").then(|| {
+            let text = "not empty: no colours, unless --color always is given".to_owned();
+            (NO_COLOR.to_owned(), text)
+        });
+        env.or(color)
+    });
+    let mut section = Roff::new();
+    let mut is_empty = true;
+    for (name, meaning) in variables {
+        if is_empty {
+            section.control("SH", ["ENVIRONMENT"]);
+            is_empty = false;
+        }
+        section.control("TP", []).text([bold(name)]);
+        section.text([roman(meaning)]);
+    }
+    if is_empty {
+        String::new()
+    } else {
+        section.to_roff()
+    }
 }
 
 /// What stands below a help text, as it stands there: its columns are not to be filled up.
@@ -110,6 +170,20 @@ mod tests {
         for (name, page) in &pages {
             let text = String::from_utf8_lossy(page);
             assert!(text.contains(".SH EXAMPLES"), "{name} has examples");
+            let statuses = text.split(".SH \"EXIT STATUS\"").nth(1).unwrap_or_default();
+            assert!(
+                statuses.contains("\\fB64\\fR\nwrong arguments\n"),
+                "{name}: {text}"
+            );
+        }
+        let status = pages.iter().find(|(name, _)| name == "sentinel-status.1");
+        let status = String::from_utf8_lossy(&status.unwrap().1).into_owned();
+        for part in [
+            "\\fB2\\fR\nno master: it is down, no sentinel knows it, or no sentinel answers\n",
+            ".SH ENVIRONMENT\n.TP\n\\fBSENTINEL_ADDR\\fR\nas \\-\\-sentinel, where",
+            "\\fBNO_COLOR\\fR\n",
+        ] {
+            assert!(status.contains(part), "{part}\n{status}");
         }
     }
 

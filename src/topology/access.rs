@@ -118,16 +118,10 @@ impl Access {
         greet: impl AsyncFn(RedisConnectionInfo, Stream) -> RedisResult<T>,
     ) -> RedisResult<T> {
         let attempt = async |settings| {
-            let done = tokio::time::timeout(self.timeout, async {
+            in_time(self.timeout, async {
                 greet(settings, self.stream(to).await?).await
-            });
-            done.await.unwrap_or_else(|_| {
-                let text = format!(
-                    "no answer within {}",
-                    humantime::format_duration(self.timeout)
-                );
-                Err(std::io::Error::new(std::io::ErrorKind::TimedOut, text).into())
             })
+            .await
         };
         let anonymous = RedisConnectionInfo::default();
         let Some(password) = &self.password else {
@@ -156,6 +150,21 @@ impl Access {
             Some(tls) => Stream::Tls(Box::new(tls.connect(tcp, &to.host).await?)),
         })
     }
+}
+
+/// What `work` comes to, if it does not take longer than `limit`.
+///
+/// # Errors
+/// It does, or fails by itself.
+pub async fn in_time<T>(
+    limit: Duration,
+    work: impl Future<Output = RedisResult<T>>,
+) -> RedisResult<T> {
+    let done = tokio::time::timeout(limit, work).await;
+    done.unwrap_or_else(|_| {
+        let text = format!("no answer within {}", humantime::format_duration(limit));
+        Err(std::io::Error::new(std::io::ErrorKind::TimedOut, text).into())
+    })
 }
 
 /// An error in one line, as the server worded it, or without Rust's `(os error 111)`.

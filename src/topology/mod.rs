@@ -23,17 +23,17 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::clock::{Clock, Mono, UnixMillis};
-pub use access::{Access, Address, first_line, is_loopback};
+pub use access::{Access, Address, first_line, in_time, is_loopback};
 pub(crate) use child::{JANITOR, TIED, become_tied, clean_up_after_parent};
 use child::{Janitor, Keeper, News, SAVE_GRACE, STOP_GRACE, What, describe_end};
 pub use events::{Heard, Merge, Published, describe, event_label, follow, master_of};
-pub use paint::{Cell, ColorArgs, Paint, Tone, columns, heads, printable};
+pub use paint::{Cell, ColorArgs, NO_COLOR, Paint, Tone, columns, heads, printable};
 use plan::{ChildPlan, Plan, Role};
 pub use plan::{TopologyFile, UpArgs};
 use progress::Progress;
 pub use survey::{
-    Fields, Group, Health, Member, NO_SUCH_MASTER, Summary, Survey, Unanswered, field, glance,
-    sentinel_command, summaries, survey, tone_of,
+    Fields, Group, Health, Member, NO_SUCH_MASTER, Paused, Summary, Survey, Unanswered, field,
+    glance, sentinel_command, summaries, survey, tone_of,
 };
 
 /// How long a topology may take until all sentinels agree.
@@ -329,7 +329,10 @@ impl View {
         let http = http.filter(|_| !self.plan.is_continued);
         let name = &self.plan.name;
         let page = http.map_or_else(String::new, |port| {
-            format!("Look at http://127.0.0.1:{port}/ in a browser.\n")
+            let token = self.plan.token.as_ref().map_or_else(String::new, |token| {
+                format!("Token for its buttons: {token}\n")
+            });
+            format!("Look at http://127.0.0.1:{port}/ in a browser.\n{token}")
         });
         let http = http.map_or_else(String::new, |port| {
             format!(

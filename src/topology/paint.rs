@@ -53,6 +53,9 @@ impl Paint {
     }
 }
 
+/// The variable that wants no colours. See <https://no-color.org>.
+pub const NO_COLOR: &str = "NO_COLOR";
+
 /// Whether to colour.
 #[derive(clap::Args, Clone, Copy, Debug, Default)]
 pub struct ColorArgs {
@@ -78,7 +81,7 @@ impl ColorArgs {
     pub fn paint(self) -> Paint {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let wanted = io::stdout().is_terminal() && !set("NO_COLOR") && !is_dumb;
+        let wanted = io::stdout().is_terminal() && !set(NO_COLOR) && !is_dumb;
         match self.when {
             When::Always => Paint::ON,
             When::Auto if wanted => Paint::ON,

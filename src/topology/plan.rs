@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use super::paint::ColorArgs;
 use crate::clock::millis;
 use crate::config::lex;
 use crate::config::statements::check_master_name;
+use crate::ids::random_hex;
 
 /// Sentinels listen this far above the base port.
 pub(super) const SENTINEL_PORT_OFFSET: u16 = 20_000;
@@ -25,6 +27,8 @@ pub(super) const SENTINEL_PORT_OFFSET: u16 = 20_000;
 pub(super) const HTTP_PORT_OFFSET: u16 = 10_000;
 /// No more replicas, and no more sentinels, than this: each is a process.
 pub(super) const CHILDREN_MAX: u16 = 100;
+/// Random bytes of a token: nobody guesses it.
+const TOKEN_BYTES: usize = 16;
 /// Where the search for free ports begins.
 pub(super) const FIRST_BASE_PORT: u16 = 6379;
 
@@ -191,6 +195,8 @@ pub(super) struct Plan {
     pub with: Option<PathBuf>,
     /// What its members ask of us.
     pub password: Option<String>,
+    /// What the sentinels' HTTP asks of those who want to change something, where we choose it.
+    pub token: Option<String>,
     /// Whether to start again what died.
     pub restart: bool,
     /// How long without an answer means down.
@@ -265,17 +271,22 @@ impl Plan {
         };
         found.refuse_others(&base)?;
         let (dir, temporary) = make_folder(file.dir.as_deref())?;
+        let with_http = WithHttp::of(file);
+        let is_continued = !found.0.is_empty();
         let plan = Plan {
             name: file.name.clone().unwrap_or_else(|| "mymaster".to_owned()),
-            children: base.children(&dir, WithHttp::of(file)),
+            children: base.children(&dir, with_http),
             dir,
             is_temporary: temporary.is_some(),
             temporary,
             with,
             password: password(file),
+            // Files from before keep theirs.
+            token: (with_http.token && !is_continued)
+                .then(|| random_hex::<TOKEN_BYTES>(&mut rand::rng())),
             restart: file.restart,
             down_after: file.down_after.unwrap_or(Duration::from_secs(1)),
-            is_continued: !found.0.is_empty(),
+            is_continued,
         };
         plan.write_files(file, quorum)?;
         Ok(plan)
@@ -312,7 +323,7 @@ impl Plan {
                 Role::Master | Role::Replica => self.server_config(child, file),
             };
             fs::create_dir_all(&child.dir)
-                .and_then(|()| fs::write(&child.config, text))
+                .and_then(|()| write_secret(&child.config, &text))
                 .with_context(|| format!("write {}", child.config.display()))?;
         }
         Ok(())
@@ -350,6 +361,9 @@ impl Plan {
         let port = self.master().port;
         let mut text = self.common_config(child);
         push_http(&mut text, child);
+        if let Some(token) = &self.token {
+            text.push_str(&format!("http-token {token}\n"));
+        }
         text.push_str(&format!(
             "sentinel monitor {name} 127.0.0.1 {port} {quorum}\n\
              sentinel down-after-milliseconds {name} {down_after}\n\
@@ -373,23 +387,31 @@ fn password(file: &TopologyFile) -> Option<String> {
         .filter(|password| !password.is_empty())
 }
 
-/// Which of them we tell where to speak HTTP.
+/// Which of them we tell where to speak HTTP, and with which token.
 #[derive(Clone, Copy, Debug)]
 struct WithHttp {
     sentinels: bool,
     servers: bool,
+    token: bool,
 }
 
 impl WithHttp {
     /// All of ours whose further lines leave it to us. Other programs do not speak HTTP.
     fn of(file: &TopologyFile) -> WithHttp {
-        let is_http = |line: &String| {
-            let words = lex::words(line.as_bytes()).ok().flatten();
-            words.is_some_and(|words| words[0].eq_ignore_ascii_case("http-port"))
+        let has = |lines: &[String], names: &[&str]| {
+            let is_one = |line: &String| {
+                let words = lex::words(line.as_bytes()).ok().flatten();
+                words.is_some_and(|words| {
+                    names.iter().any(|name| words[0].eq_ignore_ascii_case(name))
+                })
+            };
+            lines.iter().any(is_one)
         };
+        let sentinels = !has(&file.sentinel, &["http-port"]);
         WithHttp {
-            sentinels: !file.sentinel.iter().any(is_http),
-            servers: file.with.is_none() && !file.server.iter().any(is_http),
+            sentinels,
+            servers: file.with.is_none() && !has(&file.server, &["http-port"]),
+            token: sentinels && !has(&file.sentinel, &["http-token", "http-token-file"]),
         }
     }
 }
@@ -398,6 +420,13 @@ fn push_http(text: &mut String, child: &ChildPlan) {
     if let Some(port) = child.http_port {
         text.push_str(&format!("http-port {port}\n"));
     }
+}
+
+/// A new file that only its owner can read: it holds the token, and may hold passwords.
+fn write_secret(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    let file = options.write(true).create_new(true).mode(0o600).open(path);
+    file?.write_all(text.as_bytes())
 }
 
 fn push_lines(text: &mut String, lines: &[String]) {
@@ -718,6 +747,15 @@ mod tests {
         assert_eq!(http("sentinel: ['Http-Port 0']\n"), [Some(17_000), None]);
         assert_eq!(http("server: ['http-port 0']\n"), [None, Some(37_000)]);
         assert_eq!(http("with: redis-server\n"), [None, Some(37_000)]);
+    }
+
+    #[test]
+    fn they_get_a_token_unless_the_file_says_which() {
+        let token = |text: &str| WithHttp::of(&TopologyFile::parse(text).unwrap()).token;
+        assert!(token("server: [http-token x]\n"));
+        for line in ["http-token x", "Http-Token-File x", "http-port 0"] {
+            assert!(!token(&format!("sentinel: ['{line}']\n")), "{line}");
+        }
     }
 
     #[test]

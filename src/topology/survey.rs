@@ -7,7 +7,7 @@ use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 use serde::Serialize;
 
-use super::access::{Access, Address, first_line};
+use super::access::{Access, Address, first_line, in_time};
 use super::paint::{Cell, Paint, Tone, columns, heads, printable};
 use crate::sentinel::core::PausedUntil;
 
@@ -53,15 +53,28 @@ pub struct Group {
     pub quorum: u32,
     /// How it is.
     pub state: Health,
-    /// Automatic failovers are paused: until when, in words.
+    /// Automatic failovers are paused, by the sentinel that was asked or by another.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub paused: Option<String>,
+    pub paused: Option<Paused>,
     /// What is wrong, one sentence each.
     pub problems: Vec<String>,
     /// What is as somebody wanted it and should not be overlooked, one sentence each.
     pub notes: Vec<String>,
     /// The master, its replicas, the sentinels.
     pub members: Vec<Member>,
+}
+
+/// Until when automatic failovers of a master are paused, and where.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+pub struct Paused {
+    /// When it ends by itself, milliseconds since the Unix epoch; absent: by `SENTINEL RESUME` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<u64>,
+    /// The sentinels that say so.
+    pub sentinels: Vec<String>,
+    /// How many sentinels have said whether it is so.
+    #[serde(skip)]
+    pub asked: usize,
 }
 
 /// One process.
@@ -323,6 +336,8 @@ struct Look {
     log: Option<String>,
     /// Of a sentinel: where it believes each master to be.
     masters: BTreeMap<String, Address>,
+    /// Of a sentinel: whether, and until when, it has paused the automatic failovers of each master.
+    pauses: BTreeMap<String, Option<PausedUntil>>,
     /// Of a sentinel: it takes part in nothing.
     only_observes: bool,
     /// Of a master: how far behind each replica is.
@@ -332,7 +347,9 @@ struct Look {
 
 async fn look_at(access: &Access, address: &Address) -> Look {
     let mut look = Look::default();
-    if let Err(error) = fill_look(access, address, &mut look).await {
+    // All of it: of many members, one that dawdles must not hold up what is shown of the others.
+    let filled = in_time(access.timeout, fill_look(access, address, &mut look)).await;
+    if let Err(error) = filled {
         look.error = Some(first_line(&error));
     }
     look
@@ -350,10 +367,9 @@ async fn fill_look(access: &Access, address: &Address, look: &mut Look) -> Redis
         let masters: Vec<Fields> = sentinel_command("MASTERS", None)
             .query_async(&mut member)
             .await?;
-        let masters = masters.iter();
-        look.masters = masters
-            .map(|m| (field(m, "name").to_owned(), address_of(m)))
-            .collect();
+        let name = |master| field(master, "name").to_owned();
+        look.masters = masters.iter().map(|m| (name(m), address_of(m))).collect();
+        look.pauses = masters.iter().map(|m| (name(m), paused(m))).collect();
         let sentinel = info(&mut member, "sentinel").await?;
         look.only_observes = info_field(&sentinel, "sentinel_observe_only") == Some("1");
         // A sentinel has no CONFIG GET; its file can be read if it is on this machine.
@@ -486,6 +502,15 @@ fn group(asked: &Address, view: &MasterView, looks: &BTreeMap<Address, Look>) ->
         (at, member("sentinel", fields, state))
     }));
     sentinels.sort_by(|a, b| a.0.cmp(&b.0));
+    let told = sentinels.iter().filter_map(|(at, _)| {
+        let told = if at == asked {
+            paused(&view.master)
+        } else {
+            *looks.get(at)?.pauses.get(&name)?
+        };
+        Some((at, told))
+    });
+    let paused = Paused::of(told);
     members.extend(sentinels.into_iter().map(|(_, member)| member));
     let is_fine = |member: &&Member| [OK, OBSERVES].contains(&member.state.as_str());
     let bad = members.iter().filter(|member| !is_fine(member));
@@ -504,7 +529,7 @@ fn group(asked: &Address, view: &MasterView, looks: &BTreeMap<Address, Look>) ->
     Group {
         name,
         state,
-        paused: paused(&view.master),
+        paused,
         address: address.to_string(),
         quorum: field(&view.master, "quorum").parse().unwrap_or(0),
         problems,
@@ -524,10 +549,35 @@ fn notes(members: &[Member]) -> Vec<String> {
     observers.map(note).collect()
 }
 
-/// Until when automatic failovers of a master are paused, in words; `None`: they are not.
-fn paused(master: &Fields) -> Option<String> {
+/// Until when a sentinel has paused the automatic failovers of a master; `None`: it has not.
+fn paused(master: &Fields) -> Option<PausedUntil> {
     let until = field(master, "paused-until").parse().ok()?;
-    Some(PausedUntil::from_number(until).to_string())
+    Some(PausedUntil::from_number(until))
+}
+
+impl Paused {
+    /// Of what sentinels have said; the longest pause counts. `None`: no sentinel has paused.
+    fn of<'a>(told: impl Iterator<Item = (&'a Address, Option<PausedUntil>)>) -> Option<Paused> {
+        let (mut asked, mut sentinels, mut ends) = (0, Vec::new(), Vec::new());
+        for (at, until) in told {
+            asked += 1;
+            if let Some(until) = until {
+                sentinels.push(at.to_string());
+                ends.push(match until {
+                    PausedUntil::Resumed => None,
+                    PausedUntil::At(at) => Some(at.0),
+                });
+            }
+        }
+        let last = ends
+            .into_iter()
+            .reduce(|one, other| one.zip(other).map(|(one, other)| one.max(other)));
+        last.map(|until_ms| Paused {
+            until_ms,
+            sentinels,
+            asked,
+        })
+    }
 }
 
 /// The state of a member with which nothing is wrong.
@@ -632,10 +682,23 @@ impl Survey {
 }
 
 impl Group {
-    /// That automatic failovers are paused, if they are, and until when.
+    /// That automatic failovers are paused, if they are, until when, and where if several were asked.
     pub fn paused_line(&self) -> Option<String> {
-        let until = printable(self.paused.as_deref()?);
-        Some(format!("automatic failovers are paused {until}"))
+        let Paused {
+            until_ms,
+            sentinels,
+            asked,
+        } = self.paused.as_ref()?;
+        let until = PausedUntil::from_number(until_ms.unwrap_or(0));
+        let by = match (sentinels.len(), asked) {
+            (_, 1) => String::new(),
+            (count, asked) if count == *asked => format!(", on all {asked} sentinels"),
+            (count, asked) => {
+                let which = printable(&sentinels.join(", "));
+                format!(", on {count} of {asked} sentinels: {which}")
+            }
+        };
+        Some(format!("automatic failovers are paused {until}{by}"))
     }
 
     fn table(&self, paint: Paint) -> String {
@@ -800,6 +863,41 @@ mod tests {
         let table = group.table(Paint::OFF);
         let told = "\nautomatic failovers are paused until SENTINEL RESUME\n";
         assert!(table.ends_with(told), "{table}");
+    }
+
+    /// One that was not passed on, or to none but others, is told of wherever one asks.
+    #[test]
+    fn a_pause_is_told_with_where_it_holds() {
+        #[track_caller]
+        fn check(told: &[(u16, Option<u64>)], expected: Option<&str>) {
+            let addresses: Vec<_> = told.iter().map(|(port, _)| at(*port)).collect();
+            let told = told
+                .iter()
+                .map(|(_, until)| until.map(PausedUntil::from_number));
+            let group = Group {
+                paused: Paused::of(addresses.iter().zip(told)),
+                ..seen("ok", 6379)
+            };
+            assert_eq!(group.paused_line().as_deref(), expected);
+        }
+        check(&[(1, None), (2, None)], None);
+        let day = "automatic failovers are paused until 1970-01-02T00:00:00Z";
+        check(
+            &[(1, None), (2, Some(86_400_000)), (3, Some(1000))],
+            Some(&format!(
+                "{day}, on 2 of 3 sentinels: 127.0.0.1:2, 127.0.0.1:3"
+            )),
+        );
+        check(
+            &[(1, Some(86_400_000)), (2, Some(86_400_000))],
+            Some(&format!("{day}, on all 2 sentinels")),
+        );
+        let line = "automatic failovers are paused until SENTINEL RESUME, on all 2 sentinels";
+        check(&[(1, Some(1000)), (2, Some(0))], Some(line));
+        let paused = Paused::of([(&at(1), Some(PausedUntil::from_number(7)))].into_iter());
+        let json = serde_json::to_value(paused).unwrap();
+        let expected = serde_json::json!({"until_ms": 7, "sentinels": ["127.0.0.1:1"]});
+        assert_eq!(json, expected);
     }
 
     #[test]

@@ -288,10 +288,14 @@ fn pauses_records_and_what_is_forgotten() {
         "{said}"
     );
     let note = "\nautomatic failovers are paused until 20";
+    let everywhere = ", on all 3 sentinels\n";
     let status = well(&second);
-    assert!(status.contains(note), "{status}");
+    let is_told = status.contains(note) && status.contains(everywhere);
+    assert!(is_told, "{status}");
     let json: Json = serde_json::from_str(&done(&["status", "--json"], &second)).unwrap();
-    let is_told = json["masters"][0]["paused"].is_string();
+    let paused = &json["masters"][0]["paused"];
+    let is_told =
+        paused["until_ms"].is_u64() && paused["sentinels"].as_array().map(Vec::len) == Some(3);
     assert!(json["ok"] == true && is_told, "{json}");
     let mut top = Pty::start(&["top", "--interval", "100ms", "--sentinel", &second]);
     top.wait_for("paused");

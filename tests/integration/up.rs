@@ -1,6 +1,7 @@
 //! `sentinel up`: a newcomer's whole topology, and nothing of it left afterwards.
 
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -8,6 +9,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
+use crate::support::http::Web;
 use crate::support::{Client, Kind, Process, expect_that, secs, text, wait_for};
 
 /// Sentinels are this far above the base port.
@@ -202,6 +204,22 @@ fn fails_over(mut up: Up) {
             assert!(log.contains(part), "{part} is not in\n{log}");
         }
     }
+    let token = up.wait_for_line("Token for its buttons: ", secs(1));
+    let token = token.rsplit(' ').next().expect("a word");
+    let web = Web {
+        port: up.sentinel_port() + HTTP_PORTS,
+    };
+    let resume = |token: &str| {
+        let header = format!("Authorization: Bearer {token}");
+        web.send("POST", "/masters/mymaster/resume", &[&header], "")
+            .status
+    };
+    assert_eq!((resume(token), resume("another")), (200, 401));
+    let config = up
+        .folder()
+        .join(format!("sentinel-{}/sentinel.conf", up.sentinel_port()));
+    let mode = std::fs::metadata(config).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "the token is for nobody else's eyes");
     let kill = up.wait_for_line("kill -9", secs(1));
     let master = pid_of(&members[0]);
     assert!(kill.contains(&format!("kill -9 {master} ")), "{kill}");
