@@ -11,7 +11,8 @@ use crate::support::{
     Kind, NAME, Port, Process, SentinelNode, Topology, expect_that, secs, start_sentinel, wait_for,
 };
 
-const TOKEN: &str = "open sesame";
+/// Headers are bytes, and fetch takes no text beyond Latin-1.
+const TOKEN: &str = "open sesame ☂";
 
 /// A set of ours whose first sentinel has a page.
 fn set_with_page() -> (Topology, Port) {
@@ -200,6 +201,9 @@ fn an_ordered_failover_by_keyboard_alone() {
         page.wait_until(&format!(
             "document.querySelector('.result.ok')?.textContent.includes('{said} on 3 of 3 known sentinels') ?? false"
         ));
+        // What has been done is not ordered again from the field that is left.
+        page.eval("document.querySelector('#how-long')?.focus()");
+        page.press("Enter");
         page.press("Escape");
         page.wait_until(&format!(
             "(document.querySelector('#paused') !== null) === {is_paused}"
@@ -216,6 +220,9 @@ fn an_ordered_failover_by_keyboard_alone() {
         "the token is in memory alone: {kept}"
     );
     check_clean(&mut page, &origin(&port));
+    let requests = page.requests();
+    let pauses = requests.iter().filter(|url| url.contains("/pause"));
+    assert_eq!(pauses.count(), 1, "{requests:?}");
 }
 
 #[test]
@@ -265,6 +272,12 @@ fn a_thousand_masters() {
     assert_eq!(page.text("#masters [aria-current] .name"), "m772");
     let elements = page.count("*");
     assert!(elements < 3000, "{elements} elements");
+    // Without a token that could be right the page does not ask for one.
+    page.eval("document.querySelector('#unlock').click()");
+    let asked = page.text("dialog");
+    assert!(asked.contains("No token is configured") && asked.contains("http-token-file"));
+    assert_eq!(page.count("dialog input"), 0);
+    page.press("Escape");
     // On a phone: the list, or one master.
     page.resize(360, 740);
     assert_eq!(

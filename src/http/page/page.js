@@ -163,7 +163,9 @@ function announce(event) {
 // ---------------------------------------------------------------- acting
 
 async function send(path) {
-  const headers = { Authorization: `Bearer ${state.token}` };
+  // Headers are bytes, which fetch wants one to a character.
+  const token = String.fromCharCode(...new TextEncoder().encode(state.token));
+  const headers = { Authorization: `Bearer ${token}` };
   const response = await fetch(path, { method: "POST", headers, signal: AbortSignal.timeout(ANSWER_MS * 2) });
   const text = await response.text();
   let body = {};
@@ -191,6 +193,12 @@ function openDialog(title, ...content) {
 
 function askToken() {
   if (state.token !== null) return lock();
+  if (state.sentinel && !state.sentinel.can_act) {
+    openDialog("No token is configured",
+      h("p", {}, "Nothing can be ordered through this sentinel's page: give it an ", h("code", {}, "http-token"), " or an ", h("code", {}, "http-token-file"), " in its configuration, and start it again."),
+      h("div", { class: "buttons" }, h("button", { type: "button", class: "primary", "data-close": "" }, "Close")));
+    return;
+  }
   const form = openDialog("Token",
     h("p", {}, "With the ", h("code", {}, "http-token"), " of this sentinel you can order failovers and pauses. It stays in this tab's memory and is gone when the tab is closed or loaded again."),
     h("label", { for: "token" }, "Token"),
@@ -236,6 +244,8 @@ function confirmAction(kind) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const button = form.querySelector("[type=submit]");
+    // Enter in the field comes here too: one order at a time, and none after one that was taken.
+    if (button.disabled) return;
     button.disabled = true;
     result.className = "result";
     result.textContent = "Asking the sentinel …";
@@ -243,8 +253,10 @@ function confirmAction(kind) {
     result.classList.add(answer.ok ? "ok" : "bad");
     result.replaceChildren(...(answer.ok ? told(answer.body, action.done) : [answer.body.error ?? `HTTP ${answer.status}`, answer.body.hint ? ` (${answer.body.hint})` : ""]));
     button.hidden = answer.ok;
-    button.disabled = false;
-    form.querySelector("[data-close]").textContent = answer.ok ? "Close" : "Cancel";
+    button.disabled = answer.ok;
+    const closing = form.querySelector("[data-close]");
+    closing.textContent = answer.ok ? "Close" : "Cancel";
+    if (form.isConnected) (answer.ok ? closing : button).focus();
     refresh();
   });
 }
@@ -350,7 +362,7 @@ const when = (ms) => {
 function pausedText(master) {
   if (!master.paused) return null;
   const left = master.paused.until_ms === undefined ? 0 : master.paused.until_ms - Date.now();
-  return left > 0 ? `Paused for ${duration(left)}` : "Paused";
+  return left > 0 ? `Paused here for ${duration(left)}` : "Paused here";
 }
 
 function render() {
@@ -438,7 +450,7 @@ function header(detail) {
   return h("header", { class: "head", "data-key": "head" },
     h("a", { class: "back", href: "#", "data-key": "back" }, "All masters"),
     h("div", { class: "title" }, h("h2", { id: "name" }, detail.name), h("span", { id: "status", class: `chip ${kind}` }, word),
-      paused ? h("span", { id: "paused", class: "chip warn" }, paused) : null),
+      paused ? h("span", { id: "paused", class: "chip warn", title: "By this sentinel; `sentinel status` asks all of them" }, paused) : null),
     h("p", { class: "where" }, h("span", { id: "address", class: "mono" }, detail.address),
       h("span", { class: "muted" }, "configuration epoch ", h("span", { id: "epoch" }, String(detail.config_epoch)))),
     h("div", { class: "buttons", "data-key": "buttons" },
@@ -514,13 +526,16 @@ function past(failover, all) {
         return button;
       }))),
     h("ol", { class: "steps" }, failover.steps.map((step, index) => h("li", { "data-key": `s${index}`, class: step.after_ms <= until ? step.tone : "later" },
-      h("span", { class: "mono muted" }, `+${duration(step.after_ms)}`), h("span", {}, step.text)))),
+      h("span", { class: "mono muted" }, `+${duration(step.after_ms)}`), h("span", {}, step.text))), more(failover.leftOut?.steps, "steps in between")),
     votes ? h("details", { "data-key": "votes" }, h("summary", {}, `Votes: ${votes.for_us} of ${votes.known} for the leader, ${votes.needed} needed`),
       h("ul", { class: "plain" }, votes.voices.map((voice) => h("li", {}, h("span", { class: "mono" }, voice.addr || voice.sentinel.slice(0, 12)),
-        ` ${voice.presence}${voice.says_down ? ", says down" : ""}${voice.vote ? `, voted for ${voice.vote.slice(0, 12)}` : ""}`)))) : null,
+        ` ${voice.presence}${voice.says_down ? ", says down" : ""}${voice.vote ? `, voted for ${voice.vote.slice(0, 12)}` : ""}`)), more(failover.leftOut?.voices, "sentinels"))) : null,
     failover.candidates?.length ? h("details", { "data-key": "candidates" }, h("summary", {}, `Candidates: ${failover.candidates.length}`),
-      h("ul", { class: "plain" }, failover.candidates.map((one) => h("li", {}, h("span", { class: "mono" }, one.addr), ` ${one.why ?? ""}`)))) : null);
+      h("ul", { class: "plain" }, failover.candidates.map((one) => h("li", {}, h("span", { class: "mono" }, one.addr), ` ${one.why ?? ""}`)), more(failover.leftOut?.candidates, "replicas"))) : null);
 }
+
+/** What a record has no room for. */
+const more = (n, what) => (n ? h("li", { class: "muted rest", "data-key": "rest" }, `${n} more ${what} are left out`) : null);
 
 /** Everything that this sentinel decided, and why it did not act. */
 function decisions() {
@@ -744,11 +759,13 @@ window.addEventListener("hashchange", readHash);
 // A browser has few connections to one server: a tab that nobody looks at keeps none.
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) {
-    source.close();
+    // Nor does it open a new one by itself.
+    clearTimeout(coming);
+    source?.close();
   } else {
     follow();
     refresh();
   }
 });
-follow();
+if (!document.hidden) follow();
 readHash();

@@ -214,6 +214,7 @@ export function fromRecord(record) {
     master: record.master,
     at: record.at,
     steps: record.steps.list.map((step) => ({ after_ms: step.after_ms, text: step.text, tone: "plain" })),
+    leftOut: { steps: record.steps.left_out, candidates: record.candidates_left_out, voices: record.votes?.left_out ?? 0 },
     phases: record.phases,
     outcome: record.outcome,
     reason: record.reason,
