@@ -25,6 +25,8 @@ use crate::server::keyspace::{Chunk, SnapshotEpoch, Walk};
 const SLICE_BYTES: usize = 64 * 1024;
 /// Chunks that wait to be written; when they are full the walk waits.
 const CHUNKS_QUEUED: usize = 16;
+/// The niceness of the thread that writes a file, a tenth of the main thread's weight.
+const WRITER_NICENESS: i32 = 10;
 /// After a failed save, this many seconds until the save points count again.
 pub(crate) const RETRY_SECONDS: u64 = 5;
 
@@ -104,17 +106,14 @@ struct RdbFile {
     out: BufWriter<File>,
     digest: crc::Digest<'static, u64, crc::Table<16>>,
     options: FileOptions,
-    /// Called after every `SLICE_BYTES`.
-    pause: fn(),
 }
 
 impl RdbFile {
-    fn create(path: &Path, options: FileOptions, pause: fn()) -> io::Result<RdbFile> {
+    fn create(path: &Path, options: FileOptions) -> io::Result<RdbFile> {
         Ok(RdbFile {
             out: BufWriter::with_capacity(SLICE_BYTES, File::create(path)?),
             digest: CRC64.digest(),
             options,
-            pause,
         })
     }
 
@@ -152,7 +151,6 @@ impl RdbFile {
         for slice in bytes.chunks(SLICE_BYTES) {
             self.digest.update(slice);
             self.out.write_all(slice)?;
-            (self.pause)();
         }
         Ok(())
     }
@@ -241,7 +239,7 @@ impl Server {
         };
         let options = self.file_options().as_rdb(head.is_some());
         let mut write = || -> io::Result<()> {
-            let mut file = RdbFile::create(temp, options, || ())?;
+            let mut file = RdbFile::create(temp, options)?;
             loop {
                 let walk = self.keyspace.advance_snapshot(snapshot, SLICE_BYTES);
                 if let Some(output) = self.keyspace.snapshot_output(snapshot) {
@@ -406,9 +404,8 @@ impl FileJob {
         let (chunks, mut queue) = mpsc::channel::<Chunk>(CHUNKS_QUEUED);
         let (temp, path, options) = (self.temp.clone(), self.path.clone(), self.options);
         let (complete, is_complete) = oneshot::channel::<()>();
-        let writer = tokio::task::spawn_blocking(move || {
-            // A kernel takes the processor away every few milliseconds only, and clients would wait so long.
-            let mut file = RdbFile::create(&temp, options, std::thread::yield_now)?;
+        let writer = beside_clients(move || {
+            let mut file = RdbFile::create(&temp, options)?;
             while let Some(chunk) = queue.blocking_recv() {
                 file.write(chunk)?;
             }
@@ -417,7 +414,7 @@ impl FileJob {
                 .blocking_recv()
                 .map_err(|_| io::Error::other("cancelled"))?;
             file.finish(&temp, &path)
-        });
+        })?;
         while let Some((batch, walk)) = self.slice(server) {
             let is_end = walk == Walk::Complete && batch.is_empty();
             // The save may be cancelled while it waits for room, and what is in the batch may be large.
@@ -449,4 +446,25 @@ impl FileJob {
         let output = server.keyspace.snapshot_output(self.snapshot)?;
         Some((std::iter::from_fn(|| output.pop()).collect(), walk))
     }
+}
+
+/// Runs `work` on a thread that gives way to the main thread: where processors are few, a kernel lets threads of equal
+/// priority wait for each other for several milliseconds, and clients with them. Without privileges a thread cannot
+/// have its priority back, so it is none of a pool.
+///
+/// # Errors
+/// There can be no more threads.
+fn beside_clients<R: Send + 'static>(
+    work: impl FnOnce() -> R + Send + 'static,
+) -> io::Result<oneshot::Receiver<R>> {
+    let (done, result) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("save".to_owned())
+        .spawn(move || {
+            // Linux has a niceness for each thread. Where it may not be changed, the file is written all the same.
+            let this = rustix::thread::gettid();
+            let _ = rustix::process::setpriority_process(Some(this), WRITER_NICENESS);
+            drop(done.send(work()));
+        })?;
+    Ok(result)
 }
