@@ -145,14 +145,40 @@ fn the_command_table() {
     assert!(ours.len() > 70, "{} commands", ours.len());
     let differences = compare_entries(&real, &ours);
     assert!(differences.is_empty(), "{differences:#?}");
-    // What is not here may be taken away by a configuration all the same.
+    // What is not here may be taken away, renamed, allowed and denied by a configuration all the same.
     let missing = real.keys().filter(|name| !ours.contains_key(*name));
-    let lines: Vec<String> = missing
-        .map(|name| format!("rename-command {name} \"\"\n"))
+    let missing: Vec<&String> = missing.collect();
+    assert!(missing.len() > 20, "{missing:?}");
+    let mut lines = String::from("user u on nopass +@all");
+    for name in &missing {
+        lines.push_str(&format!(" -{name} +{name}"));
+    }
+    for (at, name) in missing.iter().enumerate() {
+        let new = if at % 2 == 0 {
+            "\"\"".to_owned()
+        } else {
+            format!("other{at}")
+        };
+        lines.push_str(&format!("\nrename-command {name} {new}"));
+    }
+    let server = start_server(
+        Kind::Ours,
+        &format!("{lines}\nuser v on nopass +@all -eval\n"),
+    );
+    let mut client = server.client();
+    let users = texts(&client.call(&["ACL", "LIST"]));
+    let of_v = users.iter().find(|line| line.starts_with("user v "));
+    assert!(
+        of_v.is_some_and(|line| line.ends_with(" +@all -eval")),
+        "{users:?}"
+    );
+    let told = server.process.log();
+    let told: Vec<&str> = told
+        .lines()
+        .filter(|line| line.contains("without effect"))
         .collect();
-    assert!(lines.len() > 20, "{lines:?}");
-    let server = start_server(Kind::Ours, &lines.concat());
-    assert_eq!(text(&server.client().call(&["PING"])), "PONG");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("rename-command eval"), "{told:?}");
 }
 
 /// Names and values of a flat map.
