@@ -203,9 +203,9 @@ tuning! {
     /// most keys remembered for CLIENT TRACKING, 0 for no limit
     tracking_table_max_keys: u64 = 1_000_000, at_run_time "tracking-table-max-keys", size();
 
-    /// rounds of background work in a second; ours has a fixed pace
+    /// without effect: background work has a pace of its own
     hz: i32 = DEFAULT_HZ, at_run_time "hz", Hertz;
-    /// more rounds with more clients; without effect
+    /// without effect: background work has a pace of its own
     dynamic_hz: bool = true, at_run_time "dynamic-hz", YesNo;
     /// how much of the time may be spent on expired keys: a quarter, and 2 percent for each step
     active_expire_effort: i32 = 1, at_run_time "active-expire-effort", Number::between(1, 10);
