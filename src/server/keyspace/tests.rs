@@ -485,6 +485,44 @@ fn segments_split_and_give_memory_back() {
 }
 
 #[test]
+fn a_rare_key_with_an_expiry_is_found_from_anywhere() {
+    const KEYS: u32 = 100_000;
+    let mut keyspace = Keyspace::new(1);
+    for n in 0..KEYS {
+        let expire_at = (n % (KEYS / 2) == 7).then_some(9);
+        let entry = Entry::new(n.to_string().as_bytes(), Value::string(b"x"), expire_at);
+        keyspace.insert(0, entry);
+    }
+    keyspace.db(0).check();
+    let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    let mut found = BTreeSet::new();
+    for _ in 0..200 {
+        let db = keyspace.db(0);
+        let entry = db.random_volatile(|| rand::RngExt::random(&mut dice));
+        found.insert(entry.unwrap().key.to_vec());
+    }
+    assert_eq!(found, BTreeSet::from([b"50007".to_vec(), b"7".to_vec()]));
+    keyspace.remove(0, b"7");
+    keyspace.set_expiry(0, b"50007", None);
+    keyspace.db(0).check();
+    assert!(keyspace.db(0).random_volatile(|| 5).is_none());
+}
+
+#[test]
+fn the_memory_of_many_tables_is_estimated() {
+    let mut keyspace = Keyspace::new(1);
+    for n in 0..400_000_u32 {
+        let key = n.to_string();
+        keyspace.insert(0, Entry::new(key.as_bytes(), Value::string(b"x"), None));
+    }
+    let db = keyspace.db(0);
+    assert!(db.segment_count() > 2100, "{}", db.segment_count());
+    let (estimate, exact) = (db.heap_bytes(), db.heap_bytes_of_all());
+    let is_close = estimate.abs_diff(exact) < exact / 20;
+    assert!(is_close, "{estimate} for {exact}");
+}
+
+#[test]
 fn the_sweep_finds_every_expired_key() {
     let mut keyspace = Keyspace::new(4);
     for n in 0..3000_u64 {
