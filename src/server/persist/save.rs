@@ -28,6 +28,8 @@ const CHUNKS_QUEUED: usize = 16;
 /// With incremental syncing, so much is written before it is synced: a disk that gets everything at once has no
 /// time for others.
 const SYNC_BYTES: usize = 4 * 1024 * 1024;
+/// The niceness of the thread that writes a file, a tenth of the main thread's weight.
+const WRITER_NICENESS: i32 = 10;
 /// After a failed save, this many seconds until the save points count again.
 pub(crate) const RETRY_SECONDS: u64 = 5;
 
@@ -111,18 +113,15 @@ struct RdbFile {
     options: FileOptions,
     /// Bytes written since the last sync.
     unsynced: usize,
-    /// Called after every `SLICE_BYTES`.
-    pause: fn(),
 }
 
 impl RdbFile {
-    fn create(path: &Path, options: FileOptions, pause: fn()) -> io::Result<RdbFile> {
+    fn create(path: &Path, options: FileOptions) -> io::Result<RdbFile> {
         Ok(RdbFile {
             out: BufWriter::with_capacity(SLICE_BYTES, File::create(path)?),
             digest: CRC64.digest(),
             options,
             unsynced: 0,
-            pause,
         })
     }
 
@@ -166,7 +165,6 @@ impl RdbFile {
                 self.out.get_ref().sync_data()?;
                 self.unsynced = 0;
             }
-            (self.pause)();
         }
         Ok(())
     }
@@ -258,7 +256,7 @@ impl Server {
             None => self.keyspace.begin_snapshot_of_commands(),
         };
         let mut write = || -> io::Result<()> {
-            let mut file = RdbFile::create(temp, options, || ())?;
+            let mut file = RdbFile::create(temp, options)?;
             loop {
                 let walk = self.keyspace.advance_snapshot(snapshot, SLICE_BYTES);
                 if let Some(output) = self.keyspace.snapshot_output(snapshot) {
@@ -423,9 +421,8 @@ impl FileJob {
         let (chunks, mut queue) = mpsc::channel::<Chunk>(CHUNKS_QUEUED);
         let (temp, path, options) = (self.temp.clone(), self.path.clone(), self.options);
         let (complete, is_complete) = oneshot::channel::<()>();
-        let writer = tokio::task::spawn_blocking(move || {
-            // A kernel takes the processor away every few milliseconds only, and clients would wait so long.
-            let mut file = RdbFile::create(&temp, options, std::thread::yield_now)?;
+        let writer = beside_clients(move || {
+            let mut file = RdbFile::create(&temp, options)?;
             while let Some(chunk) = queue.blocking_recv() {
                 file.write(chunk)?;
             }
@@ -434,7 +431,7 @@ impl FileJob {
                 .blocking_recv()
                 .map_err(|_| io::Error::other("cancelled"))?;
             file.finish(&temp, &path)
-        });
+        })?;
         while let Some((batch, walk)) = self.slice(server) {
             let is_end = walk == Walk::Complete && batch.is_empty();
             // The save may be cancelled while it waits for room, and what is in the batch may be large.
@@ -468,6 +465,27 @@ impl FileJob {
     }
 }
 
+/// Runs `work` on a thread that gives way to the main thread: where processors are few, a kernel lets threads of equal
+/// priority wait for each other for several milliseconds, and clients with them. Without privileges a thread cannot
+/// have its priority back, so it is none of a pool.
+///
+/// # Errors
+/// There can be no more threads.
+fn beside_clients<R: Send + 'static>(
+    work: impl FnOnce() -> R + Send + 'static,
+) -> io::Result<oneshot::Receiver<R>> {
+    let (done, result) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("save".to_owned())
+        .spawn(move || {
+            // Linux has a niceness for each thread. Where it may not be changed, the file is written all the same.
+            let this = rustix::thread::gettid();
+            let _ = rustix::process::setpriority_process(Some(this), WRITER_NICENESS);
+            drop(done.send(work()));
+        })?;
+    Ok(result)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -483,7 +501,7 @@ mod tests {
                 is_rdb: true,
                 sync_often,
             };
-            let mut file = RdbFile::create(&temp, options, || ()).unwrap();
+            let mut file = RdbFile::create(&temp, options).unwrap();
             let bytes = vec![b'x'; SYNC_BYTES - SLICE_BYTES];
             for round in 1..=3 {
                 file.write_bytes(&bytes).unwrap();
