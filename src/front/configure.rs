@@ -1,11 +1,15 @@
 //! From a configuration to what clients meet: limits, renamed commands, users.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{AclError, Front, FrontSettings, OutputLimit, OutputLimits, Program};
+use super::{AclError, Front, FrontSettings, OutputLimit, OutputLimits, Program, Selector};
 use crate::config::load::Line;
 use crate::config::process::AclPubsub;
 use crate::config::{ConfigErrors, Place, Process, Refusal, lex, process};
+
+/// So many settings about absent commands are named in the log.
+const SHOWN_MAX: usize = 20;
 
 impl<P: Program> Front<P> {
     /// Applies what `process` says about clients. `lines` are the lines that `user` and
@@ -27,10 +31,6 @@ impl<P: Program> Front<P> {
         self.clients.limits = OutputLimits::from(&process.output_limits);
         self.acl.log.entries_max = size(process.acllog_max_len);
         for (from, to) in &process.rename_commands {
-            let is_it = |absent: &&str| absent.eq_ignore_ascii_case(from);
-            if to.is_empty() && P::ABSENT_COMMANDS.iter().any(is_it) {
-                continue;
-            }
             if let Err(error) = self.table.rename(from, to) {
                 let place = place_of(lines, &["rename-command", from, to]);
                 let hint = "rename-command COMMAND NEW-NAME, of a command that this program has";
@@ -53,6 +53,29 @@ impl<P: Program> Front<P> {
             }
         }
         errors.into_result(())
+    }
+
+    /// Says in the log which of its settings are about commands that the program does not have.
+    pub fn tell_of_absent_commands(&self, process: &Process) {
+        let catalog = self.table.catalog();
+        let renamed = process.rename_commands.iter();
+        let mut named: BTreeSet<String> = renamed
+            .filter(|(from, _)| catalog.is_absent(from))
+            .map(|(from, _)| format!("rename-command {}", from.to_ascii_lowercase()))
+            .collect();
+        for user in self.acl.users() {
+            let user = user.borrow();
+            let rules = user.selectors().iter().flat_map(Selector::absent_rules);
+            named.extend(rules.map(|rule| format!("user {} {rule}", user.name())));
+        }
+        if !named.is_empty() {
+            let shown: Vec<&str> = named.iter().map(String::as_str).take(SHOWN_MAX).collect();
+            tracing::info!(
+                count = named.len(),
+                "without effect, since this server does not have these commands: {}",
+                shown.join(", ")
+            );
+        }
     }
 
     fn configure_user(

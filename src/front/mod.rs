@@ -88,7 +88,8 @@ pub trait Program: Sized + 'static {
     /// `mode` of `HELLO`: `sentinel`, `standalone`.
     const MODE: &'static str;
 
-    /// Commands of redis-server 7.0 that the program does not have. A configuration may remove them all the same.
+    /// Commands of redis-server 7.0 that the program does not have. A configuration may rename, allow and deny them
+    /// all the same.
     const ABSENT_COMMANDS: &'static [&'static str] = &[];
 
     /// The most bytes of one request, whatever the configuration allows: for a program that never gets
@@ -315,7 +316,7 @@ pub struct Front<P: Program> {
 impl<P: Program> Front<P> {
     /// A front without clients that serves these commands.
     pub fn new(commands: impl IntoIterator<Item = CommandSpec<P>>) -> Front<P> {
-        let table = Table::new(commands);
+        let table = Table::new(commands, P::ABSENT_COMMANDS);
         Front {
             acl: Acl::new(table.catalog()),
             table,

@@ -38,6 +38,8 @@ pub struct CatalogEntry {
 pub struct Catalog {
     entries: Vec<CatalogEntry>,
     by_name: HashMap<Rc<str>, CommandId>,
+    /// Commands of redis-server that the program does not have.
+    absent: &'static [&'static str],
 }
 
 impl Catalog {
@@ -66,6 +68,18 @@ impl Catalog {
         self.by_name
             .get(full_name.to_ascii_lowercase().as_str())
             .copied()
+    }
+
+    /// Whether a command, or a subcommand's command, is one of redis-server's that the program does not have.
+    pub fn is_absent(&self, full_name: &str) -> bool {
+        let name = full_name.split('|').next().unwrap_or_default();
+        let is_it = |absent: &&str| absent.eq_ignore_ascii_case(name);
+        self.absent.iter().any(is_it)
+    }
+
+    /// Whether there is anything that the program does not have.
+    pub fn has_absent(&self) -> bool {
+        !self.absent.is_empty()
     }
 
     /// The subcommands of a command.
@@ -133,9 +147,16 @@ pub struct Table<P: 'static> {
 const NAME_BYTES_MAX: usize = 64;
 
 impl<P: 'static> Table<P> {
-    /// Builds the table, which lives as long as the process does.
-    pub fn new(commands: impl IntoIterator<Item = CommandSpec<P>>) -> Table<P> {
-        let mut catalog = Catalog::default();
+    /// Builds the table, which lives as long as the process does. `absent` are commands of redis-server that
+    /// are none of these.
+    pub fn new(
+        commands: impl IntoIterator<Item = CommandSpec<P>>,
+        absent: &'static [&'static str],
+    ) -> Table<P> {
+        let mut catalog = Catalog {
+            absent,
+            ..Catalog::default()
+        };
         let mut handlers: Vec<Handler<P>> = Vec::new();
         let mut names = hashbrown::HashMap::new();
         for command in commands {
@@ -165,7 +186,8 @@ impl<P: 'static> Table<P> {
         self.handlers[id.index()]
     }
 
-    /// `rename-command from to`; an empty `to` removes the command.
+    /// `rename-command from to`; an empty `to` removes the command. One that the program does not have is as good
+    /// as removed under any name.
     ///
     /// # Errors
     /// No command is called `from` now, or another is called `to`.
@@ -174,6 +196,9 @@ impl<P: 'static> Table<P> {
         let to = to.to_ascii_lowercase();
         if from != to && self.names.contains_key(to.as_bytes()) {
             return Err(RenameError::NameTaken);
+        }
+        if self.catalog.is_absent(&from) {
+            return Ok(());
         }
         let id = self
             .names

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 
 use super::command::Failure;
+use super::command::long_double::LongDouble;
 use super::keyspace::{Kind, Value};
 use super::replication::wait::Timer;
 use super::{Current, Server};
@@ -108,21 +109,12 @@ impl Blocking {
 
 /// The end of a wait: what a client gave as its timeout, in seconds with a fraction; 0 is never.
 pub(crate) fn parse_timeout(call: &Call<'_>, word: &[u8]) -> Result<Mono, Failure> {
-    let seconds = crate::resp::parse_double(word)
-        .filter(|seconds| !seconds.is_nan())
-        .ok_or("ERR timeout is not a float or out of range")?;
-    let millis = (seconds * 1000.0).ceil();
-    // As redis-server does, which keeps it in 63 bits and has none for more.
-    #[expect(clippy::cast_precision_loss, reason = "a bound, 2^63")]
-    if millis < 0.0 || millis >= i64::MAX as f64 {
-        return Err("ERR timeout is negative".into());
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "whole, and between 0 and 2^63"
-    )]
-    let millis = millis as u64;
+    let seconds = LongDouble::parse(word).ok_or("ERR timeout is not a float or out of range")?;
+    // As in redis-server, what has no room in 63 bits counts as negative.
+    let millis = seconds.times_rounded_up(1000);
+    let millis = millis
+        .and_then(|millis| u64::try_from(millis).ok())
+        .ok_or("ERR timeout is negative")?;
     Ok(match millis {
         0 => Mono::NEVER,
         millis => Mono(call.now.mono.0.saturating_add(millis)),

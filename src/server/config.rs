@@ -343,7 +343,7 @@ fn replication() -> Vec<Directive<ServerConfig>> {
         ),
         D::at_run_time(
             "repl-backlog-size",
-            Memory::between(1, i64::MAX.unsigned_abs()),
+            BacklogSize,
             at!(backlog_bytes),
             "how much of the stream is kept for replicas that come back",
         ),
@@ -395,6 +395,42 @@ fn replication() -> Vec<Directive<ServerConfig>> {
         )
         .alias("min-slaves-max-lag"),
     ]
+}
+
+/// `repl-backlog-size`, which `CONFIG SET` changes to no less than 16 KiB.
+struct BacklogSize;
+
+impl BacklogSize {
+    fn bytes() -> Memory {
+        Memory::between(1, i64::MAX.unsigned_abs())
+    }
+}
+
+impl Form for BacklogSize {
+    type Value = u64;
+
+    fn parse(&self, words: &[&str], when: When, value: &mut u64) -> Result<(), Refusal> {
+        /// A file may have less, for tests.
+        const LEAST: u64 = 16 * 1024;
+        let before = *value;
+        BacklogSize::bytes().parse(words, when, value)?;
+        if when == When::RunTime && *value != before {
+            *value = LEAST.max(*value);
+        }
+        Ok(())
+    }
+
+    fn show(&self, value: &u64) -> String {
+        BacklogSize::bytes().show(value)
+    }
+
+    fn lines(&self, value: &u64) -> Vec<Vec<String>> {
+        BacklogSize::bytes().lines(value)
+    }
+
+    fn expected(&self) -> String {
+        BacklogSize::bytes().expected()
+    }
 }
 
 /// `save SECONDS CHANGES …`; `save ""` for none. The first line replaces the default, later ones add.
@@ -590,6 +626,46 @@ mod tests {
         assert!(load(&["--aof-use-rdb-preamble", "no"]).is_ok());
         assert!(load(&["--appenddirname", "a/b"]).is_err());
         assert!(load(&["--cluster-enabled-typo", "1"]).is_err());
+    }
+
+    #[test]
+    fn the_changelog_names_every_setting_without_effect() {
+        let changelog = include_str!("../../CHANGELOG.md");
+        let (_, list) = changelog
+            .split_once("* Accepted, shown and without effect are ")
+            .unwrap();
+        let (list, _) = list.split_once(". Each is").unwrap();
+        let listed: Vec<&str> = list.split('`').skip(1).step_by(2).collect();
+        let directives = server_table().directives().iter();
+        let mut without: Vec<&str> = directives
+            .filter(|directive| directive.help().contains("without effect"))
+            .map(Directive::name)
+            .collect();
+        without.extend(WITHOUT_EFFECT);
+        let covers = |word: &str, name: &str| match word.split_once('…') {
+            Some((begin, end)) => name.starts_with(begin) && name.ends_with(end),
+            None => name == word,
+        };
+        let unlisted = without
+            .iter()
+            .filter(|name| !listed.iter().any(|word| covers(word, name)));
+        assert_eq!(unlisted.collect::<Vec<_>>(), Vec::<&&str>::new());
+        let idle = listed
+            .iter()
+            .filter(|word| !without.iter().any(|name| covers(word, name)));
+        assert_eq!(idle.collect::<Vec<_>>(), Vec::<&&str>::new());
+    }
+
+    #[test]
+    fn a_backlog_is_no_smaller_at_run_time() {
+        let config = load(&["--repl-backlog-size", "100"]).unwrap();
+        assert_eq!(config.backlog_bytes, 100);
+        let form = BacklogSize;
+        for (before, word, want) in [(100, "100", 100), (100, "1", 16_384), (1, "17kb", 17_408)] {
+            let mut bytes = before;
+            form.parse(&[word], When::RunTime, &mut bytes).unwrap();
+            assert_eq!(bytes, want, "{word} after {before}");
+        }
     }
 
     #[test]

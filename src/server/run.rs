@@ -47,6 +47,7 @@ pub fn run(setup: ServerSetup, open: Open<'_>) -> anyhow::Result<ExitCode> {
     let mut front = Front::new(command::all());
     front.configure(&setup.config.process, &setup.access_lines)?;
     let mut started = Started::enter(&setup.config.process, role)?;
+    front.tell_of_absent_commands(&setup.config.process);
     if setup.config.tuning.disable_thp
         && let Err(error) = rustix::thread::disable_transparent_huge_pages(true)
     {

@@ -203,9 +203,9 @@ tuning! {
     /// most keys remembered for CLIENT TRACKING, 0 for no limit
     tracking_table_max_keys: u64 = 1_000_000, at_run_time "tracking-table-max-keys", size();
 
-    /// rounds of background work in a second; ours has a fixed pace
+    /// without effect: background work has a pace of its own
     hz: i32 = DEFAULT_HZ, at_run_time "hz", Hertz;
-    /// more rounds with more clients; without effect
+    /// without effect: background work has a pace of its own
     dynamic_hz: bool = true, at_run_time "dynamic-hz", YesNo;
     /// how much of the time may be spent on expired keys: a quarter, and 2 percent for each step
     active_expire_effort: i32 = 1, at_run_time "active-expire-effort", Number::between(1, 10);
@@ -251,11 +251,11 @@ tuning! {
         at_run_time "replica-ignore-disk-write-errors", YesNo;
     /// without effect
     rdb_del_sync_files: bool = false, at_run_time "rdb-del-sync-files", YesNo;
-    /// without effect: a file is synced once, when it is whole
+    /// the base of an append-only file is synced every 4 MiB, not at its end alone
     aof_rewrite_incremental_fsync: bool = true, at_run_time "aof-rewrite-incremental-fsync", YesNo;
     /// without effect: what a rewrite has replaced always goes
     aof_disable_auto_gc: bool = false, at_run_time "aof-disable-auto-gc", YesNo;
-    /// without effect: a file is synced once, when it is whole
+    /// an RDB file is synced every 4 MiB, not at its end alone
     rdb_save_incremental_fsync: bool = true, at_run_time "rdb-save-incremental-fsync", YesNo;
     /// without effect: what is restored is always checked
     sanitize_dump_payload: Word = "no", at_run_time "sanitize-dump-payload", Choice::of(SANITIZE);

@@ -426,6 +426,16 @@ const LINES: &str = r#"
     HINCRBYFLOAT h f inf
     HINCRBYFLOAT h f -inf
     HINCRBYFLOAT h f nan
+    HINCRBYFLOAT h f 1e-5000
+    HINCRBYFLOAT h f 1e5000
+    HINCRBYFLOAT h f 0x1p20000
+    HINCRBYFLOAT h f 0x1p-16446
+    HSET h far 1e-5000
+    HINCRBYFLOAT h far 1
+    HSET h far 0x1p20000
+    HINCRBYFLOAT h far 1
+    HSET h far 0x1p-16445
+    HINCRBYFLOAT h far 1
     HINCRBYFLOAT plain f 1
     HSET h inf inf
     HINCRBYFLOAT h inf 1

@@ -146,6 +146,26 @@ const LINES: &str = r#"
     OBJECT ENCODING fresh
     INCRBYFLOAT f 3
     OBJECT ENCODING f
+    SET bits 12345
+    SETBIT bits 7 1
+    OBJECT ENCODING bits
+    SET bits 12345
+    SETBIT bits 6 0
+    OBJECT ENCODING bits
+    SET bits text
+    SETBIT bits 0 0
+    OBJECT ENCODING bits
+    SET bits 12345
+    BITFIELD bits OVERFLOW FAIL INCRBY u8 0 255
+    OBJECT ENCODING bits
+    SET number 12345
+    BITOP OR bits number
+    OBJECT ENCODING bits
+    RPUSH unsorted 3 1 2
+    SORT unsorted STORE sorted
+    OBJECT ENCODING sorted
+    SORT unsorted BY nosort GET nosuch* STORE sorted
+    OBJECT ENCODING sorted
     INCRBYFLOAT f 0.5
     OBJECT ENCODING f
     SET max 9223372036854775807

@@ -153,6 +153,14 @@ const LINES: &str = r#"
     BLPOP q inf
     BLPOP q 1e400
     BLPOP q 9223372036854775807
+    BLPOP q 0x
+    BLPOP q -0x1
+    BLPOP q 1e-5000
+    BLPOP q 1e5000
+    BLPOP q 0x1p20000
+    BLPOP missing 0x0.1
+    BLPOP missing 1e-4900
+    BLMPOP 0x1p-5 1 missing LEFT
     BLMPOP x 1 q LEFT
     BLMPOP -1 1 q LEFT
     BLMPOP 0 0 q LEFT

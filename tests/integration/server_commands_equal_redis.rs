@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use sentinel::resp::Value;
+use sentinel::resp::{Value, encode_request};
 
 use crate::support::{
     Client, Kind, ServerNode, expect_that, secs, start_server, text, texts, wait_for,
@@ -145,14 +145,40 @@ fn the_command_table() {
     assert!(ours.len() > 70, "{} commands", ours.len());
     let differences = compare_entries(&real, &ours);
     assert!(differences.is_empty(), "{differences:#?}");
-    // What is not here may be taken away by a configuration all the same.
+    // What is not here may be taken away, renamed, allowed and denied by a configuration all the same.
     let missing = real.keys().filter(|name| !ours.contains_key(*name));
-    let lines: Vec<String> = missing
-        .map(|name| format!("rename-command {name} \"\"\n"))
+    let missing: Vec<&String> = missing.collect();
+    assert!(missing.len() > 20, "{missing:?}");
+    let mut lines = String::from("user u on nopass +@all");
+    for name in &missing {
+        lines.push_str(&format!(" -{name} +{name}"));
+    }
+    for (at, name) in missing.iter().enumerate() {
+        let new = if at % 2 == 0 {
+            "\"\"".to_owned()
+        } else {
+            format!("other{at}")
+        };
+        lines.push_str(&format!("\nrename-command {name} {new}"));
+    }
+    let server = start_server(
+        Kind::Ours,
+        &format!("{lines}\nuser v on nopass +@all -eval\n"),
+    );
+    let mut client = server.client();
+    let users = texts(&client.call(&["ACL", "LIST"]));
+    let of_v = users.iter().find(|line| line.starts_with("user v "));
+    assert!(
+        of_v.is_some_and(|line| line.ends_with(" +@all -eval")),
+        "{users:?}"
+    );
+    let told = server.process.log();
+    let told: Vec<&str> = told
+        .lines()
+        .filter(|line| line.contains("without effect"))
         .collect();
-    assert!(lines.len() > 20, "{lines:?}");
-    let server = start_server(Kind::Ours, &lines.concat());
-    assert_eq!(text(&server.client().call(&["PING"])), "PONG");
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("rename-command eval"), "{told:?}");
 }
 
 /// Names and values of a flat map.
@@ -354,6 +380,115 @@ fn changes_are_counted_alike() {
         SETEX e 100 v
         EXPIRE e -1
         SORT m BY nosort STORE n
+        SORT nosuch STORE n
+        RESTORE r 0 $DUMP
+        RESTORE r 0 $DUMP
+        RESTORE r 0 $DUMP REPLACE
+        RPUSH other 1
+        RESTORE other 0 $DUMP REPLACE
+        RESTORE rr 0 $DUMP REPLACE
+        RESTORE r 100000 $DUMP REPLACE
+        RESTORE r 1000 $DUMP REPLACE ABSTTL
+        RESTORE r 1000 $DUMP REPLACE ABSTTL
+        RESTORE r 1000 $DUMP ABSTTL
+        APPEND t x
+        SETRANGE t 5 y
+        SETBIT t 1 1
+        SETBIT t 1 1
+        SETBIT t 9999 0
+        BITOP NOT u t
+        BITOP AND u nosuch
+        GETSET t 5
+        GETDEL t
+        GETDEL t
+        INCR c
+        DECRBY c 5
+        INCRBYFLOAT c 1.5
+        INCRBYFLOAT c 1e-5000
+        SETNX c 1
+        MSETNX c 1 d 1
+        MSETNX c1 1 c2 1
+        GETEX c EX 100
+        GETEX c
+        GETEX c PERSIST
+        GETEX c PXAT 1
+        SET c 1 GET
+        SET c 1 NX
+        PERSIST c
+        PEXPIRE c 100000
+        PEXPIRE c 5 GT
+        PERSIST c
+        EXPIREAT c 1
+        TOUCH c1
+        UNLINK c1 c2 c3
+        LPUSHX nosuch 1
+        LPUSHX l 1
+        LINSERT l BEFORE 1 0
+        LINSERT l BEFORE nosuch 0
+        LSET l 0 x
+        LREM l 0 x
+        LREM l 0 x
+        LPOP l 0
+        LPOP l 2
+        RPOP nosuch
+        LMPOP 2 nosuch l LEFT COUNT 2
+        RPUSH l 1 2 3
+        LMPOP 1 l RIGHT COUNT 9
+        BLMPOP 1 1 m LEFT
+        SADD s a b c d
+        SMOVE s s2 a
+        SMOVE s s2 nosuch
+        SMOVE s s b
+        SUNIONSTORE s3 s s2
+        SINTERSTORE s3 s nosuch
+        SDIFFSTORE s3 nosuch s
+        HSETNX h f 1
+        HSETNX h f 1
+        HINCRBY h f 1
+        HINCRBYFLOAT h f 1
+        HMSET h a 1 b 2
+        ZADD z 1 a
+        ZADD z XX CH 3 a 4 b 5 c
+        ZADD z INCR 1 a
+        ZADD z NX INCR 1 a
+        ZINCRBY z 1 a
+        ZREM z a nosuch
+        ZADD z 1 a 2 b 3 c 4 d 5 e
+        ZREMRANGEBYRANK z 0 1
+        ZREMRANGEBYSCORE z 3 3
+        ZREMRANGEBYLEX z [d [d
+        ZADD z 1 a 2 b 3 c 4 d 5 e
+        ZRANGESTORE y z 0 1
+        ZRANGESTORE y nosuch 0 1
+        ZUNIONSTORE y 2 z z
+        ZINTERSTORE y 2 z nosuch
+        ZDIFFSTORE y 2 nosuch z
+        ZPOPMIN z
+        ZPOPMAX z 2
+        ZPOPMIN nosuch
+        ZMPOP 1 z MIN COUNT 9
+        ZADD z 1 a 2 b
+        BZPOPMIN z 1
+        BZMPOP 1 1 z MAX
+        GEOADD g 1 1 a 2 2 b
+        GEOADD g 1 1 a
+        GEOSEARCHSTORE g2 g FROMMEMBER a BYRADIUS 9 m
+        GEOSEARCHSTORE g2 nosuch FROMLONLAT 1 1 BYRADIUS 9 m
+        PFADD p2 c
+        PFMERGE p p2
+        PFMERGE p p2
+        RENAMENX p p2
+        RENAMENX p p3
+        RENAME p3 p3
+        COPY p3 p4 DB 1
+        MOVE p3 1
+        SWAPDB 0 1
+        SWAPDB 0 1
+        PUBLISH x y
+        NOSUCH x
+        INCR h
+        FLUSHDB
+        SET only 1
         GEORADIUS nosuch 1 1 1 m STORE g
         MSET a 1 b 2
         DEL a b x
@@ -362,8 +497,19 @@ fn changes_are_counted_alike() {
     let [real, ours] = both("").map(|server| {
         let mut client = server.client();
         let lines = LINES.lines().map(str::trim).filter(|line| !line.is_empty());
+        client.call(&["SET", "dumped", "value"]);
+        let Value::Bulk(dump) = client.call(&["DUMP", "dumped"]) else {
+            panic!("no dump")
+        };
         let counted = lines.map(|line| {
-            client.call(&line.split(' ').collect::<Vec<_>>());
+            let words = line.split(' ').map(|word| match word {
+                "$DUMP" => &dump[..],
+                word => word.as_bytes(),
+            });
+            let mut request = Vec::new();
+            encode_request(&words.collect::<Vec<_>>(), &mut request);
+            client.send_raw(&request).unwrap();
+            client.receive().unwrap();
             let info = text(&client.call(&["INFO", "persistence"]));
             let changes = info.lines().find(|line| line.starts_with("rdb_changes"));
             format!("{line}: {}", changes.unwrap_or_default())

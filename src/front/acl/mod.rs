@@ -307,7 +307,7 @@ mod tests {
 
     fn table() -> Table<()> {
         let spec = |name, arity| CommandSpec::<()>::new(name, arity, |(), _, _| {});
-        Table::new([
+        let commands = [
             spec("get", 2)
                 .flags(flag::READONLY | flag::FAST)
                 .acl(category::STRING)
@@ -325,7 +325,8 @@ mod tests {
                 .channels(crate::front::Channels::Publish),
             spec("client", -2)
                 .subcommands(vec![spec("list", 2), spec("kill", -3).flags(flag::ADMIN)]),
-        ])
+        ];
+        Table::new(commands, &["eval", "xadd", "cluster"])
     }
 
     /// Applies `rules` to a new user and tries `requests`, each with `+` or `-` for the outcome.
@@ -433,6 +434,33 @@ mod tests {
                 line,
                 "{rules:?}"
             );
+        }
+    }
+
+    #[test]
+    fn rules_about_absent_commands_are_kept_without_effect() {
+        check("+@all ~* -eval -@scripting", &["+get a"]);
+        check("+eval +xadd|k +cluster|info ~*", &["-get a"]);
+        let table = table();
+        let mut acl = Acl::new(table.catalog());
+        let mut described = |rules: &str| {
+            let rules: Vec<&str> = rules.split(' ').collect();
+            acl.set_user(b"u", &rules).unwrap();
+            let user = acl.user(b"u").unwrap().borrow();
+            user.selectors()[0].describe_commands().to_owned()
+        };
+        assert_eq!(described("+@all -EVAL"), "+@all -eval");
+        assert_eq!(described("+xadd|k +eval"), "+@all +xadd|k +eval");
+        assert_eq!(described("-xadd"), "+@all +eval -xadd");
+        let rules = "-@string -@scripting +cluster|info";
+        assert_eq!(
+            described(rules),
+            "+@all -@string -xadd -@scripting +cluster|info",
+            "what was allowed may be of a category that is denied"
+        );
+        assert_eq!(described("nocommands"), "-@all");
+        for rule in ["-evil", "+eval| x", "-@nosuch"] {
+            assert!(acl.set_user(b"u", &[rule]).is_err(), "{rule}");
         }
     }
 

@@ -73,6 +73,9 @@ pub struct Selector {
     first_args: Vec<(CommandId, Vec<u8>)>,
     keys: Vec<KeyPattern>,
     channels: Vec<Vec<u8>>,
+    /// Rules about commands that the program does not have, as they came. They change nothing here, but a file of
+    /// them must not allow more when redis-server reads it again.
+    absent: Vec<String>,
     /// All command rules, as [`Selector::rules_of`] makes them.
     rules: String,
     /// `+@all` or `-@all`
@@ -90,6 +93,7 @@ impl Selector {
             first_args: Vec::new(),
             keys: Vec::new(),
             channels: Vec::new(),
+            absent: Vec::new(),
             rules: "-@all".to_owned(),
             base: "-@all",
         }
@@ -149,6 +153,7 @@ impl Selector {
         self.all_commands = allow;
         self.base = if allow { "+@all" } else { "-@all" };
         self.first_args.clear();
+        self.absent.clear();
         self.rules = self.base.to_owned();
     }
 
@@ -224,12 +229,43 @@ impl Selector {
         let members = catalog
             .iter()
             .filter(|(_, entry)| entry.info.categories & bit != 0);
+        let mut is_here = false;
         for (id, _) in members {
+            is_here = true;
             self.set_bit(id, allow);
             self.first_args.retain(|(command, _)| *command != id);
         }
         self.all_commands &= allow;
+        if !allow {
+            // It may have the absent ones that were allowed before it.
+            self.absent.retain(|known| known.starts_with('-'));
+        }
+        if !is_here && catalog.has_absent() {
+            self.keep_absent(rule)?;
+        }
         Ok(())
+    }
+
+    /// Keeps a rule about a command, or a category of commands, that the program does not have.
+    fn keep_absent(&mut self, rule: &str) -> Result<(), RuleError> {
+        if !is_plain(rule.as_bytes()) {
+            return Err(RuleError::Syntax);
+        }
+        let is_replaced = |known: &String| {
+            let rest = known[1..].strip_prefix(&rule[1..]);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('|'))
+        };
+        self.absent.retain(|known| !is_replaced(known));
+        if self.absent.len() >= RULES_PER_USER_MAX {
+            return Err(RuleError::TooMany);
+        }
+        self.absent.push(rule.to_owned());
+        Ok(())
+    }
+
+    /// The rules about commands that the program does not have.
+    pub fn absent_rules(&self) -> &[String] {
+        &self.absent
     }
 
     fn allow(&mut self, rule: &str, catalog: &Catalog) -> Result<(), RuleError> {
@@ -237,6 +273,9 @@ impl Selector {
         if let Some(id) = catalog.find(name) {
             self.set_with_subcommands(id, true, catalog);
             return Ok(());
+        }
+        if catalog.is_absent(name) {
+            return self.keep_absent(rule);
         }
         let (command, first_arg) = name.split_once('|').ok_or(RuleError::UnknownCommand)?;
         let id = catalog.find(command).ok_or(RuleError::UnknownCommand)?;
@@ -263,7 +302,11 @@ impl Selector {
     }
 
     fn deny(&mut self, rule: &str, catalog: &Catalog) -> Result<(), RuleError> {
-        let id = catalog.find(&rule[1..]).ok_or(RuleError::UnknownCommand)?;
+        let name = &rule[1..];
+        if catalog.is_absent(name) {
+            return self.keep_absent(rule);
+        }
+        let id = catalog.find(name).ok_or(RuleError::UnknownCommand)?;
         self.set_with_subcommands(id, false, catalog);
         self.all_commands = false;
         Ok(())
@@ -339,6 +382,10 @@ impl Selector {
                 let first = String::from_utf8_lossy(first);
                 text.push_str(&format!(" +{}|{first}", entry.full_name));
             }
+        }
+        for rule in &self.absent {
+            text.push(' ');
+            text.push_str(rule);
         }
         text
     }

@@ -98,14 +98,15 @@ fn setbit(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(),
     let text = server.lookup::<Text>(call, key)?;
     let is_longer = text.is_none_or(|text| text.len() <= place);
     let was_on = text.is_some_and(|text| bit(text.bytes(&mut itoa::Buffer::new()), offset));
-    if is_longer || was_on != is_on {
-        server.modify(call, key, |text: &mut Text| {
-            text.edit(|bytes| {
-                bytes.resize(bytes.len().max(place + 1), 0);
-                bytes[place] &= !mask(offset);
-                bytes[place] |= if is_on { mask(offset) } else { 0 };
-            });
+    // What a change has made is told by its encoding, also when no bit is another one.
+    server.modify(call, key, |text: &mut Text| {
+        text.edit(|bytes| {
+            bytes.resize(bytes.len().max(place + 1), 0);
+            bytes[place] &= !mask(offset);
+            bytes[place] |= if is_on { mask(offset) } else { 0 };
         });
+    });
+    if is_longer || was_on != is_on {
         server.touched(key, NotifyClasses::STRING, "setbit");
         server.propagate(call, call.words);
     }
@@ -295,7 +296,7 @@ fn bitop(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
         rest.iter_mut().for_each(|byte| *byte = join(*byte, 0));
     }
     if len > 0 {
-        server.store(call, target, Value::String(Text::from_vec(result)), None);
+        server.store(call, target, Value::String(Text::edited(result)), None);
         server.notify_here(NotifyClasses::STRING, "set", target);
         server.propagate(call, call.words);
     } else if server.exists_for_write(call, target) && server.delete(call, target) {

@@ -107,16 +107,20 @@ fn restore(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<()
         call.now.unix.0
     };
     let expire_at = (ttl > 0).then(|| ttl.saturating_add(origin));
-    let was_there = options.may_replace && server.delete(call, key);
     if expire_at.is_some_and(|at| server.is_past(call, at)) {
-        if was_there {
+        if options.may_replace && server.delete(call, key) {
             server.notify_here(NotifyClasses::GENERIC, "del", key);
             server.propagate(call, &[word("DEL"), key.clone()]);
         }
         reply.ok();
         return Ok(());
     }
-    server.store(call, key, value, expire_at);
+    server.as_one_change(|server| {
+        if options.may_replace {
+            server.delete(call, key);
+        }
+        server.store(call, key, value, expire_at);
+    });
     let usage = server.usage(call.now.unix);
     server.note_access(key, usage.rated(options.rating));
     server.notify_here(NotifyClasses::GENERIC, "restore", key);

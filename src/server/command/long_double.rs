@@ -9,16 +9,19 @@ use num_bigint::BigUint;
 const PLACES: u32 = 17;
 /// The largest power of two of the first digit.
 const POWER_MAX: i64 = 16_383;
-/// What is below this power of two is zero.
-const POWER_MIN: i64 = -16_445;
-/// Decimal exponents beyond this are infinite, or zero.
-const EXPONENT_MAX: i64 = 6_000;
+/// Half of the smallest number: up to it, what is not zero would become it.
+const POWER_LOST: i64 = -16_446;
+/// Exponents beyond this are out of range whatever digits stand before them, of which a text has less than half
+/// as many.
+const EXPONENT_MAX: i64 = 100_000;
+/// The same for powers of ten.
+const DECIMAL_EXPONENT_MAX: i64 = 11_000;
 /// The longest text that is read as a number: one of 4932 digits must be. Bytes.
 const TEXT_BYTES_MAX: usize = 5 * 1024 - 1;
 
 /// `mantissa × 2^power`; the top bit of the mantissa is set unless it is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum LongDouble {
+pub(in crate::server) enum LongDouble {
     Finite {
         is_negative: bool,
         mantissa: u64,
@@ -34,8 +37,9 @@ impl LongDouble {
         power: 0,
     };
 
-    /// The number nearest to a decimal text; `None` for what is none, NaN included.
-    pub(super) fn parse(text: &[u8]) -> Option<LongDouble> {
+    /// The number nearest to a text; `None` for what is none, NaN included, and for what is out of range: too large
+    /// to be finite, or so small that it would be zero.
+    pub(in crate::server) fn parse(text: &[u8]) -> Option<LongDouble> {
         let text = std::str::from_utf8(text).ok()?;
         if text.len() > TEXT_BYTES_MAX || !text.bytes().all(|b| b.is_ascii_graphic()) {
             return None;
@@ -58,25 +62,25 @@ impl LongDouble {
         else {
             return float.is_infinite().then_some(LongDouble::Infinite);
         };
-        let scale = exponent.saturating_sub(i64::try_from(fraction.len()).ok()?);
-        if number == BigUint::ZERO || scale < -EXPONENT_MAX {
+        if number == BigUint::ZERO {
             return Some(LongDouble::ZERO);
         }
-        if scale > EXPONENT_MAX {
-            return Some(LongDouble::Infinite);
+        let scale = exponent.saturating_sub(i64::try_from(fraction.len()).ok()?);
+        if !(-DECIMAL_EXPONENT_MAX..=DECIMAL_EXPONENT_MAX).contains(&scale) {
+            return None;
         }
         let ten = BigUint::from(10_u32).pow(u32::try_from(scale.unsigned_abs()).ok()?);
-        Some(if scale >= 0 {
-            LongDouble::rounded(is_negative, &(number * ten), 0)
+        if scale >= 0 {
+            LongDouble::rounded(is_negative, &(number * ten), 0).in_range()
         } else {
-            LongDouble::quotient(is_negative, number, ten)
-        })
+            LongDouble::quotient(is_negative, number, ten).in_range()
+        }
     }
 
     /// `1.8p3`: hexadecimal digits, and a power of two.
     fn hexadecimal(is_negative: bool, text: &str) -> Option<LongDouble> {
         let (digits, power) = match text.split_once(['p', 'P']) {
-            Some((digits, power)) => (digits, power.parse::<i32>().ok()?),
+            Some((digits, power)) => (digits, integer(power)?),
             None => (text, 0),
         };
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
@@ -85,13 +89,26 @@ impl LongDouble {
             return None;
         }
         let number = BigUint::parse_bytes(digits.as_bytes(), 16)?;
-        let power = i64::from(power) - 4 * i64::try_from(fraction.len()).ok()?;
-        let is_tiny = i64::try_from(number.bits()).ok()? + power < POWER_MIN;
-        Some(if number == BigUint::ZERO || is_tiny {
-            LongDouble::ZERO
-        } else {
-            LongDouble::rounded(is_negative, &number, power)
-        })
+        if number == BigUint::ZERO {
+            return Some(LongDouble::ZERO);
+        }
+        let power = power.clamp(-EXPONENT_MAX, EXPONENT_MAX);
+        let power = power - 4 * i64::try_from(fraction.len()).ok()?;
+        LongDouble::rounded(is_negative, &number, power).in_range()
+    }
+
+    /// Itself, unless it is beyond what 80 bits hold.
+    fn in_range(self) -> Option<LongDouble> {
+        match self {
+            LongDouble::Finite {
+                mantissa, power, ..
+            } => {
+                let top = power + 63;
+                let is_lost = top < POWER_LOST || (top == POWER_LOST && mantissa == 1 << 63);
+                (!is_lost).then_some(self)
+            }
+            LongDouble::Infinite => None,
+        }
     }
 
     /// The number nearest to a fraction.
@@ -138,6 +155,38 @@ impl LongDouble {
         }
     }
 
+    /// The product, rounded up to a whole number; `None` where that is none of 64 bits.
+    pub(in crate::server) fn times_rounded_up(self, factor: u32) -> Option<i64> {
+        let LongDouble::Finite {
+            is_negative,
+            mantissa,
+            power,
+        } = self
+        else {
+            return None;
+        };
+        let product = BigUint::from(mantissa) * factor;
+        let LongDouble::Finite {
+            mantissa, power, ..
+        } = LongDouble::rounded(is_negative, &product, power)
+        else {
+            return None;
+        };
+        let magnitude = match power {
+            // Its top bit is set, unless it is zero.
+            1.. if mantissa != 0 => return None,
+            0.. => mantissa,
+            -63..0 => {
+                let whole = mantissa >> power.unsigned_abs();
+                let is_more = whole << power.unsigned_abs() != mantissa;
+                whole + u64::from(is_more && !is_negative)
+            }
+            _ => u64::from(mantissa != 0 && !is_negative),
+        };
+        let whole = i128::from(magnitude);
+        i64::try_from(if is_negative { -whole } else { whole }).ok()
+    }
+
     /// The sum; `None` where it is not finite.
     pub(super) fn plus(self, other: LongDouble) -> Option<LongDouble> {
         let (
@@ -175,6 +224,18 @@ impl LongDouble {
         };
         (sum != LongDouble::Infinite).then_some(sum)
     }
+}
+
+/// A whole number of any length, brought within 64 bits.
+fn integer(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let beyond = if text.starts_with('-') {
+        i64::MIN
+    } else {
+        i64::MAX
+    };
+    is_number.then(|| text.parse().unwrap_or(beyond))
 }
 
 /// `number / 2^cut`, rounded; halves to even.
@@ -241,7 +302,10 @@ mod tests {
             ),
             ("1e-30", "0", "0"),
             ("0x1p3", "-0X.8", "7.5"),
-            ("0xff.fp-4", "0x1p-20000", "15.99609375"),
+            ("0xff.fp-4", "0x1p-16445", "15.99609375"),
+            ("0x1.8p-16446", "0", "0"),
+            ("0e99999999999999999999", "0x0p99999999999", "0"),
+            ("1e-4950", "0x1p-16382", "0"),
         ] {
             let sum = number(a).plus(number(b)).unwrap();
             assert_eq!(sum.to_string(), want, "{a} + {b}");
@@ -250,7 +314,31 @@ mod tests {
         let long = number("1e4000").to_string();
         assert_eq!(number(&long), number("1e4000"));
         assert_eq!(number("inf").plus(number("1")), None);
-        assert_eq!(number("1e999999"), LongDouble::Infinite);
+        assert_eq!(number("-Infinity"), LongDouble::Infinite);
+        let long = format!("0.{}1e4001", "0".repeat(4000));
+        assert_eq!(number(&long), number("1"));
+        let long = format!("1{}e-6100", "0".repeat(4000));
+        assert_eq!(number(&long), number("1e-2100"));
+    }
+
+    #[test]
+    fn products_are_rounded_up() {
+        for (text, want) in [
+            ("0", Some(0)),
+            ("0.1", Some(100)),
+            ("1.0001", Some(1001)),
+            ("0x0.1", Some(63)),
+            ("1e-4940", Some(1)),
+            ("-0.0001", Some(0)),
+            ("-0.1", Some(-100)),
+            ("-1.0001", Some(-1000)),
+            ("9223372036854775.807", Some(i64::MAX)),
+            ("9223372036854776", None),
+            ("1e4931", None),
+            ("inf", None),
+        ] {
+            assert_eq!(number(text).times_rounded_up(1000), want, "{text}");
+        }
     }
 
     #[test]
@@ -270,7 +358,19 @@ mod tests {
             "0x1p",
             "0x_1",
             "0x.",
+            "0x1p+",
             "0x1p99999999999",
+            "0x1p-99999999999999999999",
+            "0x1p16384",
+            "0x1.ffffffffffffffffp16383",
+            "0x1p-16446",
+            "-0x1p-20000",
+            "1.2e4932",
+            "-1e5000",
+            "1e99999999999999999999",
+            "1e-99999999999999999999",
+            "1e-4951",
+            "-1e-5000",
         ] {
             assert_eq!(LongDouble::parse(text.as_bytes()), None, "{text:?}");
         }

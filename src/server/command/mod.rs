@@ -19,7 +19,7 @@ mod lcs;
 mod list_pops;
 mod lists;
 mod lolwut;
-mod long_double;
+pub(super) mod long_double;
 mod memory;
 mod messages;
 mod moving;

@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 use foldhash::quality::RandomState;
 
 use super::dense::{Dense, Keyed};
-use super::extendible::{Extendible, Leaf};
+use super::extendible::{Extendible, Leaf, below};
 use super::key::Key;
 use super::snapshot::SnapshotEpoch;
 use super::value::Value;
@@ -132,12 +132,17 @@ impl Leaf for Segment {
     }
 }
 
+const RUN_SEGMENTS: usize = 256;
+
 /// One database.
 #[derive(Debug)]
 pub struct Db {
     segments: Extendible<Segment>,
     keys: usize,
     volatile: usize,
+    /// Of them, how many are in each run of [`RUN_SEGMENTS`] segments, by their numbers: where few keys expire, most
+    /// segments need not be looked at to find one.
+    volatile_runs: Vec<usize>,
     /// What was found last, and where: commands look a key up more than once.
     last: Cell<Found>,
 }
@@ -157,6 +162,7 @@ impl Db {
             segments: Extendible::new(hasher, Segment::new(saved)),
             keys: 0,
             volatile: 0,
+            volatile_runs: vec![0],
             last: Cell::default(),
         }
     }
@@ -253,8 +259,33 @@ impl Db {
         let before = std::mem::replace(&mut entry.expire_at, pack_expiry(expire_at));
         let after = entry.expire_at;
         segment.note_expiry(before, after);
-        self.volatile = self.volatile + usize::from(after != 0) - usize::from(before != 0);
+        self.count_volatile(found.segment, before, after);
         true
+    }
+
+    /// Counts a key whose expiry was `before`, where there was one, and is `after`.
+    fn count_volatile(&mut self, segment: usize, before: u64, after: u64) {
+        let (was, is) = (usize::from(before != 0), usize::from(after != 0));
+        if was != is {
+            self.volatile = self.volatile + is - was;
+            let run = &mut self.volatile_runs[segment / RUN_SEGMENTS];
+            *run = *run + is - was;
+        }
+    }
+
+    /// Splits a segment until it is no longer too full.
+    fn split_while_full(&mut self, hash: u64, number: usize) {
+        let count = self.segments.leaf_count();
+        let volatile = self.segments.leaf(number).volatile;
+        self.segments.split_while_full(hash);
+        let grown = self.segments.leaf_count();
+        if grown > count {
+            self.volatile_runs[number / RUN_SEGMENTS] -= volatile;
+            self.volatile_runs.resize((grown - 1) / RUN_SEGMENTS + 1, 0);
+            for part in std::iter::once(number).chain(count..grown) {
+                self.volatile_runs[part / RUN_SEGMENTS] += self.segments.leaf(part).volatile;
+            }
+        }
     }
 
     /// Inserts or replaces; returns what was there before.
@@ -272,10 +303,10 @@ impl Db {
         };
         let was = before.as_ref().map_or(0, |e| e.expire_at);
         segment.note_expiry(was, after);
-        self.volatile = self.volatile + usize::from(after != 0) - usize::from(was != 0);
+        self.count_volatile(number, was, after);
         if before.is_none() {
             self.keys += 1;
-            self.segments.split_while_full(hash);
+            self.split_while_full(hash, number);
         }
         before
     }
@@ -296,7 +327,7 @@ impl Db {
             segment.expires_from = u64::MAX;
         }
         self.keys -= 1;
-        self.volatile -= usize::from(entry.expire_at != 0);
+        self.count_volatile(number, entry.expire_at, 0);
         Some(entry)
     }
 
@@ -318,13 +349,30 @@ impl Db {
     }
 
     /// A key with an expiry, at random, fairly enough to choose what to give up.
-    pub fn random_volatile(&self, dice: impl FnMut() -> u64) -> Option<&Entry> {
-        if self.volatile == 0 {
-            return None;
-        }
-        let expires = |entry: &Entry| entry.expire_at != 0;
-        self.segments
-            .random_of(dice, |segment| segment.volatile > 0, expires)
+    pub fn random_volatile(&self, mut dice: impl FnMut() -> u64) -> Option<&Entry> {
+        let from = below(self.segments.leaf_count(), &mut dice);
+        let segment = self.segments.leaf(self.volatile_segment(from)?);
+        let entries = segment.table.entries();
+        let (before, after) = entries.split_at(below(entries.len(), dice));
+        let mut all = after.iter().chain(before);
+        all.find(|entry| entry.expire_at != 0)
+    }
+
+    /// The first segment that has a key with an expiry, going round from the one of this number.
+    fn volatile_segment(&self, from: usize) -> Option<usize> {
+        let has_any = |segment: &usize| self.segments.leaf(*segment).volatile > 0;
+        let runs = self.volatile_runs.len();
+        // The first run comes again at the end, with what lies before `from`.
+        (0..=runs).find_map(|step| {
+            let run = (from / RUN_SEGMENTS + step) % runs;
+            if self.volatile_runs[run] == 0 {
+                return None;
+            }
+            let begin = run * RUN_SEGMENTS;
+            let end = (begin + RUN_SEGMENTS).min(self.segments.leaf_count());
+            let begin = if step == 0 { from } else { begin };
+            (begin..end).find(has_any)
+        })
     }
 
     /// How long a key with an expiry has still to live, on the average of some of them. Milliseconds; 0 without any.
@@ -388,11 +436,25 @@ impl Db {
         assert_eq!(keys, self.keys);
         let volatile: usize = self.segments.leaves().map(|s| s.volatile).sum();
         assert_eq!(volatile, self.volatile);
+        let numbers: Vec<usize> = (0..self.segments.leaf_count()).collect();
+        let runs = numbers.chunks(RUN_SEGMENTS).map(|run| {
+            let each = run
+                .iter()
+                .map(|number| self.segments.leaf(*number).volatile);
+            each.sum::<usize>()
+        });
+        assert_eq!(runs.collect::<Vec<_>>(), self.volatile_runs);
         for segment in self.segments.leaves() {
             for entry in segment.table.entries() {
                 assert!(entry.expire_at == 0 || entry.expire_at >= segment.expires_from);
             }
         }
+    }
+
+    /// What [`Db::heap_bytes`] is about, without what the directory takes.
+    #[cfg(test)]
+    pub(super) fn heap_bytes_of_all(&self) -> usize {
+        self.segments.leaves().map(|s| s.table.heap_bytes()).sum()
     }
 
     #[cfg(test)]

@@ -64,6 +64,11 @@ struct Placed<L> {
     leaf: L,
 }
 
+/// A number below `len`, which is not 0, at random: `dice` is uniform.
+pub(super) fn below(len: usize, mut dice: impl FnMut() -> u64) -> usize {
+    usize::try_from(dice() % (len as u64)).expect("below a usize")
+}
+
 impl<L: Leaf> Extendible<L> {
     /// One leaf for everything.
     pub(super) fn new(hasher: RandomState, leaf: L) -> Extendible<L> {
@@ -251,39 +256,37 @@ impl<L: Leaf> Extendible<L> {
 
     /// An entry at random, fairly enough for `RANDOMKEY` and its like: `dice` is uniform. `None` only when
     /// there is none.
-    pub(super) fn random(&self, dice: impl FnMut() -> u64) -> Option<&L::Entry> {
-        self.random_of(dice, |leaf| !leaf.dense().is_empty(), |_| true)
-    }
-
-    /// The same among those that are `wanted`; `may_hold` tells which leaves have any.
-    pub(super) fn random_of(
-        &self,
-        mut dice: impl FnMut() -> u64,
-        may_hold: impl Fn(&L) -> bool,
-        wanted: impl Fn(&L::Entry) -> bool,
-    ) -> Option<&L::Entry> {
+    pub(super) fn random(&self, mut dice: impl FnMut() -> u64) -> Option<&L::Entry> {
         let mut position = dice();
         // Once round the hash space, from anywhere, meets every leaf.
         for _ in 0..=self.leaves.len() {
-            let leaf = self.leaf(self.leaf_at(position));
-            if may_hold(leaf) {
-                let entries = leaf.dense().entries();
-                let len = u64::try_from(entries.len().max(1)).expect("fits");
-                let nth = usize::try_from(dice() % len).expect("below a usize");
-                let (before, after) = entries.split_at(nth);
-                let found = after.iter().chain(before).find(|entry| wanted(entry));
-                if found.is_some() {
-                    return found;
-                }
+            let entries = self.leaf(self.leaf_at(position)).dense().entries();
+            if !entries.is_empty() {
+                return entries.get(below(entries.len(), &mut dice));
             }
             position = self.leaf_end(position).unwrap_or(0);
         }
         None
     }
 
-    /// Bytes of memory of the directory and the leaves' own tables.
+    /// Bytes of memory of the directory and the leaves' own tables; an estimate by some of them where there are many.
     pub(super) fn heap_bytes(&self) -> usize {
-        let tables: usize = self.leaves().map(|leaf| leaf.dense().heap_bytes()).sum();
+        /// Leaves in a row have limits that are spread evenly, see [`keys_max`].
+        const RUN_LEAVES: usize = 64;
+        const RUNS: usize = 32;
+        const LOOKED_AT_MAX: usize = RUNS * RUN_LEAVES;
+        let bytes_of = |leaves: &[Placed<L>]| -> usize {
+            let each = leaves.iter().map(|placed| placed.leaf.dense().heap_bytes());
+            each.sum()
+        };
+        let count = self.leaves.len();
+        let tables = if count <= LOOKED_AT_MAX {
+            bytes_of(&self.leaves)
+        } else {
+            let firsts = (0..RUNS).map(|run| run * (count - RUN_LEAVES) / (RUNS - 1));
+            let runs = firsts.map(|first| bytes_of(&self.leaves[first..first + RUN_LEAVES]));
+            runs.sum::<usize>() / LOOKED_AT_MAX * count
+        };
         self.directory.capacity() * size_of::<u32>()
             + self.leaves.capacity() * size_of::<Placed<L>>()
             + tables

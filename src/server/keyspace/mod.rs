@@ -164,26 +164,26 @@ impl Keyspace {
 
     /// Inserts or replaces, expiry included. Returns what was there before.
     pub fn insert(&mut self, db: usize, mut entry: Entry) -> Option<Entry> {
-        let (hash, is_ahead) = self.before_change(db, &entry.key);
+        let (hash, is_ahead) = self.before_change(db, &entry.key, Touch::Put);
         entry.is_ahead = is_ahead;
         self.db_mut(db).insert(hash, entry)
     }
 
     /// A value, to be changed in place; its expiry stays.
     pub fn value_mut(&mut self, db: usize, key: &[u8]) -> Option<&mut Value> {
-        let (hash, _) = self.before_change(db, key);
+        let (hash, _) = self.before_change(db, key, Touch::OfWhatIsThere);
         self.db_mut(db).value_mut(hash, key)
     }
 
     /// Sets or clears an expiry (Unix ms). False when there is no such key.
     pub fn set_expiry(&mut self, db: usize, key: &[u8], expire_at: Option<u64>) -> bool {
-        let (hash, _) = self.before_change(db, key);
+        let (hash, _) = self.before_change(db, key, Touch::OfWhatIsThere);
         self.db_mut(db).set_expiry(hash, key, expire_at)
     }
 
     /// Removes a key.
     pub fn remove(&mut self, db: usize, key: &[u8]) -> Option<Entry> {
-        let (hash, _) = self.before_change(db, key);
+        let (hash, _) = self.before_change(db, key, Touch::OfWhatIsThere);
         self.db_mut(db).remove(hash, key)
     }
 
@@ -281,7 +281,7 @@ impl Keyspace {
 
     /// Hashes the key and lets the snapshots save what it stands for. Returns the hash, and whether an entry of
     /// that key is one that they are not to write any more.
-    fn before_change(&mut self, db: usize, key: &[u8]) -> (u64, bool) {
+    fn before_change(&mut self, db: usize, key: &[u8], touch: Touch) -> (u64, bool) {
         let number = self.places[db];
         let db = &mut self.dbs[number];
         let hash = db.hash(key);
@@ -289,8 +289,20 @@ impl Keyspace {
             return (hash, false);
         }
         let (segment, place) = db.segment_with(hash, key);
+        if place.is_none() && touch == Touch::OfWhatIsThere {
+            return (hash, false);
+        }
         (hash, self.snapshots.save_ahead(number, segment, place))
     }
+}
+
+/// What is about to happen to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Touch {
+    /// It gets an entry, whether or not it has one.
+    Put,
+    /// Its entry changes or goes, if it has one.
+    OfWhatIsThere,
 }
 
 #[cfg(test)]

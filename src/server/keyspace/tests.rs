@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 
 use super::*;
+use crate::server::persist::command_encode::RecreationWriter;
 use crate::server::persist::rdb::CRC64;
 use crate::server::persist::rdb_decode::{LoadOptions, load};
 use crate::server::persist::rdb_encode::ImageWriter;
@@ -43,7 +44,10 @@ fn drain(keyspace: &mut Keyspace, id: SnapshotEpoch, into: &mut Vec<u8>) {
                 let mut writer = ImageWriter::new(image);
                 while !writer.write(false, 100, into) {}
             }
-            Chunk::Recreated(key, _) => panic!("{key:?} as commands"),
+            Chunk::Recreated(key, image) => {
+                let mut writer = RecreationWriter::new(key, image);
+                while !writer.write(100, into) {}
+            }
         }
     }
 }
@@ -64,6 +68,73 @@ fn loaded(mut file: Vec<u8>, databases: usize) -> Model {
     model_of(&load(&file[..], options).unwrap().keyspace)
 }
 
+/// What the commands of a file make.
+fn recreated(file: &[u8]) -> Model {
+    let mut model = Model::new();
+    let mut db = 0;
+    let mut rest = file;
+    while !rest.is_empty() {
+        let words = take_request(&mut rest);
+        let [name, key, items @ ..] = words.as_slice() else {
+            panic!("{words:?}");
+        };
+        let number = |word: &[u8]| std::str::from_utf8(word).unwrap().parse::<u64>().unwrap();
+        if name == b"SELECT" {
+            db = usize::try_from(number(key)).unwrap();
+            continue;
+        }
+        let held = model.entry((db, key.clone())).or_insert_with(|| {
+            let value = match name.as_slice() {
+                b"SET" => Value::string(&items[0]),
+                b"RPUSH" => List::default().into_value(),
+                b"SADD" => Set::default().into_value(),
+                b"HSET" => Hash::default().into_value(),
+                b"ZADD" => SortedSet::default().into_value(),
+                _ => panic!("{words:?}"),
+            };
+            (value, None)
+        });
+        let thresholds = Thresholds::default();
+        match &mut held.0 {
+            _ if name == b"PEXPIREAT" => held.1 = Some(number(&items[0])),
+            Value::String(_) => {}
+            Value::List(list) => items
+                .iter()
+                .for_each(|item| list.push(End::Right, item, thresholds.list_node)),
+            Value::Set(set) => items.iter().for_each(|member| {
+                set.insert(member, &thresholds);
+            }),
+            Value::Hash(hash) => items.chunks(2).for_each(|pair| {
+                hash.set(&pair[0], &pair[1], &thresholds);
+            }),
+            Value::SortedSet(set) => items.chunks(2).for_each(|pair| {
+                let score = std::str::from_utf8(&pair[0]).unwrap().parse().unwrap();
+                set.insert(&pair[1], score, &thresholds);
+            }),
+        }
+    }
+    model
+}
+
+/// Takes one request from the front of `rest`.
+fn take_request(rest: &mut &[u8]) -> Vec<Vec<u8>> {
+    fn number(rest: &mut &[u8]) -> usize {
+        let end = rest.iter().position(|byte| *byte == b'\r').unwrap();
+        let digits = std::str::from_utf8(&rest[1..end]).unwrap();
+        let number = digits.parse().unwrap();
+        *rest = &rest[end + 2..];
+        number
+    }
+    (0..number(rest))
+        .map(|_| {
+            let len = number(rest);
+            let (word, behind) = rest.split_at(len);
+            *rest = &behind[2..];
+            word.to_vec()
+        })
+        .collect()
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Insert(usize, u16, u16, Option<u64>),
@@ -74,10 +145,13 @@ enum Op {
     Expire(usize, u16, Option<u64>),
     Flush(usize),
     Swap(usize, usize),
-    Begin,
+    /// A snapshot begins, as RDB or as commands.
+    Begin(bool),
     Walk(usize),
     /// One of the snapshots in progress is given up.
     GiveUp(usize),
+    /// Other data come in, so many keys.
+    Replace(u16),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -94,9 +168,10 @@ fn op() -> impl Strategy<Value = Op> {
         5 => (db.clone(), 0_u16..2000, expiry).prop_map(|(d, k, e)| Op::Expire(d, k, e)),
         1 => db.clone().prop_map(Op::Flush),
         1 => (db.clone(), db).prop_map(|(one, other)| Op::Swap(one, other)),
-        2 => Just(Op::Begin),
+        2 => any::<bool>().prop_map(Op::Begin),
         10 => (0_usize..4000).prop_map(Op::Walk),
         1 => (0_usize..3).prop_map(Op::GiveUp),
+        1 => (0_u16..2000).prop_map(Op::Replace),
     ]
 }
 
@@ -234,7 +309,55 @@ fn apply(op: &Op, keyspace: &mut Keyspace, model: &mut Model) {
                 .map(|((db, key), held)| ((swapped(db), key), held));
             model.extend(moved);
         }
-        Op::Begin | Op::Walk(_) | Op::GiveUp(_) => {}
+        Op::Replace(keys) => {
+            let mut loaded = Keyspace::new(keyspace.databases());
+            model.clear();
+            for k in 0..*keys {
+                apply(&Op::Insert(1, k, k, None), &mut loaded, model);
+            }
+            keyspace.replace_with(loaded);
+        }
+        Op::Begin(_) | Op::Walk(_) | Op::GiveUp(_) => {}
+    }
+}
+
+/// A snapshot in progress.
+struct Running {
+    id: SnapshotEpoch,
+    is_rdb: bool,
+    file: Vec<u8>,
+    /// What it must hold.
+    want: Model,
+}
+
+impl Running {
+    fn begin(keyspace: &mut Keyspace, is_rdb: bool, want: &Model) -> Running {
+        Running {
+            id: if is_rdb {
+                keyspace.begin_snapshot(&head())
+            } else {
+                keyspace.begin_snapshot_of_commands()
+            },
+            is_rdb,
+            file: Vec::new(),
+            want: want.clone(),
+        }
+    }
+
+    fn walk(&mut self, keyspace: &mut Keyspace, budget: usize) -> Walk {
+        let walk = keyspace.advance_snapshot(self.id, budget);
+        drain(keyspace, self.id, &mut self.file);
+        walk
+    }
+
+    fn check(self, keyspace: &mut Keyspace) {
+        keyspace.end_snapshot(self.id);
+        let held = if self.is_rdb {
+            loaded(self.file, keyspace.databases())
+        } else {
+            recreated(&self.file)
+        };
+        assert_eq!(held, self.want);
     }
 }
 
@@ -255,33 +378,29 @@ proptest! {
         for k in 0..prefill {
             apply(&Op::Insert(0, k, k, (k % 3 == 0).then_some(9)), &mut keyspace, &mut model);
         }
-        let mut running: Vec<(SnapshotEpoch, Vec<u8>, Model)> = Vec::new();
+        let mut running: Vec<Running> = Vec::new();
         for op in &ops {
             apply(op, &mut keyspace, &mut model);
-            if matches!(op, Op::Begin) && running.len() < AT_ONCE {
-                let id = keyspace.begin_snapshot(&head());
-                running.push((id, Vec::new(), model.clone()));
+            if let Op::Begin(is_rdb) = op && running.len() < AT_ONCE {
+                running.push(Running::begin(&mut keyspace, *is_rdb, &model));
             }
             if let Op::GiveUp(number) = op && *number < running.len() {
-                keyspace.end_snapshot(running.remove(*number).0);
+                keyspace.end_snapshot(running.remove(*number).id);
+            }
+            if matches!(op, Op::Replace(_)) {
+                // It has ended all of them.
+                running.clear();
             }
             if let Op::Walk(budget) = op && !running.is_empty() {
                 let at = budget % running.len();
-                let walk = keyspace.advance_snapshot(running[at].0, *budget);
-                let (id, file, _) = &mut running[at];
-                drain(&mut keyspace, *id, file);
-                if walk == Walk::Complete {
-                    let (id, file, want) = running.remove(at);
-                    keyspace.end_snapshot(id);
-                    prop_assert_eq!(loaded(file, 3), want);
+                if running[at].walk(&mut keyspace, *budget) == Walk::Complete {
+                    running.remove(at).check(&mut keyspace);
                 }
             }
         }
-        for (id, mut file, want) in running {
-            while keyspace.advance_snapshot(id, 1000) == Walk::Going {}
-            drain(&mut keyspace, id, &mut file);
-            keyspace.end_snapshot(id);
-            prop_assert_eq!(loaded(file, 3), want);
+        for mut last in running {
+            while last.walk(&mut keyspace, 1000) == Walk::Going {}
+            last.check(&mut keyspace);
         }
         prop_assert_eq!(model_of(&keyspace), model);
         (0..3).for_each(|db| keyspace.db(db).check());
@@ -363,6 +482,44 @@ fn segments_split_and_give_memory_back() {
     let empty = Keyspace::new(1).db(0).heap_bytes();
     let left = (db.heap_bytes() - empty) / db.segment_count();
     assert!(left < 200, "{left} bytes a segment");
+}
+
+#[test]
+fn a_rare_key_with_an_expiry_is_found_from_anywhere() {
+    const KEYS: u32 = 100_000;
+    let mut keyspace = Keyspace::new(1);
+    for n in 0..KEYS {
+        let expire_at = (n % (KEYS / 2) == 7).then_some(9);
+        let entry = Entry::new(n.to_string().as_bytes(), Value::string(b"x"), expire_at);
+        keyspace.insert(0, entry);
+    }
+    keyspace.db(0).check();
+    let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+    let mut found = BTreeSet::new();
+    for _ in 0..200 {
+        let db = keyspace.db(0);
+        let entry = db.random_volatile(|| rand::RngExt::random(&mut dice));
+        found.insert(entry.unwrap().key.to_vec());
+    }
+    assert_eq!(found, BTreeSet::from([b"50007".to_vec(), b"7".to_vec()]));
+    keyspace.remove(0, b"7");
+    keyspace.set_expiry(0, b"50007", None);
+    keyspace.db(0).check();
+    assert!(keyspace.db(0).random_volatile(|| 5).is_none());
+}
+
+#[test]
+fn the_memory_of_many_tables_is_estimated() {
+    let mut keyspace = Keyspace::new(1);
+    for n in 0..400_000_u32 {
+        let key = n.to_string();
+        keyspace.insert(0, Entry::new(key.as_bytes(), Value::string(b"x"), None));
+    }
+    let db = keyspace.db(0);
+    assert!(db.segment_count() > 2100, "{}", db.segment_count());
+    let (estimate, exact) = (db.heap_bytes(), db.heap_bytes_of_all());
+    let is_close = estimate.abs_diff(exact) < exact / 20;
+    assert!(is_close, "{estimate} for {exact}");
 }
 
 #[test]

@@ -114,7 +114,7 @@ impl Text {
     }
 
     /// What a change has made of a text.
-    fn edited(bytes: Vec<u8>) -> Text {
+    pub fn edited(bytes: Vec<u8>) -> Text {
         match inline(&bytes) {
             Some((len, inline)) => Text::EditedInline(len, inline),
             None if bytes.len() <= EMBSTR_BYTES_MAX => Text::EditedShort(bytes.into()),

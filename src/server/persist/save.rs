@@ -25,6 +25,9 @@ use crate::server::keyspace::{Chunk, SnapshotEpoch, Walk};
 const SLICE_BYTES: usize = 64 * 1024;
 /// Chunks that wait to be written; when they are full the walk waits.
 const CHUNKS_QUEUED: usize = 16;
+/// With incremental syncing, so much is written before it is synced: a disk that gets everything at once has no
+/// time for others.
+const SYNC_BYTES: usize = 4 * 1024 * 1024;
 /// The niceness of the thread that writes a file, a tenth of the main thread's weight.
 const WRITER_NICENESS: i32 = 10;
 /// After a failed save, this many seconds until the save points count again.
@@ -99,6 +102,8 @@ pub(crate) struct FileOptions {
     checksum: bool,
     /// A checksum, true or 0, ends it; commands end with the last of them.
     is_rdb: bool,
+    /// Sync after every [`SYNC_BYTES`] instead of at the end alone.
+    sync_often: bool,
 }
 
 /// An RDB file in the making.
@@ -106,6 +111,8 @@ struct RdbFile {
     out: BufWriter<File>,
     digest: crc::Digest<'static, u64, crc::Table<16>>,
     options: FileOptions,
+    /// Bytes written since the last sync.
+    unsynced: usize,
 }
 
 impl RdbFile {
@@ -114,6 +121,7 @@ impl RdbFile {
             out: BufWriter::with_capacity(SLICE_BYTES, File::create(path)?),
             digest: CRC64.digest(),
             options,
+            unsynced: 0,
         })
     }
 
@@ -151,6 +159,12 @@ impl RdbFile {
         for slice in bytes.chunks(SLICE_BYTES) {
             self.digest.update(slice);
             self.out.write_all(slice)?;
+            self.unsynced += slice.len();
+            if self.options.sync_often && self.unsynced >= SYNC_BYTES {
+                self.out.flush()?;
+                self.out.get_ref().sync_data()?;
+                self.unsynced = 0;
+            }
         }
         Ok(())
     }
@@ -178,20 +192,23 @@ impl RdbFile {
     }
 }
 
-impl FileOptions {
-    /// The same, for RDB or for commands.
-    pub(crate) fn as_rdb(self, is_rdb: bool) -> FileOptions {
-        FileOptions { is_rdb, ..self }
-    }
-}
-
 impl Server {
-    /// How files are written.
-    pub(crate) fn file_options(&self) -> FileOptions {
+    /// How RDB files are written.
+    fn file_options(&self) -> FileOptions {
         FileOptions {
             compress: self.config.rdbcompression,
             checksum: self.config.rdbchecksum,
             is_rdb: true,
+            sync_often: self.config.tuning.rdb_save_incremental_fsync,
+        }
+    }
+
+    /// How the base of an append-only file is written, as RDB or as commands.
+    pub(crate) fn base_options(&self, is_rdb: bool) -> FileOptions {
+        FileOptions {
+            is_rdb,
+            sync_often: self.config.tuning.aof_rewrite_incremental_fsync,
+            ..self.file_options()
         }
     }
 
@@ -210,7 +227,7 @@ impl Server {
     /// The file cannot be written; the old one is untouched.
     pub(crate) fn save_now(&mut self) -> io::Result<()> {
         let (temp, path) = (self.temp_name(), PathBuf::from(&self.config.dbfilename));
-        let written = self.write_file(Some(&self.rdb_head()), &temp, &path);
+        let written = self.write_file(Some(&self.rdb_head()), self.file_options(), &temp, &path);
         let now = self.clock.now();
         if written.is_ok() {
             self.saver.dirty = 0;
@@ -230,6 +247,7 @@ impl Server {
     pub(crate) fn write_file(
         &mut self,
         head: Option<&Head>,
+        options: FileOptions,
         temp: &Path,
         path: &Path,
     ) -> io::Result<()> {
@@ -237,7 +255,6 @@ impl Server {
             Some(head) => self.keyspace.begin_snapshot(head),
             None => self.keyspace.begin_snapshot_of_commands(),
         };
-        let options = self.file_options().as_rdb(head.is_some());
         let mut write = || -> io::Result<()> {
             let mut file = RdbFile::create(temp, options)?;
             loop {
@@ -467,4 +484,35 @@ fn beside_clients<R: Send + 'static>(
             drop(done.send(work()));
         })?;
     Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_file_is_synced_as_it_grows() {
+        let folder = tempfile::tempdir().unwrap();
+        let [temp, path] = ["temp", "file"].map(|name| folder.path().join(name));
+        for sync_often in [true, false] {
+            let options = FileOptions {
+                compress: false,
+                checksum: true,
+                is_rdb: true,
+                sync_often,
+            };
+            let mut file = RdbFile::create(&temp, options).unwrap();
+            let bytes = vec![b'x'; SYNC_BYTES - SLICE_BYTES];
+            for round in 1..=3 {
+                file.write_bytes(&bytes).unwrap();
+                let synced = round * bytes.len() - file.unsynced;
+                let want = round * bytes.len() / SYNC_BYTES * SYNC_BYTES;
+                assert_eq!(synced, if sync_often { want } else { 0 });
+                assert!(std::fs::metadata(&temp).unwrap().len() >= synced as u64);
+            }
+            file.finish(&temp, &path).unwrap();
+            let len = std::fs::metadata(&path).unwrap().len();
+            assert_eq!(len, (3 * bytes.len() + 8) as u64);
+        }
+    }
 }

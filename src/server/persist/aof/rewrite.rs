@@ -278,7 +278,7 @@ impl Server {
         } else {
             self.keyspace.begin_snapshot_of_commands()
         };
-        let options = self.file_options().as_rdb(is_rdb);
+        let options = self.base_options(is_rdb);
         let aof = &mut self.aof;
         aof.rewriting.count += 1;
         let running = aof.rewriting.running.as_mut();
@@ -311,7 +311,8 @@ impl Server {
     pub(super) fn write_aof_base(&mut self, path: &std::path::Path) -> io::Result<()> {
         let temp = PathBuf::from(format!("temp-rewriteaof-{}.aof", std::process::id()));
         let head = self.config.aof.use_rdb_preamble.then(|| self.aof_head());
-        self.write_file(head.as_ref(), &temp, path)
+        let options = self.base_options(head.is_some());
+        self.write_file(head.as_ref(), options, &temp, path)
     }
 
     fn rewrite_replaced(&mut self, plan: &Plan) {
