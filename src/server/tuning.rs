@@ -251,11 +251,11 @@ tuning! {
         at_run_time "replica-ignore-disk-write-errors", YesNo;
     /// without effect
     rdb_del_sync_files: bool = false, at_run_time "rdb-del-sync-files", YesNo;
-    /// the base of an append-only file is synced every 4 MiB, not at its end alone
+    /// a rewrite syncs the base of an append-only file every 4 MiB, not at its end alone
     aof_rewrite_incremental_fsync: bool = true, at_run_time "aof-rewrite-incremental-fsync", YesNo;
     /// without effect: what a rewrite has replaced always goes
     aof_disable_auto_gc: bool = false, at_run_time "aof-disable-auto-gc", YesNo;
-    /// an RDB file is synced every 4 MiB, not at its end alone
+    /// `BGSAVE` syncs the file every 4 MiB, not at its end alone
     rdb_save_incremental_fsync: bool = true, at_run_time "rdb-save-incremental-fsync", YesNo;
     /// without effect: what is restored is always checked
     sanitize_dump_payload: Word = "no", at_run_time "sanitize-dump-payload", Choice::of(SANITIZE);

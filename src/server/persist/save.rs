@@ -102,8 +102,8 @@ pub(crate) struct FileOptions {
     checksum: bool,
     /// A checksum, true or 0, ends it; commands end with the last of them.
     is_rdb: bool,
-    /// Sync after every [`SYNC_BYTES`] instead of at the end alone.
-    sync_often: bool,
+    /// How many bytes are synced at a time; `usize::MAX`: all at the end.
+    sync_bytes: usize,
 }
 
 /// An RDB file in the making.
@@ -160,7 +160,7 @@ impl RdbFile {
             self.digest.update(slice);
             self.out.write_all(slice)?;
             self.unsynced += slice.len();
-            if self.options.sync_often && self.unsynced >= SYNC_BYTES {
+            if self.unsynced >= self.options.sync_bytes {
                 self.out.flush()?;
                 self.out.get_ref().sync_data()?;
                 self.unsynced = 0;
@@ -192,6 +192,11 @@ impl RdbFile {
     }
 }
 
+/// What is synced at a time, with and without incremental syncing.
+fn sync_bytes(often: bool) -> usize {
+    if often { SYNC_BYTES } else { usize::MAX }
+}
+
 impl Server {
     /// How RDB files are written.
     fn file_options(&self) -> FileOptions {
@@ -199,7 +204,7 @@ impl Server {
             compress: self.config.rdbcompression,
             checksum: self.config.rdbchecksum,
             is_rdb: true,
-            sync_often: self.config.tuning.rdb_save_incremental_fsync,
+            sync_bytes: sync_bytes(self.config.tuning.rdb_save_incremental_fsync),
         }
     }
 
@@ -207,7 +212,7 @@ impl Server {
     pub(crate) fn base_options(&self, is_rdb: bool) -> FileOptions {
         FileOptions {
             is_rdb,
-            sync_often: self.config.tuning.aof_rewrite_incremental_fsync,
+            sync_bytes: sync_bytes(self.config.tuning.aof_rewrite_incremental_fsync),
             ..self.file_options()
         }
     }
@@ -256,6 +261,12 @@ impl Server {
             None => self.keyspace.begin_snapshot_of_commands(),
         };
         let mut write = || -> io::Result<()> {
+            // Nobody is served meanwhile: the sooner it is over, the better.
+            let sync_bytes = usize::MAX;
+            let options = FileOptions {
+                sync_bytes,
+                ..options
+            };
             let mut file = RdbFile::create(temp, options)?;
             loop {
                 let walk = self.keyspace.advance_snapshot(snapshot, SLICE_BYTES);
@@ -494,12 +505,12 @@ mod tests {
     fn a_large_file_is_synced_as_it_grows() {
         let folder = tempfile::tempdir().unwrap();
         let [temp, path] = ["temp", "file"].map(|name| folder.path().join(name));
-        for sync_often in [true, false] {
+        for often in [true, false] {
             let options = FileOptions {
                 compress: false,
                 checksum: true,
                 is_rdb: true,
-                sync_often,
+                sync_bytes: sync_bytes(often),
             };
             let mut file = RdbFile::create(&temp, options).unwrap();
             let bytes = vec![b'x'; SYNC_BYTES - SLICE_BYTES];
@@ -507,7 +518,7 @@ mod tests {
                 file.write_bytes(&bytes).unwrap();
                 let synced = round * bytes.len() - file.unsynced;
                 let want = round * bytes.len() / SYNC_BYTES * SYNC_BYTES;
-                assert_eq!(synced, if sync_often { want } else { 0 });
+                assert_eq!(synced, if often { want } else { 0 });
                 assert!(std::fs::metadata(&temp).unwrap().len() >= synced as u64);
             }
             file.finish(&temp, &path).unwrap();
