@@ -197,7 +197,7 @@ impl<P: 'static> Table<P> {
         if from != to && self.names.contains_key(to.as_bytes()) {
             return Err(RenameError::NameTaken);
         }
-        if self.catalog.is_absent(&from) {
+        if !self.names.contains_key(from.as_bytes()) && self.catalog.is_absent(&from) {
             return Ok(());
         }
         let id = self

@@ -248,7 +248,8 @@ impl Selector {
 
     /// Keeps a rule about a command, or a category of commands, that the program does not have.
     fn keep_absent(&mut self, rule: &str) -> Result<(), RuleError> {
-        if !is_plain(rule.as_bytes()) {
+        let parts: Vec<&str> = rule.split('|').collect();
+        if !is_plain(rule.as_bytes()) || parts.len() > 2 || parts.contains(&"") {
             return Err(RuleError::Syntax);
         }
         let is_replaced = |known: &String| {

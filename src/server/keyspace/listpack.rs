@@ -294,20 +294,23 @@ impl Listpack {
     /// Replaces bytes that are `removed` whole elements by others.
     fn splice(&mut self, at: usize, bytes: usize, elements: &[&[u8]], removed: usize) {
         let count = self.len() - removed + elements.len();
-        // The new bytes are made at the end, where there is room for any length.
-        let end = self.0.len();
-        self.make_room(elements.iter().map(|element| room_for(element)).sum());
-        for element in elements {
-            encode(element, &mut self.0);
-        }
-        let added = self.0.len() - end;
-        if added == bytes {
-            self.0.copy_within(end.., at);
-            self.0.truncate(end);
+        let fits = || elements.iter().map(|e| encoded_len(e)).sum::<usize>() <= bytes;
+        let added = if bytes > 0 && fits() {
+            let mut new = Vec::new();
+            elements.iter().for_each(|e| encode(e, &mut new));
+            self.0[at..at + new.len()].copy_from_slice(&new);
+            self.0.drain(at + new.len()..at + bytes);
+            new.len()
         } else {
+            // The new bytes are made at the end, where there is room for any length.
+            let end = self.0.len();
+            self.make_room(elements.iter().map(|e| room_for(e)).sum());
+            elements.iter().for_each(|e| encode(e, &mut self.0));
+            let added = self.0.len() - end;
             self.0[at + bytes..].rotate_right(added);
             self.0.drain(at..at + bytes);
-        }
+            added
+        };
         if added < bytes && self.0.capacity() > 2 * self.0.len() {
             self.0.shrink_to(self.0.len() + self.0.len() / 4);
         }
@@ -498,6 +501,14 @@ mod tests {
             assert!(room <= pack.as_bytes().len() / 8 + 20, "{room} after {n}");
         }
         assert!(moves < 60, "{moves}");
+        let mut pack = Listpack::of(&[b'x'; 64]);
+        let before = pack.heap_bytes();
+        pack.replace(pack.first().unwrap(), &[b'y'; 64]);
+        assert_eq!(
+            pack.heap_bytes(),
+            before,
+            "a replacement as long needs no room"
+        );
     }
 
     fn element() -> impl Strategy<Value = Vec<u8>> {

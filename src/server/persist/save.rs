@@ -433,15 +433,19 @@ impl FileJob {
         let (temp, path, options) = (self.temp.clone(), self.path.clone(), self.options);
         let (complete, is_complete) = oneshot::channel::<()>();
         let writer = beside_clients(move || {
-            let mut file = RdbFile::create(&temp, options)?;
-            while let Some(chunk) = queue.blocking_recv() {
-                file.write(chunk)?;
-            }
-            // A queue that ends early was cancelled.
-            is_complete
-                .blocking_recv()
-                .map_err(|_| io::Error::other("cancelled"))?;
-            file.finish(&temp, &path)
+            let write = || {
+                let mut file = RdbFile::create(&temp, options)?;
+                while let Some(chunk) = queue.blocking_recv() {
+                    file.write(chunk)?;
+                }
+                // A queue that ends early was cancelled.
+                is_complete
+                    .blocking_recv()
+                    .map_err(|_| io::Error::other("cancelled"))?;
+                file.finish(&temp, &path)
+            };
+            // Whoever cancelled it may have found no file yet.
+            write().inspect_err(|_| drop(fs::remove_file(&temp)))
         })?;
         while let Some((batch, walk)) = self.slice(server) {
             let is_end = walk == Walk::Complete && batch.is_empty();
