@@ -56,7 +56,7 @@ complete -c sentinel -n "__fish_sentinel_using_subcommand status" -l interval -d
 complete -c sentinel -n "__fish_sentinel_using_subcommand status" -l sentinel -d 'A sentinel; may be given several times. They are asked in this order until one answers' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand status" -l user -d 'User name at the sentinels and data servers' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand status" -l pass -d 'Password at the sentinels and data servers; better in the environment, where other users of this machine do not see it' -r
-complete -c sentinel -n "__fish_sentinel_using_subcommand status" -l timeout -d 'How long a sentinel may take to connect, and to answer; pause and resume, for which it asks the others, have 2s more' -r
+complete -c sentinel -n "__fish_sentinel_using_subcommand status" -l timeout -d 'How long a sentinel may take to connect, and to answer; pause and resume, for which it asks the others, have 2s more, and `status` and `top` give each member twice as long for all that they ask of it' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand status" -l cacert -d 'Whom to trust: the authority that signed the servers\' certificates, PEM' -r -F
 complete -c sentinel -n "__fish_sentinel_using_subcommand status" -l cert -d 'Our own certificate, PEM, for servers that want one' -r -F
 complete -c sentinel -n "__fish_sentinel_using_subcommand status" -l key -d 'Its key, PEM' -r -F
@@ -72,7 +72,7 @@ complete -c sentinel -n "__fish_sentinel_using_subcommand top" -l interval -d 'P
 complete -c sentinel -n "__fish_sentinel_using_subcommand top" -l sentinel -d 'A sentinel; may be given several times. They are asked in this order until one answers' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand top" -l user -d 'User name at the sentinels and data servers' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand top" -l pass -d 'Password at the sentinels and data servers; better in the environment, where other users of this machine do not see it' -r
-complete -c sentinel -n "__fish_sentinel_using_subcommand top" -l timeout -d 'How long a sentinel may take to connect, and to answer; pause and resume, for which it asks the others, have 2s more' -r
+complete -c sentinel -n "__fish_sentinel_using_subcommand top" -l timeout -d 'How long a sentinel may take to connect, and to answer; pause and resume, for which it asks the others, have 2s more, and `status` and `top` give each member twice as long for all that they ask of it' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand top" -l cacert -d 'Whom to trust: the authority that signed the servers\' certificates, PEM' -r -F
 complete -c sentinel -n "__fish_sentinel_using_subcommand top" -l cert -d 'Our own certificate, PEM, for servers that want one' -r -F
 complete -c sentinel -n "__fish_sentinel_using_subcommand top" -l key -d 'Its key, PEM' -r -F
@@ -85,7 +85,7 @@ complete -c sentinel -n "__fish_sentinel_using_subcommand top" -s h -l help -d '
 complete -c sentinel -n "__fish_sentinel_using_subcommand watch" -l sentinel -d 'A sentinel; may be given several times. They are asked in this order until one answers' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand watch" -l user -d 'User name at the sentinels and data servers' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand watch" -l pass -d 'Password at the sentinels and data servers; better in the environment, where other users of this machine do not see it' -r
-complete -c sentinel -n "__fish_sentinel_using_subcommand watch" -l timeout -d 'How long a sentinel may take to connect, and to answer; pause and resume, for which it asks the others, have 2s more' -r
+complete -c sentinel -n "__fish_sentinel_using_subcommand watch" -l timeout -d 'How long a sentinel may take to connect, and to answer; pause and resume, for which it asks the others, have 2s more, and `status` and `top` give each member twice as long for all that they ask of it' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand watch" -l cacert -d 'Whom to trust: the authority that signed the servers\' certificates, PEM' -r -F
 complete -c sentinel -n "__fish_sentinel_using_subcommand watch" -l cert -d 'Our own certificate, PEM, for servers that want one' -r -F
 complete -c sentinel -n "__fish_sentinel_using_subcommand watch" -l key -d 'Its key, PEM' -r -F
@@ -100,7 +100,7 @@ complete -c sentinel -n "__fish_sentinel_using_subcommand watch" -s h -l help -d
 complete -c sentinel -n "__fish_sentinel_using_subcommand failover" -l sentinel -d 'A sentinel; may be given several times. They are asked in this order until one answers' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand failover" -l user -d 'User name at the sentinels and data servers' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand failover" -l pass -d 'Password at the sentinels and data servers; better in the environment, where other users of this machine do not see it' -r
-complete -c sentinel -n "__fish_sentinel_using_subcommand failover" -l timeout -d 'How long a sentinel may take to connect, and to answer; pause and resume, for which it asks the others, have 2s more' -r
+complete -c sentinel -n "__fish_sentinel_using_subcommand failover" -l timeout -d 'How long a sentinel may take to connect, and to answer; pause and resume, for which it asks the others, have 2s more, and `status` and `top` give each member twice as long for all that they ask of it' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand failover" -l cacert -d 'Whom to trust: the authority that signed the servers\' certificates, PEM' -r -F
 complete -c sentinel -n "__fish_sentinel_using_subcommand failover" -l cert -d 'Our own certificate, PEM, for servers that want one' -r -F
 complete -c sentinel -n "__fish_sentinel_using_subcommand failover" -l key -d 'Its key, PEM' -r -F
@@ -114,7 +114,7 @@ complete -c sentinel -n "__fish_sentinel_using_subcommand failover" -s h -l help
 complete -c sentinel -n "__fish_sentinel_using_subcommand pause" -l sentinel -d 'A sentinel; may be given several times. They are asked in this order until one answers' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand pause" -l user -d 'User name at the sentinels and data servers' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand pause" -l pass -d 'Password at the sentinels and data servers; better in the environment, where other users of this machine do not see it' -r
-complete -c sentinel -n "__fish_sentinel_using_subcommand pause" -l timeout -d 'How long a sentinel may take to connect, and to answer; pause and resume, for which it asks the others, have 2s more' -r
+complete -c sentinel -n "__fish_sentinel_using_subcommand pause" -l timeout -d 'How long a sentinel may take to connect, and to answer; pause and resume, for which it asks the others, have 2s more, and `status` and `top` give each member twice as long for all that they ask of it' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand pause" -l cacert -d 'Whom to trust: the authority that signed the servers\' certificates, PEM' -r -F
 complete -c sentinel -n "__fish_sentinel_using_subcommand pause" -l cert -d 'Our own certificate, PEM, for servers that want one' -r -F
 complete -c sentinel -n "__fish_sentinel_using_subcommand pause" -l key -d 'Its key, PEM' -r -F
@@ -127,7 +127,7 @@ complete -c sentinel -n "__fish_sentinel_using_subcommand pause" -s h -l help -d
 complete -c sentinel -n "__fish_sentinel_using_subcommand resume" -l sentinel -d 'A sentinel; may be given several times. They are asked in this order until one answers' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand resume" -l user -d 'User name at the sentinels and data servers' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand resume" -l pass -d 'Password at the sentinels and data servers; better in the environment, where other users of this machine do not see it' -r
-complete -c sentinel -n "__fish_sentinel_using_subcommand resume" -l timeout -d 'How long a sentinel may take to connect, and to answer; pause and resume, for which it asks the others, have 2s more' -r
+complete -c sentinel -n "__fish_sentinel_using_subcommand resume" -l timeout -d 'How long a sentinel may take to connect, and to answer; pause and resume, for which it asks the others, have 2s more, and `status` and `top` give each member twice as long for all that they ask of it' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand resume" -l cacert -d 'Whom to trust: the authority that signed the servers\' certificates, PEM' -r -F
 complete -c sentinel -n "__fish_sentinel_using_subcommand resume" -l cert -d 'Our own certificate, PEM, for servers that want one' -r -F
 complete -c sentinel -n "__fish_sentinel_using_subcommand resume" -l key -d 'Its key, PEM' -r -F
@@ -140,7 +140,7 @@ complete -c sentinel -n "__fish_sentinel_using_subcommand resume" -s h -l help -
 complete -c sentinel -n "__fish_sentinel_using_subcommand forget" -l sentinel -d 'A sentinel; may be given several times. They are asked in this order until one answers' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand forget" -l user -d 'User name at the sentinels and data servers' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand forget" -l pass -d 'Password at the sentinels and data servers; better in the environment, where other users of this machine do not see it' -r
-complete -c sentinel -n "__fish_sentinel_using_subcommand forget" -l timeout -d 'How long a sentinel may take to connect, and to answer; pause and resume, for which it asks the others, have 2s more' -r
+complete -c sentinel -n "__fish_sentinel_using_subcommand forget" -l timeout -d 'How long a sentinel may take to connect, and to answer; pause and resume, for which it asks the others, have 2s more, and `status` and `top` give each member twice as long for all that they ask of it' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand forget" -l cacert -d 'Whom to trust: the authority that signed the servers\' certificates, PEM' -r -F
 complete -c sentinel -n "__fish_sentinel_using_subcommand forget" -l cert -d 'Our own certificate, PEM, for servers that want one' -r -F
 complete -c sentinel -n "__fish_sentinel_using_subcommand forget" -l key -d 'Its key, PEM' -r -F
@@ -154,7 +154,7 @@ complete -c sentinel -n "__fish_sentinel_using_subcommand explain" -l count -d '
 complete -c sentinel -n "__fish_sentinel_using_subcommand explain" -l sentinel -d 'A sentinel; may be given several times. They are asked in this order until one answers' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand explain" -l user -d 'User name at the sentinels and data servers' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand explain" -l pass -d 'Password at the sentinels and data servers; better in the environment, where other users of this machine do not see it' -r
-complete -c sentinel -n "__fish_sentinel_using_subcommand explain" -l timeout -d 'How long a sentinel may take to connect, and to answer; pause and resume, for which it asks the others, have 2s more' -r
+complete -c sentinel -n "__fish_sentinel_using_subcommand explain" -l timeout -d 'How long a sentinel may take to connect, and to answer; pause and resume, for which it asks the others, have 2s more, and `status` and `top` give each member twice as long for all that they ask of it' -r
 complete -c sentinel -n "__fish_sentinel_using_subcommand explain" -l cacert -d 'Whom to trust: the authority that signed the servers\' certificates, PEM' -r -F
 complete -c sentinel -n "__fish_sentinel_using_subcommand explain" -l cert -d 'Our own certificate, PEM, for servers that want one' -r -F
 complete -c sentinel -n "__fish_sentinel_using_subcommand explain" -l key -d 'Its key, PEM' -r -F

@@ -12,13 +12,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::args::{ExplainArgs, FailoverArgs, ForgetArgs, MasterArgs, PauseArgs};
 use super::client::{ClientArgs, block_on};
 use super::{exit, print};
+use crate::sentinel::core::PAUSE_ANSWER_WAIT;
 use crate::topology::progress::{self, DRAW_PERIOD, Progress};
 use crate::topology::{
     Access, Address, Fields, Published, field, first_line, in_time, printable, sentinel_command,
 };
 
-/// How long a sentinel waits for its peers before it answers a pause or its end.
-const PEERS_WAIT: Duration = Duration::from_secs(2);
 /// Beyond the timeouts of the failover itself: how long an election may take, and some air.
 const ELECTION_MAX: Duration = Duration::from_secs(15);
 
@@ -66,7 +65,7 @@ fn act(
     command.arg(words);
     let asks_peers = ["PAUSE", "RESUME"].contains(&subcommand);
     let peers_wait = if asks_peers {
-        PEERS_WAIT
+        PAUSE_ANSWER_WAIT
     } else {
         Duration::ZERO
     };
@@ -135,9 +134,13 @@ fn refusal(
         return anyhow!("{address}: {shown}\n`sentinel status` lists those that are known");
     }
     if lower.starts_with("no answer within") {
-        return anyhow!(
-            "{address}: {shown}\nit may still be done: `sentinel status` shows it; --timeout waits longer"
-        );
+        let orders = ["PAUSE", "RESUME", "FORGET", "FAILOVER"];
+        let fate = if orders.contains(&subcommand) {
+            "it may still be done: `sentinel status` shows it; "
+        } else {
+            ""
+        };
+        return anyhow!("{address}: {shown}\n{fate}--timeout waits longer");
     }
     let is_about_us = ["no such master", "noauth", "wrongpass", "noperm"];
     if is_about_us.iter().any(|part| lower.contains(part)) {
@@ -187,33 +190,28 @@ async fn replace(access: &Access, args: &FailoverArgs) -> anyhow::Result<String>
     let name = args.master.as_str();
     let limit = access.timeout;
     let (address, mut sentinel) = reach(&args.client, access, limit).await?;
-    let refused = |error: &redis::RedisError| {
+    let refused = |subcommand: &str, error: &redis::RedisError| {
         let instead = "name a sentinel with --sentinel HOST:PORT";
-        refusal(
-            &args.client,
-            &address,
-            "FAILOVER",
-            instead,
-            &first_line(error),
-        )
+        let reason = first_line(error);
+        refusal(&args.client, &address, subcommand, instead, &reason)
     };
     let master = sentinel_command("MASTER", Some(name));
     let master: Fields = in_time(limit, master.query_async(&mut sentinel))
         .await
-        .map_err(|error| refused(&error))?;
+        .map_err(|error| refused("MASTER", &error))?;
     // Before the order, so that nothing is missed.
     let mut subscription = access
         .subscriber(&address)
         .await
-        .map_err(|error| refused(&error))?;
+        .map_err(|error| refused("MASTER", &error))?;
     in_time(limit, subscription.psubscribe("*"))
         .await
-        .map_err(|error| refused(&error))?;
+        .map_err(|error| refused("MASTER", &error))?;
     let mut progress = Progress::begin();
     let order = sentinel_command("FAILOVER", Some(name));
     in_time(limit, order.query_async::<()>(&mut sentinel))
         .await
-        .map_err(|error| refused(&error))?;
+        .map_err(|error| refused("FAILOVER", &error))?;
     if args.no_wait {
         return Ok(format!(
             "{address} has accepted the failover of {name}; `sentinel watch {name}` shows it\n"

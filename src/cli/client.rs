@@ -39,7 +39,7 @@ pub(crate) struct ClientArgs {
     )]
     pub pass: Option<String>,
     /// How long a sentinel may take to connect, and to answer; pause and resume, for which it asks the others,
-    /// have 2s more
+    /// have 2s more, and `status` and `top` give each member twice as long for all that they ask of it
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = wait)]
     pub timeout: Duration,
     /// Connect over TLS

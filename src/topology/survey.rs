@@ -67,14 +67,19 @@ pub struct Group {
 /// Until when automatic failovers of a master are paused, and where.
 #[derive(Clone, Debug, Serialize, PartialEq, Eq)]
 pub struct Paused {
-    /// When it ends by itself, milliseconds since the Unix epoch; absent: by `SENTINEL RESUME` alone.
+    /// When the last of them ends by itself, milliseconds since the Unix epoch; absent: by `SENTINEL RESUME` alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<u64>,
     /// The sentinels that say so.
     pub sentinels: Vec<String>,
-    /// How many sentinels have said whether it is so.
+    /// How many sentinels are known.
+    pub known: usize,
+    /// How many of them have not said whether it is so.
     #[serde(skip)]
-    pub asked: usize,
+    silent: usize,
+    /// Whether all pauses end together; else `until_ms` is the last end.
+    #[serde(skip)]
+    is_one_end: bool,
 }
 
 /// One process.
@@ -348,7 +353,7 @@ struct Look {
 async fn look_at(access: &Access, address: &Address) -> Look {
     let mut look = Look::default();
     // All of it: of many members, one that dawdles must not hold up what is shown of the others.
-    let filled = in_time(access.timeout, fill_look(access, address, &mut look)).await;
+    let filled = in_time(2 * access.timeout, fill_look(access, address, &mut look)).await;
     if let Err(error) = filled {
         look.error = Some(first_line(&error));
     }
@@ -504,9 +509,9 @@ fn group(asked: &Address, view: &MasterView, looks: &BTreeMap<Address, Look>) ->
     sentinels.sort_by(|a, b| a.0.cmp(&b.0));
     let told = sentinels.iter().filter_map(|(at, _)| {
         let told = if at == asked {
-            paused(&view.master)
+            Some(paused(&view.master))
         } else {
-            *looks.get(at)?.pauses.get(&name)?
+            looks.get(at)?.pauses.get(&name).copied()
         };
         Some((at, told))
     });
@@ -556,12 +561,17 @@ fn paused(master: &Fields) -> Option<PausedUntil> {
 }
 
 impl Paused {
-    /// Of what sentinels have said; the longest pause counts. `None`: no sentinel has paused.
-    fn of<'a>(told: impl Iterator<Item = (&'a Address, Option<PausedUntil>)>) -> Option<Paused> {
-        let (mut asked, mut sentinels, mut ends) = (0, Vec::new(), Vec::new());
+    /// Of what the known sentinels have said, or have not (`None`); the longest pause counts. `None`: no sentinel has
+    /// paused.
+    fn of<'a>(
+        told: impl Iterator<Item = (&'a Address, Option<Option<PausedUntil>>)>,
+    ) -> Option<Paused> {
+        let (mut known, mut silent) = (0, 0);
+        let (mut sentinels, mut ends) = (Vec::new(), Vec::new());
         for (at, until) in told {
-            asked += 1;
-            if let Some(until) = until {
+            known += 1;
+            silent += usize::from(until.is_none());
+            if let Some(until) = until.flatten() {
                 sentinels.push(at.to_string());
                 ends.push(match until {
                     PausedUntil::Resumed => None,
@@ -569,13 +579,16 @@ impl Paused {
                 });
             }
         }
+        let is_one_end = ends.windows(2).all(|two| two[0] == two[1]);
         let last = ends
             .into_iter()
             .reduce(|one, other| one.zip(other).map(|(one, other)| one.max(other)));
         last.map(|until_ms| Paused {
             until_ms,
             sentinels,
-            asked,
+            known,
+            silent,
+            is_one_end,
         })
     }
 }
@@ -687,18 +700,27 @@ impl Group {
         let Paused {
             until_ms,
             sentinels,
-            asked,
+            known,
+            silent,
+            is_one_end,
         } = self.paused.as_ref()?;
         let until = PausedUntil::from_number(until_ms.unwrap_or(0));
-        let by = match (sentinels.len(), asked) {
+        let latest = if *is_one_end { "" } else { " at the latest" };
+        let by = match (sentinels.len(), known) {
             (_, 1) => String::new(),
-            (count, asked) if count == *asked => format!(", on all {asked} sentinels"),
-            (count, asked) => {
+            (count, known) if count == *known => format!(", on all {known} sentinels"),
+            (count, known) => {
                 let which = printable(&sentinels.join(", "));
-                format!(", on {count} of {asked} sentinels: {which}")
+                let unheard = match silent {
+                    0 => String::new(),
+                    silent => format!(" ({silent} did not answer)"),
+                };
+                format!(", on {count} of {known} sentinels{unheard}: {which}")
             }
         };
-        Some(format!("automatic failovers are paused {until}{by}"))
+        Some(format!(
+            "automatic failovers are paused {until}{latest}{by}"
+        ))
     }
 
     fn table(&self, paint: Paint) -> String {
@@ -869,34 +891,46 @@ mod tests {
     #[test]
     fn a_pause_is_told_with_where_it_holds() {
         #[track_caller]
-        fn check(told: &[(u16, Option<u64>)], expected: Option<&str>) {
-            let addresses: Vec<_> = told.iter().map(|(port, _)| at(*port)).collect();
+        fn check(told: &[(u16, Option<u64>)], silent: &[u16], expected: Option<&str>) {
             let told = told
                 .iter()
-                .map(|(_, until)| until.map(PausedUntil::from_number));
+                .map(|(port, until)| (*port, Some(until.map(PausedUntil::from_number))));
+            let (ports, told): (Vec<u16>, Vec<_>) =
+                told.chain(silent.iter().map(|port| (*port, None))).unzip();
+            let addresses: Vec<_> = ports.into_iter().map(at).collect();
             let group = Group {
                 paused: Paused::of(addresses.iter().zip(told)),
                 ..seen("ok", 6379)
             };
             assert_eq!(group.paused_line().as_deref(), expected);
         }
-        check(&[(1, None), (2, None)], None);
+        check(&[(1, None), (2, None)], &[3], None);
         let day = "automatic failovers are paused until 1970-01-02T00:00:00Z";
         check(
             &[(1, None), (2, Some(86_400_000)), (3, Some(1000))],
+            &[],
             Some(&format!(
-                "{day}, on 2 of 3 sentinels: 127.0.0.1:2, 127.0.0.1:3"
+                "{day} at the latest, on 2 of 3 sentinels: 127.0.0.1:2, 127.0.0.1:3"
+            )),
+        );
+        check(
+            &[(1, Some(86_400_000))],
+            &[2, 3],
+            Some(&format!(
+                "{day}, on 1 of 3 sentinels (2 did not answer): 127.0.0.1:1"
             )),
         );
         check(
             &[(1, Some(86_400_000)), (2, Some(86_400_000))],
+            &[],
             Some(&format!("{day}, on all 2 sentinels")),
         );
         let line = "automatic failovers are paused until SENTINEL RESUME, on all 2 sentinels";
-        check(&[(1, Some(1000)), (2, Some(0))], Some(line));
-        let paused = Paused::of([(&at(1), Some(PausedUntil::from_number(7)))].into_iter());
+        check(&[(1, Some(0)), (2, Some(0))], &[], Some(line));
+        let told = [(&at(1), Some(Some(PausedUntil::from_number(7))))];
+        let paused = Paused::of(told.into_iter());
         let json = serde_json::to_value(paused).unwrap();
-        let expected = serde_json::json!({"until_ms": 7, "sentinels": ["127.0.0.1:1"]});
+        let expected = serde_json::json!({"until_ms": 7, "sentinels": ["127.0.0.1:1"], "known": 1});
         assert_eq!(json, expected);
     }
 

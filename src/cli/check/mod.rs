@@ -277,12 +277,13 @@ fn reaches_others(bind: &[String]) -> bool {
         .all(|address| is_loopback(address.trim_start_matches('-')))
 }
 
-/// Whether two addresses to listen on have one in common. Of names, which are not looked up here, one is in all
-/// addresses of IPv4, and no two are the same that are written differently.
+/// Whether two addresses to listen on have one in common. Of names, which are not looked up here but for
+/// `localhost`, one is in all addresses of IPv4, and no two are the same that are written differently.
 fn is_same(one: &str, other: &str) -> bool {
     const ALL: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let parse = |text: &str| match text {
         "*" => Ok(ALL),
+        "localhost" => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         "::*" => Ok(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
         text => text.parse().map_err(|_| text.to_ascii_lowercase()),
     };

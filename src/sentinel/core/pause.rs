@@ -55,7 +55,7 @@ use crate::resp::Value;
 /// The longest pause that ends by itself: ten years.
 pub const PAUSE_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// How long an operator's order waits for the answers of peers.
-const ANSWER_WAIT: Duration = Duration::from_secs(2);
+pub const PAUSE_ANSWER_WAIT: Duration = Duration::from_secs(2);
 /// How many orders may wait for peers at a time.
 const ROUNDS_MAX: usize = 64;
 /// Of an unanswered link no more is asked than this.
@@ -338,7 +338,7 @@ impl Sentinel {
             asked: Vec::new(),
             labels: peers.iter().map(label).collect(),
             needed: master.majority().max(master.quorum()),
-            deadline: self.now + ANSWER_WAIT,
+            deadline: self.now + PAUSE_ANSWER_WAIT,
         };
         self.master_mut(m).untold = Some(Untold {
             is_pause: !is_resume,
