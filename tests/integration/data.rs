@@ -46,8 +46,15 @@ impl Commands {
     pub(crate) fn next(&mut self) -> Vec<String> {
         let (key, other, value) = (self.key(), self.key(), self.value());
         let number = self.pick(&["1", "-3", "0", "9223372036854775807", "x", "1.5", ""]);
-        // Far enough away that no test sees it pass.
-        let seconds = self.pick(&["10000", "20000", "0", "-1", "x", "9223372036854775807"]);
+        // Far enough away that no test sees it pass, as milliseconds too.
+        let seconds = self.pick(&[
+            "10000000",
+            "20000000",
+            "0",
+            "-1",
+            "x",
+            "9223372036854775807",
+        ]);
         let flag = self.pick(&["NX", "XX", "GT", "LT", "nx", "KEEPTTL", "GET", "bogus"]);
         let line: Vec<&str> = match self.dice.random_range(0..46) {
             0..=4 => vec!["SET", &key, &value],

@@ -18,9 +18,9 @@ fn three_real_sentinels_fail_over_real_servers() {
     let mut set = Topology::of(Kind::Real).start();
     let old = set.master_port();
     set.server_at(old).kill();
-    let new = set.wait_for_switch(old, secs(15));
-    set.wait_for_replicas_of(new, secs(15));
+    set.wait_for_switch(old, secs(15));
+    set.wait_for_replicas(secs(30));
     set.server_at(old).start_again();
-    set.wait_for_replicas_of(new, secs(30));
+    set.wait_for_replicas(secs(30));
     set.wait_until_settled(secs(30));
 }
