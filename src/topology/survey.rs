@@ -1,6 +1,7 @@
 //! A look at a running set from outside, through the public commands of its members.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt};
 use redis::RedisResult;
@@ -9,7 +10,7 @@ use serde::Serialize;
 
 use super::access::{Access, Address, first_line, in_time};
 use super::paint::{Cell, Paint, Tone, columns, heads, printable};
-use crate::sentinel::core::PausedUntil;
+use crate::sentinel::core::{PAUSE_SAME_END, PausedUntil};
 
 /// How many members are asked at the same time.
 pub(super) const CONNECTIONS_MAX: usize = 64;
@@ -353,7 +354,11 @@ struct Look {
 async fn look_at(access: &Access, address: &Address) -> Look {
     let mut look = Look::default();
     // All of it: of many members, one that dawdles must not hold up what is shown of the others.
-    let filled = in_time(2 * access.timeout, fill_look(access, address, &mut look)).await;
+    let filled = in_time(
+        access.timeout.saturating_mul(2),
+        fill_look(access, address, &mut look),
+    )
+    .await;
     if let Err(error) = filled {
         look.error = Some(first_line(&error));
     }
@@ -579,7 +584,13 @@ impl Paused {
                 });
             }
         }
-        let is_one_end = ends.windows(2).all(|two| two[0] == two[1]);
+        // They are told the time that is left, each a moment after the other.
+        let is_one_end = ends.windows(2).all(|two| match (two[0], two[1]) {
+            (Some(one), Some(other)) => {
+                Duration::from_millis(one.abs_diff(other)) <= PAUSE_SAME_END
+            }
+            (one, other) => one == other,
+        });
         let last = ends
             .into_iter()
             .reduce(|one, other| one.zip(other).map(|(one, other)| one.max(other)));
@@ -921,7 +932,7 @@ mod tests {
             )),
         );
         check(
-            &[(1, Some(86_400_000)), (2, Some(86_400_000))],
+            &[(1, Some(86_400_000)), (2, Some(86_400_000 - 20))],
             &[],
             Some(&format!("{day}, on all 2 sentinels")),
         );

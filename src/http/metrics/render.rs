@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use axum::http::{HeaderMap, header};
+
 use super::{Family, Kind, Sample, Value};
 
 /// How metrics are written.
@@ -14,6 +16,16 @@ pub enum Format {
 }
 
 impl Format {
+    /// The format that a request prefers.
+    pub fn of(headers: &HeaderMap) -> Format {
+        let accept = headers.get(header::ACCEPT);
+        Format::accepted(
+            accept
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default(),
+        )
+    }
+
     /// The format that an `Accept` field prefers. Who accepts neither gets the text.
     pub fn accepted(accept: &str) -> Format {
         let (mut text, mut open) = (0, 0);

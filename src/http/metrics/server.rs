@@ -1,7 +1,7 @@
 //! The metrics of a data server: the names that the exporter has for Redis, from the same facts, and how its loop is.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::Response;
 
 use super::exporter::Exported;
@@ -33,9 +33,7 @@ pub(in crate::http) async fn metrics(
     State(shared): State<Shared>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let accept = headers.get(header::ACCEPT);
-    let accept = accept.and_then(|value| value.to_str().ok());
-    let format = Format::accepted(accept.unwrap_or_default());
+    let format = Format::of(&headers);
     let text = async {
         let facts = facts_of(&shared.facts).await;
         let view = shared.latest.view();

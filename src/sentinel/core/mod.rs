@@ -61,7 +61,7 @@ pub use io::{
     Credentials, DownReason, HELLO_CHANNEL, Input, LinkId, LinkKind, Operator, Output, ReplyTo,
     Request, Seq, SetOption,
 };
-pub use pause::{PAUSE_ANSWER_WAIT, PAUSE_MAX, PausedUntil};
+pub use pause::{PAUSE_ANSWER_WAIT, PAUSE_MAX, PAUSE_SAME_END, PausedUntil};
 pub use record::{
     BUCKETS_MS, CANDIDATES_MAX, Candidate, Decision, Exclusion, FailoverKind, FailoverStats,
     Histogram, Outcome, Phase, PhaseTime, Presence, RECORDS_MAX, RECORDS_PER_MASTER_MAX, Reason,

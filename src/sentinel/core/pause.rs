@@ -61,7 +61,7 @@ const ROUNDS_MAX: usize = 64;
 /// Of an unanswered link no more is asked than this.
 const PENDING_MAX: usize = 400;
 /// A pause that ends no further from the known one than this is the same pause, told again.
-const SAME_END: Duration = Duration::from_secs(1);
+pub const PAUSE_SAME_END: Duration = Duration::from_secs(1);
 /// As much of a peer's refusal is shown. Bytes.
 const REFUSAL_BYTES_MAX: usize = 160;
 
@@ -208,7 +208,7 @@ impl Sentinel {
             }
         };
         let master = self.master_mut(m);
-        let same = SAME_END.as_millis();
+        let same = PAUSE_SAME_END.as_millis();
         let is_news = master
             .pause
             .as_ref()

@@ -132,6 +132,7 @@ impl Leaf for Segment {
     }
 }
 
+/// Segments whose keys with an expiry are counted together.
 const RUN_SEGMENTS: usize = 256;
 
 /// One database.

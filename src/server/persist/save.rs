@@ -506,7 +506,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_large_file_is_synced_as_it_grows() {
+    fn what_waits_for_a_sync_is_bounded() {
         let folder = tempfile::tempdir().unwrap();
         let [temp, path] = ["temp", "file"].map(|name| folder.path().join(name));
         for often in [true, false] {
