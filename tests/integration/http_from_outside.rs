@@ -99,7 +99,12 @@ fn haproxy_keeps_a_client_with_the_master() {
     let took = clock.mono().since(killed);
     println!("writes went on {} ms after the kill", took.as_millis());
     let new = set.wait_for_switch(old, secs(20));
-    assert_eq!(role(&master), Some(("master".to_owned(), new.to_string())));
+    let leads_to_new = || {
+        let found = role(&master);
+        let is_new = found == Some(("master".to_owned(), new.to_string()));
+        expect_that(is_new, || format!("{found:?}"))
+    };
+    wait_for("HAProxy leads to the new master", secs(20), leads_to_new);
     let mut direct = Client::to(new);
     assert_eq!(text(&direct.call(&["GET", "after"])), "1");
     // The old master is back as a replica: no client that wants to write ever reaches it.
@@ -111,10 +116,7 @@ fn haproxy_keeps_a_client_with_the_master() {
         "HAProxy still leads to the new master, and to a replica",
         secs(20),
         || {
-            expect_that(
-                role(&master) == Some(("master".to_owned(), new.to_string())),
-                || format!("{:?}", role(&master)),
-            )?;
+            leads_to_new()?;
             leads_to(&replicas, "slave")
         },
     );
