@@ -8,16 +8,17 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::Context;
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::folder::Folder;
 use super::manifest::Manifest;
-use super::read::{AofError, Command, Cut, Piece, read_all};
+use super::read::{AofError, Cut, Piece, read_all};
 use super::{State, settle};
 use crate::front::{ClientAddr, ClientId, ClientKind, Peer};
 use crate::server::Server;
 use crate::server::access::drop_elsewhere;
-use crate::server::keyspace::Keyspace;
+use crate::server::keyspace::{Keyspace, WARM_MAX};
 use crate::server::persist::rdb_decode::printable;
 
 /// Pieces that wait to be executed.
@@ -174,8 +175,13 @@ impl Replay {
             }
             Piece::Commands(path, commands) => {
                 let now = server.clock.now();
-                for command in commands {
-                    self.run_one(server, &path, &command, now)?;
+                for (number, command) in commands.iter_from(0).enumerate() {
+                    if number.is_multiple_of(WARM_MAX) {
+                        let db = server.front.clients.current(self.client).db;
+                        let next = commands.iter_from(number).take(WARM_MAX);
+                        server.keyspace.warm(db, next.map(|(words, _)| words));
+                    }
+                    self.run_one(server, &path, command, now)?;
                 }
                 server.current = crate::server::Current::default();
             }
@@ -187,13 +193,12 @@ impl Replay {
         &mut self,
         server: &mut Server,
         path: &Path,
-        command: &Command,
+        (words, at): (&[Bytes], u64),
         now: crate::clock::Now,
     ) -> Result<(), AofError> {
-        let words = &command.words;
-        let word = |at: usize| {
+        let word = |number: usize| {
             words
-                .get(at)
+                .get(number)
                 .map_or_else(String::new, |word| printable(word))
         };
         let found = server.find_for_stream(words);
@@ -212,7 +217,7 @@ impl Replay {
                 self.failures += 1;
                 if self.failures <= FAILURES_LOGGED_MAX {
                     tracing::warn!(
-                        file = %path.display(), at = command.at,
+                        file = %path.display(), at,
                         "{} for key {:?} failed when it was repeated: {}",
                         word(0), word(1), String::from_utf8_lossy(text).trim_end()
                     );
@@ -221,7 +226,7 @@ impl Replay {
             }
             (Some(_) | None, _) => Err(AofError::Unsupported {
                 file: PathBuf::from(path),
-                at: command.at,
+                at,
                 command: word(0),
                 key: word(1),
                 db: server.front.clients.current(self.client).db,

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::sync::mpsc::Sender;
 
 use super::folder::Folder;
@@ -101,13 +101,59 @@ pub(super) enum Piece {
     /// The data that a file begins with.
     Data(Box<Loaded>),
     /// Commands of one file.
-    Commands(Arc<PathBuf>, Vec<Command>),
+    Commands(Arc<PathBuf>, Commands),
 }
 
-/// One command, and where it begins.
-pub(super) struct Command {
-    pub(super) words: Vec<Bytes>,
-    pub(super) at: u64,
+/// Commands in order. Their words are parts of the buffers that they were read into.
+#[derive(Debug, Default)]
+pub(super) struct Commands {
+    words: Vec<Bytes>,
+    /// For each, where its words end, and where in the file it begins.
+    ends: Vec<(usize, u64)>,
+}
+
+impl Commands {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// True without any.
+    fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The words of each, and where in the file it begins, from the one of this number on.
+    pub(super) fn iter_from(&self, first: usize) -> impl Iterator<Item = (&[Bytes], u64)> + Clone {
+        (first..self.len()).map(|number| {
+            let (end, at) = self.ends[number];
+            (&self.words[self.begin(number)..end], at)
+        })
+    }
+
+    /// Where the words of the command of this number begin.
+    fn begin(&self, number: usize) -> usize {
+        match number {
+            0 => 0,
+            _ => self.ends[number - 1].0,
+        }
+    }
+
+    /// The words that belong to no command yet.
+    fn tail(&self) -> &[Bytes] {
+        &self.words[self.begin(self.len())..]
+    }
+
+    fn drop_tail(&mut self) {
+        self.words.truncate(self.begin(self.len()));
+    }
+
+    fn append(&mut self, other: Commands) {
+        let before = self.words.len();
+        self.words.extend(other.words);
+        let ends = other.ends.into_iter();
+        self.ends.extend(ends.map(|(end, at)| (before + end, at)));
+    }
 }
 
 /// A file that ended inside a unit, and where that unit begins.
@@ -167,10 +213,10 @@ struct Reader<'a> {
     path: Arc<PathBuf>,
     limits: Limits,
     out: &'a Sender<Piece>,
-    batch: Vec<Command>,
+    batch: Commands,
     batch_bytes: u64,
     /// The commands of an open transaction, and where it begins.
-    transaction: Option<(u64, Vec<Command>)>,
+    transaction: Option<(u64, Commands)>,
     decoder: RequestDecoder,
     /// Where the next command begins, or the one that is not complete.
     begin: u64,
@@ -196,7 +242,7 @@ impl<'a> Reader<'a> {
             path,
             limits,
             out,
-            batch: Vec::new(),
+            batch: Commands::default(),
             batch_bytes: 0,
             transaction: None,
             decoder: RequestDecoder::default(),
@@ -207,7 +253,7 @@ impl<'a> Reader<'a> {
 
     /// Reads to the end; where the last unit begins if it is not complete.
     fn read(&mut self, mut source: impl Read) -> Result<Option<u64>, AofError> {
-        let mut input = Vec::new();
+        let mut input = BytesMut::new();
         loop {
             let before = input.len();
             input.resize(before + CHUNK_BYTES, 0);
@@ -224,11 +270,20 @@ impl<'a> Reader<'a> {
                 }
             };
             input.truncate(before + count);
-            let used = match self.decode(&input)? {
+            let chunk = input.freeze();
+            let used = match self.decode(&chunk)? {
                 Ok(used) => used,
                 Err(Unwanted) => return Ok(None),
             };
-            input.drain(..used);
+            self.decoder.detach();
+            // A word that is longer than a chunk stays where it is until all of it is there.
+            input = match chunk.try_into_mut() {
+                Ok(mut chunk) => {
+                    chunk.advance(used);
+                    chunk
+                }
+                Err(chunk) => BytesMut::from(&chunk[used..]),
+            };
         }
         if self.flush().is_err() {
             return Ok(None);
@@ -241,7 +296,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes the complete commands out of the input; how many bytes are not needed any more.
-    fn decode(&mut self, input: &[u8]) -> Result<Result<usize, Unwanted>, AofError> {
+    fn decode(&mut self, input: &Bytes) -> Result<Result<usize, Unwanted>, AofError> {
         let mut at = 0;
         loop {
             // Between commands there may be annotations, and nothing else.
@@ -262,21 +317,24 @@ impl<'a> Reader<'a> {
                 }
             }
             let before = at;
-            let decoded = self.decoder.decode(input, &mut at, &self.limits);
+            let commands = match &mut self.transaction {
+                Some((_, commands)) => commands,
+                None => &mut self.batch,
+            };
+            let words = &mut commands.words;
+            let decoded = self
+                .decoder
+                .decode_onto(input, &mut at, &self.limits, words);
             self.next += (at - before) as u64;
             match decoded {
                 Err(error) => return Err(self.format(&error.to_string())),
-                Ok(None) => return Ok(Ok(at)),
-                Ok(Some(words)) if words.is_empty() => {
+                Ok(false) => return Ok(Ok(at)),
+                Ok(true) if commands.tail().is_empty() => {
                     return Err(self.format("a command without words"));
                 }
-                Ok(Some(words)) => {
-                    let command = Command {
-                        words,
-                        at: self.begin,
-                    };
-                    self.begin = self.next;
-                    self.take(command)?;
+                Ok(true) => {
+                    let begin = std::mem::replace(&mut self.begin, self.next);
+                    self.take(begin)?;
                 }
             }
             if self.batch_bytes >= CHUNK_BYTES as u64 && self.flush().is_err() {
@@ -294,32 +352,39 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn take(&mut self, command: Command) -> Result<(), AofError> {
-        let is =
-            |name: &[u8]| command.words.len() == 1 && command.words[0].eq_ignore_ascii_case(name);
+    /// Takes the command that has been decoded, which begins at `at`.
+    fn take(&mut self, at: u64) -> Result<(), AofError> {
+        let is = |commands: &Commands, name: &[u8]| match commands.tail() {
+            [word] => word.eq_ignore_ascii_case(name),
+            _ => false,
+        };
         match &mut self.transaction {
-            None if is(b"multi") => self.transaction = Some((command.at, Vec::new())),
-            Some((_, commands)) if is(b"exec") => {
-                self.batch.append(commands);
+            None if is(&self.batch, b"multi") => {
+                self.batch.drop_tail();
+                self.transaction = Some((at, Commands::default()));
+            }
+            Some((_, commands)) if is(commands, b"exec") => {
+                commands.drop_tail();
+                self.batch.append(std::mem::take(commands));
                 self.transaction = None;
                 // However long it was, it is handed on as a whole, and now.
                 self.batch_bytes = CHUNK_BYTES as u64;
             }
-            Some((at, commands)) => {
+            Some((begin, commands)) => {
                 if commands.len() >= TRANSACTION_COMMANDS_MAX {
                     let file = self.path.to_path_buf();
                     let what = "a transaction with too many commands".to_owned();
                     return Err(AofError::Format {
                         file,
-                        at: *at,
+                        at: *begin,
                         what,
                     });
                 }
-                commands.push(command);
+                commands.ends.push((commands.words.len(), at));
             }
             None => {
-                self.batch_bytes += self.next - command.at;
-                self.batch.push(command);
+                self.batch_bytes += self.next - at;
+                self.batch.ends.push((self.batch.words.len(), at));
             }
         }
         Ok(())
@@ -385,13 +450,9 @@ mod tests {
             let Piece::Commands(_, commands) = piece else {
                 panic!("no data was written");
             };
-            for command in commands {
-                let words: Vec<_> = command
-                    .words
-                    .iter()
-                    .map(|w| String::from_utf8_lossy(w))
-                    .collect();
-                lines.push(format!("{} {}", command.at, words.join(" ")));
+            for (words, at) in commands.iter_from(0) {
+                let words: Vec<_> = words.iter().map(|w| String::from_utf8_lossy(w)).collect();
+                lines.push(format!("{at} {}", words.join(" ")));
             }
         }
         Ok((lines, cut))
