@@ -317,11 +317,15 @@ impl Listpack {
         self.set_head(count);
     }
 
-    /// Makes room for so many bytes, and an eighth of what is there: little is wasted on those that stay small, and
-    /// those that grow are seldom moved.
+    /// Makes room for so many bytes and some more: an eighth of what is there while that is small, so that little is
+    /// wasted on those that stay so, and half of it later, so that those that grow are seldom moved.
     fn make_room(&mut self, bytes: usize) {
-        if self.0.capacity() - self.0.len() < bytes {
-            self.0.reserve_exact(bytes.max(self.0.len() / 8));
+        /// Up to this a listpack is small. Bytes.
+        const SMALL_BYTES: usize = 1024;
+        let len = self.0.len();
+        if self.0.capacity() - len < bytes {
+            let more = if len <= SMALL_BYTES { len / 8 } else { len / 2 };
+            self.0.reserve_exact(bytes.max(more));
         }
     }
 
