@@ -29,6 +29,16 @@ impl fmt::Display for Epoch {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplOffset(pub u64);
 
+impl ReplOffset {
+    /// Reads the one that a file or a peer names. No stream gets near the end of the 63 bits in which Redis counts:
+    /// such an offset is none.
+    pub fn from_text(text: &str) -> Option<ReplOffset> {
+        const OFFSET_MAX: u64 = 1 << 62;
+        let offset = text.parse().ok().filter(|offset| *offset <= OFFSET_MAX);
+        offset.map(ReplOffset)
+    }
+}
+
 impl fmt::Display for ReplOffset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

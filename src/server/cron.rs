@@ -52,6 +52,9 @@ impl Server {
         self.watchdog.feed(now);
         self.front.tick(now);
         self.advance_failover();
+        if self.replication.gate.asks_later {
+            self.ask_for_waiters(now);
+        }
         let is_behind = self.expire_keys();
         self.make_room();
         self.check_save_points();

@@ -154,6 +154,14 @@ pub struct Session {
 }
 
 impl Server {
+    /// What follows an error reply to a replica would be taken for its stream.
+    fn close_if_replica(&mut self, id: ClientId) {
+        let client = self.front.clients.get_mut(id);
+        if let Some(client) = client.filter(|client| client.kind == ClientKind::Replica) {
+            client.close(Closing::Now);
+        }
+    }
+
     /// A server without data, not yet listening. `front` is configured; `supervised` is for `INFO`.
     pub fn new(
         setup: ServerSetup,
@@ -406,11 +414,7 @@ impl Program for Server {
         command: Option<CommandId>,
         text: &[u8],
     ) -> Option<Vec<u8>> {
-        // An error reply would become part of a replica's stream.
-        let asking = self.front.clients.current(client);
-        if asking.kind == ClientKind::Replica {
-            asking.close(Closing::Now);
-        }
+        self.close_if_replica(client);
         let mut instead = None;
         if let Some(command) = command {
             self.metrics.rejected(command);

@@ -44,6 +44,7 @@ impl Server {
             self.metrics.error(&reply.as_bytes()[start + 1..]);
             // The front counts what it sees, and it sees a transaction as one command.
             self.front.stats.error_replies += u64::from(self.in_exec);
+            self.close_if_replica(call.client);
         }
         self.note_slow(call, nanos / 1000);
         if !self.monitors.is_empty() && call.info.flags & (flag::SKIP_MONITOR | flag::ADMIN) == 0 {

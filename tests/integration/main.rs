@@ -46,6 +46,7 @@ mod http_from_outside;
 mod it_listens_where_it_is_told;
 mod keys_equal_redis;
 mod links_are_cut_at_random;
+mod links_keep_to_the_rules;
 mod lists_equal_redis;
 mod loading_is_told;
 mod memory_has_a_limit;

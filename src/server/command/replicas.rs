@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::args::{Failure, SYNTAX, integer, option};
 use super::strings::finish;
 use crate::clock::Mono;
-use crate::front::{Call, ClientKind, CommandSpec, Reply, category, flag, kept};
+use crate::front::{Call, ClientId, ClientKind, CommandSpec, Reply, category, flag, kept};
 use crate::ids::ReplOffset;
 use crate::resp::split_words;
 use crate::server::Server;
@@ -203,7 +203,9 @@ fn replconf(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(
         match name.as_slice() {
             b"ack" => {
                 let offset = integer(value).ok().and_then(|n| u64::try_from(n).ok());
-                server.acknowledge(call.client, ReplOffset(offset.unwrap_or(0)));
+                if let Some(offset) = offset {
+                    server.acknowledge(call.client, ReplOffset(offset));
+                }
                 return Ok(());
             }
             b"getack" => return Ok(()),
@@ -256,12 +258,16 @@ fn replconf(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(
     Ok(())
 }
 
-/// The checks that `PSYNC` and `SYNC` share. `Ok(false)`: the client is a replica already.
-fn may_sync(server: &mut Server, call: &Call<'_>, reply: &Reply) -> Result<bool, Failure> {
+/// Whether a client gets a stream of commands already. What else it asks for in that way is ignored, as
+/// redis-server does.
+fn has_stream(server: &mut Server, client: ClientId) -> bool {
+    let client = server.front.clients.current(client);
+    client.session.feed.is_some() || client.is_monitor
+}
+
+/// The checks that `PSYNC` and `SYNC` share.
+fn check_sync(server: &mut Server, call: &Call<'_>, reply: &Reply) -> Result<(), Failure> {
     let client = server.front.clients.current(call.client);
-    if client.session.feed.is_some() {
-        return Ok(false);
-    }
     let has_pending = !client.output.is_empty() || !reply.is_empty();
     let introduction = client.session.introduction.clone();
     if server.replication.failover.is_some() {
@@ -276,10 +282,13 @@ fn may_sync(server: &mut Server, call: &Call<'_>, reply: &Reply) -> Result<bool,
     if introduction.without_keys && !introduction.capa_eof {
         return Err("ERR Filtered replica requires EOF capability".into());
     }
-    Ok(true)
+    Ok(())
 }
 
 fn psync(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    if has_stream(server, call.client) {
+        return Ok(());
+    }
     let id = &call.words[1];
     if call
         .words
@@ -295,15 +304,15 @@ fn psync(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
         }
         server.promote();
     }
-    if may_sync(server, call, reply)? {
-        let offset = integer(&call.words[2])?;
-        server.attach_replica(call, reply, Some((id, offset)));
-    }
+    check_sync(server, call, reply)?;
+    let offset = integer(&call.words[2])?;
+    server.attach_replica(call, reply, Some((id, offset)));
     Ok(())
 }
 
 fn sync(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
-    if may_sync(server, call, reply)? {
+    if !has_stream(server, call.client) {
+        check_sync(server, call, reply)?;
         server.attach_replica(call, reply, None);
     }
     Ok(())

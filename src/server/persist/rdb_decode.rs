@@ -12,6 +12,7 @@ use super::rdb::{
 };
 use super::rdb_encode::ReplicationInfo;
 use super::rdb_values::{is_readable, read_value};
+use crate::ids::ReplOffset;
 use crate::resp::parse_double;
 use crate::server::keyspace::{Entry, Keyspace, Rating, Thresholds, Usage, WARM_MAX};
 
@@ -175,7 +176,7 @@ pub fn used_memory_of(head: &[u8]) -> u64 {
 #[derive(Default)]
 struct Position {
     repl_id: Option<String>,
-    offset: Option<u64>,
+    offset: Option<ReplOffset>,
     stream_db: Option<u32>,
 }
 
@@ -188,7 +189,7 @@ impl Position {
     fn complete(self) -> Option<ReplicationInfo> {
         Some(ReplicationInfo {
             repl_id: self.repl_id.filter(|id| id.len() == 40)?,
-            offset: self.offset?,
+            offset: self.offset?.0,
             stream_db: self.stream_db.unwrap_or(0),
         })
     }
@@ -308,7 +309,7 @@ impl Loading {
         };
         match name {
             b"repl-id" => self.position.repl_id = Some(value.to_owned()),
-            b"repl-offset" => self.position.offset = value.parse().ok(),
+            b"repl-offset" => self.position.offset = ReplOffset::from_text(value),
             b"repl-stream-db" => self.position.stream_db = value.parse().ok(),
             _ => {}
         }

@@ -29,9 +29,9 @@ pub fn parse_psync_reply(line: &[u8]) -> PsyncReply {
     let words: Vec<&str> = text.split_ascii_whitespace().collect();
     match words.as_slice() {
         [] => PsyncReply::KeepAlive,
-        ["+FULLRESYNC", id, offset] if is_repl_id(id) => match offset.parse() {
-            Ok(offset) => PsyncReply::FullResync((*id).into(), ReplOffset(offset)),
-            Err(_) => PsyncReply::Refused(text),
+        ["+FULLRESYNC", id, offset] if is_repl_id(id) => match ReplOffset::from_text(offset) {
+            Some(offset) => PsyncReply::FullResync((*id).into(), offset),
+            None => PsyncReply::Refused(text),
         },
         ["+CONTINUE"] => PsyncReply::Continue(None),
         ["+CONTINUE", id] if is_repl_id(id) => PsyncReply::Continue(Some((*id).into())),
@@ -143,6 +143,10 @@ mod tests {
         );
         for odd in ["+FULLRESYNC x 1", "+FULLRESYNC", "-ERR no", "+OK", "hello"] {
             check(odd, PsyncReply::Refused(odd.into()));
+        }
+        for offset in ["-1", "x", "9223372036854775807", "18446744073709551615"] {
+            let line = format!("+FULLRESYNC {ID} {offset}");
+            check(&line, PsyncReply::Refused(line.clone()));
         }
     }
 

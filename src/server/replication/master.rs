@@ -198,6 +198,16 @@ impl Server {
         self.flush_stream();
     }
 
+    /// Asks the replicas for what a `WAIT` waits for. Not while clients are paused: whoever paused them relies on
+    /// an offset that stays.
+    pub(crate) fn ask_for_waiters(&mut self, now: Mono) {
+        let is_paused = self.front.paused(now).is_some();
+        self.replication.gate.asks_later = is_paused;
+        if !is_paused {
+            self.ask_for_acks();
+        }
+    }
+
     /// Asks the replicas what they have.
     pub(crate) fn ask_for_acks(&mut self) {
         let is_quiet = self.replication.failover.is_some();

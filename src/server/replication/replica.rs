@@ -299,7 +299,7 @@ async fn introduce(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<(), 
 
 /// Asks to go on from our history, or for all data. When it returns, the stream begins.
 async fn synchronize(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<(), LinkError> {
-    let request = {
+    let (request, offers) = {
         let server = server.borrow();
         let replication = &server.replication;
         let offers = replication.link().is_some_and(|link| link.offers_history)
@@ -314,7 +314,7 @@ async fn synchronize(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<()
         } else {
             encode_request(&["PSYNC", "?", "-1"], &mut out);
         }
-        out
+        (out, offers)
     };
     wire.send(&request).await?;
     // The master may wait for its configured delay before it answers; it sends empty lines meanwhile.
@@ -322,6 +322,12 @@ async fn synchronize(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<()
     loop {
         match parse_psync_reply(&wire.line(server).await?) {
             PsyncReply::KeepAlive => {}
+            PsyncReply::Continue(_) if !offers => {
+                return Err(LinkError::Refused {
+                    command: "PSYNC ? -1",
+                    reply: "+CONTINUE".to_owned(),
+                });
+            }
             PsyncReply::Continue(id) => {
                 let server = &mut *server.borrow_mut();
                 server.finish_failover();
@@ -546,6 +552,7 @@ async fn apply_stream(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<N
     let mut acks = AckTimer::start().await;
     loop {
         check_disk(server)?;
+        wire.patience = server.borrow().config.repl_timeout;
         let congestion = server.borrow().aof_congestion();
         if let Some(progress) = congestion {
             // The disk is slower than the master: the rest stays in the socket until there is room.
@@ -560,6 +567,11 @@ async fn apply_stream(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<N
             let now = server.now();
             let applied = server.apply(client, &mut applier, &wire.input, now)?;
             wire.input.drain(..applied);
+            // The room of a long command is not kept for the short ones that follow.
+            if wire.input.len() <= READ_BYTES {
+                wire.input.shrink_to(2 * READ_BYTES);
+            }
+            server.front.clients.current(client).query_bytes = wire.input.len();
             if let Some(link) = server.replication.link_mut() {
                 link.unapplied = wire.input.len() as u64;
             }

@@ -16,7 +16,7 @@ use std::task::{Poll, Waker};
 use tokio::task::AbortHandle;
 
 use crate::clock::Mono;
-use crate::front::{ClientId, WaitId};
+use crate::front::{ClientId, Closing, WaitId};
 use crate::ids::ReplOffset;
 use crate::server::Server;
 use crate::server::blocking::UNBLOCKED;
@@ -31,6 +31,8 @@ pub(crate) struct Gate {
     waker: Option<Waker>,
     /// Clients that wait for acknowledgements.
     pub(crate) waiters: Vec<Waiter>,
+    /// The replicas are to be asked for them when clients are no longer paused.
+    pub(crate) asks_later: bool,
 }
 
 /// Replies that are held.
@@ -176,7 +178,8 @@ impl Server {
             replicas,
             _timer: timer,
         });
-        self.ask_for_acks();
+        let now = self.clock.mono();
+        self.ask_for_waiters(now);
     }
 
     /// Has [`Server::end_wait`] called at this time, if ever.
@@ -239,9 +242,12 @@ impl Server {
     pub(crate) fn release_waiters(&mut self) {
         self.release_blocked();
         for waiter in std::mem::take(&mut self.replication.gate.waiters) {
-            self.front.clients.resolve_with(waiter.on, |reply| {
-                reply.error(UNBLOCKED);
-            });
+            let clients = &mut self.front.clients;
+            let client = clients.waiting_for(waiter.on);
+            clients.resolve_with(waiter.on, |reply| reply.error(UNBLOCKED));
+            if let Some(client) = client.and_then(|id| clients.get_mut(id)) {
+                client.close(Closing::AfterReplies);
+            }
         }
     }
 }
