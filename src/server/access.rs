@@ -373,13 +373,13 @@ impl Server {
         }
     }
 
-    /// Whether an expired key that a call has met may be removed: on a master, or by a write to a replica that
-    /// takes them, and not while writes are paused.
+    /// Whether an expired key that a call has met may be removed: by any write, which must not find what its
+    /// look-up did not see, and by readers of a master while writes are not paused. A write that runs at all was
+    /// let through, although its own transaction may have paused writes or made a replica of us since.
     fn may_remove_expired(&self, call: &Call<'_>) -> bool {
         let paused: Option<PauseMode> = self.front.paused(call.now.mono);
         let is_write = call.info.flags & flag::WRITE != 0;
-        let is_ours = self.replication.is_master() || (is_write && !self.config.read_only);
-        is_ours && paused.is_none()
+        is_write || (self.replication.is_master() && paused.is_none())
     }
 
     /// Removes a key because memory is short, here and on the replicas. Returns what it held.

@@ -112,3 +112,36 @@ fn what_a_replicas_own_clients_write() {
         });
     }
 }
+
+/// Its look-up does not see the old value, so neither may the change that follows.
+#[test]
+fn by_a_write_whose_transaction_has_stopped_writes() {
+    for first in ["CLIENT PAUSE 100000 WRITE", "REPLICAOF 127.0.0.1 1"] {
+        let ours = start_server(Kind::Ours, "");
+        let mut client = ours.client();
+        let mut ask = |line: &str| text(&client.call(&line.split(' ').collect::<Vec<_>>()));
+        ask("DEBUG SET-ACTIVE-EXPIRE 0");
+        // One of another type, one of the same.
+        ask("SET k old");
+        ask("RPUSH list old");
+        ask("SET later old");
+        for key in ["k", "list", "later"] {
+            ask(&format!("PEXPIRE {key} 1"));
+        }
+        wait_for("the last has expired", secs(20), || {
+            let found = ask("EXISTS later");
+            expect_that(found == "0", || found)
+        });
+        assert_eq!(ask("DBSIZE"), "2");
+        for line in [
+            "MULTI",
+            first,
+            "LPUSH k x",
+            "RPUSH list y",
+            "LRANGE list 0 -1",
+        ] {
+            ask(line);
+        }
+        assert_eq!(ask("EXEC"), "OK 1 1 y", "{first}");
+    }
+}
