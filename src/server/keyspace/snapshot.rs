@@ -142,6 +142,11 @@ impl Snapshot {
     fn write_segment(&mut self, db: usize, segment: &Segment) {
         let has_marks = segment.ahead > segment.saved && self.epoch <= segment.ahead;
         let entries = segment.table.entries();
+    /// Whether a flushed database is part of it and not yet in it.
+    fn needs(&self, detached: &Detached) -> bool {
+        !self.finished && self.epoch <= detached.until
+    }
+
         let is_wanted = |entry: &&Entry| !(has_marks && entry.is_ahead);
         // Fetched from memory all at the same time, not one after the other.
         let touched = entries.iter().filter(is_wanted).map(Keyed::touch);
@@ -257,21 +262,17 @@ impl Snapshots {
     /// Ends one; returns the flushed databases that nobody needs any more.
     pub(super) fn end(&mut self, id: SnapshotEpoch) -> Vec<Db> {
         self.active.retain(|s| s.epoch != id);
-        if self.active.iter().all(|s| s.finished) {
-            self.take_detached()
-        } else {
-            Vec::new()
-        }
+        let active = &self.active;
+        let is_needed = |detached: &Detached| active.iter().any(|s| s.needs(detached));
+        let detached = std::mem::take(&mut self.detached);
+        let (kept, free) = detached.into_iter().partition(is_needed);
+        self.detached = kept;
+        dbs(free)
     }
 
     pub(super) fn end_all(&mut self) -> Vec<Db> {
         self.active.clear();
-        self.take_detached()
-    }
-
-    fn take_detached(&mut self) -> Vec<Db> {
-        let detached = std::mem::take(&mut self.detached);
-        detached.into_iter().map(|detached| detached.db).collect()
+        dbs(std::mem::take(&mut self.detached))
     }
 
     /// Writes the entry at a place of a segment to each snapshot that lacks it. To be called before any change
@@ -331,7 +332,10 @@ impl Snapshots {
         let mut steps = 64 + budget_bytes / 64;
         while self.active[at].out.len() < goal && steps > 0 {
             steps -= 1;
-            if let Some(detached) = self.detached.last_mut() {
+            // The last has the latest end: a snapshot that does not need it needs none.
+            let snapshot = &self.active[at];
+            let detached = self.detached.last_mut();
+            if let Some(detached) = detached.filter(|detached| snapshot.needs(detached)) {
                 match detached.db.pop_segment() {
                     Some(mut segment) => {
                         let (number, until) = (detached.number, detached.until);
@@ -395,6 +399,10 @@ fn save_up_to(active: &mut [Snapshot], number: usize, segment: &mut Segment, unt
         }
     }
     let had_marks = segment.ahead > segment.saved;
+fn dbs(detached: Vec<Detached>) -> Vec<Db> {
+    detached.into_iter().map(|detached| detached.db).collect()
+}
+
     segment.saved = segment.saved.max(until);
     if had_marks && segment.ahead <= segment.saved {
         for entry in segment.table.entries_mut() {

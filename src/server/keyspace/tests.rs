@@ -442,6 +442,33 @@ proptest! {
     }
 }
 
+/// A save right after a flush does not write what was flushed for another snapshot.
+#[test]
+fn a_flushed_database_waits_for_who_needs_it() {
+    let mut keyspace = Keyspace::new(1);
+    for k in 0..2000 {
+        keyspace.insert(0, Entry::new(&key(k), Value::string(b"old"), None));
+    }
+    let begin = |keyspace: &mut Keyspace| Running::begin(keyspace, true, &model_of(keyspace));
+    let mut older = begin(&mut keyspace);
+    assert!(keyspace.flush(0).is_none());
+    keyspace.insert(0, Entry::new(b"new", Value::string(b"new"), None));
+    let mut newer = begin(&mut keyspace);
+    let before = keyspace.snapshot_output(older.id).unwrap().len();
+    while newer.walk(&mut keyspace, 1000) == Walk::Going {}
+    newer.check(&mut keyspace);
+    let output = keyspace.snapshot_output(older.id).unwrap();
+    assert_eq!(output.len(), before);
+    while older.walk(&mut keyspace, 1000) == Walk::Going {}
+    older.check(&mut keyspace);
+
+    // Given up, it gives the database back although another goes on.
+    let older = keyspace.begin_snapshot(&head());
+    assert!(keyspace.flush(0).is_none());
+    keyspace.begin_snapshot(&head());
+    assert_eq!(keyspace.end_snapshot(older).len(), 1);
+}
+
 #[test]
 fn a_scan_returns_about_as_many_as_asked() {
     let mut keyspace = Keyspace::new(1);
