@@ -172,7 +172,7 @@ impl Server {
 
     fn info_persistence(&self, out: &mut String) {
         let now = self.clock.mono();
-        let running = self.saver.running();
+        let running = self.saving();
         let snapshot = running.map(|(_, id)| id).or(self.aof.rewriting.snapshot());
         let progress = snapshot.and_then(|id| self.keyspace.snapshot_progress(id));
         let (done, total) = progress.unwrap_or((0, 0));

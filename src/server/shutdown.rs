@@ -134,6 +134,7 @@ async fn shut_down(server: Rc<RefCell<Server>>, options: ShutdownOptions) {
             SaveChoice::AsConfigured => !server.config.save.is_empty(),
         };
         server.cancel_save();
+        server.end_transfer();
         server.end_unit();
         server.flush_stream();
         if save && !server.is_loading() {

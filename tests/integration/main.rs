@@ -54,6 +54,7 @@ mod metrics;
 mod minority_never_fails_over;
 mod mixed_quorum;
 mod no_acknowledged_write_is_lost;
+mod one_snapshot_at_a_time;
 mod operator_commands;
 mod parallel_syncs;
 mod partial_resync_after_reconnect;

@@ -353,9 +353,8 @@ fn reload(server: &mut Server, options: &[Bytes], reply: &mut Reply) -> Result<(
             }
         }
     }
-    if server.saver.is_saving() {
-        server.cancel_save();
-    }
+    server.cancel_save();
+    server.end_transfer();
     let done = if save {
         server.save_now().map_err(anyhow::Error::from)
     } else {

@@ -350,8 +350,9 @@ fn flush(
         _ => return Err(SYNTAX.into()),
     }
     if all {
-        // A save in progress has become pointless, and would have to write what is about to go.
+        // What is in progress has become pointless, and would have to write what is about to go.
         server.cancel_save();
+        server.end_transfer();
         for db in 0..server.keyspace.databases() {
             server.flush(db);
         }

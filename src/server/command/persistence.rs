@@ -51,7 +51,7 @@ pub(super) fn commands() -> Vec<Spec> {
 }
 
 fn save(server: &mut Server, _: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
-    if server.saver.is_saving() {
+    if server.saving().is_some() {
         return Err("ERR Background save already in progress".into());
     }
     match server.save_now() {
@@ -70,7 +70,7 @@ fn bgsave(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(),
         [word] if option(word) == b"schedule" => true,
         _ => return Err(SYNTAX.into()),
     };
-    if server.saver.is_saving() {
+    if server.saving().is_some() {
         return Err("ERR Background save already in progress".into());
     }
     let is_rewriting = server.aof.rewriting.is_running();
@@ -92,7 +92,7 @@ fn bgrewriteaof(server: &mut Server, reply: &mut Reply) -> Result<(), Failure> {
     if server.aof.rewriting.is_running() {
         return Err("ERR Background append only file rewriting already in progress".into());
     }
-    if server.saver.is_saving() || server.in_exec {
+    if server.saving().is_some() || server.in_exec {
         server.aof.rewriting.is_scheduled = true;
         reply.simple("Background append only file rewriting scheduled");
         return Ok(());

@@ -332,8 +332,10 @@ impl Server {
         let server = self.handle();
         let task = tokio::task::spawn_local(async move {
             let written = job.run(&server).await;
+            let server = &mut *server.borrow_mut();
             // Whoever asked for the file may have gone.
-            drop(done.send(server.borrow_mut().save_ended(&written, &job)));
+            drop(done.send(server.save_ended(&written, &job)));
+            server.start_transfers();
         });
         if let Some(running) = &mut self.saver.running {
             running.task = Some(task.abort_handle());
@@ -418,9 +420,7 @@ impl Server {
         let is_reached =
             |(seconds, changes): &(u64, u64)| saver.dirty >= *changes && elapsed > *seconds;
         let is_due = saver.is_scheduled || self.config.save.iter().any(is_reached);
-        // As in redis-server, one at a time.
-        let is_free = !saver.is_saving() && !self.aof.rewriting.is_running();
-        if is_free && may_try && is_due {
+        if may_try && is_due && !self.is_writing_snapshot() {
             drop(self.start_save());
         }
     }
@@ -489,7 +489,6 @@ impl FileJob {
     fn slice(&self, server: &Rc<RefCell<Server>>) -> Option<(VecDeque<Chunk>, Walk)> {
         let server = &mut *server.borrow_mut();
         let walk = server.keyspace.advance_snapshot(self.snapshot, SLICE_BYTES);
-        server.close_overfull_transfers();
         let output = server.keyspace.snapshot_output(self.snapshot)?;
         Some((std::iter::from_fn(|| output.pop()).collect(), walk))
     }

@@ -67,6 +67,8 @@ pub(crate) enum FeedState {
     },
     /// Its snapshot has begun; the stream since then is kept for it.
     Transferring {
+        /// When it began.
+        since: Mono,
         /// What it is read from, unless that is a file.
         snapshot: Option<SnapshotEpoch>,
         /// The file is complete and being sent.
@@ -114,6 +116,23 @@ impl Feed {
             self.state,
             FeedState::Online | FeedState::Unacknowledged { .. }
         )
+    }
+
+    /// Since when it is being sent a snapshot, and which.
+    pub(super) fn snapshot(&self) -> Option<(Mono, SnapshotEpoch)> {
+        match self.state {
+            FeedState::Transferring {
+                since, snapshot, ..
+            } => snapshot.map(|snapshot| (since, snapshot)),
+            FeedState::Waiting { .. } | FeedState::Unacknowledged { .. } | FeedState::Online => {
+                None
+            }
+        }
+    }
+
+    /// Whether it is being sent this snapshot.
+    pub(super) fn is_sent(&self, snapshot: SnapshotEpoch) -> bool {
+        self.snapshot().is_some_and(|(_, sent)| sent == snapshot)
     }
 
     /// `state=` of INFO.
@@ -270,8 +289,7 @@ impl Server {
             self.replication.stream_db = None;
         }
         // The reply of this call must be queued before what a transfer queues.
-        let server = self.handle();
-        tokio::task::spawn_local(async move { server.borrow_mut().start_transfers() });
+        self.start_transfers_soon();
     }
 
     /// `REPLCONF ACK`
@@ -360,12 +378,11 @@ impl Server {
         };
         tracing::info!(replica = %client.addr, "Connection with replica lost");
         feed.drained.notify_one();
-        if let FeedState::Transferring {
-            snapshot: Some(snapshot),
-            ..
-        } = feed.state
+        if let Some((_, snapshot)) = feed.snapshot()
+            && !self.feeds().any(|(_, feed)| feed.is_sent(snapshot))
         {
             self.end_snapshot(snapshot);
+            self.start_transfers_soon();
         }
         self.replication.replicas.retain(|replica| *replica != id);
         if self.replication.replicas.is_empty() {
@@ -405,7 +422,7 @@ impl Server {
     /// What comes with time, for the side that feeds: `PING`s, keepalives, timeouts, the backlog's end.
     pub(crate) fn replication_tick(&mut self, now: Mono) {
         self.start_transfers();
-        self.close_overfull_transfers();
+        self.close_overfull_transfer();
         if self.replication.is_master() {
             self.ping_replicas(now);
             self.drop_backlog(now);
@@ -441,25 +458,40 @@ impl Server {
     }
 
     fn drop_silent_replicas(&mut self, now: Mono) {
-        let timeout = self.config.repl_timeout;
-        for id in self.replication.replicas.clone() {
-            let Some(client) = self.front.clients.get_mut(id).filter(|c| c.is_open()) else {
-                continue;
-            };
-            let Some(feed) = &client.session.feed else {
-                continue;
-            };
-            let silent_since = match &feed.state {
-                FeedState::Waiting { .. } => continue,
-                FeedState::Transferring { .. } if client.output.is_empty() => continue,
-                FeedState::Transferring { .. } => feed.progress_at,
-                FeedState::Unacknowledged { .. } | FeedState::Online if feed.is_old => continue,
-                FeedState::Unacknowledged { .. } | FeedState::Online => feed.acked_at,
-            };
-            if now.since(silent_since) > timeout {
+        let is_silent = |(id, feed): &(ClientId, &Feed)| self.is_silent(*id, feed, now);
+        let silent: Vec<ClientId> = self.feeds().filter(is_silent).map(|(id, _)| id).collect();
+        for id in silent {
+            if let Some(client) = self.front.clients.get_mut(id) {
                 tracing::warn!(replica = %client.addr, "Disconnecting timedout replica");
                 client.close(Closing::Now);
             }
         }
+    }
+
+    /// Whether nothing has been heard of a replica for too long.
+    fn is_silent(&self, id: ClientId, feed: &Feed, now: Mono) -> bool {
+        let Some(client) = self.front.clients.get(id).filter(|c| c.is_open()) else {
+            return false;
+        };
+        let mut patience = self.config.repl_timeout;
+        let since = match &feed.state {
+            FeedState::Waiting { .. } => return false,
+            FeedState::Transferring { .. } if client.output.is_empty() => return false,
+            FeedState::Transferring { .. } => {
+                // Who takes nothing holds up those who share the transfer, and would lose them at the same time.
+                if self.is_transfer_shared(feed) {
+                    patience /= 2;
+                }
+                feed.progress_at
+            }
+            FeedState::Unacknowledged { .. } | FeedState::Online if feed.is_old => return false,
+            FeedState::Unacknowledged { .. } | FeedState::Online => feed.acked_at,
+        };
+        now.since(since) > patience
+    }
+
+    fn is_transfer_shared(&self, feed: &Feed) -> bool {
+        let is_same = |other: &Feed| feed.snapshot().is_some_and(|(_, id)| other.is_sent(id));
+        self.feeds().filter(|(_, other)| is_same(other)).count() > 1
     }
 }

@@ -1,7 +1,9 @@
 //! Sending all data to a replica: straight from a snapshot, or from a file.
 //!
-//! Each replica has a snapshot of its own and is fed at its own pace: the walk goes on when its socket has
-//! taken what was there, so a slow replica holds up nobody and costs only the segments that change meanwhile.
+//! Replicas that wait together share one snapshot and its bytes: the walk goes on when all their sockets have taken
+//! what was there. As in redis-server, one thing at a time is written from memory, a file or a transfer; whoever
+//! comes later waits. So a slow replica costs no more than what changes meanwhile, however many they are, and nobody
+//! else's walk fills memory with what it cannot take yet. One that takes nothing ends by `repl-timeout`.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -11,7 +13,8 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::master::{Feed, FeedState};
-use crate::front::{ClientId, Closing};
+use crate::clock::Mono;
+use crate::front::{Client, ClientId, Closing};
 use crate::ids::random_hex;
 use crate::server::Server;
 use crate::server::keyspace::{Chunk, ChunkQueue, Image, Keyspace, SnapshotEpoch, Walk};
@@ -25,7 +28,7 @@ impl Server {
     /// Starts the full resyncs that are due: at once, or when `repl-diskless-sync-delay` is over.
     pub(crate) fn start_transfers(&mut self) {
         let now = self.clock.mono();
-        let waiting: Vec<(ClientId, crate::clock::Mono)> = self
+        let waiting: Vec<(ClientId, Mono)> = self
             .feeds()
             .filter_map(|(id, feed)| match feed.state {
                 FeedState::Waiting { since } => Some((id, since)),
@@ -41,7 +44,7 @@ impl Server {
         let is_due = !self.config.diskless_sync
             || now.since(longest) >= self.config.diskless_sync_delay
             || (most > 0 && waiting.len() >= most);
-        if !is_due {
+        if !is_due || self.is_writing_snapshot() {
             for (id, _) in waiting {
                 self.front.clients.send(id, Bytes::from_static(b"\n"), now);
             }
@@ -49,6 +52,7 @@ impl Server {
         }
         self.end_unit();
         self.flush_stream();
+        let (mut diskless, mut from_file) = (Vec::new(), Vec::new());
         for (id, _) in waiting {
             let client = self.front.clients.get(id);
             let Some(introduction) = client.map(|client| &client.session.introduction) else {
@@ -57,10 +61,59 @@ impl Server {
             if introduction.without_keys {
                 self.send_without_keys(id);
             } else if self.config.diskless_sync && introduction.capa_eof {
-                self.start_diskless(id);
+                diskless.push(id);
             } else {
-                self.start_from_file(id);
+                from_file.push(id);
             }
+        }
+        self.start_diskless(&diskless);
+        for id in from_file {
+            self.start_from_file(id);
+        }
+    }
+
+    /// Starts the full resyncs that are due after what happens now.
+    pub(crate) fn start_transfers_soon(&self) {
+        let server = self.handle();
+        tokio::task::spawn_local(async move { server.borrow_mut().start_transfers() });
+    }
+
+    /// Since when a snapshot is being sent to replicas, and which.
+    pub(crate) fn transfer(&self) -> Option<(Mono, SnapshotEpoch)> {
+        self.feeds().find_map(|(id, feed)| {
+            let is_open = self.front.clients.get(id).is_some_and(Client::is_open);
+            feed.snapshot().filter(|_| is_open)
+        })
+    }
+
+    /// Since when the data are being saved to a file or sent to replicas, and the snapshot. To clients both are
+    /// "Background save", as in redis-server.
+    pub(crate) fn saving(&self) -> Option<(Mono, SnapshotEpoch)> {
+        self.saver.running().or_else(|| self.transfer())
+    }
+
+    /// Whether the data are being written anywhere. Nothing else of that kind may begin: what one walk writes has to
+    /// be kept for all others.
+    pub(crate) fn is_writing_snapshot(&self) -> bool {
+        self.saving().is_some() || self.aof.rewriting.is_running()
+    }
+
+    /// Ends the transfer in progress; its replicas will be back.
+    pub(crate) fn end_transfer(&mut self) {
+        let Some((_, snapshot)) = self.transfer() else {
+            return;
+        };
+        for id in self.replication.replicas.clone() {
+            if self.feed_mut(id).is_some_and(|feed| feed.is_sent(snapshot)) {
+                self.close_replica(id);
+            }
+        }
+        self.end_snapshot(snapshot);
+    }
+
+    fn close_replica(&mut self, id: ClientId) {
+        if let Some(client) = self.front.clients.get_mut(id) {
+            client.close(Closing::Now);
         }
     }
 
@@ -106,6 +159,7 @@ impl Server {
         let now = self.clock.mono();
         let feed: &mut Feed = self.feed_mut(id)?;
         feed.state = FeedState::Transferring {
+            since: now,
             snapshot,
             is_sending_file: false,
             retained: super::master::Retained::default(),
@@ -114,32 +168,47 @@ impl Server {
         Some(Rc::clone(&feed.drained))
     }
 
-    fn start_diskless(&mut self, id: ClientId) {
-        self.announce_full_resync(id);
+    /// Starts one transfer to all of these.
+    fn start_diskless(&mut self, ids: &[ClientId]) {
+        if ids.is_empty() {
+            return;
+        }
+        for &id in ids {
+            self.announce_full_resync(id);
+        }
         let head = self.rdb_head();
         let snapshot = self.keyspace.begin_snapshot(&head);
-        let Some(drained) = self.transferring(id, Some(snapshot)) else {
-            self.end_snapshot(snapshot);
-            return;
-        };
-        let now = self.clock.mono();
         let mark = random_hex::<20>(&mut self.rng);
-        self.front
-            .clients
-            .send(id, Bytes::from(format!("$EOF:{mark}\r\n")), now);
+        let begin = Bytes::from(format!("$EOF:{mark}\r\n"));
+        let now = self.clock.mono();
+        let mut takers = Vec::new();
+        for &id in ids {
+            if let Some(drained) = self.transferring(id, Some(snapshot)) {
+                self.front.clients.send(id, begin.clone(), now);
+                takers.push(Taker { id, drained });
+            }
+        }
         let server = self.handle();
         tokio::task::spawn_local(async move {
             let mut image = Outgoing::new();
             loop {
-                let walk = server.borrow_mut().send_slice(id, snapshot, &mut image);
+                let walk = server
+                    .borrow_mut()
+                    .send_slice(&mut takers, snapshot, &mut image);
                 if walk == Walk::Complete {
                     break;
                 }
-                drained.notified().await;
+                for taker in &takers {
+                    taker.drained.notified().await;
+                }
             }
             let server = &mut *server.borrow_mut();
             server.end_snapshot(snapshot);
-            server.finish_diskless(id, image.digest.finalize(), &mark);
+            let checksum = image.digest.finalize();
+            for taker in takers {
+                server.finish_diskless(taker.id, checksum, &mark);
+            }
+            server.start_transfers();
         });
     }
 
@@ -163,10 +232,16 @@ impl Server {
         self.finish_diskless(id, image.digest.finalize(), &mark);
     }
 
-    /// Sends the next slice of a snapshot. [`Walk::Complete`] also when the replica has gone.
-    fn send_slice(&mut self, id: ClientId, snapshot: SnapshotEpoch, image: &mut Outgoing) -> Walk {
+    /// Sends the next slice of a snapshot to those who take it, of whom only those stay who are still there.
+    /// [`Walk::Complete`] also when none is.
+    fn send_slice(
+        &mut self,
+        takers: &mut Vec<Taker>,
+        snapshot: SnapshotEpoch,
+        image: &mut Outgoing,
+    ) -> Walk {
         let now = self.clock.mono();
-        // Other walks may have written for this one already.
+        // Writes may have added to it already.
         let waiting = self
             .keyspace
             .snapshot_output(snapshot)
@@ -174,6 +249,10 @@ impl Server {
         let wanted = SLICE_BYTES.saturating_sub(waiting + image.rest.len());
         let walk = self.keyspace.advance_snapshot(snapshot, wanted);
         let Some(output) = self.keyspace.snapshot_output(snapshot) else {
+            // All data were replaced. What has been sent is no image of anything.
+            for taker in takers.drain(..) {
+                self.close_replica(taker.id);
+            }
             return Walk::Complete;
         };
         let mut left = SLICE_BYTES;
@@ -182,11 +261,14 @@ impl Server {
                 break;
             };
             left = left.saturating_sub(bytes.len());
-            self.front.clients.send(id, bytes, now);
+            for taker in &*takers {
+                self.front.clients.send(taker.id, bytes.clone(), now);
+            }
         }
         let is_all_sent = output.is_empty() && image.is_empty();
-        self.close_overfull_transfers();
-        if !self.notify_when_drained(id) {
+        self.close_overfull_transfer();
+        takers.retain(|taker| self.notify_when_drained(taker.id));
+        if takers.is_empty() {
             Walk::Complete
         } else if is_all_sent {
             walk
@@ -195,37 +277,22 @@ impl Server {
         }
     }
 
-    /// Ends the transfers that are so far behind other walks (a `BGSAVE`, a faster replica) that what was
-    /// written for them meanwhile exceeds the hard limit of `client-output-buffer-limit replica`.
-    pub(crate) fn close_overfull_transfers(&mut self) {
+    /// Ends the transfer if it is so far behind that what writes have added to its snapshot exceeds the hard limit
+    /// of `client-output-buffer-limit replica`.
+    pub(crate) fn close_overfull_transfer(&mut self) {
         let limit = self.front.clients.limits.replica.hard_bytes;
-        if limit == 0 {
+        let Some((_, snapshot)) = self.transfer().filter(|_| limit > 0) else {
             return;
-        }
-        for at in 0..self.replication.replicas.len() {
-            let id = self.replication.replicas[at];
-            let state = self.feed_mut(id).map(|feed| &feed.state);
-            let Some(&FeedState::Transferring {
-                snapshot: Some(snapshot),
-                ..
-            }) = state
-            else {
-                continue;
-            };
-            let waiting = self
-                .keyspace
-                .snapshot_output(snapshot)
-                .map_or(0, |o| o.len());
-            if waiting as u64 > limit
-                && let Some(client) = self.front.clients.get_mut(id)
-            {
-                tracing::warn!(
-                    replica = %client.addr, bytes = waiting,
-                    "replica closed: more of its snapshot waits to be sent than client-output-buffer-limit \
-                     allows"
-                );
-                client.close(Closing::Now);
-            }
+        };
+        let output = self.keyspace.snapshot_output(snapshot);
+        let waiting = output.map_or(0, |output| output.len());
+        if waiting as u64 > limit {
+            tracing::warn!(
+                bytes = waiting,
+                "full resync ended: more of its snapshot waits to be sent than client-output-buffer-limit replica \
+                 allows"
+            );
+            self.end_transfer();
         }
     }
 
@@ -247,8 +314,8 @@ impl Server {
 
     /// Has the data saved to the RDB file and sends that: for a replica that must know the length first.
     fn start_from_file(&mut self, id: ClientId) {
-        if self.saver.is_saving() {
-            // The next tick tries again; until then the replica hears that we are there.
+        if self.is_writing_snapshot() {
+            // The end of that tries again; until then the replica hears that we are there.
             let now = self.clock.mono();
             self.front.clients.send(id, Bytes::from_static(b"\n"), now);
             return;
@@ -282,7 +349,13 @@ impl Server {
     }
 }
 
-/// A snapshot on its way to a replica.
+/// A replica that takes part in a transfer.
+struct Taker {
+    id: ClientId,
+    drained: Rc<tokio::sync::Notify>,
+}
+
+/// A snapshot on its way to replicas.
 struct Outgoing {
     /// What is left of the bytes that are being sent.
     rest: Bytes,

@@ -140,7 +140,7 @@ impl Server {
     pub(crate) fn check_aof_rewrite(&mut self) {
         let now = self.clock.mono();
         let (aof, config) = (&self.aof, &self.config.aof);
-        let is_busy = aof.rewriting.is_running() || self.saver.is_saving() || self.is_loading();
+        let is_busy = self.is_writing_snapshot() || self.is_loading();
         if is_busy || now < aof.rewriting.not_before {
             return;
         }
@@ -363,6 +363,8 @@ impl Server {
         if let Stage::Walking(snapshot) = running.stage {
             self.end_snapshot(snapshot);
         }
+        // Whoever waits goes before the next.
+        self.start_transfers();
         self.check_aof_rewrite();
     }
 }

@@ -1,0 +1,180 @@
+//! A file, a rewrite or a full resync: one at a time is written from memory, so that none makes memory hold what
+//! another cannot take yet. Replicas that wait together share one.
+
+use std::io::Read;
+use std::time::Duration;
+
+use crate::data::{full_resyncs, replica_of, wait_until_equal};
+use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
+
+/// More than sockets take by themselves.
+const DATA_BYTES: u64 = 32 << 20;
+/// What a transfer that nobody takes may add to memory.
+const EXTRA_BYTES: u64 = 6 << 20;
+
+fn start(kind: Kind, lines: &str) -> ServerNode {
+    let server = start_server(kind, &format!("rdbcompression no\n{lines}"));
+    let count = (DATA_BYTES / 1024).to_string();
+    let reply = ask(&server, &format!("DEBUG POPULATE {count} k 1024"));
+    assert_eq!(reply, "OK");
+    server
+}
+
+fn ask(server: &ServerNode, line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').collect();
+    text(&server.client().call(&words))
+}
+
+fn number(server: &ServerNode, field: &str) -> u64 {
+    server.info(field).unwrap().parse().unwrap()
+}
+
+/// A client that asks for all data and takes nothing yet.
+fn ask_for_all(server: &ServerNode) -> Client {
+    let mut replica = server.client();
+    replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
+    replica.send(&["PSYNC", "?", "-1"]).unwrap();
+    replica
+}
+
+fn wait_for_transfer(server: &ServerNode) {
+    wait_for("the transfer has begun", secs(20), || {
+        let found = server.info("rdb_bgsave_in_progress").unwrap_or_default();
+        expect_that(found == "1", || found)
+    });
+}
+
+/// Takes all data up to the mark; returns the mark.
+fn take(replica: &Client) -> Vec<u8> {
+    let mut stream = replica.stream();
+    stream.set_read_timeout(Some(secs(20))).unwrap();
+    let mut received = Vec::new();
+    let mut mark: Option<Vec<u8>> = None;
+    let mut chunk = vec![0; 1 << 16];
+    loop {
+        let count = stream.read(&mut chunk).unwrap();
+        assert!(count > 0, "closed after {} bytes", received.len());
+        received.extend_from_slice(&chunk[..count]);
+        if mark.is_none() {
+            let head = b"$EOF:";
+            let at = received.windows(head.len()).position(|w| w == head);
+            let found = at.and_then(|at| received.get(at + head.len()..at + head.len() + 40));
+            mark = found.map(<[u8]>::to_vec);
+        }
+        let body = received.len() as u64 > DATA_BYTES;
+        if let Some(mark) = mark
+            .as_ref()
+            .filter(|mark| body && received.ends_with(mark))
+        {
+            return mark.clone();
+        }
+    }
+}
+
+#[test]
+fn with_those_who_waited_together() {
+    for kind in [Kind::Real, Kind::Ours] {
+        let lines = "repl-diskless-sync-delay 100\nrepl-diskless-sync-max-replicas 2\n";
+        let server = start(kind, lines);
+        let used = number(&server, "used_memory");
+        let two = [ask_for_all(&server), ask_for_all(&server)];
+        wait_for_transfer(&server);
+        for (line, want) in [
+            ("BGSAVE", "ERR Background save already in progress"),
+            ("BGSAVE SCHEDULE", "ERR Background save already in progress"),
+            ("SAVE", "ERR Background save already in progress"),
+            (
+                "BGREWRITEAOF",
+                "Background append only file rewriting scheduled",
+            ),
+            ("CONFIG SET repl-diskless-sync-delay 0", "OK"),
+        ] {
+            assert_eq!(ask(&server, line), want, "{line} on {kind:?}");
+        }
+        let mut third = ask_for_all(&server);
+        let more = number(&server, "used_memory").saturating_sub(used);
+        assert!(more < EXTRA_BYTES, "{kind:?}: {more} bytes");
+        let marks = std::thread::scope(|scope| {
+            let other = scope.spawn(|| take(&two[1]));
+            (take(&two[0]), other.join().unwrap())
+        });
+        assert_eq!(marks.0, marks.1, "{kind:?}");
+        // What had to wait begins.
+        take(&third);
+        third.send(&["REPLCONF", "ACK", "0"]).unwrap();
+        wait_for("the scheduled rewrite is over", secs(20), || {
+            let count = server.info("aof_rewrites").unwrap_or_default();
+            expect_that(count == "1", || count)
+        });
+        drop(two);
+    }
+}
+
+#[test]
+fn a_save_point_waits_for_the_transfer() {
+    let server = start(Kind::Ours, "");
+    let replica = ask_for_all(&server);
+    wait_for_transfer(&server);
+    let reply = server.client().call(&["CONFIG", "SET", "save", "1 1"]);
+    assert_eq!(text(&reply), "OK");
+    assert_eq!(ask(&server, "SET k v"), "OK");
+    let rounds = || number(&server, "uptime_in_seconds");
+    let begun = rounds();
+    wait_for("a second has gone", secs(20), || {
+        expect_that(rounds() > begun + 1, || rounds().to_string())
+    });
+    assert_eq!(number(&server, "rdb_saves"), 0);
+    take(&replica);
+    wait_for("the data are saved", secs(20), || {
+        let saves = number(&server, "rdb_saves");
+        expect_that(saves > 0, || saves.to_string())
+    });
+}
+
+#[test]
+fn a_file_for_a_replica_waits_for_the_transfer() {
+    let server = start(Kind::Ours, "");
+    let first = ask_for_all(&server);
+    wait_for_transfer(&server);
+    let second = start_server(Kind::Ours, &replica_of(&server));
+    wait_for("the second is attached", secs(20), || {
+        let count = full_resyncs(&server);
+        expect_that(count == 2, || count.to_string())
+    });
+    assert_eq!(ask(&server, "CONFIG SET repl-diskless-sync no"), "OK");
+    take(&first);
+    wait_until_equal(&server, &second);
+    assert_eq!(number(&server, "rdb_saves"), 1);
+}
+
+#[test]
+fn who_takes_nothing_holds_up_the_others_for_half_the_timeout() {
+    let lines = "repl-diskless-sync-delay 100\nrepl-diskless-sync-max-replicas 2\nrepl-timeout 6\n";
+    let server = start(Kind::Ours, lines);
+    let (mut hangs, takes) = (ask_for_all(&server), ask_for_all(&server));
+    take(&takes);
+    hangs.wait_for_close(Duration::from_secs(20)).unwrap();
+    assert_eq!(number(&server, "connected_slaves"), 1);
+}
+
+#[test]
+fn a_transfer_ends_when_its_data_are_flushed_or_replaced() {
+    for (kind, line) in [
+        (Kind::Real, "FLUSHALL"),
+        (Kind::Ours, "FLUSHALL"),
+        (Kind::Ours, "DEBUG RELOAD"),
+    ] {
+        let server = start(kind, "");
+        let mut replica = ask_for_all(&server);
+        wait_for_transfer(&server);
+        let used = number(&server, "used_memory");
+        assert_eq!(ask(&server, line), "OK");
+        replica.wait_for_close(secs(20)).unwrap();
+        let peak = number(&server, "used_memory_peak");
+        assert!(
+            peak < used + EXTRA_BYTES || line != "FLUSHALL",
+            "{kind:?}: {peak} after {used}"
+        );
+        assert_eq!(number(&server, "connected_slaves"), 0, "{kind:?}");
+    }
+}
