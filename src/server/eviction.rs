@@ -189,13 +189,15 @@ impl Server {
             .saturating_sub(limit)
     }
 
-    /// Bytes that wait to be sent to replicas or written to the append-only file. If they counted, evictions,
-    /// which go there too, would cause more of them. What several replicas wait for is shared.
+    /// Bytes that wait to be sent to replicas or written to files. If they counted, evictions, which go there too,
+    /// would cause more of them. What several replicas wait for is shared.
     pub(super) fn not_counted_for_eviction(&self) -> u64 {
         let waiting = self.front.clients.iter().filter_map(|client| {
-            (client.kind == ClientKind::Replica).then_some(client.output.len() as u64)
+            (client.kind == ClientKind::Replica)
+                .then(|| client.output.len() as u64 + client.session.retained_bytes())
         });
-        waiting.max().unwrap_or(0) + self.aof.writer.pending_bytes()
+        let waiting = waiting.max().unwrap_or(0);
+        waiting + self.keyspace.snapshot_bytes() + self.aof.writer.pending_bytes()
     }
 
     /// Whether keys may go, and writes be refused for lack of memory.

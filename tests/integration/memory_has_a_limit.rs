@@ -288,3 +288,35 @@ fn huge_pages_are_for_those_who_want_them() {
         assert_eq!(server.process.status("THP_enabled"), enabled, "{config:?}");
     }
 }
+
+/// What waits for a replica's full resync does not count: evictions would add to it.
+#[test]
+fn a_replica_that_takes_nothing_costs_no_keys() {
+    const KEYS: usize = 5000;
+    let server = start_server(Kind::Ours, "maxmemory-policy allkeys-lru\n");
+    let mut client = server.client();
+    let value = "x".repeat(2000);
+    let mut write_all = || {
+        for n in 0..KEYS {
+            let reply = client.call(&["SET", &format!("k{n}"), &value]);
+            assert_eq!(text(&reply), "OK");
+        }
+    };
+    write_all();
+    limit(&server, 2_000_000);
+    let mut replica = server.client();
+    replica.call(&["REPLCONF", "capa", "eof"]);
+    replica.send(&["PSYNC", "?", "-1"]).unwrap();
+    wait_for("the transfer has begun", secs(20), || {
+        let found = server.info("rdb_bgsave_in_progress").unwrap_or_default();
+        expect_that(found == "1", || found)
+    });
+    // Both go to waste if they count: the old values are kept for the snapshot, the new ones for the stream.
+    write_all();
+    write_all();
+    let waiting = number(&server, "mem_not_counted_for_evict");
+    assert!(waiting > 10_000_000, "{waiting} bytes");
+    let held = number(&server, "mem_clients_slaves");
+    assert!(held > 10_000_000, "{held} bytes");
+    assert_eq!(number(&server, "evicted_keys"), 0);
+}

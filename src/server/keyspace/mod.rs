@@ -253,6 +253,11 @@ impl Keyspace {
         self.snapshots.output(id)
     }
 
+    /// What snapshots have written and nobody has taken yet, in all. Bytes.
+    pub fn snapshot_bytes(&self) -> u64 {
+        self.snapshots.waiting_bytes() as u64
+    }
+
     /// Keys that a snapshot has, and keys that it will have in all.
     pub fn snapshot_progress(&self, id: SnapshotEpoch) -> Option<(usize, usize)> {
         self.snapshots.progress(id)

@@ -80,7 +80,8 @@ impl ChunkQueue {
         self.ready.push_back(chunk);
     }
 
-    /// What is gathered becomes a chunk. A short one is copied: a chunk holds little more memory than it counts.
+    /// What is gathered becomes a chunk. A short one is copied and a long one cut to its length: a chunk holds no
+    /// more memory than it counts.
     fn cut(&mut self) {
         if self.tail.is_empty() {
             return;
@@ -90,7 +91,9 @@ impl ChunkQueue {
             self.tail.clear();
             copy
         } else {
-            std::mem::take(&mut self.tail)
+            let mut whole = std::mem::take(&mut self.tail);
+            whole.shrink_to_fit();
+            whole
         };
         self.ready.push_back(Chunk::Encoded(chunk));
     }
@@ -139,14 +142,14 @@ struct Snapshot {
 }
 
 impl Snapshot {
-    fn write_segment(&mut self, db: usize, segment: &Segment) {
-        let has_marks = segment.ahead > segment.saved && self.epoch <= segment.ahead;
-        let entries = segment.table.entries();
     /// Whether a flushed database is part of it and not yet in it.
     fn needs(&self, detached: &Detached) -> bool {
         !self.finished && self.epoch <= detached.until
     }
 
+    fn write_segment(&mut self, db: usize, segment: &Segment) {
+        let has_marks = segment.ahead > segment.saved && self.epoch <= segment.ahead;
+        let entries = segment.table.entries();
         let is_wanted = |entry: &&Entry| !(has_marks && entry.is_ahead);
         // Fetched from memory all at the same time, not one after the other.
         let touched = entries.iter().filter(is_wanted).map(Keyed::touch);
@@ -381,6 +384,11 @@ impl Snapshots {
             .map(|s| &mut s.out)
     }
 
+    /// Bytes that wait to be taken, in all outputs.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.active.iter().map(|s| s.out.len()).sum()
+    }
+
     /// Keys written and keys to be written in all.
     pub(super) fn progress(&self, id: SnapshotEpoch) -> Option<(usize, usize)> {
         let snapshot = self.active.iter().find(|s| s.epoch == id)?;
@@ -391,6 +399,10 @@ impl Snapshots {
     }
 }
 
+fn dbs(detached: Vec<Detached>) -> Vec<Db> {
+    detached.into_iter().map(|detached| detached.db).collect()
+}
+
 fn save_up_to(active: &mut [Snapshot], number: usize, segment: &mut Segment, until: SnapshotEpoch) {
     for snapshot in active {
         if snapshot.epoch > segment.saved && snapshot.epoch <= until {
@@ -399,10 +411,6 @@ fn save_up_to(active: &mut [Snapshot], number: usize, segment: &mut Segment, unt
         }
     }
     let had_marks = segment.ahead > segment.saved;
-fn dbs(detached: Vec<Detached>) -> Vec<Db> {
-    detached.into_iter().map(|detached| detached.db).collect()
-}
-
     segment.saved = segment.saved.max(until);
     if had_marks && segment.ahead <= segment.saved {
         for entry in segment.table.entries_mut() {

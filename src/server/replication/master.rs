@@ -10,8 +10,8 @@ use super::history::Resume;
 use crate::clock::Mono;
 use crate::front::{Call, ClientId, ClientKind, Closing, Reply};
 use crate::ids::ReplOffset;
-use crate::server::Server;
 use crate::server::keyspace::SnapshotEpoch;
+use crate::server::{Server, Session};
 
 /// The keepalive of the stream. Lower case, as Redis sends it.
 const PING: &[u8] = b"*1\r\n$4\r\nping\r\n";
@@ -92,8 +92,11 @@ pub(crate) struct Retained {
 }
 
 impl Retained {
+    /// What keeping a chunk takes beside its bytes.
+    const CHUNK_BYTES: u64 = 2 * size_of::<Bytes>() as u64;
+
     fn push(&mut self, chunk: &Bytes) {
-        self.bytes += chunk.len() as u64;
+        self.bytes += chunk.len() as u64 + Self::CHUNK_BYTES;
         self.chunks.push(chunk.clone());
     }
 }
@@ -135,6 +138,16 @@ impl Feed {
         self.snapshot().is_some_and(|(_, sent)| sent == snapshot)
     }
 
+    /// Bytes of the stream that wait for the end of its full resync.
+    fn retained_bytes(&self) -> u64 {
+        match &self.state {
+            FeedState::Transferring { retained, .. } | FeedState::Unacknowledged { retained } => {
+                retained.bytes
+            }
+            FeedState::Waiting { .. } | FeedState::Online => 0,
+        }
+    }
+
     /// `state=` of INFO.
     pub(crate) fn state_name(&self) -> &'static str {
         match &self.state {
@@ -146,6 +159,13 @@ impl Feed {
             FeedState::Transferring { .. } => "wait_bgsave",
             FeedState::Online | FeedState::Unacknowledged { .. } => "online",
         }
+    }
+}
+
+impl Session {
+    /// Bytes of the stream that wait for the end of a full resync.
+    pub(crate) fn retained_bytes(&self) -> u64 {
+        self.feed.as_ref().map_or(0, Feed::retained_bytes)
     }
 }
 
@@ -173,7 +193,10 @@ impl Server {
         if self.replication.turn.is_empty() {
             return false;
         }
-        let bytes = Bytes::from(std::mem::take(&mut self.replication.turn));
+        let mut turn = std::mem::take(&mut self.replication.turn);
+        // It may be kept for long, and then takes what is counted for it.
+        turn.shrink_to_fit();
+        let bytes = Bytes::from(turn);
         let now = self.clock.mono();
         let limit = self.front.clients.limits.replica.hard_bytes;
         let mut sent = false;
