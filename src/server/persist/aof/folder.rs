@@ -121,13 +121,13 @@ impl Folder {
         }
     }
 
-    /// Opens a file to append to it; one that is new is made empty, whatever lies there.
+    /// Opens a file to append to it. One that is new takes the place of whatever lies there: bytes that still wait
+    /// for the file of a rewrite that was given up never reach it.
     pub(crate) fn open(path: &Path, is_new: bool) -> io::Result<File> {
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
         if is_new {
-            file.set_len(0)?;
+            remove(path)?;
         }
-        Ok(file)
+        OpenOptions::new().create(true).append(true).open(path)
     }
 
     /// Deletes what is history and writes a manifest without it.
@@ -140,10 +140,7 @@ impl Folder {
                 continue;
             }
             tracing::info!("Removing the history file {name} in the background");
-            match fs::remove_file(self.file(&name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
+            remove(&self.file(&name))?;
         }
         self.write_manifest(manifest)
     }
@@ -156,6 +153,14 @@ impl Folder {
     /// Bytes of one file.
     pub(crate) fn size_of(&self, file: &AofFile) -> u64 {
         fs::metadata(self.file(&file.name)).map_or(0, |found| found.len())
+    }
+}
+
+/// Removes a file, if there is one.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -208,6 +213,20 @@ mod tests {
         assert!(!folder.file(&old).exists());
         assert_eq!(folder.size(&manifest), 1);
         assert_eq!(folder.read_manifest().unwrap().history, []);
+    }
+
+    #[test]
+    fn what_waits_for_a_former_file_never_reaches_a_new_one() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("temp.incr");
+        let mut given_up = Folder::open(&path, true).unwrap();
+        let mut new = Folder::open(&path, true).unwrap();
+        new.write_all(b"new").unwrap();
+        given_up.write_all(b"old").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        let mut again = Folder::open(&path, false).unwrap();
+        again.write_all(b"er").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"newer");
     }
 
     #[test]
