@@ -1,6 +1,8 @@
 //! A replica whose link was cut goes on where it was; one whose siblings were promoted goes on from them;
 //! one that was restarted goes on from its file. No full resync where none is needed, and one where it is.
 
+use std::fs;
+
 use crate::data::{
     Commands, follow, full_resyncs, partial_resyncs, promote, replica_of, wait_until_equal, write,
 };
@@ -128,5 +130,30 @@ fn a_restarted_replica_and_a_restarted_master_go_on() {
         assert_eq!(full_resyncs(&master), 0, "the master, {:?}", master.kind);
         write(&mut master.client(), &mut commands, 100);
         wait_until_equal(&master, &replica);
+    }
+}
+
+#[test]
+fn a_master_that_was_killed_goes_on_from_its_file_in_the_database_of_the_stream() {
+    for (master, replica) in PAIRS {
+        let mut old = start_server(master, "");
+        let heir = start_server(replica, &replica_of(&old));
+        wait_until_equal(&old, &heir);
+        let mut client = old.client();
+        client.call(&["SELECT", "3"]);
+        client.call(&["SET", "n", "1"]);
+        client.call(&["SAVE"]);
+        // The replica has these by its stream, which is in database 3, and the file lacks them.
+        client.call(&["INCR", "n"]);
+        client.call(&["SET", "k", "1"]);
+        wait_until_equal(&old, &heir);
+        old.process.kill();
+        promote(&heir);
+        let config = old.dir().join("server.conf");
+        let lines = fs::read_to_string(&config).unwrap();
+        fs::write(&config, lines + &replica_of(&heir)).unwrap();
+        old.start_again();
+        wait_until_equal(&heir, &old);
+        assert_eq!(full_resyncs(&heir), 0, "of {:?}", heir.kind);
     }
 }

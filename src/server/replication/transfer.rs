@@ -120,12 +120,15 @@ impl Server {
     /// The head of an RDB of this moment.
     pub(crate) fn rdb_head(&self) -> Head {
         let replication = &self.replication;
-        let stream_db = replication.stream_db.filter(|_| !replication.is_master());
         let has_position = replication.history.is_recording() && !replication.needs_all_data;
         let position = has_position.then(|| ReplicationInfo {
             repl_id: replication.history.repl_id().to_string(),
             offset: replication.history.offset().0,
-            stream_db: stream_db.and_then(|db| u32::try_from(db).ok()).unwrap_or(0),
+            // Without one a SELECT comes next, so any will do.
+            stream_db: replication
+                .stream_db
+                .and_then(|db| u32::try_from(db).ok())
+                .unwrap_or(0),
         });
         Head {
             created: self.clock.now().unix.0 / 1000,
