@@ -403,6 +403,14 @@ fn what_cannot_be_loaded_is_named() {
         log.contains("command \"XTRIM\" for key \"my key\" in database 0"),
         "{log}"
     );
+    let server = damaged("", |bytes| {
+        bytes.splice(0..0, *b"REDIS0010\xff\0\0\0\0\0\0\0\0");
+    });
+    let (_server, log) = refused(server);
+    assert!(
+        log.contains("incr.aof at byte 0: an RDB, which only the first file may hold"),
+        "{log}"
+    );
     let server = damaged("", |_| {});
     fs::remove_file(last_file(&server)).unwrap();
     let (server, log) = refused(server);

@@ -9,6 +9,7 @@ use sentinel::resp::Value;
 
 use crate::both::{Both, check_events, check_files, check_replicas, check_stream, lines_of};
 use crate::data::send;
+use crate::stream;
 use crate::support::{Client, Kind, start_server, text, texts};
 
 /// Random commands about few keys.
@@ -617,3 +618,29 @@ const LINES: &str = r#"
     COMMAND GETKEYS SINTERCARD 2 a b LIMIT 1
     COMMAND GETKEYS SUNIONSTORE d a b
 "#;
+
+/// Members that go together reach a replica in few commands, which a transaction has room for.
+#[test]
+fn many_members_are_popped_in_few_commands() {
+    const MEMBERS: usize = 5000;
+    let server = start_server(Kind::Ours, "");
+    let mut client = server.client();
+    let members: Vec<String> = (0..MEMBERS).map(|n| format!("m{n}")).collect();
+    let mut line = vec!["SADD".to_owned(), "s".to_owned()];
+    line.extend(members);
+    send(&mut client, &line);
+    let mut replica = server.client();
+    replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
+    replica.send(&["PSYNC", "?", "-1"]).unwrap();
+    let received = stream::begin(&mut replica);
+    let popped = texts(&client.call(&["SPOP", "s", "4000"]));
+    client.call(&["SET", "the end", "1"]);
+    let commands = stream::until(&mut replica, received, "the end");
+    let removed: Vec<&String> = commands
+        .iter()
+        .filter(|words| words[0] == "SREM")
+        .flat_map(|words| &words[2..])
+        .collect();
+    assert_eq!(removed, popped.iter().collect::<Vec<_>>());
+    assert!(commands.len() < 10, "{}", commands.len());
+}

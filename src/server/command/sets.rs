@@ -159,6 +159,9 @@ fn kept(member: Element<'_>) -> Key {
     Key::from(member.bytes(&mut itoa::Buffer::new()))
 }
 
+/// The most members that one propagated `SREM` names.
+const REMOVED_TOGETHER_MAX: usize = 1024;
+
 fn spop_many(
     server: &mut Server,
     call: &Call<'_>,
@@ -198,9 +201,11 @@ fn spop_many(
     server.touched(key, NotifyClasses::SET, "spop");
     server.changed_more(picked.len() - 1);
     reply.set(picked.len());
-    for member in &picked {
-        reply.bulk(member);
-        server.propagate(call, &[b"SREM", &key[..], member]);
+    picked.iter().for_each(|member| reply.bulk(member));
+    for members in picked.chunks(REMOVED_TOGETHER_MAX) {
+        let mut words = vec![&b"SREM"[..], key];
+        words.extend(members.iter().map(|member| &member[..]));
+        server.propagate(call, &words);
     }
     Ok(())
 }

@@ -413,6 +413,10 @@ impl Server {
 
     /// Begins a save when a save point is reached or one was scheduled.
     pub(crate) fn check_save_points(&mut self) {
+        // Data that are not all there yet must not replace those of the file; and a shutdown has its own save.
+        if self.is_loading() || self.is_shutting_down() {
+            return;
+        }
         let now = self.clock.now().unix.0 / 1000;
         let saver = &self.saver;
         let may_try = saver.last_save_ok || now.saturating_sub(saver.last_try) > RETRY_SECONDS;

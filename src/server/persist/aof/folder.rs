@@ -130,17 +130,21 @@ impl Folder {
         OpenOptions::new().create(true).append(true).open(path)
     }
 
-    /// Deletes what is history and writes a manifest without it.
+    /// Deletes what is history and writes a manifest without it. What cannot be deleted harms nobody and stays
+    /// history, for the next time.
     pub(crate) fn remove_history(&self, manifest: &mut Manifest) -> io::Result<()> {
         if manifest.history.is_empty() {
             return Ok(());
         }
-        for AofFile { name, .. } in std::mem::take(&mut manifest.history) {
+        for AofFile { name, seq } in std::mem::take(&mut manifest.history) {
             if manifest.live().any(|file| file.name == name) {
                 continue;
             }
             tracing::info!("Removing the history file {name} in the background");
-            remove(&self.file(&name))?;
+            if let Err(error) = remove(&self.file(&name)) {
+                tracing::warn!(%error, name, "cannot remove a file of the append-only file that is not needed any more");
+                manifest.history.push(AofFile { name, seq });
+            }
         }
         self.write_manifest(manifest)
     }
@@ -213,6 +217,22 @@ mod tests {
         assert!(!folder.file(&old).exists());
         assert_eq!(folder.size(&manifest), 1);
         assert_eq!(folder.read_manifest().unwrap().history, []);
+    }
+
+    #[test]
+    fn history_that_cannot_be_removed_stays_history() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let folder = folder_in(dir.path());
+        let mut manifest = Manifest::default();
+        let names = [(); 3].map(|()| manifest.add_base("a.aof", true));
+        folder.create().unwrap();
+        fs::create_dir(folder.file(&names[1])).unwrap();
+        fs::write(folder.file(&names[0]), "x").unwrap();
+        folder.remove_history(&mut manifest).unwrap();
+        assert!(!folder.file(&names[0]).exists());
+        let left = folder.read_manifest().unwrap().history;
+        assert_eq!(left.len(), 1);
+        assert_eq!((&left[0].name, left[0].seq), (&names[1], 2));
     }
 
     #[test]

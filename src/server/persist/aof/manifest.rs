@@ -90,7 +90,13 @@ impl Manifest {
         for pair in words.chunks_exact(2) {
             match pair[0].to_ascii_lowercase().as_str() {
                 "file" => name = Some(pair[1].clone()),
-                "seq" => seq = pair[1].parse().ok().filter(|seq| *seq > 0),
+                // Redis counts in 63 bits, and the next one must have a number too.
+                "seq" => {
+                    seq = pair[1]
+                        .parse()
+                        .ok()
+                        .filter(|seq| (1..1 << 62).contains(seq))
+                }
                 "type" => kind = pair[1].bytes().next(),
                 _ => {}
             }
@@ -288,6 +294,11 @@ mod tests {
             ("file a seq 1 type\n", 1, "Invalid AOF manifest file format"),
             (
                 "file a seq 0 type b\n",
+                1,
+                "Invalid AOF manifest file format",
+            ),
+            (
+                "file a seq 9223372036854775807 type b\n",
                 1,
                 "Invalid AOF manifest file format",
             ),

@@ -19,8 +19,6 @@ use crate::server::persist::rdb_decode::{LoadError, LoadOptions, Loaded, load, u
 const CHUNK_BYTES: usize = 256 * 1024;
 /// The longest annotation, as redis-server has it. Bytes.
 const ANNOTATION_BYTES_MAX: usize = 1024;
-/// The most commands of one transaction.
-const TRANSACTION_COMMANDS_MAX: usize = 4 * 1024 * 1024;
 
 /// Why the files cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -185,6 +183,11 @@ pub(super) fn read_all(
         let mut start = 0;
         let head = source.fill_buf().map_err(io_error)?;
         if head.starts_with(b"REDIS") {
+            if index > 0 {
+                let what = "an RDB, which only the first file may hold".to_owned();
+                let (file, at) = (path, 0);
+                return Err(AofError::Format { file, at, what });
+            }
             progress.set_used_memory(used_memory_of(head));
             tracing::info!("Reading RDB base file on AOF loading...");
             let loaded = load(&mut source, options).map_err(|source| AofError::Rdb {
@@ -334,7 +337,7 @@ impl<'a> Reader<'a> {
                 }
                 Ok(true) => {
                     let begin = std::mem::replace(&mut self.begin, self.next);
-                    self.take(begin)?;
+                    self.take(begin);
                 }
             }
             if self.batch_bytes >= CHUNK_BYTES as u64 && self.flush().is_err() {
@@ -353,7 +356,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes the command that has been decoded, which begins at `at`.
-    fn take(&mut self, at: u64) -> Result<(), AofError> {
+    fn take(&mut self, at: u64) {
         let is = |commands: &Commands, name: &[u8]| match commands.tail() {
             [word] => word.eq_ignore_ascii_case(name),
             _ => false,
@@ -370,16 +373,8 @@ impl<'a> Reader<'a> {
                 // However long it was, it is handed on as a whole, and now.
                 self.batch_bytes = CHUNK_BYTES as u64;
             }
-            Some((begin, commands)) => {
-                if commands.len() >= TRANSACTION_COMMANDS_MAX {
-                    let file = self.path.to_path_buf();
-                    let what = "a transaction with too many commands".to_owned();
-                    return Err(AofError::Format {
-                        file,
-                        at: *begin,
-                        what,
-                    });
-                }
+            // However long it is: the file, which was written here, is its limit.
+            Some((_, commands)) => {
                 commands.ends.push((commands.words.len(), at));
             }
             None => {
@@ -387,7 +382,6 @@ impl<'a> Reader<'a> {
                 self.batch.ends.push((self.batch.words.len(), at));
             }
         }
-        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Unwanted> {

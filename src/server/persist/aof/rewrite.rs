@@ -140,7 +140,7 @@ impl Server {
     pub(crate) fn check_aof_rewrite(&mut self) {
         let now = self.clock.mono();
         let (aof, config) = (&self.aof, &self.config.aof);
-        let is_busy = self.is_writing_snapshot() || self.is_loading();
+        let is_busy = self.is_writing_snapshot() || self.is_loading() || self.is_shutting_down();
         if is_busy || now < aof.rewriting.not_before {
             return;
         }
@@ -467,11 +467,8 @@ fn replace(plan: &Plan) -> io::Result<()> {
         return Ok(());
     };
     // What counts is what the next start would read.
-    if plan
-        .folder
-        .read_manifest()
-        .is_ok_and(|found| found == plan.manifest)
-    {
+    let found = plan.folder.read_manifest();
+    if found.is_ok_and(|found| found.text() == plan.manifest.text()) {
         tracing::warn!(%error, "the new AOF manifest is in force, but may not be durable");
         return Ok(());
     }
