@@ -260,6 +260,14 @@ impl Server {
     /// Closes the unit of the last command: what it propagated becomes part of the append-only file and of the
     /// stream.
     pub(crate) fn end_unit(&mut self) {
+        self.append_unit();
+        // A unit of our master's ends when its bytes are counted.
+        if !self.current.is_from_master {
+            self.save_if_flushed();
+        }
+    }
+
+    fn append_unit(&mut self) {
         if self.effects.is_empty() {
             return;
         }

@@ -8,6 +8,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::aof::{check, start};
+use crate::data::{replica_of, wait_until_equal};
 use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
 
 /// Clients that write at the same time.
@@ -195,4 +196,36 @@ fn a_shutdown_makes_everything_durable() {
     check(&server);
     server.start_again();
     assert_eq!(writer.found(&mut server.client()), last);
+}
+
+/// With save points, what was flushed does not come back: not from within a transaction, and not on a replica.
+#[test]
+fn a_flush_in_a_transaction() {
+    for (master, kind) in [
+        (Kind::Real, Kind::Ours),
+        (Kind::Ours, Kind::Real),
+        (Kind::Ours, Kind::Ours),
+    ] {
+        let mut master = start_server(master, "save 3600 1\n");
+        let lines = format!("{}save 3600 1\n", replica_of(&master));
+        let mut replica = start_server(kind, &lines);
+        let mut client = master.client();
+        client.call(&["SET", "k", "v"]);
+        wait_until_equal(&master, &replica);
+        for server in [&master, &replica] {
+            assert_eq!(text(&server.client().call(&["SAVE"])), "OK");
+        }
+        client.call(&["MULTI"]);
+        client.call(&["FLUSHALL"]);
+        client.call(&["SET", "new", "v"]);
+        assert_eq!(text(&client.call(&["EXEC"])), "OK OK");
+        assert_eq!(text(&client.call(&["WAIT", "1", "4000"])), "1");
+        master.kill();
+        replica.kill();
+        for server in [&mut master, &mut replica] {
+            server.start_again();
+            let found = text(&server.client().call(&["EXISTS", "k"]));
+            assert_eq!(found, "0", "{kind:?}");
+        }
+    }
 }

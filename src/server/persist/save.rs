@@ -56,6 +56,8 @@ pub(crate) struct Saver {
     pub(crate) last_load: (u64, u64),
     /// One is to begin as soon as it can, between units.
     pub(crate) is_scheduled: bool,
+    /// The unit that is running has removed all data.
+    is_flushed: bool,
     running: Option<Running>,
     next_file: u64,
 }
@@ -81,6 +83,7 @@ impl Saver {
             saves: 0,
             last_load: (0, 0),
             is_scheduled: false,
+            is_flushed: false,
             running: None,
             next_file: 0,
         }
@@ -392,23 +395,29 @@ impl Server {
         }
     }
 
-    /// After all data was removed: where data is saved at all, the file must not bring it back. Inside a
-    /// transaction, or a unit of our master, the save waits for its end: its position must be that of its
-    /// data.
+    /// All data was removed: where data is saved at all, the file must not bring it back. It is written when the
+    /// unit ends, before anybody hears of it: its position must be that of its data.
     pub(crate) fn save_after_flushall(&mut self) {
         if self.config.save.is_empty() {
             return;
         }
-        if self.in_exec || self.current.is_from_master {
+        if self.is_loading() {
             self.saver.is_scheduled = true;
         } else {
-            self.end_unit();
-            let dirty = self.saver.dirty;
-            if let Err(error) = self.save_now() {
-                tracing::error!(%error, "saving after FLUSHALL failed");
-            }
-            self.saver.dirty = dirty;
+            self.saver.is_flushed = true;
         }
+    }
+
+    /// Saves if the unit that has ended removed all data.
+    pub(crate) fn save_if_flushed(&mut self) {
+        if !std::mem::take(&mut self.saver.is_flushed) {
+            return;
+        }
+        let dirty = self.saver.dirty;
+        if let Err(error) = self.save_now() {
+            tracing::error!(%error, "saving after FLUSHALL failed");
+        }
+        self.saver.dirty = dirty;
     }
 
     /// Begins a save when a save point is reached or one was scheduled.

@@ -109,6 +109,7 @@ impl Server {
             }
             self.end_unit();
             self.replication.append(&input[applied..at]);
+            self.save_if_flushed();
             applied = at;
         }
         applier.scanned = at - applied;
