@@ -38,7 +38,7 @@ pub type Open<'a> = &'a dyn Fn(&Process, Surface) -> anyhow::Result<Box<dyn Any>
 ///
 /// # Errors
 /// It cannot start: the users, the folder, the log.
-pub fn run(setup: ServerSetup, open: Open<'_>) -> anyhow::Result<ExitCode> {
+pub fn run(mut setup: ServerSetup, open: Open<'_>) -> anyhow::Result<ExitCode> {
     let role = if setup.config.replicaof.is_some() {
         Role::Replica
     } else {
@@ -47,6 +47,7 @@ pub fn run(setup: ServerSetup, open: Open<'_>) -> anyhow::Result<ExitCode> {
     let mut front = Front::new(command::all());
     front.configure(&setup.config.process, &setup.access_lines)?;
     let mut started = Started::enter(&setup.config.process, role)?;
+    note_folder(&mut setup.config.process);
     front.tell_of_absent_commands(&setup.config.process);
     if setup.config.tuning.disable_thp
         && let Err(error) = rustix::thread::disable_transparent_huge_pages(true)
@@ -67,6 +68,14 @@ pub fn run(setup: ServerSetup, open: Open<'_>) -> anyhow::Result<ExitCode> {
         tracing::error!("{error:#}. Exiting...");
         ExitCode::FAILURE
     }))
+}
+
+/// `dir` is the folder in which we are: words relative to another would lead elsewhere the next time.
+fn note_folder(process: &mut Process) {
+    match std::env::current_dir() {
+        Ok(folder) => process.dir = folder,
+        Err(error) => tracing::warn!(%error, "cannot tell the path of the working directory"),
+    }
 }
 
 /// Whether the users and renamed commands of a configuration are right, which its reading alone does not
@@ -361,6 +370,7 @@ impl Server {
         if names.contains(&"dir") {
             std::env::set_current_dir(&self.config.process.dir)
                 .map_err(|error| ("dir", crate::config::forms::os_text(&error)))?;
+            note_folder(&mut self.config.process);
         }
         if names.contains(&"loglevel")
             && let Some(log) = self.log
