@@ -30,6 +30,36 @@ fn has_data(folder: &Path) -> bool {
 }
 
 #[test]
+fn what_is_refused_leaves_no_effect() {
+    for kind in [Kind::Real, Kind::Ours] {
+        let server = start(kind);
+        let before = folder(&server);
+        let other = make(&server, "other");
+        let files = other.join("appendonlydir");
+        if kind == Kind::Ours {
+            fs::create_dir(&files).unwrap();
+            fs::write(files.join("appendonly.aof.manifest"), "garbage").unwrap();
+        } else {
+            fs::write(&files, "no folder").unwrap();
+        }
+        let line = format!(
+            "CONFIG SET dir {} requirepass secret appendonly yes",
+            other.display()
+        );
+        let reply = ask(&server, &line);
+        let want = "ERR CONFIG SET failed (possibly related to argument 'appendonly')";
+        assert!(reply.starts_with(want), "{kind:?}: {reply}");
+        // Nobody needs the password, and the data are where they were.
+        assert_eq!(ask(&server, "SAVE"), "OK", "{kind:?}");
+        assert_eq!(folder(&server), before, "{kind:?}");
+        let found = (has_data(&before), has_data(&other));
+        assert_eq!(found, (true, false), "{kind:?}");
+        let appendonly = texts(&server.client().call(&["CONFIG", "GET", "appendonly"]));
+        assert_eq!(appendonly[1], "no", "{kind:?}");
+    }
+}
+
+#[test]
 fn a_relative_folder_is_the_same_after_a_restart() {
     for kind in [Kind::Real, Kind::Ours] {
         let mut server = start(kind);
