@@ -60,6 +60,32 @@ fn what_is_refused_leaves_no_effect() {
 }
 
 #[test]
+fn a_save_in_progress_stays_in_its_folder() {
+    for kind in [Kind::Real, Kind::Ours] {
+        let server = start(kind);
+        let (before, other) = (folder(&server), make(&server, "other"));
+        let mut client = server.client();
+        client.call(&["DEBUG", "POPULATE", "20000"]);
+        // In one turn: the file is begun, or at least ended, after the change.
+        let line = format!("BGSAVE\r\nCONFIG SET dir {}\r\n", other.display());
+        client.send_raw(line.as_bytes()).unwrap();
+        assert_eq!(
+            text(&client.receive().unwrap()),
+            "Background saving started"
+        );
+        assert_eq!(text(&client.receive().unwrap()), "OK");
+        wait_for("the save is over", secs(20), || {
+            let found = server.info("rdb_bgsave_in_progress").unwrap_or_default();
+            expect_that(found == "0", || found)
+        });
+        let status = server.info("rdb_last_bgsave_status");
+        assert_eq!(status.as_deref(), Some("ok"), "{kind:?}");
+        let found = (has_data(&before), has_data(&other));
+        assert_eq!(found, (true, false), "{kind:?}");
+    }
+}
+
+#[test]
 fn a_relative_folder_is_the_same_after_a_restart() {
     for kind in [Kind::Real, Kind::Ours] {
         let mut server = start(kind);

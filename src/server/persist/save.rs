@@ -235,13 +235,15 @@ impl Server {
         }
     }
 
+    /// A file in the present `dir`, whatever that is when it is written.
+    pub(crate) fn in_dir(&self, name: &str) -> PathBuf {
+        self.config.process.dir.join(name)
+    }
+
     fn temp_name(&mut self) -> PathBuf {
         self.saver.next_file += 1;
-        PathBuf::from(format!(
-            "temp-{}-{}.rdb",
-            std::process::id(),
-            self.saver.next_file
-        ))
+        let (process, number) = (std::process::id(), self.saver.next_file);
+        self.in_dir(&format!("temp-{process}-{number}.rdb"))
     }
 
     /// Saves everything before it returns.
@@ -249,7 +251,7 @@ impl Server {
     /// # Errors
     /// The file cannot be written; the old one is untouched.
     pub(crate) fn save_now(&mut self) -> io::Result<()> {
-        let (temp, path) = (self.temp_name(), PathBuf::from(&self.config.dbfilename));
+        let (temp, path) = (self.temp_name(), self.in_dir(&self.config.dbfilename));
         let written = self.write_file(Some(&self.rdb_head()), self.file_options(), &temp, &path);
         let now = self.clock.now();
         if written.is_ok() {
@@ -318,7 +320,7 @@ impl Server {
         let job = FileJob {
             snapshot: self.keyspace.begin_snapshot(&head),
             temp: temp.clone(),
-            path: PathBuf::from(&self.config.dbfilename),
+            path: self.in_dir(&self.config.dbfilename),
             options: self.file_options(),
         };
         tracing::info!("Background saving started");

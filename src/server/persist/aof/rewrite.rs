@@ -182,17 +182,14 @@ impl Server {
         }
         rewriting.is_scheduled = false;
         rewriting.next_file += 1;
-        let temp = format!(
-            "temp-rewriteaof-bg-{}-{}.aof",
-            std::process::id(),
-            rewriting.next_file
-        );
-        rewriting.running = Some(Running {
+        let (process, number) = (std::process::id(), rewriting.next_file);
+        let temp = self.in_dir(&format!("temp-rewriteaof-bg-{process}-{number}.aof"));
+        self.aof.rewriting.running = Some(Running {
             since: now,
             stage: Stage::Preparing,
             is_abandoned: false,
             task: None,
-            temp: PathBuf::from(temp),
+            temp,
         });
         tracing::info!("Background append only file rewriting started");
         let server = self.handle();
