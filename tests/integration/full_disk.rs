@@ -190,10 +190,6 @@ fn writes_are_refused_until_there_is_room() {
     assert!(text(&client.call(&["PING"])).starts_with("MISCONF "));
     let info = text(&client.call(&["INFO", "persistence"]));
     assert!(info.contains("aof_last_write_status:err"), "{info}");
-    assert_eq!(
-        text(&client.call(&["BGREWRITEAOF"])),
-        "ERR Can't execute an AOF background rewriting. Please check the server logs for more information."
-    );
     make_room(&limited.process);
     wait_for("writes are taken again", secs(10), || {
         let reply = text(&client.call(&["SET", "last", "1"]));
@@ -217,6 +213,51 @@ fn writes_are_refused_until_there_is_room() {
             .map_err(|error| error.to_string())?;
         expect_that(text(&keys) == (count + 1).to_string(), || text(&keys))
     });
+}
+
+#[test]
+fn a_rewrite_makes_room() {
+    let mut limited = start_data_server("");
+    let mut client = Client::to(limited.port.number());
+    let count = fill(&mut client);
+    rewrite_ends(&limited, "ok");
+    let info = text(&client.call(&["INFO", "persistence"]));
+    assert!(info.contains("aof_last_write_status:ok"), "{info}");
+    assert_eq!(text(&client.call(&["SET", "last", "1"])), "OK");
+    limited.process.kill();
+    let mut check = redis_check_aof();
+    check.arg(limited.path("appendonlydir/appendonly.aof.manifest"));
+    assert!(check.output().expect("it runs").status.success());
+    limited.process.start_again();
+    // The write that failed was acknowledged, and is in the base.
+    wait_for_keys(&limited, &(count + 1).to_string());
+}
+
+#[test]
+fn a_file_without_room_can_be_given_up_for_another() {
+    let mut limited = start_data_server("enable-protected-configs yes\n");
+    let mut client = Client::to(limited.port.number());
+    let count = fill(&mut client);
+    let mut set = |name: &str, value: &str| {
+        assert_eq!(text(&client.call(&["CONFIG", "SET", name, value])), "OK");
+    };
+    set("appendonly", "no");
+    let other = limited.path("other");
+    std::fs::create_dir(&other).expect("there is room");
+    set("dir", &other.to_string_lossy());
+    set("appendonly", "yes");
+    assert_eq!(text(&client.call(&["SET", "last", "1"])), "OK");
+    wait_for("the first base is complete", secs(20), || {
+        let info = text(&client.call(&["INFO", "persistence"]));
+        let is_complete = ["in_progress:0", "scheduled:0"]
+            .iter()
+            .all(|end| info.contains(&format!("aof_rewrite_{end}")));
+        expect_that(is_complete, || info.clone())
+    });
+    assert_eq!(text(&client.call(&["CONFIG", "REWRITE"])), "OK");
+    limited.process.kill();
+    limited.process.start_again();
+    wait_for_keys(&limited, &(count + 1).to_string());
 }
 
 #[test]

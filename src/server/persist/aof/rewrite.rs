@@ -5,7 +5,8 @@
 //! Walking      in one turn the snapshot begins and commands go to m+1; then the base is written
 //! Replacing    the manifest names base n+1 and increment m+1 alone, and what they replace is deleted
 //! ```
-//! A crash at any moment leaves a manifest whose files hold everything. Where there was no file yet (`State::First`)
+//! A crash at any moment leaves a manifest whose files hold everything. What could not be written to the old files is
+//! in the new base, so a rewrite is also the way out of a full disk or an fsync that failed. Where there was no file yet (`State::First`)
 //! the increment is a temporary file until the base is complete; with `appendonly no` there is none.
 //!
 //! The base is RDB, or with `aof-use-rdb-preamble no` commands that make each value again.
@@ -170,12 +171,9 @@ impl Server {
     pub(crate) fn start_rewrite(&mut self) -> bool {
         assert!(!self.aof.rewriting.is_running(), "one rewrite at a time");
         let now = self.clock.mono();
-        let reason = match self.find_folder() {
-            Err(reason) => Some(reason),
-            Ok(()) => self.aof.writer.error().map(str::to_owned),
-        };
+        let found = self.find_folder();
         let rewriting = &mut self.aof.rewriting;
-        if let Some(reason) = reason {
+        if let Err(reason) = found {
             tracing::error!("Can't rewrite append only file in background: {reason}");
             rewriting.not_before = rewriting.not_before.max(now + RETRY_PERIOD);
             return false;
@@ -396,10 +394,11 @@ async fn rewrite(server: &Rc<RefCell<Server>>) -> io::Result<()> {
         }
     }
     let clock = server.borrow().clock;
-    let (plan, took) = on_another_thread(move || {
+    let (plan, is_durable, took) = on_another_thread(move || {
         let begun = clock.nanos();
-        replace(&plan)?;
-        Ok((plan, clock.nanos().saturating_sub(begun)))
+        let is_durable = replace(&plan)?;
+        let took = clock.nanos().saturating_sub(begun);
+        Ok((plan, is_durable, took))
     })
     .await?;
     {
@@ -407,19 +406,28 @@ async fn rewrite(server: &Rc<RefCell<Server>>) -> io::Result<()> {
         server.note_latency("aof-rename", Duration::from_nanos(took));
         server.rewrite_replaced(&plan);
     }
+    if !is_durable {
+        // After a power cut it may be the old files that count.
+        return Ok(());
+    }
     let Plan {
         folder,
         mut manifest,
+        start,
         ..
     } = plan;
     let cleaned = on_another_thread(move || {
         folder.remove_history(&mut manifest)?;
         Ok(manifest)
     });
-    match cleaned.await {
-        Ok(manifest) => server.borrow_mut().aof.manifest = manifest,
+    let cleaned = cleaned.await;
+    let server = &mut *server.borrow_mut();
+    match cleaned {
+        Ok(manifest) => server.aof.manifest = manifest,
         Err(error) => tracing::warn!(%error, "cannot remove what the rewrite has replaced"),
     }
+    server.aof.writer.retire(start);
+    server.advance_aof();
     Ok(())
 }
 
@@ -452,8 +460,8 @@ async fn prepare(server: &Rc<RefCell<Server>>) -> io::Result<Prepared> {
     .await
 }
 
-/// Makes the new files the ones that count. On an error the old ones still do.
-fn replace(plan: &Plan) -> io::Result<()> {
+/// Makes the new files the ones that count; false if that may not be durable. On an error the old ones still do.
+fn replace(plan: &Plan) -> io::Result<bool> {
     let change = || -> io::Result<()> {
         if let Some((temp, name)) = &plan.rename {
             fs::rename(temp, name)?;
@@ -461,13 +469,13 @@ fn replace(plan: &Plan) -> io::Result<()> {
         plan.folder.write_manifest(&plan.manifest)
     };
     let Err(error) = change() else {
-        return Ok(());
+        return Ok(true);
     };
     // What counts is what the next start would read.
     let found = plan.folder.read_manifest();
     if found.is_ok_and(|found| found.text() == plan.manifest.text()) {
         tracing::warn!(%error, "the new AOF manifest is in force, but may not be durable");
-        return Ok(());
+        return Ok(false);
     }
     drop(fs::remove_file(&plan.job.path));
     if let Some((_, name)) = &plan.rename {

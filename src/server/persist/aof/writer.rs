@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::State;
 use super::settings::Fsync;
 use crate::clock::{Clock, Mono};
 use crate::config::forms::os_text;
@@ -32,10 +33,18 @@ const PENDING_BYTES_MAX: u64 = 64 << 20;
 /// The largest buffer that is kept for the next round. Bytes.
 const SPARE_BYTES_MAX: usize = 1 << 20;
 
+/// A file to which units are appended.
+#[derive(Debug)]
+struct Target {
+    file: File,
+    /// How much was appended before it became the target. Of two files with bytes the newer one has more.
+    start: u64,
+}
+
 /// Bytes for one file.
 #[derive(Debug)]
 struct Segment {
-    file: Arc<File>,
+    to: Arc<Target>,
     bytes: Vec<u8>,
 }
 
@@ -43,14 +52,16 @@ struct Segment {
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
     /// Where new bytes go; `None`: nothing is recorded.
-    target: Option<Arc<File>>,
+    target: Option<Arc<Target>>,
     pending: VecDeque<Segment>,
     spare: Vec<u8>,
     /// Files with bytes that may not be durable.
-    dirty: Vec<Arc<File>>,
+    dirty: Vec<Arc<Target>>,
     appended: u64,
     written: u64,
     synced: u64,
+    /// A durable base holds everything that was appended before this, and the files of that time are retired.
+    retired_until: u64,
     /// A write is in progress on another thread.
     is_writing: bool,
     /// An fsync is in progress since then.
@@ -112,7 +123,50 @@ impl Writer {
     /// Sends what is appended from now on to this file, or nowhere. What was in the old one becomes durable.
     pub(crate) fn switch(&mut self, to: Option<File>) {
         self.sync_now |= self.target.is_some();
-        self.target = to.map(Arc::new);
+        let start = self.appended;
+        self.target = to.map(|file| Arc::new(Target { file, start }));
+    }
+
+    /// A durable base has taken the place of the files to which units went until so much was appended. Nothing
+    /// depends on them any more: what they still lack is given up, and so is the trouble with it.
+    pub(crate) fn retire(&mut self, until: u64) {
+        self.retired_until = self.retired_until.max(until);
+        self.retry_at = Mono(0);
+        self.forget_retired();
+    }
+
+    fn is_retired(&self, target: &Target) -> bool {
+        target.start < self.retired_until
+    }
+
+    /// Forgets what is for retired files. While a write is in progress only its end can do that.
+    fn forget_retired(&mut self) {
+        if self.is_writing {
+            return;
+        }
+        let until = self.retired_until;
+        self.pending.retain(|segment| segment.to.start >= until);
+        self.dirty.retain(|target| target.start >= until);
+        self.count_written();
+        self.synced = self.synced.max(until);
+        if self.pending.is_empty() {
+            self.write_works();
+        }
+        if self.dirty.is_empty() && self.sync_since.is_none() {
+            self.sync_error = None;
+        }
+    }
+
+    /// With the file off nobody needs what cannot be written or made durable. While a write is in progress only its
+    /// end can give up.
+    fn give_up(&mut self) {
+        if !self.is_writing {
+            self.pending.clear();
+            self.dirty.clear();
+            (self.write_error, self.sync_error) = (None, None);
+            self.count_written();
+            self.synced = self.written;
+        }
     }
 
     /// Appends what `write` writes; how many bytes that were.
@@ -120,10 +174,10 @@ impl Writer {
         let Some(target) = &self.target else {
             return 0;
         };
-        let is_open = |last: &Segment| Arc::ptr_eq(&last.file, target);
+        let is_open = |last: &Segment| Arc::ptr_eq(&last.to, target);
         if !self.pending.back().is_some_and(is_open) {
             self.pending.push_back(Segment {
-                file: Arc::clone(target),
+                to: Arc::clone(target),
                 bytes: std::mem::take(&mut self.spare),
             });
         }
@@ -149,23 +203,33 @@ impl Writer {
         }
     }
 
-    fn note_written(&mut self, count: u64, files: Vec<Arc<File>>) {
-        self.written += count;
-        for file in files {
-            if !self.dirty.iter().any(|known| Arc::ptr_eq(known, &file)) {
-                self.dirty.push(file);
+    /// With no write in progress, what is not pending is written.
+    fn count_written(&mut self) {
+        let pending = self
+            .pending
+            .iter()
+            .map(|segment| segment.bytes.len() as u64);
+        self.written = self.appended - pending.sum::<u64>();
+    }
+
+    fn note_dirty(&mut self, targets: Vec<Arc<Target>>) {
+        for target in targets {
+            if !self.dirty.iter().any(|known| Arc::ptr_eq(known, &target)) {
+                self.dirty.push(target);
             }
+        }
+    }
+
+    fn write_works(&mut self) {
+        if self.write_error.take().is_some() {
+            tracing::warn!("AOF write error looks solved, Redis can write again.");
         }
     }
 
     /// The end of a write that tried to write everything.
     fn note_result(&mut self, error: Option<io::Error>, now: Mono) {
         match error {
-            None => {
-                if self.write_error.take().is_some() {
-                    tracing::warn!("AOF write error looks solved, Redis can write again.");
-                }
-            }
+            None => self.write_works(),
             Some(error) => {
                 let text = os_text(&error);
                 if self.write_error.as_ref() != Some(&text) {
@@ -177,13 +241,25 @@ impl Writer {
         }
     }
 
+    /// The end of an fsync that may have failed.
+    fn note_sync_error(&mut self, error: Option<io::Error>) {
+        let Some(text) = error.as_ref().map(os_text) else {
+            return;
+        };
+        if self.sync_error.as_ref() != Some(&text) {
+            tracing::error!("Fail to fsync the AOF file: {text}");
+        }
+        self.sync_error = Some(text);
+    }
+
     /// Writes everything on this thread.
     fn write_here(&mut self, now: Mono) {
         let outcome = write_out(&mut self.pending);
         if self.pending.is_empty() && outcome.spare.capacity() <= SPARE_BYTES_MAX {
             self.spare = outcome.spare;
         }
-        self.note_written(outcome.bytes, outcome.files);
+        self.count_written();
+        self.note_dirty(outcome.targets);
         self.note_result(outcome.error, now);
     }
 }
@@ -192,7 +268,7 @@ impl Writer {
 #[derive(Debug, Default)]
 struct Outcome {
     bytes: u64,
-    files: Vec<Arc<File>>,
+    targets: Vec<Arc<Target>>,
     error: Option<io::Error>,
     /// An empty buffer.
     spare: Vec<u8>,
@@ -206,7 +282,7 @@ fn write_out(segments: &mut VecDeque<Segment>) -> Outcome {
         let (done, error) = write_segment(segment);
         outcome.bytes += done;
         if done > 0 {
-            outcome.files.push(Arc::clone(&segment.file));
+            outcome.targets.push(Arc::clone(&segment.to));
         }
         if error.is_some() {
             outcome.error = error;
@@ -222,7 +298,7 @@ fn write_out(segments: &mut VecDeque<Segment>) -> Outcome {
 
 /// How many bytes of the segment are in the file now; they are no longer in the segment.
 fn write_segment(segment: &mut Segment) -> (u64, Option<io::Error>) {
-    let mut file = &*segment.file;
+    let mut file = &segment.to.file;
     let mut done = 0;
     let error = loop {
         match file.write(&segment.bytes[done..]) {
@@ -249,7 +325,7 @@ fn write_segment(segment: &mut Segment) -> (u64, Option<io::Error>) {
 /// Work for another thread.
 struct Job {
     segments: VecDeque<Segment>,
-    dirty: Vec<Arc<File>>,
+    dirty: Vec<Arc<Target>>,
     sync: bool,
     write: bool,
     clock: Clock,
@@ -268,9 +344,10 @@ impl Job {
         let begun = self.clock.nanos();
         let outcome = write_out(&mut self.segments);
         let written = self.clock.nanos();
-        self.dirty.extend(outcome.files.iter().cloned());
+        self.dirty.extend(outcome.targets.iter().cloned());
         let synced = if self.sync && outcome.error.is_none() {
-            self.dirty.iter().try_for_each(|file| file.sync_data())
+            let mut dirty = self.dirty.iter();
+            dirty.try_for_each(|target| target.file.sync_data())
         } else {
             Ok(())
         };
@@ -326,6 +403,9 @@ impl Server {
         let (may_sync, must_sync) = (self.may_sync(), self.must_sync());
         let now = self.clock.mono();
         let writer = &mut self.aof.writer;
+        if self.aof.state == State::Off && writer.error().is_some() {
+            writer.give_up();
+        }
         if writer.synced == writer.appended && writer.waiting.is_empty() {
             return;
         }
@@ -422,48 +502,48 @@ impl Server {
         let now = self.clock.mono();
         let must_sync = self.must_sync();
         let writer = &mut self.aof.writer;
-        let has_failed = outcome.error.is_some();
-        if (has_failed || synced.is_err()) && must_sync {
-            let error = outcome.error.or(synced.err());
-            let reason = error.map_or_else(String::new, |error| os_text(&error));
+        let is_complete = job.sync && outcome.error.is_none();
+        // No trouble with a retired file counts.
+        let is_retired = |target: &Arc<Target>| writer.is_retired(target);
+        let failed = job.segments.front().map(|segment| &segment.to);
+        let write_error = outcome.error.filter(|_| !failed.is_some_and(is_retired));
+        let sync_error = synced.err().filter(|_| !job.dirty.iter().all(is_retired));
+        if let Some(error) = write_error
+            .as_ref()
+            .or(sync_error.as_ref())
+            .filter(|_| must_sync)
+        {
+            let reason = os_text(error);
             tracing::error!(
                 "Can't recover from AOF write error when the AOF fsync policy is 'always' ({reason}). Exiting..."
             );
             // Nobody may hear of a write that is not safe.
             std::process::exit(1);
         }
-        if job.sync {
-            writer.sync_since = None;
-            writer.is_late = false;
-        }
-        let bytes = outcome.bytes;
         if job.write {
             writer.is_writing = false;
             for segment in job.segments.into_iter().rev() {
                 writer.pending.push_front(segment);
             }
-            writer.note_written(bytes, Vec::new());
-            writer.note_result(outcome.error, now);
+            writer.count_written();
+            writer.note_result(write_error, now);
         }
-        match synced {
-            Ok(()) if job.sync && !has_failed => {
-                writer.synced = writer.synced.max(written_before + bytes);
-                if writer.sync_error.take().is_some() {
-                    // What the failed one should have made durable may be gone all the same.
-                    tracing::warn!("fsync of the append-only file works again: rewriting it");
-                    self.aof.rewriting.is_scheduled = true;
-                }
-            }
-            Ok(()) => writer.note_written(0, job.dirty),
-            Err(error) => {
-                let text = os_text(&error);
-                if writer.sync_error.as_ref() != Some(&text) {
-                    tracing::error!("Fail to fsync the AOF file: {text}");
-                }
-                writer.sync_error = Some(text);
-                writer.note_written(0, job.dirty);
-            }
+        if job.sync {
+            writer.sync_since = None;
+            writer.is_late = false;
         }
+        if is_complete && sync_error.is_none() {
+            writer.synced = writer.synced.max(written_before + outcome.bytes);
+            if writer.sync_error.take().is_some() {
+                // What the failed one should have made durable may be gone all the same.
+                tracing::warn!("fsync of the append-only file works again: rewriting it");
+                self.aof.rewriting.is_scheduled = true;
+            }
+        } else {
+            writer.note_dirty(job.dirty);
+            writer.note_sync_error(sync_error);
+        }
+        writer.forget_retired();
         self.aof.writer.progress.notify_waiters();
         self.advance_aof();
     }
@@ -503,6 +583,7 @@ pub(crate) async fn settle(server: &Rc<std::cell::RefCell<Server>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::persist::aof::folder::Folder;
     use std::fs;
 
     fn append(writer: &mut Writer, text: &str) {
@@ -553,8 +634,76 @@ mod tests {
         assert_eq!((writer.pending_bytes(), writer.settled(false)), (1, 1));
         // There is room again.
         let dir = tempfile::TempDir::new().unwrap();
-        writer.pending[0].file = Arc::new(open(&dir.path().join("file")));
+        writer.pending[0].to = Arc::new(Target {
+            file: open(&dir.path().join("file")),
+            start: 0,
+        });
         writer.write_here(Mono(2));
         assert_eq!((writer.pending_bytes(), writer.error()), (0, None));
+    }
+
+    fn full() -> File {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).open("/dev/full").unwrap()
+    }
+
+    #[test]
+    fn what_a_retired_file_lacks_is_given_up() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let new = dir.path().join("new");
+        for is_writing in [false, true] {
+            let mut writer = Writer::default();
+            writer.switch(Some(full()));
+            append(&mut writer, "lacking");
+            writer.write_here(Mono(1));
+            let until = writer.appended();
+            writer.switch(Some(Folder::open(&new, true).unwrap()));
+            append(&mut writer, "more");
+            writer.write_here(Mono(2));
+            assert_eq!(fs::read(&new).unwrap(), b"", "it keeps its place behind it");
+            // A write in progress has taken all that was pending, and brings it back at its end.
+            let taken = std::mem::take(&mut writer.pending);
+            writer.is_writing = is_writing;
+            if is_writing {
+                writer.retire(until);
+                assert_eq!((writer.written, writer.synced), (0, 0));
+            }
+            writer.is_writing = false;
+            writer.pending = taken;
+            writer.retire(until);
+            assert_eq!((writer.written, writer.synced), (until, until));
+            assert_eq!(writer.pending_bytes(), 4);
+            writer.write_here(Mono(3));
+            assert_eq!((writer.pending_bytes(), writer.error()), (0, None));
+            assert_eq!(fs::read(&new).unwrap(), b"more");
+            assert_eq!(writer.settled(true), until, "the new one is to be synced");
+        }
+    }
+
+    #[test]
+    fn trouble_with_retired_files_ends_with_them() {
+        let mut writer = Writer::default();
+        writer.switch(Some(full()));
+        append(&mut writer, "lacking");
+        writer.write_here(Mono(1));
+        writer.note_sync_error(Some(io::ErrorKind::StorageFull.into()));
+        writer.switch(None);
+        writer.retire(writer.appended());
+        assert_eq!((writer.error(), writer.is_settled()), (None, true));
+    }
+
+    #[test]
+    fn what_nobody_needs_is_given_up() {
+        let mut writer = Writer::default();
+        writer.switch(Some(full()));
+        append(&mut writer, "lacking");
+        writer.write_here(Mono(1));
+        writer.switch(None);
+        writer.is_writing = true;
+        writer.give_up();
+        assert_eq!(writer.pending_bytes(), 7, "a write is in progress");
+        writer.is_writing = false;
+        writer.give_up();
+        assert_eq!((writer.error(), writer.is_settled()), (None, true));
     }
 }
