@@ -2,8 +2,8 @@
 //!
 //! Positions are counts of bytes since the start of the process: `appended` ≥ `written` ≥ `synced`. A reply waits
 //! until everything before it is written or, with `appendfsync always`, synced. An fsync always runs on another
-//! thread. A write does so while an fsync is in progress, because the kernel may make it wait; an fsync of more
-//! than two seconds holds up the writes, and with them the replies, until it ends.
+//! thread. A write does so while an fsync is in progress, because the kernel may make it wait; with `everysec` no
+//! reply waits for the fsync itself, however long it takes.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -23,7 +23,7 @@ use crate::server::Server;
 
 /// Between the beginnings of two fsyncs with `everysec`; the clock that looks at it adds a tenth of a second.
 const SYNC_PERIOD: Duration = Duration::from_millis(900);
-/// An fsync that takes longer holds up the writes.
+/// An fsync that takes longer is complained about.
 const SYNC_PATIENCE: Duration = Duration::from_secs(2);
 /// After a failed write, before the next attempt.
 const RETRY_PERIOD: Duration = Duration::from_secs(1);
@@ -252,6 +252,38 @@ impl Writer {
         self.sync_error = Some(text);
     }
 
+    /// How what is pending is to be written now; `None` if nothing is, or it cannot be.
+    fn way_to_write(&mut self, must_sync: bool, now: Mono) -> Option<Way> {
+        let has_pending = self.written < self.appended;
+        let is_retry_due = self.write_error.is_none() || now >= self.retry_at;
+        if !has_pending || self.is_writing || !is_retry_due {
+            return None;
+        }
+        match self.sync_since {
+            None if must_sync => Some(Way::WithSync),
+            None => Some(Way::Here),
+            Some(_) if must_sync => None,
+            Some(since) => {
+                if now.since(since) >= SYNC_PATIENCE {
+                    self.complain();
+                }
+                Some(Way::Beside)
+            }
+        }
+    }
+
+    /// The present fsync takes so long that a power cut would take more than the last second.
+    fn complain(&mut self) {
+        if !self.is_late {
+            self.is_late = true;
+            self.delayed += 1;
+            tracing::warn!(
+                "Asynchronous AOF fsync is taking too long (disk is busy?). Writes go on without waiting for it: they \
+                 survive the end of the process, but a power cut loses what came since it began."
+            );
+        }
+    }
+
     /// Writes everything on this thread.
     fn write_here(&mut self, now: Mono) {
         let outcome = write_out(&mut self.pending);
@@ -262,6 +294,17 @@ impl Writer {
         self.note_dirty(outcome.targets);
         self.note_result(outcome.error, now);
     }
+}
+
+/// How what is pending is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// On this thread.
+    Here,
+    /// On another thread, because an fsync is in progress.
+    Beside,
+    /// On another thread, together with an fsync.
+    WithSync,
 }
 
 /// What a write came to.
@@ -409,16 +452,11 @@ impl Server {
         if writer.synced == writer.appended && writer.waiting.is_empty() {
             return;
         }
-        let is_retry_due = writer.write_error.is_none() || now >= writer.retry_at;
-        let has_pending = writer.written < writer.appended;
-        if has_pending && !writer.is_writing && is_retry_due {
-            match writer.sync_since {
-                None if must_sync => self.start_aof_job(true, true),
-                None => self.write_aof_here(now),
-                Some(_) if must_sync => {}
-                Some(since) if now.since(since) < SYNC_PATIENCE => self.start_aof_job(true, false),
-                Some(_) => writer.complain(),
-            }
+        match writer.way_to_write(must_sync, now) {
+            Some(Way::Here) => self.write_aof_here(now),
+            Some(Way::Beside) => self.start_aof_job(true, false),
+            Some(Way::WithSync) => self.start_aof_job(true, true),
+            None => {}
         }
         let writer = &self.aof.writer;
         let is_due = may_sync && (must_sync || now.since(writer.last_sync) >= SYNC_PERIOD);
@@ -546,19 +584,6 @@ impl Server {
         writer.forget_retired();
         self.aof.writer.progress.notify_waiters();
         self.advance_aof();
-    }
-}
-
-impl Writer {
-    /// An fsync takes so long that writes wait for it.
-    fn complain(&mut self) {
-        if !self.is_late {
-            self.is_late = true;
-            self.delayed += 1;
-            tracing::warn!(
-                "Asynchronous AOF fsync is taking too long (disk is busy?). Replies to writes wait until it ends."
-            );
-        }
     }
 }
 
@@ -705,5 +730,27 @@ mod tests {
         writer.is_writing = false;
         writer.give_up();
         assert_eq!((writer.error(), writer.is_settled()), (None, true));
+    }
+
+    #[test]
+    fn without_always_writes_go_on_beside_any_fsync() {
+        let mut writer = Writer::default();
+        assert_eq!(writer.way_to_write(false, Mono(1)), None);
+        writer.switch(Some(full()));
+        append(&mut writer, "a");
+        for (sync_since, now, delayed) in [(None, 5_000, 0), (Some(1), 5, 0), (Some(1), 5_000, 1)] {
+            writer.sync_since = sync_since.map(Mono);
+            let [everysec, always] = match sync_since {
+                None => [Some(Way::Here), Some(Way::WithSync)],
+                Some(_) => [Some(Way::Beside), None],
+            };
+            for _ in 0..2 {
+                assert_eq!(writer.way_to_write(false, Mono(now)), everysec);
+                assert_eq!(writer.delayed, delayed, "once an fsync");
+            }
+            assert_eq!(writer.way_to_write(true, Mono(now)), always);
+        }
+        writer.is_writing = true;
+        assert_eq!(writer.way_to_write(false, Mono(5_000)), None);
     }
 }
