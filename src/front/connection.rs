@@ -160,12 +160,15 @@ impl Requests {
         self.len() == 0
     }
 
-    /// The words that were added last are a request, whose bytes end at `end`. One without words is none.
-    fn note(&mut self, end: usize) {
+    /// The words that were added last are a request, whose bytes end at `end`. False if there are no words:
+    /// that is none.
+    fn note(&mut self, end: usize) -> bool {
         self.end = end;
-        if self.words.len() > self.first_word_of_next() {
+        let has_words = self.words.len() > self.first_word_of_next();
+        if has_words {
             self.ends.push((self.words.len(), end));
         }
+        has_words
     }
 
     fn first_word_of_next(&self) -> usize {
@@ -392,7 +395,11 @@ impl<P: Program> Connection<P> {
                 self.decoder.decode_onto(batch, &mut at, &limits, words)
             };
             match decoded {
-                Ok(true) => ahead.note(at),
+                Ok(true) => {
+                    if !ahead.note(at) {
+                        program.heard(self.id);
+                    }
+                }
                 Ok(false) => {
                     ahead.end = at;
                     break;

@@ -137,6 +137,11 @@ pub trait Program: Sized + 'static {
         let _ = (client, requests);
     }
 
+    /// A client has sent an empty line, which asks for nothing: it is still there.
+    fn heard(&mut self, client: ClientId) {
+        let _ = client;
+    }
+
     /// Runs a command by its handler. What a program measures or notes about its commands goes around it.
     fn execute(&mut self, call: &Call<'_>, handler: Handler<Self>, reply: &mut Reply) {
         handler(self, call, reply);

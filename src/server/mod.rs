@@ -407,6 +407,10 @@ impl Program for Server {
         self.keyspace.warm(db, requests.iter());
     }
 
+    fn heard(&mut self, client: ClientId) {
+        self.replica_heard(client);
+    }
+
     fn execute(&mut self, call: &Call<'_>, handler: Handler<Server>, reply: &mut Reply) {
         self.run_observed(call, handler, reply);
         self.serve_blocked(call.now);

@@ -46,8 +46,9 @@ pub(crate) struct Introduction {
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) state: FeedState,
-    /// What it has acknowledged, and when it last did.
+    /// What it has acknowledged.
     pub(crate) acked: ReplOffset,
+    /// When it last did, or said by an empty line that it is there.
     pub(crate) acked_at: Mono,
     /// When bytes last left for it.
     pub(crate) progress_at: Mono,
@@ -331,7 +332,15 @@ impl Server {
         self.advance_failover();
     }
 
-    /// A replica gets what was retained for it, and from now on the stream.
+    /// A replica is there, though it acknowledges nothing: it sends empty lines while it loads what it has got.
+    pub(crate) fn replica_heard(&mut self, id: ClientId) {
+        let now = self.clock.mono();
+        if let Some(feed) = self.feed_mut(id) {
+            feed.acked_at = now;
+        }
+    }
+
+    /// A replica gets what was retained for it, and from now on the stream. Nothing if it does already.
     pub(crate) fn put_online(&mut self, id: ClientId) {
         let now = self.clock.mono();
         let Some(client) = self.front.clients.get_mut(id) else {
