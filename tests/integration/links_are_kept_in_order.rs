@@ -1,8 +1,9 @@
 //! What master and replica owe each other beside the data: patience while the other has to do, an end of it when
 //! nothing is heard, room given back, and no word that the other cannot take.
 
+use crate::data::offset;
 use crate::stream;
-use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, wait_for};
+use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
 
 const BOTH: [Kind; 2] = [Kind::Real, Kind::Ours];
 
@@ -15,6 +16,10 @@ fn attach(master: &ServerNode) -> Client {
     replica.send(&["PSYNC", "?", "-1"]).unwrap();
     stream::begin(&mut replica);
     replica
+}
+
+fn used_memory(server: &ServerNode) -> usize {
+    server.info("used_memory").unwrap().parse().unwrap()
 }
 
 fn wait_for_lag(master: &ServerNode, what: &str, is_right: impl Fn(u64) -> bool) {
@@ -39,4 +44,33 @@ fn an_empty_line_is_a_sign_of_life() {
         replica.send_raw(b"\n").unwrap();
         wait_for_lag(&master, "the replica is heard", |lag| lag < 2);
     }
+}
+
+#[test]
+fn what_was_kept_for_two_replicas_stays_theirs_together() {
+    const VALUE_BYTES: usize = 1_000_000;
+    const VALUES: usize = 30;
+    let master = start_server(Kind::Ours, "");
+    let mut replicas = [attach(&master), attach(&master)];
+    let mut client = master.client();
+    for _ in 0..VALUES {
+        client.call(&["SET", "k", &"x".repeat(VALUE_BYTES)]);
+    }
+    let before = used_memory(&master);
+    assert!(before > VALUES * VALUE_BYTES, "{before} bytes: it is kept");
+    let at = offset(&master).to_string();
+    for replica in &mut replicas {
+        replica.send(&["REPLCONF", "ACK", &at]).unwrap();
+        // Its stream has begun, and most of it is still with the master.
+        stream::wait_for_some(replica);
+    }
+    let after = used_memory(&master);
+    assert!(
+        after < before + VALUES * VALUE_BYTES / 2,
+        "{before} bytes before, {after} after"
+    );
+    assert_eq!(
+        text(&client.call(&["STRLEN", "k"])),
+        VALUE_BYTES.to_string()
+    );
 }

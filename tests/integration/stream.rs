@@ -84,3 +84,12 @@ pub(crate) fn already_there(replica: &mut Client) -> Vec<u8> {
     stream.set_nonblocking(false).unwrap();
     found
 }
+
+/// Waits until a replica has something of the stream, and takes a little of it.
+pub(crate) fn wait_for_some(replica: &mut Client) {
+    let mut received = Vec::new();
+    wait_for("the stream", secs(20), || {
+        read_some(replica, &mut received);
+        expect_that(!received.is_empty(), || "nothing".to_owned())
+    });
+}

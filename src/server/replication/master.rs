@@ -89,16 +89,39 @@ pub(crate) enum FeedState {
 #[derive(Debug, Default)]
 pub(crate) struct Retained {
     chunks: Vec<Bytes>,
+    /// What small writes have added since the last chunk.
+    tail: Vec<u8>,
     bytes: u64,
 }
 
-impl Retained {
-    /// What keeping a chunk takes beside its bytes.
-    const CHUNK_BYTES: u64 = 2 * size_of::<Bytes>() as u64;
+/// Chunks of the stream from this size on are shared by all replicas; smaller ones are gathered up to it, so that
+/// few are left to be queued when a replica may have them. Bytes.
+const SHARED_BYTES_MIN: usize = 16 * 1024;
 
+impl Retained {
     fn push(&mut self, chunk: &Bytes) {
-        self.bytes += chunk.len() as u64 + Self::CHUNK_BYTES;
-        self.chunks.push(chunk.clone());
+        self.bytes += chunk.len() as u64;
+        let is_shared = chunk.len() >= SHARED_BYTES_MIN;
+        if is_shared || self.tail.len() + chunk.len() > SHARED_BYTES_MIN {
+            self.seal();
+        }
+        if is_shared {
+            self.chunks.push(chunk.clone());
+        } else {
+            self.tail.extend_from_slice(chunk);
+        }
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.chunks
+                .push(Bytes::from(std::mem::take(&mut self.tail)));
+        }
+    }
+
+    fn into_chunks(mut self) -> Vec<Bytes> {
+        self.seal();
+        self.chunks
     }
 }
 
@@ -325,7 +348,9 @@ impl Server {
         feed.acked = feed.acked.max(offset);
         feed.acked_at = now;
         if let FeedState::Unacknowledged { .. } = feed.state {
-            self.put_online(id);
+            // Not while its own command runs: what is queued meanwhile is copied, and this may be much.
+            let server = self.handle();
+            tokio::task::spawn_local(async move { server.borrow_mut().put_online(id) });
         }
         self.serve_waiters();
         self.shutdown.acked.notify_one();
@@ -349,16 +374,16 @@ impl Server {
         let Some(feed) = &mut client.session.feed else {
             return;
         };
-        let state = std::mem::replace(&mut feed.state, FeedState::Online);
-        feed.acked_at = now;
-        let retained = match state {
-            FeedState::Transferring { retained, .. } | FeedState::Unacknowledged { retained } => {
-                retained
-            }
-            FeedState::Waiting { .. } | FeedState::Online => Retained::default(),
+        let (FeedState::Transferring { retained, .. } | FeedState::Unacknowledged { retained }) =
+            &mut feed.state
+        else {
+            return;
         };
+        let retained = std::mem::take(retained);
+        feed.state = FeedState::Online;
+        feed.acked_at = now;
         tracing::info!(replica = %client.addr, "Synchronization with replica succeeded");
-        for chunk in retained.chunks {
+        for chunk in retained.into_chunks() {
             self.front.clients.send(id, chunk, now);
         }
     }
@@ -525,5 +550,30 @@ impl Server {
     fn is_transfer_shared(&self, feed: &Feed) -> bool {
         let is_same = |other: &Feed| feed.snapshot().is_some_and(|(_, id)| other.is_sent(id));
         self.feeds().filter(|(_, other)| is_same(other)).count() > 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_retained_keeps_its_order_in_few_chunks() {
+        let mut retained = Retained::default();
+        let mut whole = Vec::new();
+        for n in 0..5000_u32 {
+            let len = if n % 1000 == 999 {
+                SHARED_BYTES_MIN
+            } else {
+                50
+            };
+            let chunk = Bytes::from(n.to_le_bytes().repeat(len / 4));
+            whole.extend_from_slice(&chunk);
+            retained.push(&chunk);
+        }
+        assert_eq!(retained.bytes, whole.len() as u64);
+        let chunks = retained.into_chunks();
+        assert!(chunks.len() < 30, "{} chunks", chunks.len());
+        assert!(chunks.concat() == whole, "the same bytes in the same order");
     }
 }
