@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::acl::Denied;
-use super::client::{ClientId, ClientKind, Closing, Peer};
+use super::client::{Client, ClientId, ClientKind, Closing, Peer};
 use super::dispatch::{Outcome, dispatch};
 use super::{Front, Program};
 use crate::clock::Now;
@@ -247,7 +247,7 @@ impl<P: Program> Connection<P> {
         // Not before: whoever goes has had its chance to hear what it was told.
         program.front().check_client_memory(self.id);
         let client = program.front().clients.current(self.id);
-        let may_run = client.is_ready() && client.output.len() < P::OUTPUT_STALL_BYTES;
+        let may_run = client.is_ready() && client.output.len() < stall_bytes::<P>(client);
         if may_run && (self.has_more || self.postponed.is_some()) {
             return Poll::Ready(Event::Input(program.now()));
         }
@@ -333,9 +333,10 @@ impl<P: Program> Connection<P> {
         // Where the requests that have run end.
         let mut used = 0;
         self.has_more = true;
-        let queued = program.front().clients.current(self.id).output.len();
+        let client = program.front().clients.current(self.id);
+        let queued = client.output.len();
         let output_bytes_max =
-            P::OUTPUT_STALL_BYTES.min(queued.saturating_add(TURN_REPLY_BYTES_MAX));
+            stall_bytes::<P>(client).min(queued.saturating_add(TURN_REPLY_BYTES_MAX));
         for _ in 0..TURN_COMMANDS_MAX {
             let client = program.front().clients.current(self.id);
             if !client.is_ready() || client.output.len() >= output_bytes_max {
@@ -463,6 +464,15 @@ impl<P: Program> Connection<P> {
         let front = program.front();
         front.pubsub.forget(&mut front.clients, self.id);
         front.clients.remove(self.id);
+    }
+}
+
+/// What may wait to be written to a client before its requests no longer run. A replica's always do: what waits for it
+/// is no reply, and nobody hears its acknowledgements otherwise.
+fn stall_bytes<P: Program>(client: &Client<P::Session>) -> usize {
+    match client.kind {
+        ClientKind::Replica => usize::MAX,
+        ClientKind::Normal | ClientKind::Master => P::OUTPUT_STALL_BYTES,
     }
 }
 
@@ -624,6 +634,32 @@ mod tests {
                 left = left.saturating_sub(client.read(&mut chunk).await.unwrap());
             }
             assert!(toy.borrow().turns >= 3, "others get their turn in between");
+        });
+    }
+
+    #[test]
+    fn what_waits_for_a_replica_does_not_keep_its_acknowledgements_back() {
+        run(async {
+            let toy = Toy::shared();
+            let (mut normal, mut replica) = (connect(&toy), connect(&toy));
+            for client in [&mut normal, &mut replica] {
+                ask(client, "PING\r\n", "+PONG\r\n").await;
+            }
+            for client in toy.borrow_mut().front.clients.iter_mut() {
+                client
+                    .output
+                    .push(Bytes::from(vec![b'x'; 2 * Toy::OUTPUT_STALL_BYTES]));
+                if client.id == ClientId(2) {
+                    client.kind = ClientKind::Replica;
+                }
+            }
+            let executed = || toy.borrow().front.stats.commands;
+            normal.write_all(b"PING\r\nPING\r\n").await.unwrap();
+            replica.write_all(b"PING\r\nPING\r\n").await.unwrap();
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(executed(), 4, "the replica's alone");
         });
     }
 

@@ -25,6 +25,7 @@ pub(super) struct Toy {
 impl Program for Toy {
     type Session = ();
     const MODE: &'static str = "toy";
+    const OUTPUT_STALL_BYTES: usize = 1 << 20;
 
     fn front(&mut self) -> &mut Front<Toy> {
         &mut self.front
