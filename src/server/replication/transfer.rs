@@ -460,12 +460,15 @@ async fn send_file(
     {
         let server = &mut *server.borrow_mut();
         let now = server.clock.mono();
-        if let Some(FeedState::Transferring {
+        let feed = server.feed_mut(id).ok_or_else(gone)?;
+        if let FeedState::Transferring {
             is_sending_file, ..
-        }) = server.feed_mut(id).map(|feed| &mut feed.state)
+        } = &mut feed.state
         {
             *is_sending_file = true;
         }
+        // How long the file took to make is not the replica's fault.
+        feed.progress_at = now;
         let head = Bytes::from(format!("${length}\r\n"));
         if !server.front.clients.send(id, head, now) {
             return Err(gone());
