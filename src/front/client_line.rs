@@ -45,7 +45,7 @@ pub fn client_line<S>(client: &Client<S>, catalog: &Catalog, now: Mono) -> Strin
         client.output.chunk_count(),
         client.memory_bytes(),
         if queued > 0 { "rw" } else { "r" },
-        client.user.borrow().name(),
+        user(client),
         match client.protocol {
             Protocol::Resp2 => 2,
             Protocol::Resp3 => 3,
@@ -53,6 +53,14 @@ pub fn client_line<S>(client: &Client<S>, catalog: &Catalog, now: Mono) -> Strin
         text(&client.lib_name),
         text(&client.lib_ver),
     )
+}
+
+/// The name of its user. Our master is under nobody's rules.
+fn user<S>(client: &Client<S>) -> String {
+    match client.kind {
+        ClientKind::Master => "(superuser)".to_owned(),
+        ClientKind::Normal | ClientKind::Replica => client.user.borrow().name().to_string(),
+    }
 }
 
 fn flags<S>(client: &Client<S>) -> String {

@@ -74,3 +74,37 @@ fn what_was_kept_for_two_replicas_stays_theirs_together() {
         VALUE_BYTES.to_string()
     );
 }
+
+#[test]
+fn a_port_that_is_none_is_not_that_of_a_replica_that_named_none() {
+    for kind in BOTH {
+        let master = start_server(kind, "");
+        let mut replica = master.client();
+        replica.call(&["REPLCONF", "capa", "eof"]);
+        replica.send(&["PSYNC", "?", "-1"]).unwrap();
+        stream::begin(&mut replica);
+        let reply = master
+            .client()
+            .call(&["FAILOVER", "TO", "127.0.0.1", "70000"]);
+        let wanted = "ERR FAILOVER target HOST and PORT is not a replica.";
+        assert_eq!(text(&reply), wanted, "{kind:?}");
+    }
+}
+
+#[test]
+fn the_master_is_shown_as_the_client_that_it_is() {
+    for kind in BOTH {
+        let master = start_server(Kind::Real, "repl-ping-replica-period 3600\n");
+        let replica = start_server(kind, &replica_of(&master));
+        wait_until_equal(&master, &replica);
+        master.client().call(&["SET", "k", "v"]);
+        wait_until_equal(&master, &replica);
+        let clients = text(&replica.client().call(&["CLIENT", "LIST"]));
+        let shown = clients.lines().find(|line| line.contains(" flags=M "));
+        let shown = shown.expect("the master is among them");
+        let is_right = [" cmd=set ", " user=(superuser) ", " qbuf=0 "]
+            .iter()
+            .all(|field| shown.contains(field));
+        assert!(is_right, "{kind:?}: {shown}");
+    }
+}

@@ -118,7 +118,7 @@ fn replicaof(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<
 /// What `FAILOVER` was asked to do.
 #[derive(Default)]
 struct FailoverOptions<'a> {
-    target: Option<(&'a str, u16)>,
+    target: Option<(&'a str, i64)>,
     limit: Option<Duration>,
     is_forced: bool,
 }
@@ -138,9 +138,9 @@ impl<'a> FailoverOptions<'a> {
                     rest
                 }
                 (b"to", [_, host, port, rest @ ..]) if options.target.is_none() => {
-                    // No replica has a port that is none, nor a name that is not text.
-                    let port = u16::try_from(integer(port)?).unwrap_or(0);
-                    options.target = Some((std::str::from_utf8(host).unwrap_or_default(), port));
+                    // No replica has a name that is not text.
+                    let host = std::str::from_utf8(host).unwrap_or_default();
+                    options.target = Some((host, integer(port)?));
                     rest
                 }
                 (b"force", [_, rest @ ..]) if !options.is_forced => {
@@ -179,15 +179,17 @@ fn failover(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(
             "ERR FAILOVER with force option requires both a timeout and target HOST and IP.".into(),
         );
     }
+    let mut target = None;
     if let Some((host, port)) = options.target {
-        let id = server
-            .replica_at(host, port)
+        let port = u16::try_from(port).ok();
+        let (id, port) = port
+            .and_then(|port| Some((server.replica_at(host, port)?, port)))
             .ok_or("ERR FAILOVER target HOST and PORT is not a replica.")?;
         if !server.feed_mut(id).is_some_and(|feed| feed.is_online()) {
             return Err("ERR FAILOVER target replica is not online.".into());
         }
+        target = Some((Arc::from(host), port));
     }
-    let target = options.target.map(|(host, port)| (Arc::from(host), port));
     server.begin_failover(target, options.limit, options.is_forced);
     reply.ok();
     Ok(())

@@ -173,8 +173,10 @@ impl Server {
         (command, info): (CommandId, &'static CommandInfo),
         now: Now,
     ) -> Reply {
+        let master = self.front.clients.current(client);
+        master.last_command = Some(command);
         self.current = Current {
-            db: self.front.clients.current(client).db,
+            db: master.db,
             is_from_master: true,
             client: None,
         };
