@@ -349,7 +349,7 @@ fn replication() -> Vec<Directive<ServerConfig>> {
         ),
         D::at_run_time(
             "repl-backlog-ttl",
-            seconds(0),
+            Seconds::between(0, i64::MAX),
             at!(backlog_ttl),
             "how long it is kept without any replica, 0 for ever",
         ),
@@ -654,6 +654,12 @@ mod tests {
             .iter()
             .filter(|word| !without.iter().any(|name| covers(word, name)));
         assert_eq!(idle.collect::<Vec<_>>(), Vec::<&&str>::new());
+    }
+
+    #[test]
+    fn a_backlog_may_be_kept_for_as_long_as_can_be_said() {
+        let config = load(&["--repl-backlog-ttl", "9223372036854775807"]).unwrap();
+        assert_eq!(config.backlog_ttl, Duration::from_secs(i64::MAX as u64));
     }
 
     #[test]
