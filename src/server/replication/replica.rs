@@ -212,22 +212,10 @@ async fn connect(server: &Rc<RefCell<Server>>, host: &str, port: u16) -> Result<
         let server = server.borrow();
         (server.config.process.clone(), server.config.repl_timeout)
     };
+    let source = process.bind_source_addr.as_deref();
     let dial = async {
-        let addr = tokio::net::lookup_host((host, port)).await?.next();
-        let addr = addr.ok_or_else(|| io::Error::other(format!("{host} has no address")))?;
-        let tcp = match &process.bind_source_addr {
-            Some(source) => {
-                let source = source.parse().map_err(io::Error::other)?;
-                let socket = if addr.is_ipv4() {
-                    TcpSocket::new_v4()
-                } else {
-                    TcpSocket::new_v6()
-                }?;
-                socket.bind(SocketAddr::new(source, 0))?;
-                socket.connect(addr).await?
-            }
-            None => TcpStream::connect(addr).await?,
-        };
+        let addrs = tokio::net::lookup_host((host, port)).await?;
+        let tcp = dial_any(addrs, source).await?;
         tcp.set_nodelay(true)?;
         Ok::<TcpStream, io::Error>(tcp)
     };
@@ -254,6 +242,35 @@ async fn connect(server: &Rc<RefCell<Server>>, host: &str, port: u16) -> Result<
         input: Vec::new(),
         patience: patience.min(STEP_TIMEOUT),
     })
+}
+
+/// Connects to the first of a name's addresses that answers.
+async fn dial_any(
+    addrs: impl Iterator<Item = SocketAddr>,
+    source: Option<&str>,
+) -> io::Result<TcpStream> {
+    let mut failed = io::Error::other("the name has no address");
+    for addr in addrs {
+        match dial(addr, source).await {
+            Ok(tcp) => return Ok(tcp),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+async fn dial(addr: SocketAddr, source: Option<&str>) -> io::Result<TcpStream> {
+    let Some(source) = source else {
+        return TcpStream::connect(addr).await;
+    };
+    let source = source.parse().map_err(io::Error::other)?;
+    let socket = if addr.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    socket.bind(SocketAddr::new(source, 0))?;
+    socket.connect(addr).await
 }
 
 /// Says who we are. All in one write; the replies are read in order.
@@ -605,5 +622,25 @@ async fn apply_stream(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<N
                 wire.send(&ack(offset)).await?;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    #[tokio::test]
+    async fn a_name_is_reached_at_any_of_its_addresses() {
+        let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addrs = [&closed, &open].map(|listener| listener.local_addr().unwrap());
+        drop(closed);
+        for source in [None, Some("127.0.0.1")] {
+            let tcp = dial_any(addrs.into_iter(), source).await.unwrap();
+            assert_eq!(tcp.peer_addr().unwrap(), addrs[1]);
+        }
+        let none = dial_any(addrs[..1].iter().copied(), None).await;
+        assert_eq!(none.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     }
 }
