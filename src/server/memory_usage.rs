@@ -72,17 +72,14 @@ impl Server {
             .history
             .backlog()
             .map_or(0, |backlog| backlog.len() as u64);
-        let (mut clients, mut replicas, mut retained) = (0, 0, 0);
+        let (mut clients, mut replicas) = (0, 0);
         for client in self.front.clients.iter() {
-            let bytes = client.memory_bytes() as u64;
-            // Those who retain share what they do.
-            retained = retained.max(client.session.retained_bytes());
+            let bytes = client.memory_bytes() as u64 + client.session.retained_bytes();
             match client.kind {
                 ClientKind::Replica => replicas += bytes,
                 ClientKind::Normal | ClientKind::Master => clients += bytes,
             }
         }
-        replicas += retained;
         let snapshots = self.keyspace.snapshot_bytes();
         let overhead = self.memory_at_start + backlog + clients + replicas + snapshots;
         MemoryReport {

@@ -1,9 +1,11 @@
 //! What master and replica owe each other beside the data: patience while the other has to do, an end of it when
 //! nothing is heard, room given back, and no word that the other cannot take.
 
-use crate::data::offset;
+use crate::data::{offset, replica_of, wait_until_equal};
 use crate::stream;
-use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
+use crate::support::{
+    Answer, Client, Fake, Kind, ServerNode, expect_that, secs, start_server, text, wait_for,
+};
 
 const BOTH: [Kind; 2] = [Kind::Real, Kind::Ours];
 
@@ -20,6 +22,13 @@ fn attach(master: &ServerNode) -> Client {
 
 fn used_memory(server: &ServerNode) -> usize {
     server.info("used_memory").unwrap().parse().unwrap()
+}
+
+fn wait_for_info(server: &ServerNode, field: &str, wanted: &str) {
+    wait_for(&format!("{field} is {wanted}"), secs(20), || {
+        let found = server.info(field);
+        expect_that(found.as_deref() == Some(wanted), || format!("{found:?}"))
+    });
 }
 
 fn wait_for_lag(master: &ServerNode, what: &str, is_right: impl Fn(u64) -> bool) {
@@ -106,5 +115,135 @@ fn the_master_is_shown_as_the_client_that_it_is() {
             .iter()
             .all(|field| shown.contains(field));
         assert!(is_right, "{kind:?}: {shown}");
+    }
+}
+
+#[test]
+fn who_gets_a_stream_gets_no_second_one() {
+    for kind in BOTH {
+        let master = start_server(kind, "repl-diskless-sync-delay 0\n");
+        let server = start_server(
+            kind,
+            &format!("repl-diskless-sync-delay 0\n{}", replica_of(&master)),
+        );
+        wait_until_equal(&master, &server);
+        let mut monitor = server.client();
+        assert_eq!(text(&monitor.call(&["MONITOR"])), "OK");
+        monitor.send(&["PSYNC", "?", "-1"]).unwrap();
+        monitor.send(&["ECHO", "still here"]).unwrap();
+        wait_for("the reply to ECHO", secs(20), || {
+            let heard = text(&monitor.receive().map_err(|error| error.to_string())?);
+            expect_that(heard == "still here", || heard.clone())
+        });
+        assert_eq!(server.info("connected_slaves").as_deref(), Some("0"));
+        drop(monitor);
+
+        let mut replica = attach(&server);
+        let id = server.info("master_replid").unwrap();
+        replica.send(&["PSYNC", &id, "1", "FAILOVER"]).unwrap();
+        // An error would stand in its stream.
+        replica.send(&["REPLCONF", "ACK"]).unwrap();
+        replica.wait_for_close(secs(20)).unwrap();
+        assert_eq!(server.info("role").as_deref(), Some("slave"), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_change_of_role_ends_a_wait_and_its_connection() {
+    for kind in BOTH {
+        let server = start_server(kind, "");
+        let mut waiting = server.client();
+        waiting.send(&["WAIT", "1", "0"]).unwrap();
+        wait_for_info(&server, "blocked_clients", "1");
+        let mut client = server.client();
+        client.call(&["REPLICAOF", "127.0.0.1", "1"]);
+        let heard = text(&waiting.receive().unwrap());
+        assert!(heard.starts_with("UNBLOCKED "), "{kind:?}: {heard}");
+        waiting.wait_for_close(secs(20)).unwrap();
+    }
+}
+
+#[test]
+fn a_wait_during_a_pause_leaves_the_offset_alone() {
+    for kind in BOTH {
+        let server = start_server(
+            kind,
+            &format!("repl-ping-replica-period 3600\nrepl-diskless-sync-delay 0\n"),
+        );
+        let _replica = attach(&server);
+        let mut waiting = server.client();
+        waiting.call(&["SET", "k", "v"]);
+        let mut client = server.client();
+        client.call(&["CLIENT", "PAUSE", "60000", "WRITE"]);
+        let before = server.info("master_repl_offset");
+        waiting.send(&["WAIT", "1", "0"]).unwrap();
+        wait_for_info(&server, "blocked_clients", "1");
+        assert_eq!(server.info("master_repl_offset"), before, "{kind:?}");
+        client.call(&["CLIENT", "UNPAUSE"]);
+        wait_for("the replica is asked", secs(20), || {
+            let now = server.info("master_repl_offset");
+            expect_that(now != before, || format!("{now:?}"))
+        });
+    }
+}
+
+#[test]
+fn a_shorter_patience_holds_for_an_established_link() {
+    for kind in BOTH {
+        let mut master = start_server(kind, "");
+        let replica = start_server(kind, &replica_of(&master));
+        wait_until_equal(&master, &replica);
+        master.process.stop();
+        let mut client = replica.client();
+        client.call(&["CONFIG", "SET", "repl-timeout", "1"]);
+        wait_for_info(&replica, "master_link_status", "down");
+        master.process.resume();
+    }
+}
+
+#[test]
+fn a_long_command_leaves_no_room_behind_on_a_replica() {
+    const LONG: usize = 64 * 1024 * 1024;
+    let master = start_server(Kind::Ours, "");
+    let replica = start_server(Kind::Ours, &replica_of(&master));
+    wait_until_equal(&master, &replica);
+    let mut client = master.client();
+    client.call_large(&["SET", "long", &"x".repeat(LONG)]);
+    client.call(&["DEL", "long"]);
+    wait_until_equal(&master, &replica);
+    wait_for("the replica has given the room back", secs(20), || {
+        let used = replica.info("used_memory").unwrap_or_default();
+        let is_small = used.parse().is_ok_and(|used: usize| used < LONG / 4);
+        expect_that(is_small, || used.clone())
+    });
+}
+
+/// Whoever is asked for all data has none of it by saying that we have it already; and an offset at the end of all
+/// numbers is none.
+#[test]
+fn a_master_that_makes_no_sense_is_not_followed() {
+    const ID: &str = "0123456789abcdef0123456789abcdef01234567";
+    for says in [
+        format!("+CONTINUE {ID}\r\n"),
+        format!("+FULLRESYNC {ID} 18446744073709551615\r\n"),
+    ] {
+        let said = says.clone();
+        let master = Fake::start(move |words| match words[0].as_str() {
+            "PING" => Answer::Say(b"+PONG\r\n".to_vec()),
+            "PSYNC" => Answer::Say(said.clone().into_bytes()),
+            _ => Answer::Say(b"+OK\r\n".to_vec()),
+        });
+        let server = start_server(
+            Kind::Ours,
+            &format!("replicaof 127.0.0.1 {}\n", master.port()),
+        );
+        // It tries again and again.
+        wait_for("three attempts", secs(20), || {
+            let asked = master.requests();
+            let count = asked.iter().filter(|words| words[0] == "PSYNC").count();
+            expect_that(count >= 3, || format!("{count}"))
+        });
+        let status = server.info("master_link_status");
+        assert_eq!(status.as_deref(), Some("down"), "{says}");
     }
 }

@@ -46,7 +46,6 @@ mod http_from_outside;
 mod it_listens_where_it_is_told;
 mod keys_equal_redis;
 mod links_are_cut_at_random;
-mod links_keep_to_the_rules;
 mod links_are_kept_in_order;
 mod lists_equal_redis;
 mod loading_is_told;
