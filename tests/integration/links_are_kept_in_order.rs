@@ -168,7 +168,7 @@ fn a_wait_during_a_pause_leaves_the_offset_alone() {
     for kind in BOTH {
         let server = start_server(
             kind,
-            &format!("repl-ping-replica-period 3600\nrepl-diskless-sync-delay 0\n"),
+            "repl-ping-replica-period 3600\nrepl-diskless-sync-delay 0\n",
         );
         let _replica = attach(&server);
         let mut waiting = server.client();
