@@ -93,7 +93,7 @@ fn files_have_the_names_and_numbers_of_redis() {
 #[test]
 fn what_is_appended_is_what_redis_appends() {
     let files = [Kind::Ours, Kind::Real].map(|kind| {
-        let server = start(kind, "");
+        let server = start(kind, WRITTEN_AT_ONCE);
         let mut client = server.client();
         for line in [
             "SET a 1",
