@@ -1,7 +1,7 @@
 //! What the tests of the append-only file share.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::support::{
     Client, Kind, ServerNode, expect_that, redis_check_aof, secs, start_server, text, wait_for,
@@ -31,8 +31,13 @@ pub(crate) fn last_file(server: &ServerNode) -> PathBuf {
 
 /// `redis-check-aof` finds nothing wrong.
 pub(crate) fn check(server: &ServerNode) {
+    check_folder(&folder(server));
+}
+
+/// The same for any folder.
+pub(crate) fn check_folder(folder: &Path) {
     let mut command = redis_check_aof();
-    command.arg(folder(server).join("appendonly.aof.manifest"));
+    command.arg(folder.join("appendonly.aof.manifest"));
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}");

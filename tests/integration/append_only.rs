@@ -2,9 +2,13 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use crate::aof::{
-    check, folder, last_file, manifest, rewrite, set, start, start_on, wait_for_rewrite,
+    check, check_folder, folder, last_file, manifest, rewrite, set, start, start_on,
+    wait_for_rewrite,
 };
 use crate::data::{Commands, digest, replica_of, wait_until_equal, write};
 use sentinel::resp::encode_request;
@@ -222,6 +226,82 @@ fn it_is_switched_on_and_off_while_it_serves() {
     });
     check(&server);
     assert_eq!(digest(&start_on(Kind::Real, &server, "")), before);
+}
+
+#[test]
+fn a_rewrite_takes_it_along_to_a_new_dir() {
+    let mut server = start(
+        Kind::Ours,
+        "enable-protected-configs yes\nappendfsync always\n",
+    );
+    let [old, new] = [server.dir(), server.dir().join("new")];
+    let manifest_in =
+        |dir: &Path| fs::read_to_string(dir.join("appendonlydir/appendonly.aof.manifest")).unwrap();
+    let mut client = server.client();
+    write(&mut client, &mut Commands::of(80), 500);
+    client.call(&["DEL", "count"]);
+    let mut acknowledged = 0;
+    for (to, want) in [(&new, "appendonly.aof.1."), (&old, "appendonly.aof.2.")] {
+        fs::create_dir_all(to).unwrap();
+        let from = fs::canonicalize(to).unwrap();
+        set(&mut client, "dir", from.to_str().unwrap());
+        // All that is acknowledged is there, before the move, during it and after it.
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let counting = scope.spawn(|| {
+                let mut client = server.client();
+                let mut count = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    client.call(&["INCR", "count"]);
+                    count += 1;
+                }
+                count
+            });
+            rewrite(&server);
+            is_over.store(true, Ordering::Relaxed);
+            acknowledged += counting.join().unwrap();
+        });
+        let files = manifest_in(to);
+        assert!(
+            files.starts_with(&format!("file {want}base.rdb ")),
+            "{files}"
+        );
+        client.call(&["SET", "last", want]);
+        assert_eq!(text(&client.call(&["CONFIG", "REWRITE"])), "OK");
+        let before = digest(&server);
+        server.kill();
+        check_folder(&to.join("appendonlydir"));
+        server.start_again();
+        assert_eq!(digest(&server), before);
+        client = server.client();
+        let count = text(&client.call(&["GET", "count"]));
+        assert_eq!(count, acknowledged.to_string());
+    }
+}
+
+#[test]
+fn where_it_cannot_move_it_stays() {
+    let mut server = start(Kind::Ours, "enable-protected-configs yes\n");
+    let new = server.dir().join("new");
+    fs::create_dir_all(new.join("appendonlydir")).unwrap();
+    fs::write(new.join("appendonlydir/appendonly.aof.manifest"), "x\n").unwrap();
+    let mut client = server.client();
+    client.call(&["SET", "a", "1"]);
+    set(&mut client, "dir", new.to_str().unwrap());
+    let reply = text(&client.call(&["BGREWRITEAOF"]));
+    assert_eq!(reply, "Background append only file rewriting started");
+    wait_for("the rewrite has failed", secs(20), || {
+        let info = text(&client.call(&["INFO", "persistence"]));
+        expect_that(info.contains("aof_last_bgrewrite_status:err"), || {
+            info.clone()
+        })
+    });
+    assert_eq!(text(&client.call(&["SET", "b", "2"])), "OK");
+    server.kill();
+    check(&server);
+    server.start_again();
+    let mut client = server.client();
+    assert_eq!(text(&client.call(&["MGET", "a", "b"])), "1 2");
 }
 
 #[test]

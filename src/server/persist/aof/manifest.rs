@@ -215,11 +215,6 @@ impl Manifest {
         self.incrs = kept;
         self.history.splice(0..0, Vec::into_iter(old).rev());
     }
-
-    /// The number of the newest increment.
-    pub fn last_incr(&self) -> u64 {
-        self.last_incr
-    }
 }
 
 #[cfg(test)]

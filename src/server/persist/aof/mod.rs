@@ -8,10 +8,12 @@
 //! * `writer`: appending, fsync, and the replies that wait for them.
 //! * `read`, `load`: the start.
 //! * `rewrite`: a new base, without `fork` and while clients are served.
+//! * `moving`: a rewrite after `dir` has changed.
 
 mod folder;
 mod load;
 pub mod manifest;
+mod moving;
 mod read;
 mod rewrite;
 mod settings;

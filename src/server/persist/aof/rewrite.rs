@@ -7,7 +7,8 @@
 //! ```
 //! A crash at any moment leaves a manifest whose files hold everything. What could not be written to the old files is
 //! in the new base, so a rewrite is also the way out of a full disk or an fsync that failed. Where there was no file yet (`State::First`)
-//! the increment is a temporary file until the base is complete; with `appendonly no` there is none.
+//! the increment is a temporary file until the base is complete; with `appendonly no` there is none. Where `dir` has
+//! changed, the old folder counts until the end (`moving`).
 //!
 //! The base is RDB, or with `aof-use-rdb-preamble no` commands that make each value again.
 
@@ -22,6 +23,7 @@ use tokio::task::AbortHandle;
 
 use super::folder::Folder;
 use super::manifest::Manifest;
+use super::moving::move_over;
 use super::{Aof, State};
 use crate::clock::Mono;
 use crate::server::Server;
@@ -125,15 +127,28 @@ impl Aof {
 }
 
 /// What the last turn before the walk has settled.
-struct Plan {
+pub(super) struct Plan {
     job: FileJob,
-    folder: Folder,
+    pub(super) folder: Folder,
     /// The files that will count.
     manifest: Manifest,
     /// The temporary increment, and its name when the base is complete.
     rename: Option<(PathBuf, PathBuf)>,
+    /// The increment in the folder that counted so far, and its copy in the one that will.
+    pub(super) copy: Option<(PathBuf, PathBuf)>,
     /// Where the new increment begins.
-    start: u64,
+    pub(super) start: u64,
+}
+
+impl Plan {
+    /// Removes what was made for a manifest that is not in force.
+    pub(super) fn discard(&self) {
+        let made = [&self.rename, &self.copy].map(Option::as_ref);
+        let made = made.into_iter().flatten().map(|(_, made)| made);
+        for path in made.chain([&self.job.path]) {
+            drop(fs::remove_file(path));
+        }
+    }
 }
 
 impl Server {
@@ -171,13 +186,16 @@ impl Server {
     pub(crate) fn start_rewrite(&mut self) -> bool {
         assert!(!self.aof.rewriting.is_running(), "one rewrite at a time");
         let now = self.clock.mono();
-        let found = self.find_folder();
+        let moves_to = match self.find_folder() {
+            Ok(moves_to) => moves_to,
+            Err(reason) => {
+                tracing::error!("Can't rewrite append only file in background: {reason}");
+                let rewriting = &mut self.aof.rewriting;
+                rewriting.not_before = rewriting.not_before.max(now + RETRY_PERIOD);
+                return false;
+            }
+        };
         let rewriting = &mut self.aof.rewriting;
-        if let Err(reason) = found {
-            tracing::error!("Can't rewrite append only file in background: {reason}");
-            rewriting.not_before = rewriting.not_before.max(now + RETRY_PERIOD);
-            return false;
-        }
         rewriting.is_scheduled = false;
         rewriting.next_file += 1;
         let (process, number) = (std::process::id(), rewriting.next_file);
@@ -192,7 +210,7 @@ impl Server {
         tracing::info!("Background append only file rewriting started");
         let server = self.handle();
         let task = tokio::task::spawn_local(async move {
-            let outcome = rewrite(&server).await;
+            let outcome = rewrite(&server, moves_to).await;
             server.borrow_mut().rewrite_ended(outcome);
         });
         if let Some(running) = &mut self.aof.rewriting.running {
@@ -201,17 +219,18 @@ impl Server {
         true
     }
 
-    /// With the file off, `dir` may have changed since the manifest was read.
-    fn find_folder(&mut self) -> Result<(), String> {
-        if self.aof.state == State::On {
-            return Ok(());
-        }
+    /// The folder to which the file moves, where `dir` has changed. With the file off it is there at once.
+    fn find_folder(&mut self) -> Result<Option<Folder>, String> {
         let folder = Folder::new(&self.config.aof).map_err(|error| error.to_string())?;
-        if folder != self.aof.folder {
-            self.aof.manifest = folder.read_manifest().map_err(|error| error.to_string())?;
-            self.aof.folder = folder;
+        if folder == self.aof.folder {
+            return Ok(None);
         }
-        Ok(())
+        if self.aof.state == State::On {
+            return Ok(Some(folder));
+        }
+        self.aof.manifest = folder.read_manifest().map_err(|error| error.to_string())?;
+        self.aof.folder = folder;
+        Ok(None)
     }
 
     /// Gives up a rewrite in progress. One that is changing the folder does so to its end, but in vain.
@@ -248,21 +267,22 @@ impl Server {
             file,
             mut manifest,
             state,
-            folder,
+            mut folder,
+            moves_to,
         } = prepared;
-        let last = manifest.last_incr();
+        let last = manifest.incrs.last().cloned();
+        let mut copied = None;
+        if let Some((to, there)) = moves_to {
+            copied = last.as_ref().map(|last| folder.file(&last.name));
+            (folder, manifest) = (to, there);
+        }
         let is_rdb = self.config.aof.use_rdb_preamble;
         let base = manifest.add_base(folder.file_name(), is_rdb);
-        let mut rename = None;
-        match state {
-            State::Off => manifest.retire_incrs(None),
-            State::On => manifest.retire_incrs(Some(last)),
-            State::First => {
-                manifest.retire_incrs(None);
-                let name = manifest.add_incr(folder.file_name());
-                rename = Some((folder.temp_incr(), folder.file(&name)));
-            }
-        }
+        let kept = last.filter(|_| state == State::On && copied.is_none());
+        manifest.retire_incrs(kept.map(|last| last.seq));
+        let mut new_incr = || folder.file(&manifest.add_incr(folder.file_name()));
+        let copy = copied.map(|from| (from, new_incr()));
+        let rename = (state == State::First).then(|| (folder.temp_incr(), new_incr()));
         if let Some(file) = file {
             self.aof.writer.switch(Some(file));
             self.aof.db = None;
@@ -289,6 +309,7 @@ impl Server {
             folder,
             manifest,
             rename,
+            copy,
             start: aof.writer.appended(),
         })
     }
@@ -314,6 +335,7 @@ impl Server {
         let is_abandoned = self.is_rewrite_abandoned();
         let aof = &mut self.aof;
         aof.manifest = plan.manifest.clone();
+        aof.folder = plan.folder.clone();
         if is_abandoned {
             return;
         }
@@ -380,10 +402,12 @@ struct Prepared {
     manifest: Manifest,
     state: State,
     folder: Folder,
+    /// The folder that will count, and what counts there now, where `dir` has changed.
+    moves_to: Option<(Folder, Manifest)>,
 }
 
-async fn rewrite(server: &Rc<RefCell<Server>>) -> io::Result<()> {
-    let prepared = prepare(server).await?;
+async fn rewrite(server: &Rc<RefCell<Server>>, moves_to: Option<Folder>) -> io::Result<()> {
+    let prepared = prepare(server, moves_to).await?;
     let plan = server.borrow_mut().begin_walk(prepared)?;
     plan.job.run(server).await?;
     {
@@ -393,19 +417,12 @@ async fn rewrite(server: &Rc<RefCell<Server>>) -> io::Result<()> {
             running.stage = Stage::Replacing;
         }
     }
-    let clock = server.borrow().clock;
-    let (plan, is_durable, took) = on_another_thread(move || {
-        let begun = clock.nanos();
-        let is_durable = replace(&plan)?;
-        let took = clock.nanos().saturating_sub(begun);
-        Ok((plan, is_durable, took))
-    })
-    .await?;
-    {
-        let server = &mut *server.borrow_mut();
-        server.note_latency("aof-rename", Duration::from_nanos(took));
-        server.rewrite_replaced(&plan);
-    }
+    let (plan, is_durable) = if plan.copy.is_some() {
+        move_over(server, plan).await?
+    } else {
+        replace_timed(server, plan).await?
+    };
+    server.borrow_mut().rewrite_replaced(&plan);
     if !is_durable {
         // After a power cut it may be the old files that count.
         return Ok(());
@@ -431,14 +448,29 @@ async fn rewrite(server: &Rc<RefCell<Server>>) -> io::Result<()> {
     Ok(())
 }
 
+async fn replace_timed(server: &Rc<RefCell<Server>>, plan: Plan) -> io::Result<(Plan, bool)> {
+    let clock = server.borrow().clock;
+    let (replaced, took) = on_another_thread(move || {
+        let begun = clock.nanos();
+        let is_durable = replace(&plan)?;
+        let took = clock.nanos().saturating_sub(begun);
+        Ok(((plan, is_durable), took))
+    })
+    .await?;
+    let took = Duration::from_nanos(took);
+    server.borrow_mut().note_latency("aof-rename", took);
+    Ok(replaced)
+}
+
 /// Makes the next increment and, where the old files count, lists it behind them.
-async fn prepare(server: &Rc<RefCell<Server>>) -> io::Result<Prepared> {
+async fn prepare(server: &Rc<RefCell<Server>>, moves_to: Option<Folder>) -> io::Result<Prepared> {
     let (folder, mut manifest, state) = {
         let aof = &server.borrow().aof;
         (aof.folder.clone(), aof.manifest.clone(), aof.state)
     };
     on_another_thread(move || {
         folder.create()?;
+        let moves_to = moves_to.map(with_manifest).transpose()?;
         let file = match state {
             State::Off => None,
             State::First => Some(Folder::open(&folder.temp_incr(), true)?),
@@ -455,13 +487,21 @@ async fn prepare(server: &Rc<RefCell<Server>>) -> io::Result<Prepared> {
             manifest,
             state,
             folder,
+            moves_to,
         })
     })
     .await
 }
 
+/// A folder for the files, and what is there already.
+fn with_manifest(folder: Folder) -> io::Result<(Folder, Manifest)> {
+    folder.create()?;
+    let manifest = folder.read_manifest().map_err(io::Error::other)?;
+    Ok((folder, manifest))
+}
+
 /// Makes the new files the ones that count; false if that may not be durable. On an error the old ones still do.
-fn replace(plan: &Plan) -> io::Result<bool> {
+pub(super) fn replace(plan: &Plan) -> io::Result<bool> {
     let change = || -> io::Result<()> {
         if let Some((temp, name)) = &plan.rename {
             fs::rename(temp, name)?;
@@ -477,14 +517,11 @@ fn replace(plan: &Plan) -> io::Result<bool> {
         tracing::warn!(%error, "the new AOF manifest is in force, but may not be durable");
         return Ok(false);
     }
-    drop(fs::remove_file(&plan.job.path));
-    if let Some((_, name)) = &plan.rename {
-        drop(fs::remove_file(name));
-    }
+    plan.discard();
     Err(error)
 }
 
-async fn on_another_thread<T: Send + 'static>(
+pub(super) async fn on_another_thread<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     tokio::task::spawn_blocking(work)

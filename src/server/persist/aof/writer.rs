@@ -5,6 +5,7 @@
 //! thread. A write does so while an fsync is in progress, because the kernel may make it wait; with `everysec` no
 //! reply waits for the fsync itself, however long it takes.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
@@ -64,13 +65,15 @@ pub(crate) struct Writer {
     retired_until: u64,
     /// A write is in progress on another thread.
     is_writing: bool,
+    /// No other is to begin.
+    is_held: bool,
     /// An fsync is in progress since then.
     sync_since: Option<Mono>,
     last_sync: Mono,
     /// An fsync is wanted whatever the policy says.
     sync_now: bool,
-    /// The present fsync has been complained about.
-    is_late: bool,
+    /// When that fsync began which was last complained about.
+    late: Option<Mono>,
     /// `aof_delayed_fsync`
     pub(crate) delayed: u64,
     /// Why the last write failed, in the system's words.
@@ -133,6 +136,19 @@ impl Writer {
         self.retired_until = self.retired_until.max(until);
         self.retry_at = Mono(0);
         self.forget_retired();
+    }
+
+    /// A copy of the present file, durable and complete but for what is pending, takes its place. Until `base` the
+    /// units are in a base. Writes must be held.
+    pub(super) fn move_to(&mut self, copy: File, base: u64) {
+        self.retire(base);
+        let start = self.written;
+        let copy = Arc::new(Target { file: copy, start });
+        for segment in &mut self.pending {
+            segment.to = Arc::clone(&copy);
+        }
+        self.target = self.target.is_some().then_some(copy);
+        self.retire(start);
     }
 
     fn is_retired(&self, target: &Target) -> bool {
@@ -256,7 +272,7 @@ impl Writer {
     fn way_to_write(&mut self, must_sync: bool, now: Mono) -> Option<Way> {
         let has_pending = self.written < self.appended;
         let is_retry_due = self.write_error.is_none() || now >= self.retry_at;
-        if !has_pending || self.is_writing || !is_retry_due {
+        if !has_pending || self.is_writing || self.is_held || !is_retry_due {
             return None;
         }
         match self.sync_since {
@@ -265,7 +281,7 @@ impl Writer {
             Some(_) if must_sync => None,
             Some(since) => {
                 if now.since(since) >= SYNC_PATIENCE {
-                    self.complain();
+                    self.complain(since);
                 }
                 Some(Way::Beside)
             }
@@ -273,9 +289,9 @@ impl Writer {
     }
 
     /// The present fsync takes so long that a power cut would take more than the last second.
-    fn complain(&mut self) {
-        if !self.is_late {
-            self.is_late = true;
+    fn complain(&mut self, since: Mono) {
+        if self.late != Some(since) {
+            self.late = Some(since);
             self.delayed += 1;
             tracing::warn!(
                 "Asynchronous AOF fsync is taking too long (disk is busy?). Writes go on without waiting for it: they \
@@ -467,6 +483,13 @@ impl Server {
         self.release_settled();
     }
 
+    /// Lets writes begin again.
+    pub(super) fn release_writes(&mut self) {
+        self.aof.writer.is_held = false;
+        self.advance_aof();
+        self.aof.writer.progress.notify_waiters();
+    }
+
     fn write_aof_here(&mut self, now: Mono) {
         let begun = self.clock.nanos();
         self.aof.writer.write_here(now);
@@ -568,7 +591,6 @@ impl Server {
         }
         if job.sync {
             writer.sync_since = None;
-            writer.is_late = false;
         }
         if is_complete && sync_error.is_none() {
             writer.synced = writer.synced.max(written_before + outcome.bytes);
@@ -587,8 +609,23 @@ impl Server {
     }
 }
 
+/// Lets no further write begin, and waits for the end of the present one. Replies that need a write wait as well.
+pub(super) async fn hold_writes(server: &Rc<RefCell<Server>>) {
+    server.borrow_mut().aof.writer.is_held = true;
+    loop {
+        let progress = {
+            let writer = &server.borrow().aof.writer;
+            if !writer.is_writing {
+                return;
+            }
+            Rc::clone(&writer.progress)
+        };
+        progress.notified().await;
+    }
+}
+
 /// Waits until everything that has been appended is durable, or cannot be.
-pub(crate) async fn settle(server: &Rc<std::cell::RefCell<Server>>) {
+pub(crate) async fn settle(server: &Rc<RefCell<Server>>) {
     let goal = server.borrow().aof.writer.appended;
     loop {
         let progress = {
@@ -752,5 +789,33 @@ mod tests {
         }
         writer.is_writing = true;
         assert_eq!(writer.way_to_write(false, Mono(5_000)), None);
+    }
+
+    #[test]
+    fn what_is_pending_goes_to_the_copy() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let [old, copy] = ["old", "copy"].map(|name| dir.path().join(name));
+        let mut writer = Writer::default();
+        writer.switch(Some(full()));
+        append(&mut writer, "in the base");
+        let base = writer.appended();
+        writer.switch(Some(open(&old)));
+        append(&mut writer, "copied ");
+        let lacking = writer.pending.pop_front();
+        writer.write_here(Mono(1));
+        writer.pending.extend(lacking);
+        append(&mut writer, "pending");
+        writer.is_held = true;
+        assert_eq!(writer.way_to_write(true, Mono(2)), None);
+        fs::copy(&old, &copy).unwrap();
+        writer.move_to(open(&copy), base);
+        writer.is_held = false;
+        assert_eq!((writer.synced, writer.pending_bytes()), (base + 7, 7));
+        writer.write_here(Mono(2));
+        append(&mut writer, ", new");
+        writer.write_here(Mono(3));
+        assert_eq!(fs::read(&old).unwrap(), b"copied ");
+        assert_eq!(fs::read(&copy).unwrap(), b"copied pending, new");
+        assert_eq!((writer.error(), writer.dirty.len()), (None, 1));
     }
 }
