@@ -192,13 +192,13 @@ impl Server {
     /// Bytes that wait to be sent to replicas or written to files. If they counted, evictions, which go there too,
     /// would cause more of them. What several replicas are sent is shared.
     pub(super) fn not_counted_for_eviction(&self) -> u64 {
-        let (mut sent, mut retained) = (0, 0);
         let clients = self.front.clients.iter();
-        for client in clients.filter(|client| client.kind == ClientKind::Replica) {
-            sent = client.output.len().max(sent);
-            retained += client.session.retained_bytes();
-        }
-        sent as u64 + retained + self.keyspace.snapshot_bytes() + self.aof.writer.pending_bytes()
+        let replicas = clients.filter(|client| client.kind == ClientKind::Replica);
+        let sent = replicas.map(|client| client.output.len()).max();
+        sent.unwrap_or(0) as u64
+            + self.retained_bytes()
+            + self.keyspace.snapshot_bytes()
+            + self.aof.writer.pending_bytes()
     }
 
     /// Whether keys may go, and writes be refused for lack of memory.

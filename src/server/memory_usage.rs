@@ -74,12 +74,13 @@ impl Server {
             .map_or(0, |backlog| backlog.len() as u64);
         let (mut clients, mut replicas) = (0, 0);
         for client in self.front.clients.iter() {
-            let bytes = client.memory_bytes() as u64 + client.session.retained_bytes();
+            let bytes = client.memory_bytes() as u64;
             match client.kind {
                 ClientKind::Replica => replicas += bytes,
                 ClientKind::Normal | ClientKind::Master => clients += bytes,
             }
         }
+        replicas += self.retained_bytes();
         let snapshots = self.keyspace.snapshot_bytes();
         let overhead = self.memory_at_start + backlog + clients + replicas + snapshots;
         MemoryReport {

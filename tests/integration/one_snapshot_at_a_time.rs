@@ -178,3 +178,51 @@ fn a_transfer_ends_when_its_data_are_flushed_or_replaced() {
         assert_eq!(number(&server, "connected_slaves"), 0, "{kind:?}");
     }
 }
+
+#[test]
+fn files_and_replicas_take_turns() {
+    let server = start(Kind::Ours, "");
+    let first = ask_for_all(&server);
+    wait_for_transfer(&server);
+    let scheduled = "Background append only file rewriting scheduled";
+    assert_eq!(ask(&server, "BGREWRITEAOF"), scheduled);
+    // It takes nothing: if it went first, the rewrite would wait for ever.
+    let second = ask_for_all(&server);
+    take(&first);
+    wait_for("the rewrite is over", secs(20), || {
+        let count = server.info("aof_rewrites").unwrap_or_default();
+        expect_that(count == "1", || count)
+    });
+    take(&second);
+}
+
+#[test]
+fn replicas_that_come_during_a_save_share_the_next_one() {
+    const REPLICAS: usize = 6;
+    let server = start(Kind::Ours, "repl-diskless-sync no\n");
+    let mut replicas: Vec<Client> = (0..REPLICAS).map(|_| server.client()).collect();
+    for replica in &mut replicas {
+        replica.send(&["PSYNC", "?", "-1"]).unwrap();
+    }
+    std::thread::scope(|scope| {
+        for replica in &replicas {
+            scope.spawn(|| {
+                let mut stream = replica.stream();
+                stream.set_read_timeout(Some(secs(20))).unwrap();
+                let mut data = vec![0; usize::try_from(DATA_BYTES).unwrap()];
+                stream.read_exact(&mut data).unwrap();
+            });
+        }
+    });
+    wait_for("all have everything", secs(20), || {
+        let count = (0..REPLICAS)
+            .filter(|at| {
+                let shown = server.info(&format!("slave{at}")).unwrap_or_default();
+                shown.contains("state=online")
+            })
+            .count();
+        expect_that(count == REPLICAS, || format!("{count}"))
+    });
+    let saves = number(&server, "rdb_saves");
+    assert!(saves < 4, "{saves} saves");
+}

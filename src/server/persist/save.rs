@@ -237,7 +237,9 @@ impl Server {
 
     /// A file in the present `dir`, whatever that is when it is written.
     pub(crate) fn in_dir(&self, name: &str) -> PathBuf {
-        self.config.process.dir.join(name)
+        // Somebody may have renamed the folder since `dir` was set.
+        let here = std::env::current_dir();
+        here.as_ref().unwrap_or(&self.config.process.dir).join(name)
     }
 
     fn temp_name(&mut self) -> PathBuf {
@@ -338,9 +340,10 @@ impl Server {
         let task = tokio::task::spawn_local(async move {
             let written = job.run(&server).await;
             let server = &mut *server.borrow_mut();
+            let was_for_replicas = server.waits_for_file();
             // Whoever asked for the file may have gone.
             drop(done.send(server.save_ended(&written, &job)));
-            server.start_transfers();
+            server.snapshot_ended(was_for_replicas);
         });
         if let Some(running) = &mut self.saver.running {
             running.task = Some(task.abort_handle());

@@ -10,8 +10,8 @@ use super::history::Resume;
 use crate::clock::Mono;
 use crate::front::{Call, ClientId, ClientKind, Closing, Reply};
 use crate::ids::ReplOffset;
+use crate::server::Server;
 use crate::server::keyspace::SnapshotEpoch;
-use crate::server::{Server, Session};
 
 /// The keepalive of the stream. Lower case, as Redis sends it.
 const PING: &[u8] = b"*1\r\n$4\r\nping\r\n";
@@ -92,6 +92,8 @@ pub(crate) struct Retained {
     /// What small writes have added since the last chunk.
     tail: Vec<u8>,
     bytes: u64,
+    /// Of them, those in chunks that other replicas wait for too.
+    shared_bytes: u64,
 }
 
 /// Chunks of the stream from this size on are shared by all replicas; smaller ones are gathered up to it, so that
@@ -106,6 +108,7 @@ impl Retained {
             self.seal();
         }
         if is_shared {
+            self.shared_bytes += chunk.len() as u64;
             self.chunks.push(chunk.clone());
         } else {
             self.tail.extend_from_slice(chunk);
@@ -162,14 +165,30 @@ impl Feed {
         self.snapshot().is_some_and(|(_, sent)| sent == snapshot)
     }
 
-    /// Bytes of the stream that wait for the end of its full resync.
-    fn retained_bytes(&self) -> u64 {
+    /// Whether the file that it is to be sent is still being saved.
+    pub(super) fn waits_for_file(&self) -> bool {
+        matches!(
+            self.state,
+            FeedState::Transferring {
+                snapshot: None,
+                is_sending_file: false,
+                ..
+            }
+        )
+    }
+
+    /// What of the stream waits for the end of its full resync.
+    fn retained(&self) -> Option<&Retained> {
         match &self.state {
             FeedState::Transferring { retained, .. } | FeedState::Unacknowledged { retained } => {
-                retained.bytes
+                Some(retained)
             }
-            FeedState::Waiting { .. } | FeedState::Online => 0,
+            FeedState::Waiting { .. } | FeedState::Online => None,
         }
+    }
+
+    fn retains(&self) -> bool {
+        self.retained().is_some()
     }
 
     /// `state=` of INFO.
@@ -186,14 +205,17 @@ impl Feed {
     }
 }
 
-impl Session {
-    /// Bytes of the stream that wait for the end of a full resync.
-    pub(crate) fn retained_bytes(&self) -> u64 {
-        self.feed.as_ref().map_or(0, Feed::retained_bytes)
-    }
-}
-
 impl Server {
+    /// Bytes of the stream that wait for the end of full resyncs: what several replicas share counts once.
+    pub(crate) fn retained_bytes(&self) -> u64 {
+        let (mut own, mut shared) = (0, 0);
+        for retained in self.feeds().filter_map(|(_, feed)| feed.retained()) {
+            own += retained.bytes - retained.shared_bytes;
+            shared = retained.shared_bytes.max(shared);
+        }
+        own + shared
+    }
+
     /// The replicas that are fed, in the order in which they came.
     pub(crate) fn feeds(&self) -> impl Iterator<Item = (ClientId, &Feed)> {
         self.replication.replicas.iter().filter_map(|id| {
@@ -218,8 +240,10 @@ impl Server {
             return false;
         }
         let mut turn = std::mem::take(&mut self.replication.turn);
-        // It may be kept for long, and then takes what is counted for it.
-        turn.shrink_to_fit();
+        if turn.len() >= SHARED_BYTES_MIN && self.feeds().any(|(_, feed)| feed.retains()) {
+            // It may be kept for long, and then takes what is counted for it.
+            turn.shrink_to_fit();
+        }
         let bytes = Bytes::from(turn);
         let now = self.clock.mono();
         let limit = self.front.clients.limits.replica.hard_bytes;
@@ -267,9 +291,10 @@ impl Server {
     /// Asks the replicas for what a `WAIT` waits for. Not while clients are paused: whoever paused them relies on
     /// an offset that stays.
     pub(crate) fn ask_for_waiters(&mut self, now: Mono) {
+        let is_wanted = !self.replication.gate.waiters.is_empty();
         let is_paused = self.front.paused(now).is_some();
-        self.replication.gate.asks_later = is_paused;
-        if !is_paused {
+        self.replication.gate.asks_later = is_wanted && is_paused;
+        if is_wanted && !is_paused {
             self.ask_for_acks();
         }
     }
@@ -336,7 +361,8 @@ impl Server {
             self.replication.stream_db = None;
         }
         // The reply of this call must be queued before what a transfer queues.
-        self.start_transfers_soon();
+        let server = self.handle();
+        tokio::task::spawn_local(async move { server.borrow_mut().start_transfers() });
     }
 
     /// `REPLCONF ACK`
@@ -439,7 +465,8 @@ impl Server {
             && !self.feeds().any(|(_, feed)| feed.is_sent(snapshot))
         {
             self.end_snapshot(snapshot);
-            self.start_transfers_soon();
+            let server = self.handle();
+            tokio::task::spawn_local(async move { server.borrow_mut().snapshot_ended(true) });
         }
         self.replication.replicas.retain(|replica| *replica != id);
         if self.replication.replicas.is_empty() {

@@ -7,8 +7,9 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -45,9 +46,8 @@ impl Server {
             || now.since(longest) >= self.config.diskless_sync_delay
             || (most > 0 && waiting.len() >= most);
         if !is_due || self.is_writing_snapshot() {
-            for (id, _) in waiting {
-                self.front.clients.send(id, Bytes::from_static(b"\n"), now);
-            }
+            let ids: Vec<ClientId> = waiting.iter().map(|(id, _)| *id).collect();
+            self.keep_alive(&ids);
             return;
         }
         self.end_unit();
@@ -67,15 +67,18 @@ impl Server {
             }
         }
         self.start_diskless(&diskless);
-        for id in from_file {
-            self.start_from_file(id);
-        }
+        self.start_from_file(&from_file);
     }
 
-    /// Starts the full resyncs that are due after what happens now.
-    pub(crate) fn start_transfers_soon(&self) {
-        let server = self.handle();
-        tokio::task::spawn_local(async move { server.borrow_mut().start_transfers() });
+    /// Begins what has waited for the end of a snapshot. Replicas and files take turns: where full resyncs follow one
+    /// another, a rewrite would else wait for ever, and with it the file of `appendonly yes`.
+    pub(crate) fn snapshot_ended(&mut self, was_for_replicas: bool) {
+        if !was_for_replicas {
+            self.start_transfers();
+        }
+        self.check_aof_rewrite();
+        self.check_save_points();
+        self.start_transfers();
     }
 
     /// Since when a snapshot is being sent to replicas, and which.
@@ -211,7 +214,7 @@ impl Server {
             for taker in takers {
                 server.finish_diskless(taker.id, checksum, &mark);
             }
-            server.start_transfers();
+            server.snapshot_ended(true);
         });
     }
 
@@ -315,40 +318,65 @@ impl Server {
         }
     }
 
-    /// Has the data saved to the RDB file and sends that: for a replica that must know the length first.
-    fn start_from_file(&mut self, id: ClientId) {
+    /// Has the data saved to the RDB file and sends that: for replicas that must know the length first.
+    fn start_from_file(&mut self, ids: &[ClientId]) {
         if self.is_writing_snapshot() {
-            // The end of that tries again; until then the replica hears that we are there.
-            let now = self.clock.mono();
-            self.front.clients.send(id, Bytes::from_static(b"\n"), now);
+            // The end of that tries again; until then the replicas hear that we are there.
+            self.keep_alive(ids);
             return;
         }
-        self.announce_full_resync(id);
-        let Some(drained) = self.transferring(id, None) else {
-            return;
+        ids.iter().for_each(|id| self.announce_full_resync(*id));
+        let taker = |id: &ClientId| {
+            let drained = self.transferring(*id, None)?;
+            Some(Taker { id: *id, drained })
         };
+        let takers: Vec<Taker> = ids.iter().filter_map(taker).collect();
+        if takers.is_empty() {
+            return;
+        }
         let server = self.handle();
         let saved = self.start_save();
         tokio::task::spawn_local(async move {
-            let saved = keep_alive_until(&server, id, saved).await;
-            let sent = match saved {
-                Some(file) => send_file(&server, id, file, &drained).await,
-                None => Err(std::io::Error::other("the data could not be saved")),
-            };
-            let mut server = server.borrow_mut();
-            if let Err(error) = sent {
-                tracing::warn!(%error, "full resync from a file failed");
-                if let Some(client) = server.front.clients.get_mut(id) {
-                    client.close(Closing::Now);
-                }
-                return;
-            }
-            let client = server.front.clients.get_mut(id);
-            match client.filter(|c| c.session.introduction.rdb_only) {
-                Some(client) => client.close(Closing::AfterReplies),
-                None => server.put_online(id),
+            let saved = keep_alive_until(&server, &takers, saved)
+                .await
+                .map(Arc::new);
+            for taker in takers {
+                let sending = send_saved(Rc::clone(&server), taker, saved.clone());
+                tokio::task::spawn_local(sending);
             }
         });
+    }
+
+    /// Whether replicas wait for a file that is being saved.
+    pub(crate) fn waits_for_file(&self) -> bool {
+        self.feeds().any(|(_, feed)| feed.waits_for_file())
+    }
+
+    /// Sends empty lines to replicas that wait for something.
+    fn keep_alive(&mut self, ids: &[ClientId]) {
+        let now = self.clock.mono();
+        for id in ids {
+            self.front.clients.send(*id, Bytes::from_static(b"\n"), now);
+        }
+    }
+}
+
+/// Sends a saved file to a replica, if it could be saved, and then the stream.
+async fn send_saved(server: Rc<RefCell<Server>>, taker: Taker, saved: Option<Arc<File>>) {
+    let sent = match saved {
+        Some(file) => send_file(&server, taker.id, file, &taker.drained).await,
+        None => Err(std::io::Error::other("the data could not be saved")),
+    };
+    let mut server = server.borrow_mut();
+    if let Err(error) = sent {
+        tracing::warn!(%error, "full resync from a file failed");
+        server.close_replica(taker.id);
+        return;
+    }
+    let client = server.front.clients.get_mut(taker.id);
+    match client.filter(|c| c.session.introduction.rdb_only) {
+        Some(client) => client.close(Closing::AfterReplies),
+        None => server.put_online(taker.id),
     }
 }
 
@@ -429,20 +457,17 @@ impl AsRef<[u8]> for SharedText {
 /// Sends an empty line every second while the file is being made.
 async fn keep_alive_until(
     server: &Rc<RefCell<Server>>,
-    id: ClientId,
+    takers: &[Taker],
     saved: tokio::sync::oneshot::Receiver<Option<File>>,
 ) -> Option<File> {
+    let ids: Vec<ClientId> = takers.iter().map(|taker| taker.id).collect();
     let mut saved = std::pin::pin!(saved);
     let mut second = tokio::time::interval(std::time::Duration::from_secs(1));
     second.tick().await;
     loop {
         tokio::select! {
             result = &mut saved => return result.ok().flatten(),
-            _ = second.tick() => {
-                let server = &mut *server.borrow_mut();
-                let now = server.clock.mono();
-                server.front.clients.send(id, Bytes::from_static(b"\n"), now);
-            }
+            _ = second.tick() => server.borrow_mut().keep_alive(&ids),
         }
     }
 }
@@ -451,7 +476,7 @@ async fn keep_alive_until(
 async fn send_file(
     server: &Rc<RefCell<Server>>,
     id: ClientId,
-    mut file: File,
+    file: Arc<File>,
     drained: &tokio::sync::Notify,
 ) -> std::io::Result<()> {
     let gone = || std::io::Error::other("the replica has gone");
@@ -476,12 +501,13 @@ async fn send_file(
     }
     while left > 0 {
         let want = usize::try_from(left).unwrap_or(usize::MAX).min(SLICE_BYTES);
+        let (file, at) = (Arc::clone(&file), length - left);
         let read = tokio::task::spawn_blocking(move || {
             let mut bytes = vec![0; want];
-            file.read_exact(&mut bytes).map(|()| (file, bytes))
+            // Others read the same file, each at a place of its own.
+            file.read_exact_at(&mut bytes, at).map(|()| bytes)
         });
-        let (back, bytes) = read.await.map_err(std::io::Error::other)??;
-        file = back;
+        let bytes = read.await.map_err(std::io::Error::other)??;
         left -= bytes.len() as u64;
         {
             let server = &mut *server.borrow_mut();

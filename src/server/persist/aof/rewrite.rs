@@ -226,7 +226,15 @@ impl Server {
             return Ok(None);
         }
         if self.aof.state == State::On {
-            return Ok(Some(folder));
+            let is_renamed = !self.aof.folder.manifest_path().exists()
+                && folder
+                    .read_manifest()
+                    .is_ok_and(|found| found.text() == self.aof.manifest.text());
+            if !is_renamed {
+                return Ok(Some(folder));
+            }
+            self.aof.folder = folder;
+            return Ok(None);
         }
         self.aof.manifest = folder.read_manifest().map_err(|error| error.to_string())?;
         self.aof.folder = folder;
@@ -380,9 +388,7 @@ impl Server {
         if let Stage::Walking(snapshot) = running.stage {
             self.end_snapshot(snapshot);
         }
-        // Whoever waits goes before the next.
-        self.start_transfers();
-        self.check_aof_rewrite();
+        self.snapshot_ended(false);
     }
 }
 
