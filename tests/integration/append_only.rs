@@ -539,3 +539,26 @@ fn a_rewrite_without_rdb_writes_commands() {
     ours.start_again();
     assert_eq!(digest(&ours), before, "as ours does");
 }
+
+#[test]
+fn a_folder_that_was_renamed_is_still_written_to() {
+    for kind in [Kind::Real, Kind::Ours] {
+        let server = start(kind, "enable-protected-configs yes\n");
+        let [old, new] = ["old", "new"].map(|name| server.dir().join(name));
+        fs::create_dir(&old).unwrap();
+        let mut client = server.client();
+        set(&mut client, "dir", old.to_str().unwrap());
+        rewrite(&server);
+        fs::rename(&old, &new).unwrap();
+        let manifest = || {
+            let path = new.join("appendonlydir/appendonly.aof.manifest");
+            fs::read_to_string(path).unwrap()
+        };
+        let before = manifest();
+        client.call(&["SET", "k", "v"]);
+        assert_eq!(text(&client.call(&["SAVE"])), "OK");
+        assert!(new.join("dump.rdb").exists(), "{kind:?}");
+        rewrite(&server);
+        assert_ne!(manifest(), before, "{kind:?}");
+    }
+}
