@@ -3,7 +3,8 @@
 //! `cargo bench --bench data [-- --rounds 5 --only commands,memory,load,resync,bgsave --commands set,get --keys 1000000]`
 //!
 //! Both servers run at the same time and are asked in turn, first the one, then the other, with the order
-//! changing from round to round; every figure is the median of the rounds. The server that is not asked is idle.
+//! changing from round to round; every figure is the median of the rounds, and a ratio the median of the ratios
+//! within each round, as a machine may be faster in one than in another. The server that is not asked is idle.
 //!
 //! *commands*: `redis-benchmark` with 50 clients, 64-byte values and 100 000 random keys, without pipelining
 //! and with 16 requests in flight per client. *memory*: what a million small elements add to the resident

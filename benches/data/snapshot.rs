@@ -25,11 +25,14 @@ struct Seen {
 }
 
 impl Seen {
-    fn add(&mut self, times: Vec<f64>) {
+    /// Adds a round; its p99.9.
+    fn add(&mut self, times: Vec<f64>) -> f64 {
         let mut samples = Samples::default();
         samples.extend(times);
-        self.p999.add(samples.quantile(0.999));
+        let p999 = samples.quantile(0.999);
+        self.p999.add(p999);
         self.max.add(samples.max());
+        p999
     }
 }
 
@@ -68,17 +71,19 @@ pub(crate) fn compare(rounds: usize, keys: usize) {
 }
 
 fn measure(servers: &[ServerNode; 2], rounds: usize, keys: usize, what: &str) {
-    let mut seen = [(); 2].map(|()| (Seen::default(), Seen::default()));
+    let mut seen = [(); 2].map(|()| (Seen::default(), Seen::default(), Samples::default()));
     for round in 0..rounds {
         for at in order(round) {
             let mut writers = Writers::new(servers[at].port(), CLIENTS, keys);
             let begin = instant();
             let alone = writers.run(|| begin.elapsed() > UNDISTURBED);
-            seen[at].0.add(alone);
-            seen[at].1.add(during_save(&servers[at], &mut writers));
+            let (undisturbed, disturbed, ratios) = &mut seen[at];
+            let alone = undisturbed.add(alone);
+            let saving = disturbed.add(during_save(&servers[at], &mut writers));
+            ratios.add(saving / alone);
         }
     }
-    for (server, (alone, saving)) in servers.iter().zip(&seen) {
+    for (server, (alone, saving, ratios)) in servers.iter().zip(&seen) {
         println!(
             "{:<10} {what:<18} {:>9.2} {:>9.2} {:>9.2} {:>9.2} {:>7.2}",
             name(server.kind),
@@ -86,7 +91,7 @@ fn measure(servers: &[ServerNode; 2], rounds: usize, keys: usize, what: &str) {
             alone.max.p50(),
             saving.p999.p50(),
             saving.max.p50(),
-            saving.p999.p50() / alone.p999.p50()
+            ratios.p50()
         );
     }
 }
