@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::errors::Refusal;
+
 /// The settings. `Default` is redis-server's; a sentinel starts from [`Process::of_sentinel`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
@@ -373,4 +375,10 @@ impl Default for OutputLimits {
             pubsub: limit(32 << 20, 8 << 20, 60),
         }
     }
+}
+
+/// Why there are no users at all where they stand in two places: those of the file would replace the others.
+pub fn users_twice() -> Refusal {
+    Refusal::new("Users are declared in lines and in an ACL file.")
+        .hint("either 'user' lines or 'aclfile', not both")
 }

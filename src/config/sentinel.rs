@@ -7,7 +7,7 @@ use super::directive::{Seen, Table};
 use super::draft::{Draft, Pass};
 use super::errors::{ConfigErrors, Refusal};
 use super::load::{self, Line, LoadError, Source};
-use super::process::Process;
+use super::process::{Process, users_twice};
 use super::process_table::process_directives;
 use super::statements;
 use super::yaml;
@@ -131,9 +131,7 @@ impl Loader {
             && !process.users.is_empty()
             && let Some(line) = self.aclfile
         {
-            let refusal = Refusal::new("Users are declared in lines and in an ACL file.")
-                .hint("either 'user' lines or 'aclfile', not both");
-            self.errors.push(line.place, refusal, "");
+            self.errors.push(line.place, users_twice(), "");
         }
         draft.globals.requirepass = process.requirepass.clone();
         draft.globals.listening_port = process.announced_port();

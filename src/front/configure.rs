@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{AclError, Front, FrontSettings, OutputLimit, OutputLimits, Program, Selector};
 use crate::config::load::Line;
-use crate::config::process::AclPubsub;
+use crate::config::process::{AclPubsub, users_twice};
 use crate::config::{ConfigErrors, Place, Process, Refusal, lex, process};
 
 /// So many settings about absent commands are named in the log.
@@ -43,6 +43,10 @@ impl<P: Program> Front<P> {
             self.configure_user(user, process.acl_pubsub_default, lines, &mut errors);
         }
         if let Some(path) = &process.aclfile {
+            if !process.users.is_empty() {
+                let place = place_of(lines, &["aclfile", &path.display().to_string()]);
+                errors.push(place, users_twice(), "");
+            }
             let dir = std::path::absolute(&process.dir).unwrap_or_default();
             let path = dir.join(path);
             self.acl.set_file(Some(path.clone()));
@@ -214,6 +218,18 @@ mod tests {
                 ),
             ]
         );
+    }
+
+    #[test]
+    fn users_stand_in_lines_or_in_a_file() {
+        let source = Source::Stdin(b"user bob on nopass\n".to_vec());
+        let mut config = load_sentinel(&source, &[]).unwrap();
+        config.process.aclfile = Some("/nowhere/users.acl".into());
+        let mut front = Front::<Toy>::new(connection_commands());
+        let done = front.configure(&config.process, &config.access_lines);
+        let errors = done.unwrap_err();
+        let mut reasons = errors.mistakes().iter().map(|mistake| &mistake.reason);
+        assert!(reasons.any(|reason| reason.starts_with("Users are declared in lines and")));
     }
 
     #[test]

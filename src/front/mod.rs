@@ -395,6 +395,7 @@ impl<P: Program> Front<P> {
             let is_idle = !idle_timeout.is_zero()
                 && client.kind == ClientKind::Normal
                 && client.subscription_count() == 0
+                && !client.is_monitor
                 && client.blocked.is_none()
                 && now.since(client.last_interaction) > idle_timeout;
             let silent_for = now.since(client.last_interaction);

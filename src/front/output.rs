@@ -107,6 +107,16 @@ impl OutputQueue {
         self.chunk_bytes + self.tail.len()
     }
 
+    /// The memory of what waits for this client alone. Bytes.
+    pub fn own_bytes(&self) -> usize {
+        self.tail.capacity()
+    }
+
+    /// What waits in pieces that other clients may wait for too. Bytes.
+    pub fn shared_bytes(&self) -> usize {
+        self.chunk_bytes
+    }
+
     /// True when nothing waits and no reply is still to come.
     pub fn is_empty(&self) -> bool {
         self.len() == 0 && self.gaps.is_empty()

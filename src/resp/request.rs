@@ -48,6 +48,8 @@ pub struct RequestDecoder {
     word_len: Option<usize>,
     /// Bytes in `words`, and of `words`.
     held_bytes: usize,
+    /// How many of `words` are copies.
+    detached: usize,
 }
 
 impl RequestDecoder {
@@ -59,9 +61,10 @@ impl RequestDecoder {
     /// Copies what is held of an incomplete request out of the buffer that it came in, which may be reused
     /// long before the rest arrives.
     pub fn detach(&mut self) {
-        for word in &mut self.words {
+        for word in &mut self.words[self.detached..] {
             *word = Bytes::copy_from_slice(word);
         }
+        self.detached = self.words.len();
     }
 
     /// As [`RequestDecoder::decode_onto`], with a new list of words for each request.
@@ -125,17 +128,28 @@ impl RequestDecoder {
                 return Ok(true);
             }
             self.missing = limits.check_words(count)?;
-        } else {
-            words.append(&mut self.words);
         }
-        let held = words.len();
-        let result = self.decode_words(input, at, limits, words);
+        // What is held stays where it is until the request is complete: there may be a million words, and one byte more.
+        let mut held = std::mem::take(&mut self.words);
+        let is_begun = !held.is_empty();
+        let (onto, first) = if is_begun {
+            let first = held.len();
+            (&mut held, first)
+        } else {
+            (&mut *words, start)
+        };
+        let result = self.decode_words(input, at, limits, onto);
         if matches!(result, Ok(true)) {
             self.held_bytes = 0;
+            self.detached = 0;
+            words.append(&mut held);
         } else {
             let cost = |word: &Bytes| word.len() + size_of::<Bytes>();
-            self.held_bytes += words[held..].iter().map(cost).sum::<usize>();
-            self.words.extend(words.drain(start..));
+            self.held_bytes += onto[first..].iter().map(cost).sum::<usize>();
+            if !is_begun {
+                held.extend(words.drain(start..));
+            }
+            self.words = held;
         }
         result
     }
@@ -255,6 +269,29 @@ mod tests {
             .unwrap();
         assert_eq!(words, ["GET", "abcde"]);
         assert_eq!(at, 7);
+    }
+
+    #[test]
+    fn words_are_copied_out_once() {
+        let mut decoder = RequestDecoder::default();
+        let mut feed = |piece: &'static [u8]| {
+            let mut at = 0;
+            let shared = Bytes::from_static(piece);
+            let words = decoder.decode(&shared, &mut at, &Limits::CLIENT).unwrap();
+            decoder.detach();
+            (
+                words,
+                decoder.words.iter().map(|word| word.as_ptr()).collect(),
+            )
+        };
+        let (words, first): (_, Vec<_>) = feed(b"*4\r\n$3\r\nDEL\r\n$1\r\na\r\n");
+        assert_eq!((words, first.len()), (None, 2));
+        let (words, second): (_, Vec<_>) = feed(b"$1\r\nb\r\n");
+        assert_eq!((words, &second[..2]), (None, &first[..]));
+        let (words, none): (_, Vec<*const u8>) = feed(b"$1\r\nc\r\n");
+        assert_eq!(words.unwrap(), ["DEL", "a", "b", "c"]);
+        assert!(none.is_empty());
+        assert_eq!((decoder.words.capacity(), decoder.held_bytes()), (0, 0));
     }
 
     #[test]

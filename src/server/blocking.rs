@@ -186,18 +186,21 @@ impl Server {
 
     /// Serves those who wait for keys that have become ready. A client that is served may make another key
     /// ready, whose turn then comes.
-    pub(crate) fn serve_blocked(&mut self, now: Now) {
+    pub(crate) fn serve_blocked(&mut self) {
         if self.blocking.ready.is_empty() || self.in_exec {
             return;
         }
         self.end_unit();
         let running = self.current;
+        // What made a key ready may have taken until it has expired.
+        let now = self.clock.now();
         while let Some(at) = self.blocking.next_ready() {
             let mut last = None;
             while let Some((on, waiter)) = self.blocking.next_at(&at, last) {
                 last = Some(on);
                 // Nobody else can be served from a key that is not there.
-                let Some(entry) = self.keyspace.get(at.0, &at.1) else {
+                let entry = self.keyspace.get(at.0, &at.1);
+                let Some(entry) = entry.filter(|entry| !entry.is_expired(now.unix.0)) else {
                     break;
                 };
                 if (waiter.is_kind)(&entry.value) {

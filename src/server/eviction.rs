@@ -194,8 +194,12 @@ impl Server {
     pub(super) fn not_counted_for_eviction(&self) -> u64 {
         let clients = self.front.clients.iter();
         let replicas = clients.filter(|client| client.kind == ClientKind::Replica);
-        let sent = replicas.map(|client| client.output.len()).max();
-        sent.unwrap_or(0) as u64
+        let (mut own, mut shared) = (0, 0);
+        for client in replicas {
+            own += client.output.own_bytes();
+            shared = client.output.shared_bytes().max(shared);
+        }
+        (own + shared) as u64
             + self.retained_bytes()
             + self.keyspace.snapshot_bytes()
             + self.aof.writer.pending_bytes()

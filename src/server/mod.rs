@@ -413,7 +413,7 @@ impl Program for Server {
 
     fn execute(&mut self, call: &Call<'_>, handler: Handler<Server>, reply: &mut Reply) {
         self.run_observed(call, handler, reply);
-        self.serve_blocked(call.now);
+        self.serve_blocked();
     }
 
     fn tracking_changed(&mut self, client: ClientId) {

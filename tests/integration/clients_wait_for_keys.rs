@@ -5,7 +5,9 @@ use sentinel::resp::Value;
 
 use crate::both::lines_of;
 use crate::data::{digest, replica_of, wait_until_equal};
-use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
+use crate::support::{
+    Client, Kind, ServerNode, expect_that, secs, start_server, text, texts, wait_for,
+};
 
 /// Waits until so many clients wait.
 fn wait_until_blocked(server: &ServerNode, count: usize) {
@@ -402,4 +404,20 @@ fn many_wait_for_one_key() {
     want.sort_unstable();
     assert_eq!(served, want);
     assert_eq!(text(&client.call(&["LRANGE", "k", "0", "-1"])), "left");
+}
+
+#[test]
+fn nobody_is_served_from_a_key_that_has_expired() {
+    for kind in [Kind::Real, Kind::Ours] {
+        let server = start_server(kind, "enable-debug-command yes\n");
+        let mut waiter = waiting(&server, "BRPOP a 0", 1);
+        let mut client = server.client();
+        for line in ["MULTI", "LPUSH a late", "PEXPIRE a 20", "DEBUG SLEEP 0.05"] {
+            client.call(&line.split(' ').collect::<Vec<_>>());
+        }
+        client.call(&["EXEC"]);
+        client.call(&["LPUSH", "a", "in time"]);
+        let reply = waiter.receive().unwrap();
+        assert_eq!(texts(&reply), ["a", "in time"], "{kind:?}");
+    }
 }

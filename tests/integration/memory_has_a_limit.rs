@@ -320,3 +320,36 @@ fn a_replica_that_takes_nothing_costs_no_keys() {
     assert!(held > 10_000_000, "{held} bytes");
     assert_eq!(number(&server, "evicted_keys"), 0);
 }
+
+/// What each of two replicas has not read is its own, where it is many small pieces.
+#[test]
+fn two_replicas_that_read_nothing_cost_no_keys() {
+    const KEYS: usize = 50;
+    let server = start_server(
+        Kind::Ours,
+        "maxmemory-policy allkeys-random\nclient-output-buffer-limit replica 100mb 0 0\n",
+    );
+    let mut replicas = [(); 2].map(|()| start_server(Kind::Ours, &replica_of(&server)));
+    let mut client = server.client();
+    for n in 0..KEYS {
+        client.call(&["SET", &format!("k{n}"), &"x".repeat(100_000)]);
+    }
+    replicas
+        .iter()
+        .for_each(|replica| wait_until_equal(&server, replica));
+    replicas
+        .iter_mut()
+        .for_each(|replica| replica.process.stop());
+    limit(&server, 3_000_000);
+    let piece = "y".repeat(600);
+    for _ in 0..12_000 {
+        let reply = client.call(&["SETRANGE", "k0", "0", &piece]);
+        assert_eq!(text(&reply), "100000");
+    }
+    let waiting = number(&server, "mem_not_counted_for_evict");
+    assert!(waiting > 4_000_000, "{waiting} bytes");
+    assert_eq!(number(&server, "evicted_keys"), 0);
+    replicas
+        .iter_mut()
+        .for_each(|replica| replica.process.resume());
+}

@@ -52,7 +52,7 @@ impl Usage {
         let above_start = u64::from(count.saturating_sub(COUNT_AT_START));
         // One step up in this many uses.
         let uses = above_start * u64::from(rules.log_factor) + 1;
-        let goes_up = u64::from(dice()) * uses < 1 << 32;
+        let goes_up = u64::from(dice()).saturating_mul(uses) < 1 << 32;
         self.counted(count.saturating_add(u8::from(goes_up)))
     }
 
