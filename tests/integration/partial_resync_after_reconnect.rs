@@ -6,7 +6,7 @@ use std::fs;
 use crate::data::{
     Commands, follow, full_resyncs, partial_resyncs, promote, replica_of, wait_until_equal, write,
 };
-use crate::support::{Client, Kind, secs, start_server, text};
+use crate::support::{Client, Kind, expect_that, secs, start_server, text, wait_for};
 
 const PAIRS: [(Kind, Kind); 3] = [
     (Kind::Ours, Kind::Real),
@@ -142,7 +142,11 @@ fn a_master_that_was_killed_goes_on_from_its_file_in_the_database_of_the_stream(
         let mut client = old.client();
         client.call(&["SELECT", "3"]);
         client.call(&["SET", "n", "1"]);
-        client.call(&["SAVE"]);
+        // For redis-server the transfer goes on until its child has been looked after.
+        wait_for("it is saved", secs(20), || {
+            let reply = text(&client.call(&["SAVE"]));
+            expect_that(reply == "OK", || reply)
+        });
         // The replica has these by its stream, which is in database 3, and the file lacks them.
         client.call(&["INCR", "n"]);
         client.call(&["SET", "k", "1"]);
