@@ -190,7 +190,7 @@ impl Server {
     }
 
     /// Bytes that wait to be sent to replicas or written to files. If they counted, evictions, which go there too,
-    /// would cause more of them. What several replicas are sent is shared.
+    /// would cause more of them. Large pieces are shared by the replicas that are sent them, small ones are copied.
     pub(super) fn not_counted_for_eviction(&self) -> u64 {
         let clients = self.front.clients.iter();
         let replicas = clients.filter(|client| client.kind == ClientKind::Replica);

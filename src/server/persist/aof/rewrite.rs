@@ -6,9 +6,9 @@
 //! Replacing    the manifest names base n+1 and increment m+1 alone, and what they replace is deleted
 //! ```
 //! A crash at any moment leaves a manifest whose files hold everything. What could not be written to the old files is
-//! in the new base, so a rewrite is also the way out of a full disk or an fsync that failed. Where there was no file yet (`State::First`)
-//! the increment is a temporary file until the base is complete; with `appendonly no` there is none. Where `dir` has
-//! changed, the old folder counts until the end (`moving`).
+//! in the new base, so a rewrite is also the way out of a full disk or an fsync that failed. Where there was no file
+//! yet (`State::First`) the increment is a temporary file until the base is complete; with `appendonly no` there is
+//! none. Where `dir` has changed, the old folder counts until the end (`moving`).
 //!
 //! The base is RDB, or with `aof-use-rdb-preamble no` commands that make each value again.
 
