@@ -58,7 +58,7 @@ pub struct Process {
     pub aclfile: Option<PathBuf>,
     /// `acllog-max-len`. Default 128.
     pub acllog_max_len: u64,
-    /// `acl-pubsub-default`: whether new users may use every channel. Default resetchannels.
+    /// `acl-pubsub-default`: whether new users and selectors may use every channel. Default resetchannels.
     pub acl_pubsub_default: AclPubsub,
     /// `rename-command` lines: the command and its new name; an empty one removes the command.
     pub rename_commands: Vec<(String, String)>,
@@ -331,7 +331,7 @@ pub enum Allow {
     Local,
 }
 
-/// The channels of a user that names none.
+/// The channels of new users and selectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AclPubsub {
     /// None.

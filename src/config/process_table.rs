@@ -474,7 +474,7 @@ fn access() -> Vec<Directive<Process>> {
             "acl-pubsub-default",
             pubsub,
             at!(acl_pubsub_default),
-            "channels of a user that names none",
+            "channels of new users and selectors",
         ),
         D::file_only(
             "rename-command",

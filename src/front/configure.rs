@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{AclError, Front, FrontSettings, OutputLimit, OutputLimits, Program, Selector};
 use crate::config::load::Line;
-use crate::config::process::{AclPubsub, users_twice};
+use crate::config::process::users_twice;
 use crate::config::{ConfigErrors, Place, Process, Refusal, lex, process};
 
 /// So many settings about absent commands are named in the log.
@@ -39,8 +39,9 @@ impl<P: Program> Front<P> {
         }
         let password = process.requirepass.as_deref().map(str::as_bytes);
         self.acl.set_requirepass(password);
+        self.acl.set_pubsub_default(process.acl_pubsub_default);
         for user in &process.users {
-            self.configure_user(user, process.acl_pubsub_default, lines, &mut errors);
+            self.configure_user(user, lines, &mut errors);
         }
         if let Some(path) = &process.aclfile {
             if !process.users.is_empty() {
@@ -82,25 +83,13 @@ impl<P: Program> Front<P> {
         }
     }
 
-    fn configure_user(
-        &mut self,
-        line: &str,
-        channels: AclPubsub,
-        lines: &[Line],
-        errors: &mut ConfigErrors,
-    ) {
+    fn configure_user(&mut self, line: &str, lines: &[Line], errors: &mut ConfigErrors) {
         let words = lex::words(line.as_bytes()).ok().flatten();
         let words = words.unwrap_or_default();
         let [_, name, rules @ ..] = words.as_slice() else {
             return;
         };
-        let mut rules: Vec<&str> = rules.iter().map(String::as_str).collect();
-        let names_channels =
-            |rule: &&str| rule.starts_with('&') || matches!(*rule, "allchannels" | "resetchannels");
-        if channels == AclPubsub::AllChannels && !rules.iter().any(names_channels) {
-            rules.push("allchannels");
-        }
-        let Err(error) = self.acl.define_user(name.as_bytes(), &rules) else {
+        let Err(error) = self.acl.define_user(name.as_bytes(), rules) else {
             return;
         };
         let reason = match &error {

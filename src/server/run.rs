@@ -354,6 +354,9 @@ impl Server {
         self.front
             .limit_client_memory(size(self.config.client_memory_max()));
         self.front.acl.log.entries_max = size(process.acllog_max_len);
+        self.front
+            .acl
+            .set_pubsub_default(process.acl_pubsub_default);
         let size = self.config.backlog_size();
         self.replication.history.resize_backlog(size);
     }

@@ -79,3 +79,4 @@ mod the_page_shows_what_the_sentinel_says;
 mod the_watchdog_is_fed;
 mod tls_reaches_real_servers;
 mod up;
+mod users_equal_redis;

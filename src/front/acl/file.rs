@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
-use super::{Acl, AclError, User};
-use crate::resp::split_words;
+use super::{Acl, AclError, RuleError, User, is_name, join_selectors};
 
 /// The largest ACL file that is read. Bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -44,35 +42,36 @@ impl Acl {
         Ok(())
     }
 
+    /// The users of a file's lines. Words are what single spaces part, without quotes, as in redis-server.
     fn parse_file(&self, path: &Path, content: &[u8]) -> Result<BTreeMap<Vec<u8>, User>, AclError> {
         let mut loaded = BTreeMap::new();
         let mut mistakes = String::new();
-        for (number, line) in content.split(|b| *b == b'\n').enumerate() {
+        for (number, line) in (1..).zip(content.split(|b| *b == b'\n')) {
             let line = line.trim_ascii();
-            if line.is_empty() || line.starts_with(b"#") {
+            if line.is_empty() {
                 continue;
             }
-            let mut mistake = |text: String| {
-                let number = number + 1;
-                mistakes.push_str(&format!("{}:{number}: {text} ", path.display()));
-            };
-            let words = split_words(line).unwrap_or_default();
-            let [user, name, rules @ ..] = words.as_slice() else {
-                mistake("line should start with user keyword and a name.".to_owned());
+            let place = format!("{}:{number}", path.display());
+            let words: Vec<&[u8]> = line.split(|b| *b == b' ').collect();
+            let [b"user", name, rules @ ..] = words.as_slice() else {
+                mistakes.push_str(&format!(
+                    "{place} should start with user keyword followed by the username. "
+                ));
                 continue;
             };
-            if user != b"user" {
-                mistake("line should start with user keyword.".to_owned());
-                continue;
-            }
-            match self.build_user(None, name, rules) {
-                Ok(user) => {
-                    if loaded.insert(name.clone(), user).is_some() {
-                        let name = String::from_utf8_lossy(name);
-                        mistake(format!("user '{name}' is defined twice."));
-                    }
-                }
-                Err(error) => mistake(format!("{error}.")),
+            let shown = String::from_utf8_lossy(name);
+            if !is_name(name) {
+                mistakes.push_str(&format!(
+                    "'{place}: username '{shown}' contains invalid characters. "
+                ));
+            } else if loaded.contains_key(*name) {
+                mistakes.push_str(&format!(
+                    "WARNING: Duplicate user '{shown}' found on line {number}. "
+                ));
+            } else {
+                let mut user = User::new(&shown, &self.base);
+                self.apply_line(&mut user, rules, &place, &mut mistakes);
+                loaded.insert(name.to_vec(), user);
             }
         }
         if mistakes.is_empty() {
@@ -86,10 +85,39 @@ impl Acl {
         }
     }
 
+    /// Applies the rules of a line. All unknown names are told, and the first mistake of another kind: it may have
+    /// caused those after it.
+    fn apply_line(&self, user: &mut User, rules: &[&[u8]], place: &str, mistakes: &mut String) {
+        let Ok(rules) = join_selectors(rules) else {
+            mistakes.push_str(&format!(
+                "{place}: Unmatched parenthesis in selector definition."
+            ));
+            return;
+        };
+        let mut is_told = false;
+        for rule in &rules {
+            let rule = rule.trim_ascii();
+            match user.apply(rule, &self.base) {
+                Ok(()) => {}
+                Err(error @ RuleError::UnknownCommand) => {
+                    let rule = String::from_utf8_lossy(rule);
+                    mistakes.push_str(&format!(
+                        "{place}: Error in applying operation '{rule}': {error}. "
+                    ));
+                }
+                Err(error) => {
+                    if !is_told {
+                        mistakes.push_str(&format!("{place}: {error}. "));
+                    }
+                    is_told = true;
+                }
+            }
+        }
+    }
+
     fn replace_users(&mut self, loaded: BTreeMap<Vec<u8>, User>) {
-        let catalog = Rc::clone(&self.catalog);
         if !loaded.contains_key(b"default".as_slice()) {
-            *self.default.borrow_mut() = User::default_user(&catalog);
+            *self.default.borrow_mut() = User::default_user(&self.base);
         }
         self.users
             .retain(|name, _| name == b"default" || loaded.contains_key(name));

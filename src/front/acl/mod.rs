@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use super::table::{Catalog, CommandId};
 use crate::config::lex;
+use crate::config::process::AclPubsub;
 
 pub use commands::acl_commands;
 pub use log::{AclLog, LogEntry, Reason};
@@ -22,9 +23,16 @@ pub(super) use selector::category_bit;
 pub use selector::{Denied, RuleError, Selector};
 pub use user::{SanitizePayload, User, UserRef, hash_password, implies_default_user};
 
+/// What rules begin with and refer to.
+struct RuleBase {
+    catalog: Rc<Catalog>,
+    /// `acl-pubsub-default`: the channels of new users and selectors.
+    pubsub_default: AclPubsub,
+}
+
 /// All users of a program.
 pub struct Acl {
-    catalog: Rc<Catalog>,
+    base: RuleBase,
     users: BTreeMap<Vec<u8>, UserRef>,
     default: UserRef,
     file: Option<PathBuf>,
@@ -68,14 +76,23 @@ pub const USERS_MAX: usize = 100_000;
 impl Acl {
     /// Only the default user, without a password.
     pub fn new(catalog: &Rc<Catalog>) -> Acl {
-        let default = Rc::new(RefCell::new(User::default_user(catalog)));
-        Acl {
+        let base = RuleBase {
             catalog: Rc::clone(catalog),
+            pubsub_default: AclPubsub::ResetChannels,
+        };
+        let default = Rc::new(RefCell::new(User::default_user(&base)));
+        Acl {
+            base,
             users: BTreeMap::from([(b"default".to_vec(), Rc::clone(&default))]),
             default,
             file: None,
             log: AclLog::default(),
         }
+    }
+
+    /// `acl-pubsub-default`: which channels users and selectors have that are made or reset from now on.
+    pub fn set_pubsub_default(&mut self, channels: AclPubsub) {
+        self.base.pubsub_default = channels;
     }
 
     /// The user of clients that have not authenticated.
@@ -121,7 +138,11 @@ impl Acl {
     /// # Errors
     /// The name or a rule is wrong.
     pub fn define_user(&mut self, name: &[u8], rules: &[impl AsRef<[u8]>]) -> Result<(), AclError> {
-        let user = self.build_user(None, name, rules)?;
+        let mut base = self.users.get(name).map(|user| user.borrow().clone());
+        if let Some(user) = &mut base {
+            user.reset(&self.base);
+        }
+        let user = self.build_user(base, name, rules)?;
         self.admit(name, user)
     }
 
@@ -140,13 +161,13 @@ impl Acl {
         name: &[u8],
         rules: &[impl AsRef<[u8]>],
     ) -> Result<User, AclError> {
-        if name.iter().any(|b| b.is_ascii_whitespace() || *b == 0) {
+        if !is_name(name) {
             return Err(AclError::Name);
         }
         let mut user =
-            base.unwrap_or_else(|| User::new(&String::from_utf8_lossy(name), &self.catalog));
+            base.unwrap_or_else(|| User::new(&String::from_utf8_lossy(name), &self.base));
         for rule in join_selectors(rules)? {
-            user.apply(&rule, &self.catalog)
+            user.apply(&rule, &self.base)
                 .map_err(|error| AclError::Rule {
                     rule: String::from_utf8_lossy(&rule).into_owned(),
                     error,
@@ -204,7 +225,7 @@ impl Acl {
     pub fn set_requirepass(&mut self, password: Option<&[u8]>) {
         let mut user = self.default.borrow_mut();
         let mut apply = |rule: &[u8]| {
-            user.apply(rule, &self.catalog)
+            user.apply(rule, &self.base)
                 .expect("a password rule is valid");
         };
         apply(b"resetpass");
@@ -231,7 +252,7 @@ impl Acl {
             if selector.is_unrestricted() {
                 return Ok(());
             }
-            match selector.check(command, words, &self.catalog) {
+            match selector.check(command, words, &self.base.catalog) {
                 Ok(()) => return Ok(()),
                 Err(denied) => worst = worst.max(denied),
             }
@@ -243,8 +264,13 @@ impl Acl {
     pub fn has_all_keys(&self, user: &UserRef, command: CommandId, words: &[Bytes]) -> bool {
         let user = user.borrow();
         let mut selectors = user.selectors().iter();
-        selectors.any(|selector| selector.check_with_all_keys(command, words, &self.catalog))
+        selectors.any(|selector| selector.check_with_all_keys(command, words, &self.base.catalog))
     }
+}
+
+/// Names stand in files and lists, between spaces.
+fn is_name(name: &[u8]) -> bool {
+    !name.iter().any(|b| b.is_ascii_whitespace() || *b == 0)
 }
 
 /// The rules with those of each selector put together: `(+get`, `~a)` is one rule.

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
+use super::RuleBase;
 use super::user::RULES_PER_USER_MAX;
+use crate::config::process::AclPubsub;
 use crate::front::glob::glob_match;
 use crate::front::keys::{KeyRef, command_channels, command_keys};
 use crate::front::spec::{Channels, category, flag, key};
@@ -83,13 +85,13 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// No rights.
-    pub fn new(catalog: &Catalog) -> Selector {
+    /// No rights but those to channels that every new one has.
+    pub(super) fn new(base: &RuleBase) -> Selector {
         Selector {
-            allowed: vec![0; catalog.len().div_ceil(64)],
+            allowed: vec![0; base.catalog.len().div_ceil(64)],
             all_commands: false,
             all_keys: false,
-            all_channels: false,
+            all_channels: base.pubsub_default == AclPubsub::AllChannels,
             first_args: Vec::new(),
             keys: Vec::new(),
             channels: Vec::new(),

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
+use super::RuleBase;
 use super::selector::{RuleError, Selector};
-use crate::front::table::Catalog;
 use crate::ids::hex;
 
 /// Whether a user's `RESTORE` payloads are checked thoroughly.
@@ -42,23 +42,23 @@ pub type UserRef = Rc<RefCell<User>>;
 pub(super) const RULES_PER_USER_MAX: usize = 10_000;
 
 impl User {
-    /// A new user: off, without a password and without any right.
-    pub fn new(name: &str, catalog: &Catalog) -> User {
+    /// A new user: off, without a password, with the rights of a new selector.
+    pub(super) fn new(name: &str, base: &RuleBase) -> User {
         User {
             name: Rc::from(name),
             enabled: false,
             nopass: false,
             sanitize_payload: SanitizePayload::Unset,
             passwords: Vec::new(),
-            selectors: vec![Selector::new(catalog)],
+            selectors: vec![Selector::new(base)],
         }
     }
 
     /// The user of clients that have not authenticated: may do everything, needs no password.
-    pub fn default_user(catalog: &Catalog) -> User {
-        let mut user = User::new("default", catalog);
+    pub(super) fn default_user(base: &RuleBase) -> User {
+        let mut user = User::new("default", base);
         for rule in ["on", "nopass", "~*", "&*", "+@all"] {
-            user.apply(rule.as_bytes(), catalog)
+            user.apply(rule.as_bytes(), base)
                 .expect("the default user's rules are valid");
         }
         user
@@ -110,7 +110,7 @@ impl User {
     ///
     /// # Errors
     /// Why the rule is none.
-    pub fn apply(&mut self, rule: &[u8], catalog: &Catalog) -> Result<(), RuleError> {
+    pub(super) fn apply(&mut self, rule: &[u8], base: &RuleBase) -> Result<(), RuleError> {
         let word = String::from_utf8_lossy(rule).to_ascii_lowercase();
         match word.as_str() {
             "on" => self.enabled = true,
@@ -126,16 +126,19 @@ impl User {
             "sanitize-payload" => self.sanitize_payload = SanitizePayload::Yes,
             "skip-sanitize-payload" => self.sanitize_payload = SanitizePayload::Skip,
             "clearselectors" => self.selectors.truncate(1),
-            "reset" => {
-                *self = User::new(&self.name, catalog);
-                self.sanitize_payload = SanitizePayload::Yes;
-            }
-            _ => return self.apply_marked(rule, catalog),
+            "reset" => self.reset(base),
+            _ => return self.apply_marked(rule, base),
         }
         Ok(())
     }
 
-    fn apply_marked(&mut self, rule: &[u8], catalog: &Catalog) -> Result<(), RuleError> {
+    /// `reset`: as a new user.
+    pub(super) fn reset(&mut self, base: &RuleBase) {
+        *self = User::new(&self.name, base);
+        self.sanitize_payload = SanitizePayload::Yes;
+    }
+
+    fn apply_marked(&mut self, rule: &[u8], base: &RuleBase) -> Result<(), RuleError> {
         match rule {
             [b'>', password @ ..] => self.add_password(hash_password(password)),
             [b'#', hash @ ..] => self.add_password(checked_hash(hash)?),
@@ -145,14 +148,14 @@ impl User {
                 if self.selectors.len() >= RULES_PER_USER_MAX {
                     return Err(RuleError::TooMany);
                 }
-                let mut selector = Selector::new(catalog);
+                let mut selector = Selector::new(base);
                 for part in inner.split(|b| *b == b' ').filter(|part| !part.is_empty()) {
-                    selector.apply(part, catalog)?;
+                    selector.apply(part, &base.catalog)?;
                 }
                 self.selectors.push(selector);
                 Ok(())
             }
-            _ => self.selectors[0].apply(rule, catalog),
+            _ => self.selectors[0].apply(rule, &base.catalog),
         }
     }
 
