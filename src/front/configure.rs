@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{AclError, Front, FrontSettings, OutputLimit, OutputLimits, Program, Selector};
+use super::{AclError, Front, FrontSettings, OutputLimit, OutputLimits, Program};
 use crate::config::load::Line;
 use crate::config::process::users_twice;
 use crate::config::{ConfigErrors, Place, Process, Refusal, lex, process};
@@ -63,15 +63,23 @@ impl<P: Program> Front<P> {
     /// Says in the log which of its settings are about commands that the program does not have.
     pub fn tell_of_absent_commands(&self, process: &Process) {
         let catalog = self.table.catalog();
+        let is_absent = |name: &str| {
+            let command = name.split('|').next().unwrap_or_default();
+            let id = catalog.find_known(command);
+            id.is_some_and(|id| catalog.is_absent(id))
+        };
         let renamed = process.rename_commands.iter();
         let mut named: BTreeSet<String> = renamed
-            .filter(|(from, _)| catalog.is_absent(from))
+            .filter(|(from, _)| is_absent(from))
             .map(|(from, _)| format!("rename-command {}", from.to_ascii_lowercase()))
             .collect();
         for user in self.acl.users() {
             let user = user.borrow();
-            let rules = user.selectors().iter().flat_map(Selector::absent_rules);
-            named.extend(rules.map(|rule| format!("user {} {rule}", user.name())));
+            for selector in user.selectors() {
+                let rules = selector.describe_commands(catalog);
+                let rules = rules.split(' ').filter(|rule| is_absent(&rule[1..]));
+                named.extend(rules.map(|rule| format!("user {} {rule}", user.name())));
+            }
         }
         if !named.is_empty() {
             let shown: Vec<&str> = named.iter().map(String::as_str).take(SHOWN_MAX).collect();
@@ -235,6 +243,10 @@ mod tests {
         assert!(!toy.front.acl.default_is_open());
         assert!(toy.front.acl.authenticate(b"default", b"secret").is_some());
         let bob = toy.front.acl.authenticate(b"bob", b"x").unwrap();
-        assert!(bob.borrow().describe().contains("&*"));
+        assert!(
+            bob.borrow()
+                .describe(toy.front.table.catalog())
+                .contains("&*")
+        );
     }
 }

@@ -74,7 +74,7 @@ pub use reply::Reply;
 pub use spec::{
     Begin, Channels, CommandInfo, CommandSpec, Find, Handler, KeySpec, category, flag, key,
 };
-pub use table::{Catalog, CatalogEntry, CommandId, Lookup, RenameError, Table};
+pub use table::{AbsentCommand, Catalog, CatalogEntry, CommandId, Lookup, RenameError, Table};
 pub use tracking::tracking_subcommands;
 
 /// The Redis version whose behaviour clients meet, and which `INFO` and `HELLO` report.
@@ -90,7 +90,7 @@ pub trait Program: Sized + 'static {
 
     /// Commands of redis-server 7.0 that the program does not have. A configuration may rename, allow and deny them
     /// all the same.
-    const ABSENT_COMMANDS: &'static [&'static str] = &[];
+    const ABSENT_COMMANDS: &'static [AbsentCommand] = &[];
 
     /// The most bytes of one request, whatever the configuration allows: for a program that never gets
     /// large ones.

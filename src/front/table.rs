@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use super::spec::{CommandInfo, CommandSpec, Handler};
+use super::spec::{Channels, CommandInfo, CommandSpec, Handler};
 
 /// The place of a command in the [`Catalog`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,13 +33,25 @@ pub struct CatalogEntry {
     pub subcommand_count: u16,
 }
 
-/// All commands and subcommands of a program, without what they do. A command's subcommands follow it.
+/// A command of redis-server that a program does not have: known to ACL rules and to `rename-command` all the same.
+#[derive(Clone, Copy, Debug)]
+pub struct AbsentCommand {
+    /// Lower case.
+    pub name: &'static str,
+    /// [`category`](super::category).
+    pub categories: u32,
+    /// The same of its subcommands.
+    pub subcommands: &'static [(&'static str, u32)],
+}
+
+/// All commands and subcommands of a program, without what they do; behind them those that it does not have. A
+/// command's subcommands follow it.
 #[derive(Debug, Default)]
 pub struct Catalog {
     entries: Vec<CatalogEntry>,
     by_name: HashMap<Rc<str>, CommandId>,
-    /// Commands of redis-server that the program does not have.
-    absent: &'static [&'static str],
+    /// How many of the entries the program has.
+    present: usize,
 }
 
 impl Catalog {
@@ -48,38 +60,36 @@ impl Catalog {
         &self.entries[id.index()]
     }
 
-    /// All of them with their ids, subcommands included.
+    /// All that the program has with their ids, subcommands included.
     pub fn iter(&self) -> impl Iterator<Item = (CommandId, &CatalogEntry)> {
+        self.known().take(self.present)
+    }
+
+    /// The same, and then those that it does not have.
+    pub fn known(&self) -> impl Iterator<Item = (CommandId, &CatalogEntry)> {
         (0_u16..).map(CommandId).zip(&self.entries)
     }
 
-    /// How many there are, subcommands included.
-    pub fn len(&self) -> usize {
+    /// How many of these there are.
+    pub fn known_count(&self) -> usize {
         self.entries.len()
     }
 
-    /// True for an empty table.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    /// Finds `get` or `client|list` by its original name, in any case, where the program has it.
+    pub fn find(&self, full_name: &str) -> Option<CommandId> {
+        self.find_known(full_name).filter(|id| !self.is_absent(*id))
     }
 
-    /// Finds `get` or `client|list` by its original name, in any case.
-    pub fn find(&self, full_name: &str) -> Option<CommandId> {
+    /// The same, whether the program has it or not.
+    pub fn find_known(&self, full_name: &str) -> Option<CommandId> {
         self.by_name
             .get(full_name.to_ascii_lowercase().as_str())
             .copied()
     }
 
-    /// Whether a command, or a subcommand's command, is one of redis-server's that the program does not have.
-    pub fn is_absent(&self, full_name: &str) -> bool {
-        let name = full_name.split('|').next().unwrap_or_default();
-        let is_it = |absent: &&str| absent.eq_ignore_ascii_case(name);
-        self.absent.iter().any(is_it)
-    }
-
-    /// Whether there is anything that the program does not have.
-    pub fn has_absent(&self) -> bool {
-        !self.absent.is_empty()
+    /// Whether it is a command that the program does not have.
+    pub fn is_absent(&self, id: CommandId) -> bool {
+        id.index() >= self.present
     }
 
     /// The subcommands of a command.
@@ -151,12 +161,9 @@ impl<P: 'static> Table<P> {
     /// are none of these.
     pub fn new(
         commands: impl IntoIterator<Item = CommandSpec<P>>,
-        absent: &'static [&'static str],
+        absent: &[AbsentCommand],
     ) -> Table<P> {
-        let mut catalog = Catalog {
-            absent,
-            ..Catalog::default()
-        };
+        let mut catalog = Catalog::default();
         let mut handlers: Vec<Handler<P>> = Vec::new();
         let mut names = hashbrown::HashMap::new();
         for command in commands {
@@ -166,6 +173,14 @@ impl<P: 'static> Table<P> {
             for sub in command.subcommands {
                 catalog.add(leak(sub.info), Some(id), 0);
                 handlers.push(sub.handler);
+            }
+        }
+        catalog.present = handlers.len();
+        for command in absent {
+            let info = leak(absent_info(command.name, command.categories));
+            let id = catalog.add(info, None, command.subcommands.len());
+            for (name, categories) in command.subcommands {
+                catalog.add(leak(absent_info(name, *categories)), Some(id), 0);
             }
         }
         Table {
@@ -197,7 +212,9 @@ impl<P: 'static> Table<P> {
         if from != to && self.names.contains_key(to.as_bytes()) {
             return Err(RenameError::NameTaken);
         }
-        if !self.names.contains_key(from.as_bytes()) && self.catalog.is_absent(&from) {
+        let known = self.catalog.find_known(&from);
+        let is_absent = |id| self.catalog.is_absent(id) && self.catalog.entry(id).parent.is_none();
+        if !self.names.contains_key(from.as_bytes()) && known.is_some_and(is_absent) {
             return Ok(());
         }
         let id = self
@@ -257,6 +274,22 @@ impl<P: 'static> Table<P> {
 /// Commands are known by reference everywhere; a program has one table, which is never dropped.
 fn leak(info: CommandInfo) -> &'static CommandInfo {
     Box::leak(Box::new(info))
+}
+
+fn absent_info(name: &'static str, categories: u32) -> CommandInfo {
+    CommandInfo {
+        name,
+        arity: -1,
+        flags: 0,
+        categories,
+        keys: Vec::new(),
+        channels: Channels::None,
+        tips: &[],
+        since: "",
+        group: "",
+        complexity: "",
+        summary: "",
+    }
 }
 
 fn lower_case<'a>(name: &[u8], buffer: &'a mut [u8; NAME_BYTES_MAX]) -> Option<&'a [u8]> {

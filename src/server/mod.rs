@@ -58,8 +58,8 @@ pub use tuning::{DisklessLoad, EvictionPolicy, Percentiles, Tuning};
 
 use crate::clock::{Clock, Now};
 use crate::front::{
-    Call, ClientId, ClientKind, Closing, CommandId, DataStats, Front, Handler, ProcessInfo,
-    Program, Reply, Requests, WaitId, flag,
+    AbsentCommand, Call, ClientId, ClientKind, Closing, CommandId, DataStats, Front, Handler,
+    ProcessInfo, Program, Reply, Requests, WaitId, flag,
 };
 use crate::ids::{ReplId, ReplOffset, RunId, random_hex};
 use crate::memory;
@@ -374,7 +374,7 @@ impl Program for Server {
     type Session = Session;
 
     const MODE: &'static str = "standalone";
-    const ABSENT_COMMANDS: &'static [&'static str] = command::ABSENT;
+    const ABSENT_COMMANDS: &'static [AbsentCommand] = command::ABSENT;
 
     fn front(&mut self) -> &mut Front<Server> {
         &mut self.front

@@ -1,9 +1,17 @@
-//! Users as configurations and files make them, at redis-server 7.0 and at ours.
+//! Users as configurations, files and random rules make them, at redis-server 7.0 and at ours.
 
+use std::collections::BTreeSet;
+
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use sentinel::resp::Value;
 use tempfile::TempDir;
 
-use crate::support::{Kind, start_server, text, texts};
+use crate::support::{Client, Kind, fields, start_server, text, texts};
+
+/// A command of a later version, which redis-server 7.0 does not know.
+const ONLY_OURS: &str = "client|setinfo";
 
 /// The users as `ACL LIST` has them. Single commands come in no order there, so that they are sorted here.
 fn users(list: &Value) -> Vec<String> {
@@ -80,5 +88,72 @@ fn users_of_a_file() {
             });
             assert_eq!(real, ours, "{file:?}");
         }
+    }
+}
+
+/// The commands of a category.
+fn members(client: &mut Client, category: &str) -> BTreeSet<String> {
+    texts(&client.call(&["ACL", "CAT", category]))
+        .into_iter()
+        .filter(|name| name != ONLY_OURS)
+        .collect()
+}
+
+/// The rules of a user about commands.
+fn command_rules(client: &mut Client, user: &str) -> String {
+    let shown = fields(&client.call(&["ACL", "GETUSER", user]));
+    let rules = shown["commands"].split(' ');
+    // Its rights are its own: where all its neighbours are named one by one, it is as well.
+    let rules: Vec<&str> = rules.filter(|rule| &rule[1..] != ONLY_OURS).collect();
+    rules.join(" ")
+}
+
+#[test]
+fn categories_and_random_rules() {
+    const LISTS: usize = 600;
+    let servers = [Kind::Real, Kind::Ours].map(|kind| start_server(kind, ""));
+    let [mut real, mut ours] = servers.each_ref().map(|server| server.client());
+    let categories = texts(&real.call(&["ACL", "CAT"]));
+    assert_eq!(texts(&ours.call(&["ACL", "CAT"])), categories);
+    let mut commands = BTreeSet::new();
+    for category in &categories {
+        let theirs = members(&mut real, category);
+        assert_eq!(theirs, members(&mut ours, category), "{category}");
+        commands.extend(theirs);
+    }
+    let commands: Vec<String> = commands.into_iter().collect();
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    for _ in 0..LISTS {
+        let count = *[1, 2, 3, 5, 8, 20, 60].choose(&mut dice).expect("some");
+        let rules: Vec<String> = (0..count)
+            .map(|_| {
+                let sign = if dice.random() { '+' } else { '-' };
+                let category = categories.choose(&mut dice).expect("some");
+                let command = commands.choose(&mut dice).expect("some");
+                match dice.random_range(0..100) {
+                    0..10 => format!("{sign}@all"),
+                    10..45 => format!("{sign}@{category}"),
+                    45..55 => format!("+{command}|{}", ["a", "B", "help"][dice.random_range(0..3)]),
+                    _ => format!("{sign}{command}"),
+                }
+            })
+            .collect();
+        let mut words = vec!["ACL", "SETUSER", "u", "reset"];
+        words.extend(rules.iter().map(String::as_str));
+        let replies = [&mut real, &mut ours].map(|client| text(&client.call(&words)));
+        assert_eq!(replies[0], replies[1], "{rules:?}");
+        if replies[0] != "OK" {
+            continue;
+        }
+        let [theirs, mine] = [&mut real, &mut ours].map(|client| command_rules(client, "u"));
+        let theirs = ordered(&theirs);
+        assert_eq!(theirs, ordered(&mine), "{rules:?}");
+        // What ours says means the same there.
+        let mut words = vec!["ACL", "SETUSER", "v", "reset"];
+        words.extend(mine.split(' '));
+        assert_eq!(text(&real.call(&words)), "OK", "{mine}");
+        assert_eq!(ordered(&command_rules(&mut real, "v")), theirs, "{mine}");
     }
 }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::log::LogEntry;
 use super::selector::{Denied, Selector, category_bit};
 use crate::front::spec::{CommandSpec, Handler, category, flag};
+use crate::front::table::Catalog;
 use crate::front::{Call, Closing, Front, Lookup, Program, Reply, dispatch::has_arity};
 use crate::ids::hex;
 
@@ -143,7 +144,7 @@ fn cat<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
             };
             let catalog = program.front().table.catalog();
             let members: Vec<_> = catalog
-                .iter()
+                .known()
                 .filter(|(_, entry)| entry.info.categories & bit != 0)
                 .collect();
             reply.array(members.len());
@@ -177,10 +178,11 @@ fn list<P: Program>(program: &mut P, _: &Call<'_>, reply: &mut Reply) {
 }
 
 fn getuser<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
-    let Some(user) = program.front().acl.user(&call.words[2]) else {
+    let front = program.front();
+    let Some(user) = front.acl.user(&call.words[2]) else {
         return reply.null();
     };
-    let user = user.borrow();
+    let (user, catalog) = (user.borrow(), front.table.catalog());
     reply.map(6);
     reply.bulk("flags");
     let flags = user.flag_names();
@@ -195,19 +197,19 @@ fn getuser<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     }
     let (root, others) = user.selectors().split_at(1);
     for selector in root {
-        describe_selector(reply, selector);
+        describe_selector(reply, selector, catalog);
     }
     reply.bulk("selectors");
     reply.array(others.len());
     for selector in others {
         reply.map(3);
-        describe_selector(reply, selector);
+        describe_selector(reply, selector, catalog);
     }
 }
 
-fn describe_selector(reply: &mut Reply, selector: &Selector) {
+fn describe_selector(reply: &mut Reply, selector: &Selector, catalog: &Catalog) {
     reply.bulk("commands");
-    reply.bulk(selector.describe_commands());
+    reply.bulk(selector.describe_commands(catalog));
     reply.bulk("keys");
     reply.bulk(selector.describe_keys());
     reply.bulk("channels");

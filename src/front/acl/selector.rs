@@ -3,12 +3,13 @@
 use bytes::Bytes;
 
 use super::RuleBase;
+use super::command_set::CommandSet;
 use super::user::RULES_PER_USER_MAX;
 use crate::config::process::AclPubsub;
 use crate::front::glob::glob_match;
 use crate::front::keys::{KeyRef, command_channels, command_keys};
 use crate::front::spec::{Channels, category, flag, key};
-use crate::front::table::{Catalog, CatalogEntry, CommandId};
+use crate::front::table::{Catalog, CommandId};
 
 /// Why a rule is none. The words are redis-server 7.0's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,8 +67,8 @@ struct KeyPattern {
 /// One set of rights.
 #[derive(Clone, Debug)]
 pub struct Selector {
-    /// One bit per command of the catalog.
-    allowed: Vec<u64>,
+    allowed: CommandSet,
+    /// Whether nothing was taken away since all were allowed.
     all_commands: bool,
     all_keys: bool,
     all_channels: bool,
@@ -75,29 +76,19 @@ pub struct Selector {
     first_args: Vec<(CommandId, Vec<u8>)>,
     keys: Vec<KeyPattern>,
     channels: Vec<Vec<u8>>,
-    /// Rules about commands that the program does not have, as they came. They change nothing here, but a file of
-    /// them must not allow more when redis-server reads it again.
-    absent: Vec<String>,
-    /// All command rules, as [`Selector::rules_of`] makes them.
-    rules: String,
-    /// `+@all` or `-@all`
-    base: &'static str,
 }
 
 impl Selector {
     /// No rights but those to channels that every new one has.
     pub(super) fn new(base: &RuleBase) -> Selector {
         Selector {
-            allowed: vec![0; base.catalog.len().div_ceil(64)],
+            allowed: CommandSet::new(&base.catalog, false),
             all_commands: false,
             all_keys: false,
             all_channels: base.pubsub_default == AclPubsub::AllChannels,
             first_args: Vec::new(),
             keys: Vec::new(),
             channels: Vec::new(),
-            absent: Vec::new(),
-            rules: "-@all".to_owned(),
-            base: "-@all",
         }
     }
 
@@ -127,22 +118,20 @@ impl Selector {
                 self.all_channels = false;
                 self.channels.clear();
             }
-            "allcommands" | "+@all" => self.set_all_commands(true),
-            "nocommands" | "-@all" => self.set_all_commands(false),
+            "allcommands" | "+@all" => self.set_all_commands(true, catalog),
+            "nocommands" | "-@all" => self.set_all_commands(false, catalog),
             _ => match rule {
                 [b'~', pattern @ ..] => self.add_keys(true, true, pattern)?,
                 [b'%', marked @ ..] => self.add_marked_keys(marked)?,
                 [b'&', pattern @ ..] => self.add_channels(pattern)?,
-                [sign @ (b'+' | b'-'), more @ ..] => {
+                [sign @ (b'+' | b'-'), name @ ..] => {
                     let allow = *sign == b'+';
-                    if more.starts_with(b"@") {
-                        self.set_category(allow, &text, catalog)?;
-                    } else if allow {
-                        self.allow(&text, catalog)?;
-                    } else {
-                        self.deny(&text, catalog)?;
+                    let name = String::from_utf8_lossy(name);
+                    match name.strip_prefix('@') {
+                        Some(category) => self.set_category(allow, category, catalog)?,
+                        None if allow => self.allow(&name, catalog)?,
+                        None => self.deny(&name, catalog)?,
                     }
-                    self.rules = self.rules_of(catalog);
                 }
                 _ => return Err(RuleError::Syntax),
             },
@@ -150,13 +139,10 @@ impl Selector {
         Ok(())
     }
 
-    fn set_all_commands(&mut self, allow: bool) {
-        self.allowed.fill(if allow { u64::MAX } else { 0 });
+    fn set_all_commands(&mut self, allow: bool, catalog: &Catalog) {
+        self.allowed = CommandSet::new(catalog, allow);
         self.all_commands = allow;
-        self.base = if allow { "+@all" } else { "-@all" };
         self.first_args.clear();
-        self.absent.clear();
-        self.rules = self.base.to_owned();
     }
 
     fn add_marked_keys(&mut self, marked: &[u8]) -> Result<(), RuleError> {
@@ -224,139 +210,78 @@ impl Selector {
     fn set_category(
         &mut self,
         allow: bool,
-        rule: &str,
+        name: &str,
         catalog: &Catalog,
     ) -> Result<(), RuleError> {
-        let bit = category_bit(&rule[2..]).ok_or(RuleError::UnknownCommand)?;
-        let members = catalog
-            .iter()
-            .filter(|(_, entry)| entry.info.categories & bit != 0);
-        let mut is_here = false;
-        for (id, _) in members {
-            is_here = true;
-            self.set_bit(id, allow);
-            self.first_args.retain(|(command, _)| *command != id);
-        }
+        let bit = category_bit(name).ok_or(RuleError::UnknownCommand)?;
+        let members = CommandSet::of_category(catalog, bit);
+        self.allowed.put_all(&members, allow, catalog);
+        self.first_args
+            .retain(|(command, _)| !members.has(*command));
         self.all_commands &= allow;
-        if !allow {
-            // It may have the absent ones that were allowed before it.
-            self.absent.retain(|known| known.starts_with('-'));
-        }
-        if !is_here && catalog.has_absent() {
-            self.keep_absent(rule)?;
-        }
         Ok(())
     }
 
-    /// Keeps a rule about a command, or a category of commands, that the program does not have.
-    fn keep_absent(&mut self, rule: &str) -> Result<(), RuleError> {
-        let parts: Vec<&str> = rule.split('|').collect();
-        if !is_plain(rule.as_bytes()) || parts.len() > 2 || parts.contains(&"") {
-            return Err(RuleError::Syntax);
-        }
-        let is_replaced = |known: &String| {
-            let rest = known[1..].strip_prefix(&rule[1..]);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('|'))
+    fn allow(&mut self, name: &str, catalog: &Catalog) -> Result<(), RuleError> {
+        let Some((command, first_arg)) = name.rsplit_once('|') else {
+            return self.set_command(true, name, catalog);
         };
-        self.absent.retain(|known| !is_replaced(known));
-        if self.absent.len() >= RULES_PER_USER_MAX {
-            return Err(RuleError::TooMany);
-        }
-        self.absent.push(rule.to_owned());
-        Ok(())
-    }
-
-    /// The rules about commands that the program does not have.
-    pub fn absent_rules(&self) -> &[String] {
-        &self.absent
-    }
-
-    fn allow(&mut self, rule: &str, catalog: &Catalog) -> Result<(), RuleError> {
-        let name = &rule[1..];
-        if let Some(id) = catalog.find(name) {
-            self.set_with_subcommands(id, true, catalog);
-            return Ok(());
-        }
-        if catalog.is_absent(name) {
-            return self.keep_absent(rule);
-        }
-        let (command, first_arg) = name.split_once('|').ok_or(RuleError::UnknownCommand)?;
-        let id = catalog.find(command).ok_or(RuleError::UnknownCommand)?;
-        if first_arg.is_empty() {
-            return Err(RuleError::Syntax);
-        }
-        let names_subcommand = first_arg
-            .split_once('|')
-            .is_some_and(|(sub, _)| catalog.find(&format!("{command}|{sub}")).is_some());
-        if names_subcommand {
+        let id = catalog.find_known(command);
+        let id = id.ok_or(RuleError::UnknownCommand)?;
+        let entry = catalog.entry(id);
+        if entry.parent.is_some() {
             return Err(RuleError::FirstArgOfSubcommand);
         }
-        if catalog.entry(id).subcommand_count > 0 || first_arg.contains('|') {
-            return Err(RuleError::UnknownCommand);
+        if first_arg.is_empty() || !is_plain(first_arg.as_bytes()) {
+            return Err(RuleError::Syntax);
+        }
+        if entry.subcommand_count > 0 {
+            return self.set_command(true, name, catalog);
         }
         if self.first_args.len() >= RULES_PER_USER_MAX {
             return Err(RuleError::TooMany);
         }
-        let pair = (id, first_arg.as_bytes().to_vec());
-        if !self.first_args.contains(&pair) {
-            self.first_args.push(pair);
+        let first_arg = first_arg.as_bytes();
+        let is_same = |(known, arg): &(CommandId, Vec<u8>)| {
+            *known == id && arg.eq_ignore_ascii_case(first_arg)
+        };
+        if !self.first_args.iter().any(is_same) {
+            self.first_args.push((id, first_arg.to_vec()));
         }
         Ok(())
     }
 
-    fn deny(&mut self, rule: &str, catalog: &Catalog) -> Result<(), RuleError> {
-        let name = &rule[1..];
-        if catalog.is_absent(name) {
-            return self.keep_absent(rule);
-        }
-        let id = catalog.find(name).ok_or(RuleError::UnknownCommand)?;
-        self.set_with_subcommands(id, false, catalog);
+    fn deny(&mut self, name: &str, catalog: &Catalog) -> Result<(), RuleError> {
+        self.set_command(false, name, catalog)?;
         self.all_commands = false;
         Ok(())
     }
 
-    fn set_with_subcommands(&mut self, id: CommandId, allow: bool, catalog: &Catalog) {
-        self.set_bit(id, allow);
-        for sub in catalog.subcommands(id) {
-            self.set_bit(sub, allow);
-        }
+    fn set_command(&mut self, allow: bool, name: &str, catalog: &Catalog) -> Result<(), RuleError> {
+        let id = catalog.find_known(name);
+        let id = id.ok_or(RuleError::UnknownCommand)?;
+        self.allowed.put_whole(id, allow, catalog);
         self.first_args.retain(|(command, _)| *command != id);
+        Ok(())
     }
 
-    fn set_bit(&mut self, id: CommandId, allow: bool) {
-        let (word, bit) = (id.index() / 64, 1_u64 << (id.index() % 64));
-        if allow {
-            self.allowed[word] |= bit;
-        } else {
-            self.allowed[word] &= !bit;
-        }
-    }
-
-    fn has_bit(&self, id: CommandId) -> bool {
-        self.allowed[id.index() / 64] & (1_u64 << (id.index() % 64)) != 0
-    }
-
-    /// The shortest rules that give these commands: from all or from none, whole categories as long as they are
-    /// more right than wrong, then single commands. As redis-server 7.0 describes them, but in a fixed order.
-    fn rules_of(&self, catalog: &Catalog) -> String {
-        let is_additive = self.base == "-@all";
+    /// The command rules, in few words: from all or from none, whole categories as long as they are more right than
+    /// wrong, then single commands. As redis-server 7.0 describes them, but with those in a fixed order.
+    pub fn describe_commands(&self, catalog: &Catalog) -> String {
+        let is_additive = !self.allowed.has_future();
         let sign = |allow: bool| if allow { '+' } else { '-' };
-        let wanted: Vec<bool> = catalog.iter().map(|(id, _)| self.has_bit(id)).collect();
-        let members = |bit: u32| {
-            let of_category = move |(at, (_, entry)): (usize, (CommandId, &CatalogEntry))| {
-                (entry.info.categories & bit != 0).then_some(at)
-            };
-            catalog.iter().enumerate().filter_map(of_category)
-        };
-        let mut given = vec![!is_additive; wanted.len()];
-        let mut left = wanted.clone();
-        let mut text = self.base.to_owned();
-        let mut categories: Vec<(u32, &str)> = category::NAMES.to_vec();
+        let mut given = CommandSet::new(catalog, !is_additive);
+        let mut left = self.allowed.clone();
+        let mut text = format!("{}@all", sign(!is_additive));
+        let categories = category::NAMES.iter();
+        let mut categories: Vec<(&str, CommandSet)> = categories
+            .map(|(bit, name)| (*name, CommandSet::of_category(catalog, *bit)))
+            .collect();
         loop {
-            let mut best: Option<(usize, usize, usize)> = None;
-            for (at, (bit, _)) in categories.iter().enumerate() {
-                let same = members(*bit).filter(|id| left[*id] == is_additive).count();
-                let differs = members(*bit).count() - same;
+            let mut best: Option<(usize, u32, u32)> = None;
+            for (at, (_, members)) in categories.iter().enumerate() {
+                let (on, off) = left.count(members);
+                let (same, differs) = if is_additive { (on, off) } else { (off, on) };
                 let is_better = best.is_none_or(|(_, least, most)| {
                     differs < least || (differs == least && same > most)
                 });
@@ -365,30 +290,21 @@ impl Selector {
                 }
             }
             let Some((at, ..)) = best else { break };
-            let (bit, name) = categories.remove(at);
-            for id in members(bit) {
-                given[id] = is_additive;
-                left[id] = !is_additive;
-            }
+            let (name, members) = categories.remove(at);
+            given.put_all(&members, is_additive, catalog);
+            left.put_all(&members, !is_additive, catalog);
             text.push_str(&format!(" {}@{name}", sign(is_additive)));
         }
-        for (id, entry) in catalog.iter() {
-            let allow = wanted[id.index()];
-            if allow != given[id.index()] {
-                given[id.index()] = allow;
-                for sub in catalog.subcommands(id) {
-                    given[sub.index()] = allow;
-                }
+        for (id, entry) in catalog.known() {
+            let allow = self.allowed.has(id);
+            if allow != given.has(id) {
+                given.put_whole(id, allow, catalog);
                 text.push_str(&format!(" {}{}", sign(allow), entry.full_name));
             }
             for (_, first) in self.first_args.iter().filter(|(of, _)| *of == id && !allow) {
                 let first = String::from_utf8_lossy(first);
                 text.push_str(&format!(" +{}|{first}", entry.full_name));
             }
-        }
-        for rule in &self.absent {
-            text.push(' ');
-            text.push_str(rule);
         }
         text
     }
@@ -412,7 +328,7 @@ impl Selector {
         catalog: &Catalog,
     ) -> Result<(), Denied> {
         let info = catalog.entry(id).info;
-        if !self.all_commands && info.flags & flag::NO_AUTH == 0 && !self.has_bit(id) {
+        if !self.all_commands && info.flags & flag::NO_AUTH == 0 && !self.allowed.has(id) {
             let first_arg = words.get(1);
             let allowed = self.first_args.iter().any(|(command, first)| {
                 *command == id && first_arg.is_some_and(|arg| arg.eq_ignore_ascii_case(first))
@@ -493,13 +409,8 @@ impl Selector {
         words.collect::<Vec<_>>().join(" ")
     }
 
-    /// The command rules.
-    pub fn describe_commands(&self) -> &str {
-        &self.rules
-    }
-
     /// All of it as rules.
-    pub fn describe(&self) -> String {
+    pub fn describe(&self, catalog: &Catalog) -> String {
         let mut parts = Vec::new();
         let keys = self.describe_keys();
         if !keys.is_empty() {
@@ -512,7 +423,7 @@ impl Selector {
         if !channels.is_empty() {
             parts.push(channels);
         }
-        parts.push(self.rules.clone());
+        parts.push(self.describe_commands(catalog));
         parts.join(" ")
     }
 }

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::RuleBase;
 use super::selector::{RuleError, Selector};
+use crate::front::table::Catalog;
 use crate::ids::hex;
 
 /// Whether a user's `RESTORE` payloads are checked thoroughly.
@@ -191,13 +192,13 @@ impl User {
     }
 
     /// All of it as rules, as in a configuration file after `user <name>`.
-    pub fn describe(&self) -> String {
+    pub fn describe(&self, catalog: &Catalog) -> String {
         let mut text = self.flag_names().join(" ");
         for hash in &self.passwords {
             let _ = write!(text, " #{hash}");
         }
         for (i, selector) in self.selectors.iter().enumerate() {
-            let rules = selector.describe();
+            let rules = selector.describe(catalog);
             let _ = if i == 0 {
                 write!(text, " {rules}")
             } else {

@@ -1,5 +1,6 @@
 //! The commands of the data server, one file for each family.
 
+mod absent;
 mod admin;
 mod args;
 mod bitfields;
@@ -41,6 +42,7 @@ mod strings;
 mod strtod;
 pub(crate) mod transactions;
 
+pub(super) use absent::ABSENT;
 pub(crate) use args::Failure;
 
 use super::Server;
@@ -48,39 +50,6 @@ use crate::front::{
     CommandSpec, acl_commands, client_commands, command_commands, connection_commands,
     shard_subscription_commands, subscription_commands, tracking_subcommands,
 };
-
-/// Commands of redis-server 7.0 that are not here: those of streams, scripts, modules and cluster mode.
-pub(super) const ABSENT: &[&str] = &[
-    "asking",
-    "cluster",
-    "eval",
-    "eval_ro",
-    "evalsha",
-    "evalsha_ro",
-    "fcall",
-    "fcall_ro",
-    "function",
-    "migrate",
-    "module",
-    "readonly",
-    "readwrite",
-    "script",
-    "xack",
-    "xadd",
-    "xautoclaim",
-    "xclaim",
-    "xdel",
-    "xgroup",
-    "xinfo",
-    "xlen",
-    "xpending",
-    "xrange",
-    "xread",
-    "xreadgroup",
-    "xrevrange",
-    "xsetid",
-    "xtrim",
-];
 
 /// Every command: those of the front and our own.
 pub(super) fn all() -> Vec<CommandSpec<Server>> {
