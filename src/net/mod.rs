@@ -15,7 +15,7 @@ pub use dns::{Lookup, Resolver, look_up_now};
 pub use listen::{Accepted, ListenError, ListenOptions, Listeners, Serving, TlsSlot};
 pub(crate) use listen::{pause_after, prepare};
 pub use log::{Log, LogFormat, LogLevel, LogOptions, Role, local_time};
-pub use start::{Started, ensure_files, load_http_tls, load_tls};
+pub use start::{Started, clients_with_room, ensure_files, load_http_tls, load_tls};
 pub use stream::{Peer, Stream, TlsStream};
 pub use supervise::{
     FileLimit, PidFile, Signal, Signals, Supervised, close_inherited_descriptors, daemonize,

@@ -17,6 +17,8 @@ use crate::config::{self, Process};
 const DEFAULT_PID_FILE: &str = "/var/run/redis.pid";
 /// Descriptors beside those of clients and links: log, state, listeners, event queues, scripts.
 const RESERVED_FILES: u64 = 96;
+/// So many a data server must have beside those of its clients, as redis-server reckons.
+const SERVER_FILES: u64 = 32;
 
 /// A process that has been started as its configuration wants.
 #[derive(Debug)]
@@ -92,9 +94,10 @@ impl Started {
 
 /// Sees to it that `clients` and `links` can be open at the same time, and says so in the log when they
 /// cannot.
-pub fn ensure_files(clients: u64, links: u64) {
+pub fn ensure_files(clients: u64, links: u64) -> FileLimit {
     let wanted = clients.saturating_add(links).saturating_add(RESERVED_FILES);
-    match raise_file_limit(wanted) {
+    let limit = raise_file_limit(wanted);
+    match limit {
         FileLimit::Enough => {}
         FileLimit::Raised { from } => {
             tracing::info!("Increased maximum number of open files to {wanted} (it was {from}).");
@@ -105,6 +108,18 @@ pub fn ensure_files(clients: u64, links: u64) {
              lower maxclients."
         ),
     }
+    limit
+}
+
+/// As [`ensure_files`] for a data server. Returns for how many of its `maxclients` there is room, beside those over
+/// HTTP.
+pub fn clients_with_room(process: &Process, links: u64) -> u32 {
+    let FileLimit::Short { have } = ensure_files(process.clients_max(), links) else {
+        return process.maxclients;
+    };
+    let over_http = process.clients_max() - u64::from(process.maxclients);
+    let room = have.saturating_sub(over_http + SERVER_FILES);
+    u32::try_from(room).map_or(process.maxclients, |room| room.min(process.maxclients))
 }
 
 /// Loads TLS where a port or our own links need it.

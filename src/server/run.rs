@@ -21,8 +21,8 @@ use crate::clock::Clock;
 use crate::config::{ConfigErrors, Process};
 use crate::front::{ClientAddr, Front, FrontSettings, OutputLimits, Peer, serve};
 use crate::net::{
-    self, Accepted, ListenOptions, Listeners, Log, Role, Signal, Signals, Started, ensure_files,
-    load_tls,
+    self, Accepted, ListenOptions, Listeners, Log, Role, Signal, Signals, Started,
+    clients_with_room, load_tls,
 };
 
 /// Links of a data server beside its clients: the one to its master.
@@ -78,6 +78,22 @@ fn note_folder(process: &mut Process) {
     }
 }
 
+/// Lowers `maxclients` to what the limit of open files leaves room for.
+fn lower_maxclients(process: &mut Process) -> anyhow::Result<()> {
+    let room = clients_with_room(process, LINKS);
+    if room == 0 {
+        anyhow::bail!("The limit of open files leaves no room for any client: raise 'ulimit -n'");
+    }
+    if room < process.maxclients {
+        tracing::warn!(
+            "maxclients has been reduced from {} to {room}.",
+            process.maxclients
+        );
+        process.maxclients = room;
+    }
+    Ok(())
+}
+
 /// Whether the users and renamed commands of a configuration are right, which its reading alone does not
 /// tell.
 ///
@@ -88,14 +104,14 @@ pub fn check_access(setup: &ServerSetup) -> Result<(), ConfigErrors> {
 }
 
 async fn serve_until_told(
-    setup: ServerSetup,
+    mut setup: ServerSetup,
     front: Front<Server>,
     started: &mut Started,
     open: Open<'_>,
 ) -> anyhow::Result<ExitCode> {
+    lower_maxclients(&mut setup.config.process)?;
     let process = setup.config.process.clone();
     let replicaof = setup.config.replicaof.clone();
-    ensure_files(process.clients_max(), LINKS);
     let listeners = Listeners::bind(&ListenOptions::from(&process))?;
     let tls = load_tls(&process)?.map(Rc::new);
     let mut signals = Signals::new().context("cannot handle signals")?;
@@ -369,6 +385,16 @@ impl Server {
         &mut self,
         names: &[&'static str],
     ) -> Result<(), (&'static str, String)> {
+        if names.contains(&"maxclients") {
+            let room = clients_with_room(&self.config.process, LINKS);
+            if room < self.config.process.maxclients {
+                let text = format!(
+                    "The operating system is not able to handle the specified number of clients, try \
+                     with {room}"
+                );
+                return Err(("maxclients", text));
+            }
+        }
         self.listen_as_configured(names)?;
         if names.contains(&"dir") {
             std::env::set_current_dir(&self.config.process.dir)

@@ -30,6 +30,7 @@ mod clients_wait_for_keys;
 mod command_line;
 mod debian_unit_starts_us;
 mod decisions_are_explained;
+mod descriptors_limit_clients;
 mod expired_keys_go;
 mod failover_after_hang;
 mod failover_after_kill;
