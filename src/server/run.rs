@@ -377,6 +377,11 @@ impl Server {
         self.replication.history.resize_backlog(size);
     }
 
+    /// Notes where `dir` is by now.
+    pub(crate) fn note_folder(&mut self) {
+        note_folder(&mut self.config.process);
+    }
+
     /// Acts on settings that `CONFIG SET` has changed.
     ///
     /// # Errors
@@ -399,7 +404,7 @@ impl Server {
         if names.contains(&"dir") {
             std::env::set_current_dir(&self.config.process.dir)
                 .map_err(|error| ("dir", crate::config::forms::os_text(&error)))?;
-            note_folder(&mut self.config.process);
+            self.note_folder();
         }
         if names.contains(&"loglevel")
             && let Some(log) = self.log

@@ -103,3 +103,23 @@ fn a_relative_folder_is_the_same_after_a_restart() {
         assert_eq!(ask(&server, "GET k"), "v", "{kind:?}");
     }
 }
+
+#[test]
+fn the_folder_is_shown_where_it_is() {
+    let shown = [Kind::Real, Kind::Ours].map(|kind| {
+        let server = start(kind);
+        let here = make(&server, "here");
+        let there = here.with_file_name("there");
+        let line = format!("CONFIG SET dir {}", here.display());
+        assert_eq!(ask(&server, &line), "OK");
+        fs::rename(&here, &there).unwrap();
+        assert_eq!(folder(&server), there, "{kind:?}");
+        assert_eq!(ask(&server, "CONFIG REWRITE"), "OK");
+        let file = fs::read_to_string(server.dir().join("server.conf")).unwrap();
+        let is_kept = file.contains(&there.display().to_string());
+        assert!(is_kept, "{kind:?}: {file}");
+        fs::remove_dir(&there).unwrap();
+        ask(&server, "CONFIG GET dir")
+    });
+    assert_eq!(shown[0], shown[1]);
+}

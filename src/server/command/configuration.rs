@@ -1,8 +1,10 @@
 //! `CONFIG`.
 
+use std::os::unix::ffi::OsStrExt;
+
 use super::args::{Failure, option};
 use super::strings::finish;
-use crate::front::{Call, CommandSpec, Reply, arity_error, flag, glob_match_ignore_case};
+use crate::front::{Call, CommandSpec, Reply, flag, glob_match_ignore_case};
 use crate::server::config::server_table;
 use crate::server::{Server, config_file};
 
@@ -63,23 +65,48 @@ pub(super) fn commands() -> Vec<Spec> {
 }
 
 fn get(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
-    let patterns = &call.words[2..];
-    let found = server_table().get(&server.config, |name| {
-        patterns
-            .iter()
-            .any(|pattern| glob_match_ignore_case(pattern, name.as_bytes()))
-    });
+    let mut found: Vec<(String, String)> = Vec::new();
+    for asked in &call.words[2..] {
+        let is_pattern = asked.iter().any(|b| matches!(b, b'*' | b'?' | b'['));
+        let shown = server_table().get(&server.config, |name| {
+            if is_pattern {
+                glob_match_ignore_case(asked, name.as_bytes())
+            } else {
+                asked.eq_ignore_ascii_case(name.as_bytes())
+            }
+        });
+        for (name, value) in shown {
+            if found
+                .iter()
+                .any(|(known, _)| known.eq_ignore_ascii_case(name))
+            {
+                continue;
+            }
+            // A name is answered as it was asked.
+            let shown_as = match is_pattern {
+                true => name.to_owned(),
+                false => String::from_utf8_lossy(asked).into_owned(),
+            };
+            found.push((shown_as, value));
+        }
+    }
     reply.map(found.len());
     for (name, value) in found {
-        reply.bulk(name);
-        reply.bulk(value);
+        reply.bulk(&*name);
+        if name.eq_ignore_ascii_case("dir") {
+            // Somebody may have renamed the folder since it was set, or removed it.
+            let folder = std::env::current_dir().unwrap_or_default();
+            reply.bulk(folder.as_os_str().as_bytes());
+        } else {
+            reply.bulk(value);
+        }
     }
 }
 
 fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     let words = &call.words[2..];
     if !words.len().is_multiple_of(2) {
-        return Err(arity_error("config|set").into());
+        return Err("ERR syntax error".into());
     }
     let text = |word: &[u8]| {
         String::from_utf8(word.to_vec())
@@ -118,6 +145,7 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
 }
 
 fn rewrite(server: &mut Server, _: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+    server.note_folder();
     let process = &mut server.config.process;
     let password = process.requirepass.as_deref();
     process.users = server.front.acl.lines_for_config(password, &process.users);
