@@ -252,23 +252,20 @@ const COPIED_NOTE: &str = " (copied here, because lines in it are kept up to dat
 
 /// The lines of `--name value…` arguments, split as redis-server 7.0 does: an option takes all words up
 /// to the next option, its first value may begin with `--` itself, and one word may hold a whole line
-/// (`"--port 6380"`). `--save` without a value means the empty value; a bare `--sentinel` only selects
-/// the program.
-pub fn command_line(arguments: &[String], errors: &mut ConfigErrors) -> Vec<Line> {
+/// (`"--port 6380"`). Words before the first option, or after a bare `--`, are a line as well. `--save`
+/// without a value means the empty value; a bare `--sentinel` only selects the program.
+pub fn command_line(arguments: &[String]) -> Vec<Line> {
     let source: Arc<str> = Arc::from("the command line");
-    let mut lines: Vec<Vec<String>> = Vec::new();
+    // Each with the dashes that it had.
+    let mut lines: Vec<(&str, Vec<String>)> = Vec::new();
     let mut wants_value = false;
     let mut arguments = arguments.iter().peekable();
     while let Some(argument) = arguments.next() {
         let Some(option) = option_of(argument).filter(|_| !wants_value) else {
             wants_value = false;
             match lines.last_mut() {
-                Some(words) => words.push(argument.clone()),
-                None => errors.push(
-                    Place::new(&source, 0, argument),
-                    Refusal::new("Not an option"),
-                    "--DIRECTIVE VALUE…",
-                ),
+                Some((_, words)) => words.push(argument.clone()),
+                None => lines.push(("", vec![argument.clone()])),
             }
             continue;
         };
@@ -276,7 +273,7 @@ pub fn command_line(arguments: &[String], errors: &mut ConfigErrors) -> Vec<Line
         let is_last = arguments
             .peek()
             .is_none_or(|next| option_of(next).is_some());
-        wants_value = words.len() == 1;
+        wants_value = words.len() <= 1;
         if words.len() == 1 && is_last {
             if words[0].eq_ignore_ascii_case("sentinel") {
                 wants_value = false;
@@ -287,24 +284,23 @@ pub fn command_line(arguments: &[String], errors: &mut ConfigErrors) -> Vec<Line
                 words.push(String::new());
             }
         }
-        lines.push(words);
+        lines.push(("--", words));
     }
-    let line = |words: Vec<String>| {
+    let line = |(dashes, words): (&str, Vec<String>)| {
         let text = lex::join(words.iter().map(String::as_str));
         Line {
-            place: Place::new(&source, 0, &format!("--{text}")),
+            place: Place::new(&source, 0, &format!("{dashes}{text}")),
             words,
             from_command_line: true,
         }
     };
-    lines.into_iter().map(line).collect()
+    let lines = lines.into_iter().filter(|(_, words)| !words.is_empty());
+    lines.map(line).collect()
 }
 
 /// What follows the dashes of an option.
 fn option_of(argument: &str) -> Option<&str> {
-    argument
-        .strip_prefix("--")
-        .filter(|option| !option.trim().is_empty())
+    argument.strip_prefix("--")
 }
 
 impl fmt::Display for Source {
@@ -395,11 +391,9 @@ mod tests {
     #[track_caller]
     fn check_command_line(arguments: &[&str], expected: &[&[&str]]) {
         let arguments: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
-        let mut errors = ConfigErrors::default();
-        let lines = command_line(&arguments, &mut errors);
+        let lines = command_line(&arguments);
         let words: Vec<Vec<String>> = lines.into_iter().map(|line| line.words).collect();
         assert_eq!(words, expected);
-        assert!(errors.is_empty(), "{errors}");
     }
 
     #[test]
@@ -427,8 +421,9 @@ mod tests {
         );
         check_command_line(&["--requirepass", "--x"], &[&["requirepass", "--x"]]);
         check_command_line(&["--save", "1", "2"], &[&["save", "1", "2"]]);
-        let mut errors = ConfigErrors::default();
-        command_line(&["x".to_owned()], &mut errors);
-        assert_eq!(errors.mistakes().len(), 1);
+        let without_dashes: &[&str] = &["port", "7"];
+        check_command_line(without_dashes, &[without_dashes]);
+        check_command_line(&["port", "7", "--", "port", "7"], &[without_dashes; 2]);
+        check_command_line(&["--port", "7", "--"], &[without_dashes]);
     }
 }

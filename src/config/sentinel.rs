@@ -64,7 +64,7 @@ pub fn load_sentinel(source: &Source, arguments: &[String]) -> Result<SentinelCo
             loader.lines(reading.lines);
         }
     }
-    let from_command_line = load::command_line(arguments, &mut loader.errors);
+    let from_command_line = load::command_line(arguments);
     loader.lines(from_command_line);
     Ok(loader.finish(path)?)
 }

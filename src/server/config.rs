@@ -190,7 +190,7 @@ pub fn load_server(
         let reading = load::read(source, |_| false, &mut errors)?;
         apply(reading.lines, &mut errors);
     }
-    let lines = load::command_line(arguments, &mut errors);
+    let lines = load::command_line(arguments);
     apply(lines, &mut errors);
     let path = match source {
         Some(Source::File(path)) => Some(std::path::absolute(path).unwrap_or(path.clone())),

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::support::{Client, Port, Process, expect_that, secs, text, wait_for};
+use crate::support::{Client, Kind, Port, Process, expect_that, secs, text, texts, wait_for};
 
 /// Our binary under another name, as a package that replaces redis's would install it.
 fn linked_as(dir: &Path, name: &str) -> PathBuf {
@@ -279,4 +279,46 @@ fn a_server_in_the_background_says_in_its_log_why_it_does_not_start() {
         let is_there = dir.path().join("pid").exists();
         expect_that(!is_there, || "it is there".to_owned())
     });
+}
+
+#[test]
+fn words_of_the_command_line_are_lines_as_with_redis_server() {
+    const LINES: &[&[&str]] = &[
+        &["--port", "PORT"],
+        &["port", "PORT"],
+        &["port", "PORT", "--loglevel", "verbose"],
+        &["PORT", "--port"],
+        &["port", "PORT", "loglevel", "verbose"],
+        &["port PORT"],
+        &["--port PORT", "--loglevel verbose"],
+        &["--port", "PORT", "--"],
+        &["--", "port", "PORT"],
+        &["--port", "PORT", "loglevel", "verbose"],
+        &["--port", "PORT", "--save", "--loglevel", "debug"],
+        &["--port", "PORT", "", "x"],
+        &["--port=PORT"],
+        &["--port", "--loglevel"],
+    ];
+    for words in LINES {
+        let [real, ours] = [Kind::Real, Kind::Ours].map(|kind| {
+            let dir = tempfile::tempdir().expect("a temporary folder");
+            let config = dir.path().join("server.conf");
+            let text = format!("port 0\nbind 127.0.0.1\ndir {}\n", dir.path().display());
+            fs::write(&config, text).expect("a file can be written");
+            let port = Port::reserve();
+            let number = port.number().to_string();
+            let mut command = kind.server(&config);
+            command.args(words.iter().map(|word| word.replace("PORT", &number)));
+            let mut process = Process::start("server", dir.path(), command);
+            wait_for("it answers or ends", secs(10), || {
+                if !process.is_running() {
+                    return Ok(None);
+                }
+                let mut client = Client::try_to(port.number()).map_err(|e| e.to_string())?;
+                let shown = client.try_call(&["CONFIG", "GET", "loglevel"]);
+                Ok::<_, String>(Some(texts(&shown.map_err(|e| e.to_string())?)))
+            })
+        });
+        assert_eq!(real, ours, "{words:?}");
+    }
 }
