@@ -141,6 +141,41 @@ fn timestamps_are_written_and_skipped() {
     }
 }
 
+#[test]
+fn a_base_of_commands_begins_with_its_time() {
+    /// A file with the digits of its times left out.
+    fn shown(server: &ServerNode, name: &str) -> String {
+        let file = fs::read_to_string(folder(server).join(name)).unwrap();
+        let line = |line: &str| match line.strip_prefix("#TS:") {
+            Some(second) => {
+                assert!(
+                    second
+                        .parse::<u64>()
+                        .is_ok_and(|second| second > 1_700_000_000)
+                );
+                "#TS".to_owned()
+            }
+            None => line.to_owned(),
+        };
+        file.lines().map(line).collect::<Vec<_>>().join(" ")
+    }
+    let files = [Kind::Real, Kind::Ours].map(|kind| {
+        let server = start(kind, "aof-use-rdb-preamble no\naof-timestamp-enabled yes\n");
+        let mut files = vec![shown(&server, "appendonly.aof.1.base.aof")];
+        let mut client = server.client();
+        client.call(&["SET", "k", "v"]);
+        rewrite(&server);
+        files.push(shown(&server, "appendonly.aof.2.base.aof"));
+        client.call(&["CONFIG", "SET", "aof-timestamp-enabled", "no"]);
+        rewrite(&server);
+        files.push(shown(&server, "appendonly.aof.3.base.aof"));
+        check(&server);
+        files
+    });
+    assert_eq!(files[0], files[1]);
+    assert_eq!(files[1][0], "#TS");
+}
+
 /// Puts this into the folder of a server that has ended, as a single-file AOF of former times.
 fn leave_old_file(server: &ServerNode, bytes: &[u8]) {
     fs::remove_dir_all(folder(server)).unwrap();

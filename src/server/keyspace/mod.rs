@@ -41,7 +41,7 @@ pub use value::{Image, Kind, Thresholds, Value};
 
 use crate::server::persist::rdb_encode::Head;
 pub use extendible::WARM_MAX;
-use snapshot::Snapshots;
+use snapshot::{Opening, Snapshots};
 use value::estimate;
 
 /// All databases.
@@ -235,12 +235,15 @@ impl Keyspace {
 
     /// Begins a snapshot of this moment. Its head is already in its output.
     pub fn begin_snapshot(&mut self, head: &Head) -> SnapshotEpoch {
-        self.snapshots.begin(Some(head), &self.dbs, &self.places)
+        self.snapshots
+            .begin(Opening::Rdb(head), &self.dbs, &self.places)
     }
 
-    /// Begins a snapshot of this moment, as commands that make everything again.
-    pub fn begin_snapshot_of_commands(&mut self) -> SnapshotEpoch {
-        self.snapshots.begin(None, &self.dbs, &self.places)
+    /// Begins a snapshot of this moment, as commands that make everything again. `noted_at`: the second (Unix time)
+    /// that it begins with a note of.
+    pub fn begin_snapshot_of_commands(&mut self, noted_at: Option<u64>) -> SnapshotEpoch {
+        let opening = Opening::Commands(noted_at);
+        self.snapshots.begin(opening, &self.dbs, &self.places)
     }
 
     /// Walks on for a snapshot until it has about `budget_bytes` more of output.

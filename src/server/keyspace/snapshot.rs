@@ -23,6 +23,15 @@ use crate::server::persist::rdb_encode::{self, Encoder, Head};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SnapshotEpoch(u64);
 
+/// What a snapshot begins with.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Opening<'a> {
+    /// The head of an RDB file.
+    Rdb(&'a Head),
+    /// The second (Unix time) of commands, if that is to be noted.
+    Commands(Option<u64>),
+}
+
 /// A piece of a snapshot's output, in order.
 #[derive(Debug)]
 pub enum Chunk {
@@ -230,21 +239,26 @@ impl Snapshots {
         self.active.is_empty()
     }
 
-    /// Begins one: with a head as RDB, without as commands.
+    /// Begins one.
     pub(super) fn begin(
         &mut self,
-        head: Option<&Head>,
+        opening: Opening<'_>,
         dbs: &[Db],
         places: &[usize],
     ) -> SnapshotEpoch {
         self.newest.0 += 1;
         let mut out = ChunkQueue::default();
-        let form = match head {
-            Some(head) => {
+        let form = match opening {
+            Opening::Rdb(head) => {
                 out.encode(|bytes| Encoder::head(head, bytes));
                 Form::Rdb(Encoder::new(head.usage))
             }
-            None => Form::Commands(Selected::default()),
+            Opening::Commands(noted_at) => {
+                if let Some(second) = noted_at {
+                    out.encode(|bytes| command_encode::time_note(second, bytes));
+                }
+                Form::Commands(Selected::default())
+            }
         };
         let mut sizes = vec![(0, (0, 0)); dbs.len()];
         for (number, &place) in places.iter().enumerate() {

@@ -336,7 +336,7 @@ impl Running {
             id: if is_rdb {
                 keyspace.begin_snapshot(&head())
             } else {
-                keyspace.begin_snapshot_of_commands()
+                keyspace.begin_snapshot_of_commands(None)
             },
             is_rdb,
             file: Vec::new(),

@@ -21,6 +21,11 @@ impl Selected {
     }
 }
 
+/// The note that what follows is of this second (Unix time).
+pub fn time_note(second: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("#TS:{second}\r\n").as_bytes());
+}
+
 /// The commands that make a whole value.
 pub fn value(key: &[u8], value: &Value, out: &mut Vec<u8>) {
     match value {

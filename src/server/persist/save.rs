@@ -280,7 +280,7 @@ impl Server {
     ) -> io::Result<()> {
         let snapshot = match head {
             Some(head) => self.keyspace.begin_snapshot(head),
-            None => self.keyspace.begin_snapshot_of_commands(),
+            None => self.begin_snapshot_of_commands(),
         };
         let mut write = || -> io::Result<()> {
             // Nobody is served meanwhile: the sooner it is over, the better.

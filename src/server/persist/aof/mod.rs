@@ -28,6 +28,8 @@ use std::rc::Rc;
 use tokio::sync::Notify;
 
 use crate::server::Server;
+use crate::server::keyspace::SnapshotEpoch;
+use crate::server::persist::command_encode::time_note;
 use folder::Folder;
 use manifest::Manifest;
 use rewrite::Rewriting;
@@ -69,23 +71,31 @@ impl Server {
         if !self.aof.writer.is_recording() || !self.effects.has_data() {
             return;
         }
-        let second = self
-            .config
-            .aof
-            .timestamps
-            .then(|| self.clock.now().unix.0 / 1000);
+        let second = self.aof_second();
         let Server { aof, effects, .. } = self;
         let second = second.filter(|second| *second != aof.noted_at);
         aof.noted_at = second.unwrap_or(aof.noted_at);
         let db = &mut aof.db;
         aof.current_size += aof.writer.append(|out| {
             if let Some(second) = second {
-                out.extend_from_slice(format!("#TS:{second}\r\n").as_bytes());
+                time_note(second, out);
             }
             effects.write_to_file(db, out);
         });
         // The gate writes, once for all clients of this round.
         self.replication.gate.wake();
+    }
+
+    /// The second that `aof-timestamp-enabled` wants to be noted. Unix time.
+    fn aof_second(&self) -> Option<u64> {
+        let now = || self.clock.now().unix.0 / 1000;
+        self.config.aof.timestamps.then(now)
+    }
+
+    /// Begins a snapshot of commands.
+    pub(crate) fn begin_snapshot_of_commands(&mut self) -> SnapshotEpoch {
+        let second = self.aof_second();
+        self.keyspace.begin_snapshot_of_commands(second)
     }
 
     /// Begins or ends to keep the file, as `appendonly` says now.

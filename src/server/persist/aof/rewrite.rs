@@ -299,7 +299,7 @@ impl Server {
         let snapshot = if is_rdb {
             self.keyspace.begin_snapshot(&self.aof_head())
         } else {
-            self.keyspace.begin_snapshot_of_commands()
+            self.begin_snapshot_of_commands()
         };
         let options = self.base_options(is_rdb);
         let aof = &mut self.aof;
