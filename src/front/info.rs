@@ -26,6 +26,8 @@ pub struct ProcessInfo {
     pub started: Mono,
     /// `process_supervised`: `no`, `systemd`, `upstart`.
     pub supervised: &'static str,
+    /// Until when a shutdown waits for replicas, if one does.
+    pub shutdown_at: Option<Mono>,
 }
 
 /// Which sections an `INFO` asks for.
@@ -65,6 +67,10 @@ pub fn server_section(info: &ProcessInfo, mode: &str, configured_hz: i32, now: N
     let uname = rustix::system::uname();
     let uptime_seconds = now.mono.since(info.started).as_secs();
     let seconds = now.unix.0 / 1000;
+    let shutdown = info.shutdown_at.map_or_else(String::new, |at| {
+        let left = at.since(now.mono).as_millis();
+        format!("shutdown_in_milliseconds:{left}\r\n")
+    });
     format!(
         "# Server\r\n\
          redis_version:{REDIS_VERSION}\r\n\
@@ -91,6 +97,7 @@ pub fn server_section(info: &ProcessInfo, mode: &str, configured_hz: i32, now: N
          executable:{}\r\n\
          config_file:{}\r\n\
          io_threads_active:0\r\n\
+         {shutdown}\
          sentinel_version:{}\r\n",
         uname.sysname().to_string_lossy(),
         uname.release().to_string_lossy(),

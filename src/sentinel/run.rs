@@ -138,6 +138,7 @@ async fn serve(
                 .map_or_else(|_| String::new(), |path| path.display().to_string()),
             started: clock.mono(),
             supervised: started.supervised.as_str(),
+            shutdown_at: None,
         },
     };
     let (mut daemon, sources) = Daemon::new(parts).context("cannot start")?;

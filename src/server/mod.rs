@@ -195,6 +195,7 @@ impl Server {
                         .unwrap_or_default(),
                     started: now.mono,
                     supervised,
+                    shutdown_at: None,
                 },
                 metrics: Metrics::default(),
                 slowlog: SlowLog::default(),

@@ -88,6 +88,7 @@ impl Server {
 
     fn shutdown_failed(&mut self) {
         self.shutdown.task = None;
+        self.process.shutdown_at = None;
         self.front.unpause(PauseReason::Shutdown);
         for on in std::mem::take(&mut self.shutdown.waiting) {
             self.front.clients.resolve_with(on, |reply| {
@@ -166,11 +167,9 @@ async fn wait_for_replicas(server: &Rc<RefCell<Server>>) {
             .front
             .pause(PauseReason::Shutdown, PauseMode::Write, Mono::NEVER);
         server.ask_for_acks();
-        (
-            Rc::clone(&server.shutdown.acked),
-            offset,
-            server.config.shutdown_timeout,
-        )
+        let limit = server.config.shutdown_timeout;
+        server.process.shutdown_at = Some(server.clock.mono() + limit);
+        (Rc::clone(&server.shutdown.acked), offset, limit)
     };
     // The answer leaves out the bytes of the question itself: the offset before it counts.
     let all = async {

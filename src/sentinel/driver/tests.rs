@@ -83,6 +83,7 @@ fn parts(durable: Durable, save: Save) -> Parts {
             executable: String::new(),
             started: clock.mono(),
             supervised: "no",
+            shutdown_at: None,
         },
     }
 }
