@@ -181,9 +181,9 @@ pub struct Tls {
     pub cluster: bool,
     /// `tls-protocols`, space-separated; empty: all that are safe.
     pub protocols: String,
-    /// `tls-ciphers` for TLS 1.2; empty: all that are safe.
+    /// `tls-ciphers` for TLS 1.2, as OpenSSL lists them; empty: all that there are.
     pub ciphers: String,
-    /// `tls-ciphersuites` for TLS 1.3; empty: all.
+    /// `tls-ciphersuites` for TLS 1.3, colon-separated; empty: all that there are.
     pub ciphersuites: String,
     /// `tls-prefer-server-ciphers`.
     pub prefer_server_ciphers: bool,

@@ -336,11 +336,15 @@ fn tls() -> Vec<Directive<Process>> {
             at!(tls.protocols),
             "such as \"TLSv1.2 TLSv1.3\"",
         ),
-        text("tls-ciphers", at!(tls.ciphers), "ciphers of TLS 1.2"),
+        text(
+            "tls-ciphers",
+            at!(tls.ciphers),
+            "ciphers of TLS 1.2 as OpenSSL lists them; there are those of ECDHE with AES-GCM and ChaCha20",
+        ),
         text(
             "tls-ciphersuites",
             at!(tls.ciphersuites),
-            "ciphers of TLS 1.3",
+            "ciphers of TLS 1.3; there are AES-GCM and ChaCha20",
         ),
         flag(
             "tls-prefer-server-ciphers",
@@ -356,7 +360,7 @@ fn tls() -> Vec<Directive<Process>> {
             "tls-session-cache-size",
             Number::between(0, i32::MAX),
             at!(tls.session_cache_size),
-            "sessions kept, 0 for no limit",
+            "sessions kept, 0 for 1048576",
         ),
         D::at_run_time(
             "tls-session-cache-timeout",

@@ -1,8 +1,10 @@
 //! Everything between the operating system and the rest: sockets, TLS, look-ups, the log, supervision.
 
+mod ciphers;
 mod dns;
 mod listen;
 mod log;
+mod sessions;
 mod start;
 mod stream;
 mod supervise;

@@ -148,11 +148,6 @@ fn load(process: &Process) -> anyhow::Result<Tls> {
             "tls-key-file-pass: encrypted keys are not supported; decrypt the key with openssl pkey"
         );
     }
-    if !tls.ciphers.is_empty() || !tls.ciphersuites.is_empty() {
-        tracing::warn!(
-            "tls-ciphers and tls-ciphersuites have no effect: only ciphers that are safe are offered"
-        );
-    }
     Tls::load(&TlsOptions::from(tls)).context("Failed to configure TLS")
 }
 
@@ -204,7 +199,12 @@ impl From<&config::process::Tls> for TlsOptions {
                 config::process::TlsAuth::Optional => AuthClients::Optional,
             },
             protocols: tls.protocols.clone(),
-            no_session_caching: !tls.session_caching,
+            ciphers: tls.ciphers.clone(),
+            ciphersuites: tls.ciphersuites.clone(),
+            prefer_server_ciphers: tls.prefer_server_ciphers,
+            sessions: tls
+                .session_caching
+                .then_some((tls.session_cache_size, tls.session_cache_timeout)),
         }
     }
 }

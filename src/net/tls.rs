@@ -16,13 +16,16 @@ use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, Connection, DigitallySignedStruct,
-    RootCertStore, ServerConfig, ServerConnection, SignatureScheme, SupportedProtocolVersion,
+    RootCertStore, ServerConfig, ServerConnection, SignatureScheme, SupportedCipherSuite,
+    SupportedProtocolVersion,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use super::ciphers::{self, Chosen};
+use super::sessions::SessionCache;
 use super::stream::TlsStream;
 
 /// Threads that do handshakes.
@@ -65,8 +68,14 @@ pub struct TlsOptions {
     pub auth_clients: AuthClients,
     /// `tls-protocols`: `TLSv1.2`, `TLSv1.3`, blank-separated; empty: both.
     pub protocols: String,
-    /// `tls-session-caching no`
-    pub no_session_caching: bool,
+    /// `tls-ciphers`: of TLS 1.2, as OpenSSL writes them; empty: all that there are.
+    pub ciphers: String,
+    /// `tls-ciphersuites`: of TLS 1.3, colon-separated; empty: all that there are.
+    pub ciphersuites: String,
+    /// `tls-prefer-server-ciphers`: of those that both sides have, the first of ours is taken.
+    pub prefer_server_ciphers: bool,
+    /// `tls-session-caching`: how many sessions may be resumed (0: no limit) and for how long.
+    pub sessions: Option<(u32, Duration)>,
 }
 
 /// Why TLS cannot be used as configured.
@@ -90,6 +99,16 @@ pub enum TlsError {
         "tls-protocols '{0}' names neither TLSv1.2 nor TLSv1.3, which are the versions supported"
     )]
     Protocols(String),
+    /// `tls-ciphers` or `tls-ciphersuites` leaves nothing.
+    #[error("{directive} '{list}' names nothing that is offered here, which is {offered}")]
+    Ciphers {
+        /// Which of them.
+        directive: &'static str,
+        /// What it says.
+        list: String,
+        /// What it might name.
+        offered: String,
+    },
     /// rustls refuses the configuration.
     #[error("TLS configuration: {0}")]
     Rustls(#[from] rustls::Error),
@@ -148,8 +167,11 @@ impl Tls {
     /// # Errors
     /// A file is missing or unusable, or a needed directive is absent.
     pub fn load(options: &TlsOptions) -> Result<Tls, TlsError> {
-        let provider = Arc::new(ring::default_provider());
         let versions = protocol_versions(&options.protocols)?;
+        let provider = Arc::new(CryptoProvider {
+            cipher_suites: cipher_suites(options, &versions)?,
+            ..ring::default_provider()
+        });
         let roots = Arc::new(load_roots(options)?);
         let server = server_config(options, &provider, &versions, &roots)?;
         let client = client_config(options, &provider, &versions, &roots)?;
@@ -278,9 +300,11 @@ fn server_config(
         AuthClients::Optional => builder.with_client_cert_verifier(verifier(true)?),
     };
     let mut config = builder.with_single_cert(chain, key)?;
-    if options.no_session_caching {
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-    }
+    config.ignore_client_order = options.prefer_server_ciphers;
+    config.session_storage = match options.sessions {
+        Some((size, lifetime)) => Arc::new(SessionCache::new(size, lifetime)),
+        None => Arc::new(NoServerSessionStorage {}),
+    };
     Ok(config)
 }
 
@@ -333,6 +357,41 @@ fn protocol_versions(text: &str) -> Result<Vec<&'static SupportedProtocolVersion
         return Err(TlsError::Protocols(text.to_owned()));
     }
     Ok(versions)
+}
+
+/// The suites of the versions that are used, in the order in which they are preferred.
+fn cipher_suites(
+    options: &TlsOptions,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<Vec<SupportedCipherSuite>, TlsError> {
+    let mut suites = Vec::new();
+    let mut add =
+        |version, directive: &str, list: &str, read: fn(&str) -> Result<Chosen, TlsError>| {
+            if !versions.contains(&version) {
+                return Ok(());
+            }
+            if list.trim().is_empty() {
+                let all = ring::DEFAULT_CIPHER_SUITES.iter();
+                suites.extend(all.filter(|suite| suite.version() == version));
+                return Ok(());
+            }
+            let chosen = read(list)?;
+            if !chosen.without_effect.is_empty() {
+                let words = chosen.without_effect.join(" ");
+                tracing::warn!("{directive}: without effect, since not offered here: {words}");
+            }
+            suites.extend(chosen.suites);
+            Ok::<_, TlsError>(())
+        };
+    let (new, old) = (&rustls::version::TLS13, &rustls::version::TLS12);
+    add(
+        new,
+        "tls-ciphersuites",
+        &options.ciphersuites,
+        ciphers::of_tls13,
+    )?;
+    add(old, "tls-ciphers", &options.ciphers, ciphers::of_tls12)?;
+    Ok(suites)
 }
 
 fn load_roots(options: &TlsOptions) -> Result<RootCertStore, TlsError> {
@@ -541,6 +600,76 @@ pub(crate) mod tests {
         };
         let lenient = Tls::load(&lenient).unwrap();
         assert!(meet(&lenient, &mixed).await.is_ok());
+    }
+
+    /// The suite that a client of these lists gets of a server of those, and whether it resumed a session when it came
+    /// again.
+    async fn agreed(server: &Tls, client: &Tls) -> (rustls::CipherSuite, bool) {
+        let mut resumed = false;
+        let mut suite = None;
+        for _ in 0..2 {
+            let (mut ours, mut theirs) = meet(server, client).await.unwrap();
+            // Tickets of TLS 1.3 come with the first bytes.
+            ours.write_all(b"x").await.unwrap();
+            ours.flush().await.unwrap();
+            assert_eq!(theirs.read_u8().await.unwrap(), b'x');
+            let (_, session) = ours.into_parts();
+            suite = session.negotiated_cipher_suite().map(|suite| suite.suite());
+            resumed = session.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+        }
+        (suite.expect("a suite"), resumed)
+    }
+
+    #[tokio::test]
+    async fn ciphers_and_sessions_are_as_configured() {
+        use rustls::CipherSuite as Known;
+        const MANY: u32 = 20480;
+        let (_folder, options) = certificates("a");
+        let load = |change: &dyn Fn(&mut TlsOptions)| {
+            let mut options = options.clone();
+            change(&mut options);
+            Tls::load(&options).unwrap()
+        };
+        let old = |options: &mut TlsOptions, ciphers: &str| {
+            options.protocols = "TLSv1.2".to_owned();
+            options.ciphers = ciphers.to_owned();
+        };
+        let client = load(&|options| old(options, "AES128:CHACHA20:AES256"));
+        for (prefers_own, wanted) in [
+            (false, Known::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256),
+            (true, Known::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256),
+        ] {
+            let server = load(&|options| {
+                old(options, "CHACHA20:AES128");
+                options.prefer_server_ciphers = prefers_own;
+            });
+            let (suite, resumed) = agreed(&server, &client).await;
+            assert_eq!((suite, resumed), (wanted, false));
+        }
+        let new = |options: &mut TlsOptions, suites: &str| options.ciphersuites = suites.to_owned();
+        let server = load(&|options| new(options, "TLS_AES_128_GCM_SHA256"));
+        let client = load(&|_| {});
+        let (suite, _) = agreed(&server, &client).await;
+        assert_eq!(suite, Known::TLS13_AES_128_GCM_SHA256);
+        // A client that has nothing in common is refused.
+        let other = load(&|options| {
+            new(options, "TLS_AES_256_GCM_SHA384");
+            options.protocols = "TLSv1.3".to_owned();
+        });
+        assert!(meet(&server, &other).await.is_err());
+        for protocol in ["TLSv1.2", "TLSv1.3"] {
+            let client = load(&|options| options.protocols = protocol.to_owned());
+            for (sessions, wanted) in [
+                (None, false),
+                (Some((MANY, Duration::from_secs(300))), true),
+                (Some((0, Duration::from_secs(300))), true),
+                (Some((MANY, Duration::ZERO)), false),
+            ] {
+                let server = load(&|options| options.sessions = sessions);
+                let (_, resumed) = agreed(&server, &client).await;
+                assert_eq!(resumed, wanted, "{protocol} {sessions:?}");
+            }
+        }
     }
 
     #[test]

@@ -136,3 +136,80 @@ fn a_data_server_takes_new_certificates_without_a_restart() {
         "the old authority does not know the new certificate"
     );
 }
+
+#[test]
+fn clients_get_the_ciphers_that_are_configured() {
+    /// A protocol, the directive of its ciphers, redis-cli's option for them, ciphers, and lists to set in turn.
+    type Case = (
+        &'static str,
+        &'static str,
+        &'static str,
+        [&'static str; 3],
+        &'static [&'static str],
+    );
+    const CASES: [Case; 2] = [
+        (
+            "TLSv1.2",
+            "tls-ciphers",
+            "--tls-ciphers",
+            [
+                "ECDHE-ECDSA-AES128-GCM-SHA256",
+                "ECDHE-ECDSA-AES256-GCM-SHA384",
+                "ECDHE-ECDSA-CHACHA20-POLY1305",
+            ],
+            &[
+                "",
+                "DEFAULT:!AES256",
+                "NOSUCH",
+                "ECDHE+CHACHA20",
+                "NOSUCH:ECDHE-ECDSA-AES128-GCM-SHA256",
+            ],
+        ),
+        (
+            "TLSv1.3",
+            "tls-ciphersuites",
+            "--tls-ciphersuites",
+            [
+                "TLS_AES_128_GCM_SHA256",
+                "TLS_AES_256_GCM_SHA384",
+                "TLS_CHACHA20_POLY1305_SHA256",
+            ],
+            &[
+                "",
+                "TLS_CHACHA20_POLY1305_SHA256:NOSUCH",
+                "NOSUCH",
+                "TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256",
+            ],
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let lines = certificates(folder.path()) + "tls-auth-clients no\n";
+    let [real, ours] = [Kind::Real, Kind::Ours].map(|kind| {
+        let port = Port::reserve();
+        let server = start_server(kind, &format!("{lines}tls-port {}\n", port.number()));
+        let mut client = server.client();
+        let mut found = Vec::new();
+        for (protocol, directive, option, ciphers, lists) in CASES {
+            client.call(&["CONFIG", "SET", "tls-protocols", protocol]);
+            for list in lists {
+                found.push(text(&client.call(&["CONFIG", "SET", directive, list])));
+                for cipher in ciphers {
+                    let output = redis_cli()
+                        .args(["--tls", "-p", &port.number().to_string(), option, cipher])
+                        .arg("--cacert")
+                        .arg(folder.path().join("ca.crt"))
+                        .arg("PING")
+                        .output()
+                        .unwrap();
+                    let said = String::from_utf8_lossy(&output.stdout);
+                    let is_met = said.trim() == "PONG";
+                    found.push(format!("{protocol} '{list}' {cipher}: {is_met}"));
+                }
+            }
+        }
+        found
+    });
+    assert_eq!(real, ours);
+    let met = real.iter().filter(|line| line.ends_with("true")).count();
+    assert!((8..20).contains(&met), "{real:#?}");
+}
