@@ -321,7 +321,7 @@ impl Server {
 
     /// Empties a database; the memory is given back on another thread.
     pub(crate) fn flush(&mut self, db: usize) {
-        self.touch_all(Some(db));
+        self.touch_all(db);
         self.saver.dirty += self.keyspace.db(db).len() as u64;
         if let Some(old) = self.keyspace.flush(db) {
             drop_elsewhere(old);

@@ -300,7 +300,7 @@ impl Server {
         let file = File::open(&self.config.dbfilename)?;
         let mut loaded = load(BufReader::with_capacity(1 << 18, file), options)?.keyspace;
         if present == Present::Dropped {
-            self.touch_all(None);
+            self.touch_all_for(&loaded);
             self.invalidate_all();
             drop_elsewhere(self.keyspace.replace_with(loaded));
             (0..self.keyspace.databases()).for_each(|db| self.database_ready(db));

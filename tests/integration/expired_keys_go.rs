@@ -145,3 +145,53 @@ fn by_a_write_whose_transaction_has_stopped_writes() {
         assert_eq!(ask("EXEC"), "OK 1 1 y", "{first}");
     }
 }
+
+/// Whether `EXEC` fails after each of these, by what comes before the `WATCH` of `w` and what another client does
+/// after it.
+#[test]
+fn who_watched_one_that_had_expired_is_not_told_when_it_goes() {
+    const EXPIRED: &str = "SET w 1 PXAT 1";
+    const CASES: [(&str, &str); 20] = [
+        (EXPIRED, ""),
+        (EXPIRED, "GET w"),
+        (EXPIRED, "DEL w"),
+        (EXPIRED, "SET w 2"),
+        (EXPIRED, "GET w; SET w 2; DEL w"),
+        (EXPIRED, "GET w; SET w 2 PXAT 1"),
+        (EXPIRED, "EXPIRE w 100"),
+        (EXPIRED, "COPY w x"),
+        (EXPIRED, "SET o 1; RENAME o w"),
+        (EXPIRED, "FLUSHDB"),
+        (EXPIRED, "FLUSHALL"),
+        (EXPIRED, "GET w; FLUSHALL"),
+        (EXPIRED, "SWAPDB 0 1"),
+        (EXPIRED, "SWAPDB 0 1; SWAPDB 0 1"),
+        (
+            EXPIRED,
+            "DEBUG SET-ACTIVE-EXPIRE 1; DEBUG SLEEP 0.3; DBSIZE",
+        ),
+        ("SELECT 1; SET w 1; SELECT 0; SET w 1 PXAT 1", "SWAPDB 0 1"),
+        ("SELECT 1; SET w 1 PXAT 1; SELECT 0", "SWAPDB 0 1; GET w"),
+        ("SET w 1 PX 300", "DEBUG SLEEP 0.4; GET w"),
+        ("SET w 1 PX 300", "DEBUG SLEEP 0.4; SWAPDB 0 1"),
+        ("SET w 1 PX 300", "DEBUG SLEEP 0.4; FLUSHALL"),
+    ];
+    let [real, ours] = [Kind::Real, Kind::Ours].map(|kind| {
+        let server = start_server(kind, "enable-debug-command yes\n");
+        let (mut watcher, mut other) = (server.client(), server.client());
+        let run = |client: &mut crate::support::Client, lines: &str| {
+            for line in lines.split("; ").filter(|line| !line.is_empty()) {
+                client.call(&line.split(' ').collect::<Vec<_>>());
+            }
+        };
+        CASES.map(|(before, after)| {
+            run(&mut other, "FLUSHALL; DEBUG SET-ACTIVE-EXPIRE 0");
+            run(&mut watcher, before);
+            run(&mut watcher, "WATCH w");
+            run(&mut other, after);
+            run(&mut watcher, "MULTI");
+            format!("{before} | {after}: {}", text(&watcher.call(&["EXEC"])))
+        })
+    });
+    assert_eq!(real, ours);
+}

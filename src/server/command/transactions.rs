@@ -4,10 +4,11 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 
 use crate::front::{
-    Call, ClientId, CommandId, CommandInfo, CommandSpec, KeySpec, Reply, category, flag, kept, key,
-    run,
+    Call, ClientId, Clients, CommandId, CommandInfo, CommandSpec, KeySpec, Reply, category, flag,
+    kept, key, run,
 };
-use crate::server::Server;
+use crate::server::keyspace::{Entry, Keyspace};
+use crate::server::{Server, Session};
 
 type Spec = CommandSpec<Server>;
 
@@ -100,21 +101,47 @@ const NEVER_QUEUED: [&str; 6] = ["multi", "exec", "discard", "watch", "quit", "r
 
 /// Who is told when a key changes.
 #[derive(Debug, Default)]
-pub(crate) struct Watches(HashMap<(usize, Bytes), Vec<ClientId>>);
+pub(crate) struct Watches(HashMap<(usize, Bytes), Vec<Watch>>);
+
+/// A client's watch of a key.
+#[derive(Debug)]
+struct Watch {
+    client: ClientId,
+    /// The key had expired already when the watch began, and is still there. That it goes is no change.
+    is_of_expired: bool,
+}
 
 /// A key that a client watches.
 #[derive(Debug)]
 pub(crate) struct Watched {
     db: usize,
     key: Bytes,
-    /// It had expired already when the watch began.
-    was_expired: bool,
+}
+
+/// What there is under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    Nothing,
+    /// What is only still there.
+    Expired,
+    Live,
+}
+
+impl Held {
+    /// `now` is in Unix milliseconds.
+    fn of(entry: Option<&Entry>, now: u64) -> Held {
+        match entry {
+            None => Held::Nothing,
+            Some(entry) if entry.is_expired(now) => Held::Expired,
+            Some(_) => Held::Live,
+        }
+    }
 }
 
 impl Watched {
     /// What it takes, here and in the table of all watches.
     fn bytes(&self) -> usize {
-        2 * size_of::<Watched>() + self.key.len()
+        size_of::<Watched>() + size_of::<Watch>() + self.key.len()
     }
 }
 
@@ -177,18 +204,16 @@ fn watch(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     }
     let db = server.db();
     for key in call.words[1..].iter().map(kept) {
-        let clients = server.watches.0.entry((db, key.clone())).or_default();
-        if clients.contains(&call.client) {
+        let watches = server.watches.0.entry((db, key.clone())).or_default();
+        if watches.iter().any(|watch| watch.client == call.client) {
             continue;
         }
-        clients.push(call.client);
-        let entry = server.keyspace.get(db, &key);
-        let was_expired = entry.is_some_and(|e| e.is_expired(call.now.unix.0));
-        let watched = Watched {
-            db,
-            key,
-            was_expired,
-        };
+        let held = Held::of(server.keyspace.get(db, &key), call.now.unix.0);
+        watches.push(Watch {
+            client: call.client,
+            is_of_expired: held == Held::Expired,
+        });
+        let watched = Watched { db, key };
         let client = server.front.clients.current(call.client);
         client.multi_bytes += watched.bytes();
         client.session.watched.push(watched);
@@ -282,9 +307,9 @@ impl Server {
         found.multi_bytes = found.multi_bytes.saturating_sub(bytes);
         for watched in all {
             let at = (watched.db, watched.key);
-            if let Some(clients) = self.watches.0.get_mut(&at) {
-                clients.retain(|id| *id != client);
-                if clients.is_empty() {
+            if let Some(watches) = self.watches.0.get_mut(&at) {
+                watches.retain(|watch| watch.client != client);
+                if watches.is_empty() {
                     self.watches.0.remove(&at);
                 }
             }
@@ -298,25 +323,49 @@ impl Server {
             return;
         }
         let at = (db, Bytes::copy_from_slice(key));
-        for id in self.watches.0.get(&at).into_iter().flatten() {
-            if let Some(client) = self.front.clients.get_mut(*id) {
+        let Some(watches) = self.watches.0.get_mut(&at) else {
+            return;
+        };
+        let is_gone = self.keyspace.get(db, key).is_none();
+        for watch in watches {
+            if is_gone && watch.is_of_expired {
+                watch.is_of_expired = false;
+            } else if let Some(client) = self.front.clients.get_mut(watch.client) {
                 client.session.is_dirty = true;
             }
         }
     }
 
-    /// Tells whoever watches a key of this database, or of any, that all were removed.
-    pub(crate) fn touch_all(&mut self, db: Option<usize>) {
-        for ((of, key), ids) in &self.watches.0 {
-            let was_there = self.keyspace.get(*of, key).is_some();
-            if db.is_some_and(|db| db != *of) || !was_there {
+    /// Tells whoever watches a key of this database that all are removed. Called before they are.
+    pub(crate) fn touch_all(&mut self, db: usize) {
+        let now = self.clock.now().unix.0;
+        self.touch_replaced(now, |of, _| (of == db).then_some(None));
+    }
+
+    /// Tells whoever watches a key that all data give way to others. Called before they do.
+    pub(crate) fn touch_all_for(&mut self, others: &Keyspace) {
+        let now = self.clock.now().unix.0;
+        self.touch_replaced(now, |db, key| Some(others.get(db, key)));
+    }
+
+    /// Tells whoever watches a key that `after` gives something to take the place of what is there; its own `None`
+    /// is for a key that is none of those.
+    fn touch_replaced<'a>(
+        &mut self,
+        now: u64,
+        after: impl Fn(usize, &[u8]) -> Option<Option<&'a Entry>>,
+    ) {
+        for ((db, key), watches) in &mut self.watches.0 {
+            let Some(after) = after(*db, key) else {
                 continue;
-            }
-            for id in ids {
-                if let Some(client) = self.front.clients.get_mut(*id) {
-                    client.session.is_dirty = true;
-                }
-            }
+            };
+            let before = Held::of(self.keyspace.get(*db, key), now);
+            mark(
+                watches,
+                &mut self.front.clients,
+                before,
+                Held::of(after, now),
+            );
         }
     }
 
@@ -326,24 +375,14 @@ impl Server {
             return;
         }
         let now = self.clock.now().unix.0;
-        for ((db, key), ids) in &self.watches.0 {
+        for ((db, key), watches) in &mut self.watches.0 {
             let after = match *db {
                 db if db == one => other,
                 db if db == other => one,
                 _ => continue,
             };
-            let is_live = |db| {
-                let entry = self.keyspace.get(db, key);
-                entry.is_some_and(|entry| !entry.is_expired(now))
-            };
-            if !is_live(*db) && !is_live(after) {
-                continue;
-            }
-            for id in ids {
-                if let Some(client) = self.front.clients.get_mut(*id) {
-                    client.session.is_dirty = true;
-                }
-            }
+            let held = |db| Held::of(self.keyspace.get(db, key), now);
+            mark(watches, &mut self.front.clients, held(*db), held(after));
         }
         self.keyspace.swap(one, other);
         self.saver.dirty += 1;
@@ -355,8 +394,37 @@ impl Server {
         };
         let has_expired = |watched: &Watched| {
             let entry = self.keyspace.get(watched.db, &watched.key);
-            !watched.was_expired && entry.is_some_and(|e| e.is_expired(call.now.unix.0))
+            Held::of(entry, call.now.unix.0) == Held::Expired
+                && !self.watches_expired(call, watched)
         };
         client.session.is_dirty || client.session.watched.iter().any(has_expired)
+    }
+
+    /// Whether a key that has expired had done so when the client of a call began to watch it.
+    fn watches_expired(&self, call: &Call<'_>, watched: &Watched) -> bool {
+        let watches = self.watches.0.get(&(watched.db, watched.key.clone()));
+        let mut watches = watches.into_iter().flatten();
+        let own = watches.find(|watch| watch.client == call.client);
+        own.is_some_and(|watch| watch.is_of_expired)
+    }
+}
+
+/// What takes the place of a key as a whole, for those who watch it. As in redis-server, a key that has expired
+/// since the watch began is one that changes, and one that comes expired is not.
+fn mark(watches: &mut [Watch], clients: &mut Clients<Session>, before: Held, after: Held) {
+    if (before, after) == (Held::Nothing, Held::Nothing) {
+        return;
+    }
+    for watch in watches {
+        match after {
+            Held::Nothing if watch.is_of_expired => watch.is_of_expired = false,
+            Held::Expired if watch.is_of_expired => {}
+            Held::Expired if before == Held::Nothing => watch.is_of_expired = true,
+            Held::Nothing | Held::Expired | Held::Live => {
+                if let Some(client) = clients.get_mut(watch.client) {
+                    client.session.is_dirty = true;
+                }
+            }
+        }
     }
 }

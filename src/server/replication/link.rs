@@ -227,7 +227,7 @@ impl Server {
     pub(super) fn install(&mut self, loaded: Loaded, repl_id: ReplId, offset: ReplOffset) {
         self.disconnect_replicas();
         self.cancel_save();
-        self.touch_all(None);
+        self.touch_all_for(&loaded.keyspace);
         self.invalidate_all();
         let stream_db = loaded
             .replication

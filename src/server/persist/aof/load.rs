@@ -84,8 +84,8 @@ pub(crate) async fn reload(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
             server.begin_loading(false);
             server.cancel_save();
             server.disconnect_replicas();
-            server.touch_all(None);
             let empty = Keyspace::new(server.keyspace.databases());
+            server.touch_all_for(&empty);
             drop_elsewhere(server.keyspace.replace_with(empty));
             break;
         }
