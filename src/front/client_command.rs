@@ -8,7 +8,6 @@ use super::hello::{BAD_CLIENT_NAME, is_client_name};
 use super::reply::Reply;
 use super::spec::{CommandSpec, Handler, category, flag};
 use super::{Call, PauseMode, PauseReason, Program, kept};
-use crate::resp::Value;
 
 /// `CLIENT`, with further subcommands: [`super::tracking_subcommands`] where the program tracks keys, or
 /// has none.
@@ -471,13 +470,8 @@ fn unblock<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     else {
         return reply.integer(0);
     };
-    if as_error {
-        let error = Value::error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
-        program.front().clients.resolve(on, &error);
-        program.wait_ended(on);
-    } else {
-        program.time_out(id, on);
-    }
+    let error = as_error.then_some("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    program.unblock(id, on, error);
     reply.integer(1);
 }
 

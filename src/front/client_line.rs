@@ -1,6 +1,6 @@
 //! A client as one line: `CLIENT LIST`, `CLIENT INFO`, the ACL log.
 
-use super::client::{Blocked, Client, ClientAddr, ClientKind, Closing};
+use super::client::{Client, ClientAddr, ClientKind, Closing};
 use super::table::Catalog;
 use crate::clock::Mono;
 use crate::resp::Protocol;
@@ -71,7 +71,7 @@ fn flags<S>(client: &Client<S>) -> String {
         ('M', client.kind == ClientKind::Master),
         ('P', client.subscription_count() > 0),
         ('x', client.multi.is_some()),
-        ('b', matches!(client.blocked, Some(Blocked::Waiting { .. }))),
+        ('b', client.blocked.is_some()),
         ('t', tracking.is_some()),
         ('B', tracking.is_some_and(|tracking| tracking.broadcast)),
         ('c', client.closing == Closing::AfterReplies),

@@ -121,8 +121,8 @@ pub fn clients_section<P: Program>(front: &Front<P>) -> String {
     let (mut blocked, mut timed, mut replicas) = (0, 0, 0);
     let (mut tracking, mut input, mut output) = (0, 0, 0);
     for client in front.clients.iter() {
+        blocked += usize::from(client.blocked.is_some());
         if let Some(Blocked::Waiting { until, .. }) = client.blocked {
-            blocked += 1;
             timed += usize::from(until != Mono::NEVER);
         }
         replicas += usize::from(client.kind == ClientKind::Replica);

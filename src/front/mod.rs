@@ -163,15 +163,12 @@ pub trait Program: Sized + 'static {
         false
     }
 
-    /// Ends a client's wait without what it waits for, as a timeout would: for `CLIENT UNBLOCK`.
-    fn time_out(&mut self, client: ClientId, on: WaitId) {
+    /// Ends a client's wait without what it waits for, as a timeout would or with this error: for
+    /// `CLIENT UNBLOCK`.
+    fn unblock(&mut self, client: ClientId, on: WaitId, error: Option<&'static str>) {
         let _ = client;
-        self.front().clients.resolve(on, &Value::NullArray);
-    }
-
-    /// A wait was ended by `CLIENT UNBLOCK … ERROR`; its client has its reply.
-    fn wait_ended(&mut self, on: WaitId) {
-        let _ = on;
+        let reply = error.map_or(Value::NullArray, Value::error);
+        self.front().clients.resolve(on, &reply);
     }
 
     /// A client's batch has been executed and its replies are about to leave. What must go before them

@@ -27,7 +27,7 @@ use crate::front::{Blocked, Call, ClientId, Closing, CommandId, CommandInfo, Rep
 pub(crate) type Serve = fn(&mut Server, &Call<'_>, &Bytes, &mut Reply) -> Result<bool, Failure>;
 
 /// What a role change tells those who wait.
-pub(crate) const UNBLOCKED: &str =
+const UNBLOCKED: &str =
     "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)";
 
 /// Who waits for what.
@@ -231,15 +231,21 @@ impl Server {
             info: waiter.info,
             now,
         };
-        match (waiter.serve)(self, &call, key, &mut reply) {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(text) => {
-                self.metrics.error(text.as_bytes());
-                self.front.stats.error_replies += 1;
-                reply.error(text.as_bytes());
-            }
+        let begun = self.clock.nanos();
+        let served = (waiter.serve)(self, &call, key, &mut reply);
+        let ended = self.clock.nanos();
+        if matches!(served, Ok(false)) {
+            return;
         }
+        if let Err(text) = &served {
+            self.metrics.error(text.as_bytes());
+            self.front.stats.error_replies += 1;
+            reply.error(text.as_bytes());
+        }
+        // The command that comes next has not taken this time.
+        self.read_at = self.read_at.map(|_| ended);
+        let nanos = ended.saturating_sub(begun);
+        self.note_unblocked(waiter.client, nanos, served.is_err());
         self.blocking.remove(on);
         let bytes = reply.into_bytes();
         self.front.clients.resolve_with(on, |out| out.raw(&bytes));
@@ -268,12 +274,17 @@ impl Server {
 
     /// Ends every wait with an error and closes the connections: this server is no longer one to wait at.
     pub(crate) fn release_blocked(&mut self) {
-        for (on, waiter) in std::mem::take(&mut self.blocking).waiters {
-            let clients = &mut self.front.clients;
-            clients.resolve_with(on, |reply| reply.error(UNBLOCKED));
-            if let Some(client) = clients.get_mut(waiter.client) {
-                client.close(Closing::AfterReplies);
-            }
+        for (on, _) in std::mem::take(&mut self.blocking).waiters {
+            self.fail_and_close(on);
+        }
+    }
+
+    /// Ends one wait with an error and closes the connection.
+    pub(crate) fn fail_and_close(&mut self, on: WaitId) {
+        let client = self.front.clients.waiting_for(on);
+        self.fail_wait(on, UNBLOCKED);
+        if let Some(client) = client.and_then(|id| self.front.clients.get_mut(id)) {
+            client.close(Closing::AfterReplies);
         }
     }
 }

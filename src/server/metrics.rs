@@ -27,6 +27,8 @@ pub(crate) struct CommandStats {
 pub(crate) struct Metrics {
     commands: Vec<CommandStats>,
     errors: BTreeMap<String, u64>,
+    /// Errors that commands have brought upon others than who called them.
+    errors_to_others: u64,
 }
 
 impl Metrics {
@@ -55,6 +57,23 @@ impl Metrics {
         }
     }
 
+    /// Counts the rest of a call that had to wait: the time that serving it took, and for its histogram, if that
+    /// is kept, all the time that it ran.
+    pub(crate) fn unblocked(
+        &mut self,
+        command: CommandId,
+        serving: u64,
+        failed: bool,
+        nanos: Option<u64>,
+    ) {
+        let stats = self.of(command);
+        stats.nanos += serving;
+        stats.failed += u64::from(failed);
+        if let Some(nanos) = nanos {
+            stats.latency.get_or_insert_default().record(nanos);
+        }
+    }
+
     /// Counts a call that did not come to run.
     pub(crate) fn rejected(&mut self, command: CommandId) {
         self.of(command).rejected += 1;
@@ -72,9 +91,23 @@ impl Metrics {
         }
     }
 
+    /// Counts an error that a command has brought upon another client than the one that called it.
+    pub(crate) fn error_to_another(&mut self, text: &[u8]) {
+        self.error(text);
+        self.errors_to_others += 1;
+    }
+
+    /// How often that was.
+    pub(crate) fn errors_to_others(&self) -> u64 {
+        self.errors_to_others
+    }
+
     /// `CONFIG RESETSTAT`
     pub(crate) fn reset(&mut self) {
-        *self = Metrics::default();
+        *self = Metrics {
+            errors_to_others: self.errors_to_others,
+            ..Metrics::default()
+        };
     }
 
     /// The histogram of a command, if it was called.

@@ -72,6 +72,7 @@ use keyspace::Keyspace;
 use latency::Latencies;
 use loading::Loading;
 use metrics::Metrics;
+use observe::Suspended;
 use own_expiry::OwnExpiries;
 use persist::aof::Aof;
 use persist::save::Saver;
@@ -151,6 +152,8 @@ pub struct Session {
     feed: Option<Feed>,
     /// Where the stream was after its last write: what `WAIT` waits for.
     written: ReplOffset,
+    /// The command that it waits in.
+    suspended: Option<Box<Suspended>>,
 }
 
 impl Server {
@@ -453,12 +456,13 @@ impl Program for Server {
         self.enqueue_call(call)
     }
 
-    fn time_out(&mut self, _: ClientId, on: WaitId) {
-        self.end_wait(on);
-    }
-
-    fn wait_ended(&mut self, on: WaitId) {
-        self.forget_blocked(on);
+    fn unblock(&mut self, client: ClientId, on: WaitId, error: Option<&'static str>) {
+        match error {
+            Some(text) => self.fail_wait(on, text),
+            None => self.end_wait(on),
+        }
+        // As in redis-server, whoever did not get what it waited for has failed.
+        self.note_unblocked(client, 0, true);
     }
 
     fn end_turn(&mut self, client: ClientId) {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::Server;
 use super::slowlog::{Slow, shortened};
-use crate::front::{Call, Handler, Reply, flag};
+use crate::front::{Blocked, Call, ClientId, CommandId, Handler, Reply, flag};
 
 /// What stands for a word that nobody may read.
 const REDACTED: Bytes = Bytes::from_static(b"(redacted)");
@@ -22,6 +22,15 @@ const SECRETS: [&str; 6] = [
     "tls-client-key-file-pass",
 ];
 
+/// A command that waits, with what is noted about it when it goes on.
+pub(super) struct Suspended {
+    command: CommandId,
+    /// How long it ran before it had to wait.
+    nanos: u64,
+    /// Its words, shortened.
+    words: Vec<Bytes>,
+}
+
 impl Server {
     /// Runs a command and notes what it did.
     pub(super) fn run_observed(
@@ -32,21 +41,41 @@ impl Server {
     ) {
         let begun = self.read_at.take().unwrap_or_else(|| self.clock.nanos());
         let start = reply.len();
+        let errors_to_others = self.metrics.errors_to_others();
         handler(self, call, reply);
         let ended = self.clock.nanos();
         self.read_at = Some(ended);
         let nanos = ended.saturating_sub(begun);
-        let failed = reply.as_bytes().get(start) == Some(&b'-');
-        let keep_latency = self.config.tuning.latency_tracking;
+        let is_error = reply.as_bytes().get(start) == Some(&b'-');
+        let failed = is_error || self.metrics.errors_to_others() != errors_to_others;
+        let waits = self.waits(call.client);
+        let keep_latency = self.config.tuning.latency_tracking && !waits;
         self.metrics
             .called(call.command, nanos, failed, keep_latency);
-        if failed {
+        if is_error {
             self.metrics.error(&reply.as_bytes()[start + 1..]);
             // The front counts what it sees, and it sees a transaction as one command.
             self.front.stats.error_replies += u64::from(self.in_exec);
             self.close_if_replica(call.client);
         }
-        self.note_slow(call, nanos / 1000);
+        if waits {
+            let suspended = Suspended {
+                command: call.command,
+                nanos,
+                words: shortened(&shown_words(call)),
+            };
+            let client = self.front.clients.current(call.client);
+            client.session.suspended = Some(Box::new(suspended));
+        } else if call.info.flags & flag::SKIP_SLOWLOG == 0 {
+            let words = || shortened(&shown_words(call));
+            self.note_slow(call.client, nanos / 1000, words);
+        }
+        let event = if call.info.flags & flag::FAST != 0 {
+            "fast-command"
+        } else {
+            "command"
+        };
+        self.note_latency(event, Duration::from_nanos(nanos));
         if !self.monitors.is_empty() && call.info.flags & (flag::SKIP_MONITOR | flag::ADMIN) == 0 {
             self.show_to_monitors(call);
         }
@@ -55,29 +84,57 @@ impl Server {
         }
     }
 
-    fn note_slow(&mut self, call: &Call<'_>, micros: u64) {
-        let threshold = u64::try_from(self.config.tuning.slowlog_log_slower_than);
-        if threshold.is_ok_and(|threshold| micros >= threshold)
-            && call.info.flags & flag::SKIP_SLOWLOG == 0
-        {
-            let client = self.front.clients.current(call.client);
-            let slow = Slow {
-                id: 0,
-                at: call.now.unix.0 / 1000,
-                micros,
-                words: shortened(&shown_words(call)),
-                addr: client.addr.to_string(),
-                client_name: client.name.clone(),
-            };
-            let len_max = self.config.tuning.slowlog_max_len;
-            self.slowlog.add(slow, len_max);
-        }
-        let event = if call.info.flags & flag::FAST != 0 {
-            "fast-command"
-        } else {
-            "command"
+    /// Whether the command that a client has just called has made it wait, as a client that blocks does.
+    fn waits(&self, client: ClientId) -> bool {
+        let client = self.front.clients.get(client);
+        let blocked = client.and_then(|client| client.blocked);
+        matches!(
+            blocked,
+            Some(Blocked::Waiting {
+                can_unblock: true,
+                ..
+            })
+        )
+    }
+
+    /// Notes a command that has waited as one that has run: for as long as it ran, without the wait.
+    pub(super) fn note_unblocked(&mut self, client: ClientId, serving: u64, failed: bool) {
+        let found = self.front.clients.get_mut(client);
+        let Some(suspended) = found.and_then(|client| client.session.suspended.take()) else {
+            return;
         };
-        self.note_latency(event, Duration::from_micros(micros));
+        let nanos = suspended.nanos.saturating_add(serving);
+        let kept = self.config.tuning.latency_tracking.then_some(nanos);
+        let command = suspended.command;
+        self.metrics.unblocked(command, serving, failed, kept);
+        self.note_slow(client, nanos / 1000, || suspended.words);
+        self.note_latency("command-unblocking", Duration::from_nanos(serving));
+    }
+
+    /// Counts an error that another client than the one that called the present command gets.
+    pub(super) fn count_error_to_another(&mut self, text: &str) {
+        self.metrics.error_to_another(text.as_bytes());
+        self.front.stats.error_replies += 1;
+    }
+
+    /// Puts a command into the slow log if it took long enough.
+    fn note_slow(&mut self, client: ClientId, micros: u64, words: impl FnOnce() -> Vec<Bytes>) {
+        let threshold = u64::try_from(self.config.tuning.slowlog_log_slower_than);
+        if !threshold.is_ok_and(|threshold| micros >= threshold) {
+            return;
+        }
+        let at = self.clock.now().unix.0 / 1000;
+        let client = self.front.clients.current(client);
+        let slow = Slow {
+            id: 0,
+            at,
+            micros,
+            words: words(),
+            addr: client.addr.to_string(),
+            client_name: client.name.clone(),
+        };
+        let len_max = self.config.tuning.slowlog_max_len;
+        self.slowlog.add(slow, len_max);
     }
 
     /// Does something, and keeps it for `LATENCY` if it took long enough.

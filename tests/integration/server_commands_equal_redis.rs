@@ -597,6 +597,138 @@ fn calls_and_errors_are_counted_alike() {
     assert_eq!(real, ours);
 }
 
+/// A client that has sent this and waits.
+fn blocked(server: &ServerNode, line: &str) -> Client {
+    let mut client = server.client();
+    client.call(&["CLIENT", "SETNAME", "waits"]);
+    let before = server.info("blocked_clients");
+    client.send(&words_of(line)).expect("sent");
+    wait_for("it waits", secs(5), || {
+        let now = server.info("blocked_clients");
+        expect_that(now != before, || format!("{now:?}"))
+    });
+    client
+}
+
+fn words_of(line: &str) -> Vec<&str> {
+    line.split(' ').collect()
+}
+
+/// What has been noted about commands since the last time, without times.
+fn noted(client: &mut Client, commands: &[&str]) -> Vec<String> {
+    let info = text(&client.call(&["INFO", "everything"]));
+    let mut lines: Vec<String> = info
+        .lines()
+        .filter(|line| {
+            let is_of = |name: &&str| line.starts_with(&format!("cmdstat_{name}:"));
+            let totals = ["errorstat_", "total_error_replies", "blocked_clients"];
+            commands.iter().any(is_of) || totals.iter().any(|start| line.starts_with(start))
+        })
+        .map(|line| {
+            let is_time = |field: &&str| field.starts_with("usec");
+            let fields = line.split(',').filter(|field| !is_time(field));
+            fields.collect::<Vec<_>>().join(",")
+        })
+        .collect();
+    lines.sort();
+    for command in commands {
+        let histogram = client.call(&["LATENCY", "HISTOGRAM", command]);
+        let calls = elements(&histogram).get(1).map(|of| text(&elements(of)[1]));
+        lines.push(format!("histogram of {command}: {calls:?}"));
+    }
+    let slow = client.call(&["SLOWLOG", "GET", "-1"]);
+    let slow = elements(&slow).iter().map(elements);
+    let mut slow: Vec<String> = slow
+        .filter(|fields| text(&fields[5]) == "waits")
+        // It is said of who was unblocked that it was slow, but redis-server has lost its words by then.
+        .map(|fields| match texts(&fields[3]) {
+            words if words.is_empty() => "one that was unblocked".to_owned(),
+            words => words.join(" "),
+        })
+        .collect();
+    slow.retain(|words| !words.starts_with("CLIENT"));
+    lines.extend(slow);
+    client.call(&["CONFIG", "RESETSTAT"]);
+    client.call(&["SLOWLOG", "RESET"]);
+    client.call(&["FLUSHALL"]);
+    lines
+}
+
+#[test]
+fn a_blocking_command_is_noted_when_it_goes_on() {
+    const COMMANDS: [&str; 6] = [
+        "blpop",
+        "blmove",
+        "wait",
+        "client|unblock",
+        "replicaof",
+        "config|resetstat",
+    ];
+    let [real, ours] = both("slowlog-log-slower-than 0\n").map(|server| {
+        let mut client = server.client();
+        noted(&mut client, &COMMANDS);
+        let mut seen = Vec::new();
+        let mut see = |client: &mut Client, what: &str| {
+            seen.push((what.to_owned(), noted(client, &COMMANDS)));
+        };
+        for (wait, then) in [
+            ("BLPOP l 0", "LPUSH l 1"),
+            ("BLMOVE l to LEFT LEFT 0", "MSET to 1 m 2; LPUSH l 1"),
+            ("BLPOP l 0", "CLIENT UNBLOCK id"),
+            ("BLPOP l 0", "CLIENT UNBLOCK id ERROR"),
+            ("WAIT 1 0", "CLIENT UNBLOCK id ERROR"),
+            ("BLPOP l 0.5", ""),
+            ("WAIT 1 500", ""),
+            ("BLPOP l 0", "REPLICAOF 127.0.0.1 1; REPLICAOF NO ONE"),
+        ] {
+            let mut waits = blocked(&server, wait);
+            if !then.is_empty() {
+                let line = text(&client.call(&["CLIENT", "LIST"]));
+                let line = line.lines().find(|line| line.contains("name=waits"));
+                let id = line.and_then(|line| line.split(' ').next()).expect("an id");
+                for line in then.replace(" id", &id.replace("id=", " ")).split("; ") {
+                    client.call(&words_of(line));
+                }
+            }
+            let reply = waits.receive().expect("a reply");
+            see(&mut client, &format!("{wait} | {then}: {}", text(&reply)));
+            drop(waits);
+            wait_for("it is gone", secs(5), || {
+                let list = text(&client.call(&["CLIENT", "LIST"]));
+                expect_that(!list.contains("name=waits"), || list.clone())
+            });
+        }
+        // Who waits for the end of a pause is blocked as well.
+        client.call(&["CLIENT", "PAUSE", "100000", "WRITE"]);
+        let mut waits = blocked(&server, "SET k 1");
+        let line = text(&client.call(&["CLIENT", "LIST"]));
+        let line = line.lines().find(|line| line.contains("name=waits"));
+        assert!(
+            line.is_some_and(|line| line.contains(" flags=b ")),
+            "{line:?}"
+        );
+        client.call(&["CLIENT", "UNPAUSE"]);
+        waits.receive().expect("a reply");
+        see(&mut client, "a pause");
+        seen
+    });
+    assert_eq!(real.len(), 9);
+    for (real, mut ours) in real.into_iter().zip(ours) {
+        let is_unblocked =
+            |line: &mut String| line.starts_with("BLPOP") || line.starts_with("WAIT");
+        if real.0.contains("UNBLOCK id") {
+            for line in ours
+                .1
+                .iter_mut()
+                .filter_map(|line| is_unblocked(line).then_some(line))
+            {
+                *line = "one that was unblocked".to_owned();
+            }
+        }
+        assert_eq!(real, ours);
+    }
+}
+
 #[test]
 fn clients_and_times_to_live_are_counted() {
     let server = start_server(Kind::Ours, "hz 20\n");

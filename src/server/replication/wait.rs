@@ -16,10 +16,9 @@ use std::task::{Poll, Waker};
 use tokio::task::AbortHandle;
 
 use crate::clock::Mono;
-use crate::front::{ClientId, Closing, WaitId};
+use crate::front::{ClientId, WaitId};
 use crate::ids::ReplOffset;
 use crate::server::Server;
-use crate::server::blocking::UNBLOCKED;
 
 /// Holds replies until the connections of the replicas have run.
 #[derive(Debug, Default)]
@@ -217,6 +216,18 @@ impl Server {
         }
     }
 
+    /// Ends one wait with an error.
+    pub(crate) fn fail_wait(&mut self, on: WaitId, text: &'static str) {
+        self.forget_blocked(on);
+        if self
+            .front
+            .clients
+            .resolve_with(on, |reply| reply.error(text))
+        {
+            self.count_error_to_another(text);
+        }
+    }
+
     /// Answers those in `WAIT` that have what they wait for.
     pub(crate) fn serve_waiters(&mut self) {
         if self.replication.gate.waiters.is_empty() {
@@ -242,12 +253,7 @@ impl Server {
     pub(crate) fn release_waiters(&mut self) {
         self.release_blocked();
         for waiter in std::mem::take(&mut self.replication.gate.waiters) {
-            let clients = &mut self.front.clients;
-            let client = clients.waiting_for(waiter.on);
-            clients.resolve_with(waiter.on, |reply| reply.error(UNBLOCKED));
-            if let Some(client) = client.and_then(|id| clients.get_mut(id)) {
-                client.close(Closing::AfterReplies);
-            }
+            self.fail_and_close(waiter.on);
         }
     }
 }
