@@ -37,19 +37,20 @@ pub(super) fn dispatch<P: Program>(
     let start = reply.len();
     let outcome = checked(program, id, words, now, &mut reply);
     let front = program.front();
-    front.stats.commands += u64::from(outcome == Outcome::Done);
     front.stats.error_replies += u64::from(reply.as_bytes().get(start) == Some(&b'-'));
+    let catalog = front.table.catalog();
     let client = front.clients.current(id);
     if outcome == Outcome::Done {
+        end_caching(client, catalog);
         match client.reply_mode {
             ReplyMode::On => {}
-            ReplyMode::Off => reply.truncate(start),
+            ReplyMode::Off => reply.leave_out(start),
             ReplyMode::SkipNext => {
-                reply.truncate(start);
+                reply.leave_out(start);
                 client.reply_mode = ReplyMode::Skip;
             }
             ReplyMode::Skip => {
-                reply.truncate(start);
+                reply.leave_out(start);
                 // A reply that comes later ends the skipping when it comes.
                 if !matches!(client.blocked, Some(Blocked::Waiting { .. })) {
                     client.reply_mode = ReplyMode::On;

@@ -356,11 +356,13 @@ fn unsubscribe<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply, 
 }
 
 fn confirm(reply: &mut Reply, word: &str, name: Option<&Bytes>, count: usize) {
-    reply.push(3);
-    reply.bulk(word);
-    match name {
-        Some(name) => reply.bulk(name),
-        None => reply.null(),
-    }
-    reply.count(count);
+    reply.aside(|reply| {
+        reply.push(3);
+        reply.bulk(word);
+        match name {
+            Some(name) => reply.bulk(name),
+            None => reply.null(),
+        }
+        reply.count(count);
+    });
 }

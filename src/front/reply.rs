@@ -1,5 +1,7 @@
 //! Where a command writes its answer: bytes of the client's protocol version, ready for the socket.
 
+use std::ops::Range;
+
 use crate::resp::{Protocol, Value, encode_value};
 
 /// The reply of one command, or of a whole batch, under construction.
@@ -7,6 +9,8 @@ use crate::resp::{Protocol, Value, encode_value};
 pub struct Reply {
     out: Vec<u8>,
     protocol: Protocol,
+    /// Which of the bytes are sent even where replies are left out.
+    asides: Vec<Range<usize>>,
 }
 
 impl Reply {
@@ -15,12 +19,17 @@ impl Reply {
         Reply {
             out: Vec::new(),
             protocol,
+            asides: Vec::new(),
         }
     }
 
     /// Goes on writing after what `out` holds already.
     pub fn onto(out: Vec<u8>, protocol: Protocol) -> Reply {
-        Reply { out, protocol }
+        Reply {
+            out,
+            protocol,
+            asides: Vec::new(),
+        }
     }
 
     /// The bytes.
@@ -43,9 +52,22 @@ impl Reply {
         self.out.is_empty()
     }
 
-    /// Takes back what was written after the first `len` bytes.
-    pub fn truncate(&mut self, len: usize) {
-        self.out.truncate(len);
+    /// Writes what is no part of the reply, as a message is not: `CLIENT REPLY` does not leave it out.
+    pub fn aside(&mut self, write: impl FnOnce(&mut Reply)) {
+        let start = self.out.len();
+        write(self);
+        self.asides.push(start..self.out.len());
+    }
+
+    /// Takes back what was written after the first `len` bytes, but for the asides.
+    pub(super) fn leave_out(&mut self, len: usize) {
+        let mut end = len;
+        for aside in std::mem::take(&mut self.asides) {
+            let aside_len = aside.len();
+            self.out.copy_within(aside, end);
+            end += aside_len;
+        }
+        self.out.truncate(end);
     }
 
     /// The protocol that the client speaks.

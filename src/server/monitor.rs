@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::Server;
 use super::observe::shown_words;
-use crate::front::{Call, ClientAddr, ClientId};
+use crate::front::{Call, ClientAddr, ClientId, ReplyMode};
 
 impl Server {
     /// Shows a call to the monitors.
@@ -30,7 +30,12 @@ impl Server {
         let line = Bytes::from(line);
         let now = call.now.mono;
         for id in self.monitors.clone() {
-            self.front.clients.send(id, line.clone(), now);
+            let client = self.front.clients.get(id);
+            let leaves_out =
+                client.is_some_and(|c| matches!(c.reply_mode, ReplyMode::Off | ReplyMode::Skip));
+            if !leaves_out {
+                self.front.clients.send(id, line.clone(), now);
+            }
         }
     }
 

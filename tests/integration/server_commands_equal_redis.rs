@@ -20,7 +20,12 @@ fn both(lines: &str) -> [ServerNode; 2] {
 /// Runs a script against both: each line is the letter of a connection, a colon, and a command; `READ` stands
 /// for the next message, or for none. What both answer must be the same.
 fn compare(script: &str) {
-    let servers = both("");
+    compare_with("", script);
+}
+
+/// The same with these lines of configuration.
+fn compare_with(lines: &str, script: &str) {
+    let servers = both(lines);
     let mut clients: BTreeMap<char, [Client; 2]> = BTreeMap::new();
     let mut differences = Vec::new();
     for line in script
@@ -301,6 +306,90 @@ fn monitored(server: &ServerNode) -> Vec<String> {
             return shown;
         }
     }
+}
+
+/// What a client hears that leaves out replies from this on, until it is told that it is the end.
+fn heard_without_replies(
+    server: &ServerNode,
+    protocol: &str,
+    mode: &str,
+    lines: &str,
+) -> Vec<Value> {
+    let (mut client, mut other) = (server.client(), server.client());
+    client.call(&["HELLO", protocol]);
+    client.send(&["CLIENT", "REPLY", mode]).expect("sent");
+    for line in lines.split("; ") {
+        client.send(&words_of(line)).expect("sent");
+    }
+    // A client with subscriptions may say nothing else with RESP2.
+    for line in [
+        "UNSUBSCRIBE",
+        "PUNSUBSCRIBE",
+        "SUNSUBSCRIBE",
+        "CLIENT REPLY ON",
+    ] {
+        client.send(&words_of(line)).expect("sent");
+    }
+    client.send(&["ECHO", "ready"]).expect("sent");
+    let mut heard = Vec::new();
+    loop {
+        let value = client.receive().expect("a value");
+        if text(&value).ends_with("ready") {
+            break;
+        }
+        heard.push(value);
+    }
+    other.call(&["PING"]);
+    heard
+}
+
+#[test]
+fn confirmations_of_subscriptions_are_not_left_out() {
+    let servers = both("");
+    for protocol in ["2", "3"] {
+        for mode in ["OFF", "SKIP"] {
+            for lines in [
+                "SUBSCRIBE a b; PING",
+                "PSUBSCRIBE p*; SSUBSCRIBE sh; PING",
+                "PING; SUBSCRIBE z; PING",
+                "UNSUBSCRIBE zz; PING",
+                "MULTI; SUBSCRIBE x; PING; EXEC; PING",
+                "NOSUCH; PING",
+                "RESET; PING",
+                "SUBSCRIBE ch; RESET; PING",
+                "DEBUG PROTOCOL push; PING",
+            ] {
+                let [real, ours] = servers
+                    .each_ref()
+                    .map(|server| heard_without_replies(server, protocol, mode, lines));
+                assert_eq!(real, ours, "RESP{protocol}, {mode}: {lines}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_monitor_without_replies_is_shown_nothing() {
+    let [real, ours] = both("").map(|server| {
+        let (mut monitor, mut client) = (server.client(), server.client());
+        monitor.send(&["CLIENT", "REPLY", "OFF"]).expect("sent");
+        monitor.send(&["MONITOR"]).expect("sent");
+        wait_for("it is a monitor", secs(5), || {
+            let list = text(&client.call(&["CLIENT", "LIST"]));
+            expect_that(list.contains(" flags=O "), || list.clone())
+        });
+        client.call(&["ECHO", "unseen"]);
+        monitor.send(&["CLIENT", "REPLY", "ON"]).expect("sent");
+        let reply = text(&monitor.receive().expect("a reply"));
+        client.call(&["ECHO", "seen"]);
+        let mut shown = vec![reply];
+        while !shown.last().is_some_and(|line| line.contains("ECHO")) {
+            let line = text(&monitor.receive().expect("a line"));
+            shown.push(line.split("] ").last().unwrap_or_default().to_owned());
+        }
+        shown
+    });
+    assert_eq!(real, ours);
 }
 
 #[test]

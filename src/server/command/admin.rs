@@ -126,7 +126,10 @@ fn reset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     client.authenticated = is_open;
     client.name = Bytes::new();
     client.protocol = Protocol::Resp2;
-    client.reply_mode = ReplyMode::On;
+    // A reply that is to be skipped is skipped, this one too.
+    if client.reply_mode != ReplyMode::Skip {
+        client.reply_mode = ReplyMode::On;
+    }
     client.no_evict = false;
     server.set_monitor(call.client, false);
     server.end_tracking(call.client);
@@ -297,9 +300,12 @@ fn protocol(kind: &[u8], reply: &mut Reply) -> Result<(), Failure> {
             if reply.protocol() == Protocol::Resp2 {
                 return Err("ERR RESP2 is not supported by this command".into());
             }
-            reply.push(2);
-            reply.bulk("server-cpu-usage");
-            reply.integer(42);
+            reply.aside(|reply| {
+                reply.push(2);
+                reply.bulk("server-cpu-usage");
+                reply.integer(42);
+            });
+            reply.bulk("Some real reply following the push reply");
         }
         _ => {
             return Err("ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false".into());
