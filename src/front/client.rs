@@ -145,8 +145,8 @@ pub struct Tracking {
     pub choice: TrackingChoice,
     /// `NOLOOP`
     pub no_loop: bool,
-    /// `PREFIX`
-    pub prefixes: Vec<Bytes>,
+    /// `PREFIX`; the empty one is for all keys.
+    pub prefixes: BTreeSet<Bytes>,
     /// `CLIENT CACHING`, for the next command.
     pub caching: Option<bool>,
 }

@@ -5,10 +5,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::acl::{Denied, LogEntry, Reason};
-use super::client::{Blocked, ClientId, ClientKind, Closing, ReplyMode};
+use super::client::{Blocked, Client, ClientId, ClientKind, Closing, ReplyMode};
 use super::client_line::client_line;
 use super::spec::flag;
-use super::table::{CommandId, Lookup};
+use super::table::{Catalog, CommandId, Lookup};
 use super::{Call, Front, PauseMode, Program, Reply};
 use crate::clock::Now;
 use crate::resp::Protocol;
@@ -60,6 +60,19 @@ pub(super) fn dispatch<P: Program>(
     }
     client.output.put_tail(reply.into_bytes());
     outcome
+}
+
+/// What `CLIENT CACHING` says is for the next command alone, or for the next transaction; one that is refused is
+/// one too.
+fn end_caching<S>(client: &mut Client<S>, catalog: &Catalog) {
+    let Some(tracking) = &mut client.tracking else {
+        return;
+    };
+    let last = client.last_command.map(|id| &catalog.entry(id).full_name);
+    let is_of_client = last.is_some_and(|name| name.starts_with("client|"));
+    if client.multi.is_none() && !is_of_client {
+        tracking.caching = None;
+    }
 }
 
 fn checked<P: Program>(

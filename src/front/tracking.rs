@@ -1,5 +1,7 @@
 //! `CLIENT TRACKING` and its companions: what a client wants to hear about keys that it has cached.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 
 use super::client::{ClientId, Tracking, TrackingChoice};
@@ -65,6 +67,7 @@ fn tracking<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
 
 fn parse<P: Program>(program: &mut P, call: &Call<'_>) -> Result<Option<Tracking>, String> {
     let mut wanted = Tracking::default();
+    let mut prefixes: Vec<Bytes> = Vec::new();
     let (mut opt_in, mut opt_out) = (false, false);
     let mut options = call.words[3..].iter();
     while let Some(option) = options.next() {
@@ -79,10 +82,10 @@ fn parse<P: Program>(program: &mut P, call: &Call<'_>) -> Result<Option<Tracking
                     .transpose()?;
             }
             b"prefix" if !options.as_slice().is_empty() => {
-                if wanted.prefixes.len() >= PREFIXES_MAX {
+                if prefixes.len() >= PREFIXES_MAX {
                     return Err("ERR too many prefixes".into());
                 }
-                wanted.prefixes.extend(options.next().map(kept));
+                prefixes.extend(options.next().map(kept));
             }
             b"bcast" => wanted.broadcast = true,
             b"optin" => opt_in = true,
@@ -110,10 +113,14 @@ fn parse<P: Program>(program: &mut P, call: &Call<'_>) -> Result<Option<Tracking
         .current(call.client)
         .tracking
         .clone();
-    check(&wanted, known.as_ref())?;
+    check(&wanted, &prefixes, known.as_ref())?;
+    if wanted.broadcast && prefixes.is_empty() {
+        prefixes.push(Bytes::new());
+    }
+    wanted.prefixes.extend(prefixes);
     if let Some(mut known) = known {
-        known.prefixes.append(&mut wanted.prefixes);
-        wanted.prefixes = known.prefixes;
+        wanted.prefixes.append(&mut known.prefixes);
+        wanted.caching = known.caching;
     }
     Ok(Some(wanted))
 }
@@ -131,8 +138,8 @@ fn redirect<P: Program>(program: &mut P, word: &[u8]) -> Result<ClientId, String
 }
 
 /// Whether the wishes go together, and with what is in force.
-fn check(wanted: &Tracking, known: Option<&Tracking>) -> Result<(), String> {
-    if !wanted.broadcast && !wanted.prefixes.is_empty() {
+fn check(wanted: &Tracking, prefixes: &[Bytes], known: Option<&Tracking>) -> Result<(), String> {
+    if !wanted.broadcast && !prefixes.is_empty() {
         return Err("ERR PREFIX option requires BCAST mode to be enabled".into());
     }
     if known.is_some_and(|known| known.broadcast != wanted.broadcast) {
@@ -157,9 +164,9 @@ fn check(wanted: &Tracking, known: Option<&Tracking>) -> Result<(), String> {
                 .into(),
         );
     }
-    let old = known.map_or(&[][..], |known| &known.prefixes);
-    for (i, prefix) in wanted.prefixes.iter().enumerate() {
-        if let Some(other) = old.iter().find(|other| overlap(prefix, other)) {
+    let old = || known.into_iter().flat_map(|known| &known.prefixes);
+    for (i, prefix) in prefixes.iter().enumerate() {
+        if let Some(other) = old().find(|other| overlap(prefix, other)) {
             return Err(format!(
                 "ERR Prefix '{}' overlaps with an existing prefix '{}'. Prefixes for a single client \
                  must not overlap.",
@@ -167,7 +174,7 @@ fn check(wanted: &Tracking, known: Option<&Tracking>) -> Result<(), String> {
                 String::from_utf8_lossy(other),
             ));
         }
-        let later = &wanted.prefixes[i + 1..];
+        let later = &prefixes[i + 1..];
         if let Some(other) = later.iter().find(|other| overlap(prefix, other)) {
             return Err(format!(
                 "ERR Prefix '{}' overlaps with another provided prefix '{}'. Prefixes for a single \
@@ -230,7 +237,7 @@ fn trackinginfo<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply)
     let tracking = front.clients.current(call.client).tracking.clone();
     let mut flags = vec![if tracking.is_some() { "on" } else { "off" }];
     let prefixes = match &tracking {
-        None => Vec::new(),
+        None => BTreeSet::new(),
         Some(tracking) => {
             if tracking.broadcast {
                 flags.push("bcast");

@@ -45,6 +45,11 @@ impl TrackingTable {
         !self.clients.is_empty()
     }
 
+    /// Whether there is nobody to be told and nothing to be forgotten.
+    fn is_empty(&self) -> bool {
+        self.clients.is_empty() && self.readers.is_empty()
+    }
+
     /// How many keys, readers of keys and prefixes are known.
     pub(crate) fn sizes(&self) -> (usize, usize, usize) {
         (self.readers.len(), self.items, self.prefixes.len())
@@ -68,16 +73,7 @@ impl Server {
             return;
         };
         self.tracking.clients.insert(id);
-        if !tracking.broadcast {
-            return;
-        }
-        let all = [Bytes::new()];
-        let prefixes = if tracking.prefixes.is_empty() {
-            &all[..]
-        } else {
-            &tracking.prefixes
-        };
-        for prefix in prefixes {
+        for prefix in &tracking.prefixes {
             let broadcast = self.tracking.prefixes.entry(prefix.clone()).or_default();
             broadcast.clients.insert(id);
         }
@@ -93,21 +89,14 @@ impl Server {
 
     /// Remembers the keys that a command has read, if its client tracks.
     pub(super) fn remember_read_keys(&mut self, call: &Call<'_>) {
-        let in_exec = self.in_exec;
         let client = self.front.clients.current(call.client);
-        let in_multi = client.multi.is_some();
-        let Some(tracking) = &mut client.tracking else {
+        let Some(tracking) = &client.tracking else {
             return;
         };
-        let caching = tracking.caching;
-        // What `CLIENT CACHING` says is for the next command alone, or for the next transaction.
-        if !in_exec && !in_multi && !call.words[0].eq_ignore_ascii_case(b"client") {
-            tracking.caching = None;
-        }
         let wanted = match tracking.choice {
             TrackingChoice::All => true,
-            TrackingChoice::OptIn => caching == Some(true),
-            TrackingChoice::OptOut => caching != Some(false),
+            TrackingChoice::OptIn => tracking.caching == Some(true),
+            TrackingChoice::OptOut => tracking.caching != Some(false),
         };
         let reads = call.info.flags & flag::READONLY != 0 && call.info.flags & flag::PUBSUB == 0;
         if tracking.broadcast || !wanted || !reads {
@@ -123,7 +112,7 @@ impl Server {
 
     /// Tells those who have read a key that it has changed. Called for every change.
     pub(super) fn invalidate(&mut self, key: &[u8]) {
-        if !self.tracking.is_in_use() {
+        if self.tracking.is_empty() {
             return;
         }
         let by = self.current.client;
@@ -151,9 +140,6 @@ impl Server {
 
     /// Tells everyone who tracks that all keys are gone.
     pub(crate) fn invalidate_all(&mut self) {
-        if !self.tracking.is_in_use() {
-            return;
-        }
         self.tracking.readers.clear();
         self.tracking.items = 0;
         for id in self.tracking.clients.clone() {
@@ -201,7 +187,7 @@ impl Server {
             return;
         };
         let over = self.tracking.readers.len().saturating_sub(most);
-        if most == 0 || over == 0 {
+        if most == 0 || over == 0 || !self.tracking.is_in_use() {
             return;
         }
         // A table is in no order, so its first keys are as good as any.

@@ -393,6 +393,25 @@ fn a_monitor_without_replies_is_shown_nothing() {
 }
 
 #[test]
+fn what_was_tracked_is_forgotten_when_it_changes() {
+    let [real, ours] = both("").map(|server| {
+        let (mut client, mut other) = (server.client(), server.client());
+        client.call(&["CLIENT", "TRACKING", "ON"]);
+        client.call(&["MGET", "a", "b", "c"]);
+        client.call(&["CLIENT", "TRACKING", "OFF"]);
+        ["PING", "SET a 1", "DEL nosuch", "FLUSHALL"].map(|line| {
+            other.call(&words_of(line));
+            let stats = text(&other.call(&["INFO", "stats"]));
+            let tracked = stats
+                .lines()
+                .filter(|line| line.starts_with("tracking_total"));
+            format!("{line}: {}", tracked.collect::<Vec<_>>().join(" "))
+        })
+    });
+    assert_eq!(real, ours);
+}
+
+#[test]
 fn monitors_see_the_same() {
     let [real, ours] = both("").map(|server| monitored(&server));
     assert_eq!(real, ours);
