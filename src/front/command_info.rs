@@ -99,11 +99,11 @@ fn info<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     if names.is_empty() {
         return info_of_all(program, call, reply);
     }
-    let catalog = program.front().table.catalog();
+    let table = &program.front().table;
     reply.array(names.len());
     for name in names {
-        match catalog.find(&String::from_utf8_lossy(name)) {
-            Some(id) => describe(reply, catalog, id),
+        match table.find(name) {
+            Some(id) => describe(reply, table.catalog(), id),
             None => reply.null(),
         }
     }
@@ -264,10 +264,7 @@ fn docs<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     let ids: Vec<CommandId> = if names.is_empty() {
         table.top_level().collect()
     } else {
-        let found = names
-            .iter()
-            .filter_map(|name| catalog.find(&String::from_utf8_lossy(name)));
-        found.collect()
+        names.iter().filter_map(|name| table.find(name)).collect()
     };
     reply.map(ids.len());
     for id in ids {

@@ -95,7 +95,7 @@ fn checked<P: Program>(
                 client.close(Closing::Now);
                 return Outcome::Done;
             }
-            let text = unknown(&front.table, missing, words);
+            let text = unknown(missing, words);
             return refuse(program, id, None, text, reply);
         }
     };
@@ -152,17 +152,17 @@ fn is_http(word: &[u8]) -> bool {
 }
 
 /// The error of a command or subcommand that does not exist. Repeats the client's bytes as they are.
-fn unknown<P: Program>(table: &super::Table<P>, lookup: Lookup, words: &[Bytes]) -> Vec<u8> {
+fn unknown(lookup: Lookup, words: &[Bytes]) -> Vec<u8> {
     let cut = |word: &Bytes, max: usize| word.slice(..word.len().min(max));
     let first = cut(&words[0], ECHO_BYTES_MAX);
-    if let (Lookup::UnknownSubcommand(parent), Some(sub)) = (lookup, words.get(1)) {
-        let name = table.catalog().entry(parent).info.name.to_ascii_uppercase();
+    if let (Lookup::UnknownSubcommand(_), Some(sub)) = (lookup, words.get(1)) {
+        let name = first.to_ascii_uppercase();
         let sub = cut(sub, ECHO_BYTES_MAX);
         let parts: [&[u8]; 5] = [
             b"ERR unknown subcommand '",
             &sub,
             b"'. Try ",
-            name.as_bytes(),
+            &name,
             b" HELP.",
         ];
         return parts.concat();

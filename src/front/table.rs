@@ -243,6 +243,21 @@ impl<P: 'static> Table<P> {
         Some(id)
     }
 
+    /// Finds `get` or `client|list` by the name by which clients call it, in any case.
+    pub fn find(&self, full_name: &[u8]) -> Option<CommandId> {
+        match memchr::memchr(b'|', full_name) {
+            None => self.by_name(full_name),
+            Some(bar) => self.subcommand(self.by_name(&full_name[..bar])?, &full_name[bar + 1..]),
+        }
+    }
+
+    fn subcommand(&self, of: CommandId, name: &[u8]) -> Option<CommandId> {
+        self.catalog.subcommands(of).find(|id| {
+            let own = self.catalog.entry(*id).info.name;
+            own.as_bytes().eq_ignore_ascii_case(name)
+        })
+    }
+
     /// Finds the command, or subcommand, that the words of a request name.
     pub fn lookup(&self, words: &[Bytes]) -> Lookup {
         let Some(id) = words.first().and_then(|word| self.by_name(word)) else {
@@ -254,12 +269,7 @@ impl<P: 'static> Table<P> {
         if self.catalog.entry(id).subcommand_count == 0 {
             return Lookup::Found(id);
         }
-        self.catalog
-            .subcommands(id)
-            .find(|sub_id| {
-                let name = self.catalog.entry(*sub_id).info.name;
-                name.as_bytes().eq_ignore_ascii_case(sub)
-            })
+        self.subcommand(id, sub)
             .map_or(Lookup::UnknownSubcommand(id), Lookup::Found)
     }
 

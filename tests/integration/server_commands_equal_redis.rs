@@ -308,6 +308,12 @@ fn monitored(server: &ServerNode) -> Vec<String> {
     }
 }
 
+#[test]
+fn a_renamed_command_is_described_by_its_new_name() {
+    let lines = "rename-command get fetch\nrename-command del \"\"\nrename-command client kl\n";
+    compare_with(lines, include_str!("scripts/renamed.txt"));
+}
+
 /// What a client hears that leaves out replies from this on, until it is told that it is the end.
 fn heard_without_replies(
     server: &ServerNode,

@@ -212,7 +212,7 @@ fn histogram(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
         found.extend(catalog.iter().map(|(id, _)| id));
     }
     for name in names {
-        let Some(id) = catalog.find(&String::from_utf8_lossy(name)) else {
+        let Some(id) = server.front.table.find(name) else {
             continue;
         };
         found.push(id);
