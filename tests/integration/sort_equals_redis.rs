@@ -5,7 +5,7 @@ use std::fs;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::both::{Both, check_stream, lines_of};
+use crate::both::{Both, check_in_both_protocols, check_stream, lines_of};
 use crate::support::{Kind, start_server, text};
 
 /// Data of every type, made by redis-server and loaded by both from its file.
@@ -207,6 +207,38 @@ fn random_sorts() {
         }
         both.check_data();
     }
+}
+
+#[test]
+fn blanks_in_front_of_numbers() {
+    // What is out of range comes last: redis-server takes nothing for a number any more afterwards.
+    check_in_both_protocols(
+        "
+        RPUSH l _1 0.5 __-3 2
+        SORT l
+        SORT l DESC
+        SADD s _2 1
+        SORT s STORE d
+        LRANGE d 0 -1
+        RPUSH ids a b c
+        MSET w:a _7 w:b 3
+        SORT ids BY w:*
+        HSET h:a f _+7e1 g 1_
+        HSET h:b f 3
+        SORT ids BY h:*->f GET # GET h:*->f
+        SORT ids BY h:*->g
+        SET w:b _
+        SORT ids BY w:*
+        RPUSH hex _0x10 15 _inf _.5
+        SORT hex
+        RPUSH not 1 _nan
+        SORT not
+        RPUSH behind 1 2_
+        SORT behind
+        RPUSH large 1 _1e400
+        SORT large
+        ",
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::args::{Failure, SYNTAX, integer, option};
 use super::strings::finish;
-use super::strtod::double;
+use super::strtod::weight;
 use crate::front::{Begin, Call, CommandSpec, Find, KeySpec, Reply, category, flag, key};
 use crate::server::keyspace::{Element, End, Hash, Kind, List, Text, Value};
 use crate::server::{NotifyClasses, Server};
@@ -289,11 +289,7 @@ fn sorted(
 }
 
 fn score(text: &[u8]) -> Result<f64, Failure> {
-    // As C reads it, which takes no text at all for zero.
-    if text.is_empty() {
-        return Ok(0.0);
-    }
-    double(text).ok_or("ERR One or more scores can't be converted into double".into())
+    weight(text).ok_or("ERR One or more scores can't be converted into double".into())
 }
 
 /// What the key that a pattern names for an element holds, if it is a string or has the field.

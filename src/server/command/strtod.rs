@@ -41,12 +41,30 @@ pub(super) fn float(word: &[u8]) -> Result<f64, Failure> {
 /// An end of a range of scores: read more loosely than a score. Blanks may stand before it, it ends at the first
 /// zero byte, an empty one is 0, and what is too large is infinite.
 pub(super) fn bound(word: &[u8]) -> Option<f64> {
+    Some(c_string(word)?.value)
+}
+
+/// What elements are sorted by: read as loosely as [`bound`], but neither what is out of range nor what has lost
+/// digits for being so small.
+pub(super) fn weight(word: &[u8]) -> Option<f64> {
+    let loose = || c_string(word).filter(|number| !number.is_out_of_range);
+    let value = double(word).or_else(|| Some(loose()?.value))?;
+    (!value.is_subnormal()).then_some(value)
+}
+
+/// The number that a whole text is, which ends at the first zero byte; not NaN.
+fn c_string(word: &[u8]) -> Option<Number> {
     let text = word.split(|byte| *byte == 0).next().unwrap_or_default();
-    if text.is_empty() {
-        return Some(0.0);
-    }
-    let number = number(text)?;
-    (number.len == text.len() && !number.value.is_nan()).then_some(number.value)
+    let number = if text.is_empty() {
+        Number {
+            value: 0.0,
+            len: 0,
+            is_out_of_range: false,
+        }
+    } else {
+        number(text)?
+    };
+    (number.len == text.len() && !number.value.is_nan()).then_some(number)
 }
 
 fn is_blank(byte: u8) -> bool {
@@ -213,6 +231,30 @@ fn nearest(bits: u128, exponent: i64) -> f64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn weights_are_read_as_redis_reads_them() {
+        for (word, want) in [
+            ("", Some(0.0)),
+            ("\0x", Some(0.0)),
+            ("1\0x", Some(1.0)),
+            (" 1", Some(1.0)),
+            ("\t\n\x0b\x0c\r-.5", Some(-0.5)),
+            (" inf", Some(f64::INFINITY)),
+            (" ", None),
+            (" \0", None),
+            ("1 ", None),
+            (" nan", None),
+            ("1e400", None),
+            (" 1e400", None),
+            ("1e-400", None),
+            ("1e-310", None),
+            ("2.2250738585072011e-308", None),
+            ("2.2250738585072014e-308", Some(f64::MIN_POSITIVE)),
+        ] {
+            assert_eq!(weight(word.as_bytes()), want, "{word:?}");
+        }
+    }
 
     #[test]
     fn scores_are_read_as_redis_reads_them() {
