@@ -86,6 +86,7 @@ fn checked<P: Program>(
     let command = match front.table.lookup(words) {
         Lookup::Found(command) => command,
         missing @ (Lookup::UnknownCommand | Lookup::UnknownSubcommand(_)) => {
+            front.clients.current(id).last_command = None;
             if missing == Lookup::UnknownCommand && is_http(&words[0]) {
                 let client = front.clients.current(id);
                 tracing::warn!(
@@ -129,6 +130,7 @@ fn checked<P: Program>(
 pub fn run<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     let handler = program.front().table.handler(call.command);
     program.execute(call, handler, reply);
+    program.front().stats.commands += 1;
 }
 
 fn refuse<P: Program>(

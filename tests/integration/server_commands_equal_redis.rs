@@ -399,6 +399,39 @@ fn a_monitor_without_replies_is_shown_nothing() {
 }
 
 #[test]
+fn the_last_command_of_a_client_is_shown() {
+    const LINES: [&str; 12] = [
+        "PING",
+        "NOSUCH",
+        "GET",
+        "CLIENT NOSUCH",
+        "CLIENT",
+        "CLIENT ID x",
+        "MULTI",
+        "NOSUCH",
+        "GET k",
+        "EXEC",
+        "SELECT 99",
+        "CONFIG SET a",
+    ];
+    let [real, ours] = both("").map(|server| {
+        let (mut client, mut other) = (server.client(), server.client());
+        client.call(&["CLIENT", "SETNAME", "me"]);
+        LINES.map(|line| {
+            client.call(&words_of(line));
+            let list = text(&other.call(&["CLIENT", "LIST"]));
+            let me = list
+                .lines()
+                .find(|line| line.contains("name=me "))
+                .expect("it");
+            let command = me.split(' ').find(|field| field.starts_with("cmd="));
+            format!("{line}: {}", command.unwrap_or_default())
+        })
+    });
+    assert_eq!(real, ours);
+}
+
+#[test]
 fn what_was_tracked_is_forgotten_when_it_changes() {
     let [real, ours] = both("").map(|server| {
         let (mut client, mut other) = (server.client(), server.client());
@@ -702,10 +735,11 @@ fn calls_and_errors_are_counted_alike() {
             .collect();
         lines.sort();
         let stats = text(&client.call(&["INFO", "stats"]));
-        let errors = stats
-            .lines()
-            .find(|line| line.starts_with("total_error_replies"));
-        lines.push(errors.unwrap_or_default().to_owned());
+        let totals = stats.lines().filter(|line| {
+            let of = ["total_error_replies", "total_commands_processed"];
+            of.iter().any(|start| line.starts_with(start))
+        });
+        lines.extend(totals.map(str::to_owned));
         lines
     });
     assert_eq!(real, ours);

@@ -165,13 +165,37 @@ impl Server {
         Ok(())
     }
 
-    /// Runs a command as it was run elsewhere, or earlier: without checks, and without regard to expiry.
-    pub(crate) fn run_for_stream(
+    /// Runs a command as it was run elsewhere: without checks, and without regard to expiry.
+    fn run_for_stream(
+        &mut self,
+        client: ClientId,
+        words: &[Bytes],
+        found: (CommandId, &'static CommandInfo),
+        now: Now,
+    ) -> Reply {
+        self.repeat(client, words, found, now, run)
+    }
+
+    /// Runs a command as it was run earlier: as one of the stream, and nothing is measured or noted about it.
+    pub(crate) fn replay(
+        &mut self,
+        client: ClientId,
+        words: &[Bytes],
+        found: (CommandId, &'static CommandInfo),
+        now: Now,
+    ) -> Reply {
+        self.repeat(client, words, found, now, |server, call, reply| {
+            server.front.table.handler(call.command)(server, call, reply);
+        })
+    }
+
+    fn repeat(
         &mut self,
         client: ClientId,
         words: &[Bytes],
         (command, info): (CommandId, &'static CommandInfo),
         now: Now,
+        run: impl FnOnce(&mut Server, &Call<'_>, &mut Reply),
     ) -> Reply {
         let master = self.front.clients.current(client);
         master.last_command = Some(command);

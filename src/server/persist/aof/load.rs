@@ -203,7 +203,7 @@ impl Replay {
         };
         let found = server.find_for_stream(words);
         let reply = found.map(|(id, info)| {
-            let reply = server.run_for_stream(self.client, words, (id, info), now);
+            let reply = server.replay(self.client, words, (id, info), now);
             (info, reply)
         });
         let error = match &reply {
