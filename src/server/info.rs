@@ -77,6 +77,8 @@ impl Server {
                 "errorstats" => out = self.metrics.errors_section(),
                 "latencystats" => {
                     let percentiles = &self.config.tuning.latency_percentiles;
+                    let is_kept = self.config.tuning.latency_tracking;
+                    let percentiles = is_kept.then_some(percentiles);
                     out = self.metrics.latencies_section(catalog, percentiles);
                 }
                 "cluster" => out.push_str("# Cluster\r\ncluster_enabled:0\r\n"),

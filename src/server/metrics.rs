@@ -145,9 +145,16 @@ impl Metrics {
         text
     }
 
-    /// `# Latencystats`
-    pub(crate) fn latencies_section(&self, catalog: &Catalog, wanted: &Percentiles) -> String {
+    /// `# Latencystats`; without percentiles it is empty.
+    pub(crate) fn latencies_section(
+        &self,
+        catalog: &Catalog,
+        wanted: Option<&Percentiles>,
+    ) -> String {
         let mut text = String::from("# Latencystats\r\n");
+        let Some(wanted) = wanted else {
+            return text;
+        };
         for (stats, name) in self.by_command(catalog) {
             let Some(latency) = &stats.latency else {
                 continue;
