@@ -12,8 +12,8 @@ use crate::resp::{Limits, ProtocolError, RequestDecoder};
 use crate::server::persist::rdb_decode::printable;
 use crate::server::{Current, Server};
 
-/// The most commands in one transaction of the stream.
-const TRANSACTION_COMMANDS_MAX: usize = 4 * 1024 * 1024;
+/// The room for words that is kept between two units.
+const KEPT_WORDS_MAX: usize = 1024;
 
 /// Why the stream cannot be applied.
 #[derive(Debug, thiserror::Error)]
@@ -47,24 +47,60 @@ pub(crate) enum ApplyError {
         /// The error.
         reply: String,
     },
-    /// A transaction with too many commands.
-    #[error(
-        "a transaction of the master's stream has more than {TRANSACTION_COMMANDS_MAX} commands"
-    )]
-    TransactionTooLong,
 }
 
 /// The state of a stream between two reads.
 #[derive(Debug, Default)]
 pub(crate) struct Applier {
-    /// The commands of an open transaction.
-    transaction: Option<Vec<Vec<Bytes>>>,
+    /// The words of the next unit, as far as its commands are complete.
+    words: Vec<Bytes>,
+    /// Of a transaction: where the words of each command end. However many there are: the master, which has run
+    /// them, is the limit, as it is of the data that it sends.
+    ends: Option<Vec<usize>>,
     /// What has arrived of the next command.
     decoder: RequestDecoder,
-    /// Bytes at the start of the input that are in `transaction` or `decoder` already.
+    /// Bytes at the start of the input that are in `words` or `decoder` already.
     scanned: usize,
     /// The master wants to hear our offset: what it was just before it asked.
     pub(crate) ack_wanted: Option<ReplOffset>,
+}
+
+impl Applier {
+    /// Goes on at `input[*at..]` to the end of the next unit, whose words and ends are then there to be taken;
+    /// false when not all of it has arrived.
+    fn next_unit(
+        &mut self,
+        input: &[u8],
+        at: &mut usize,
+        limits: &Limits,
+    ) -> Result<bool, ProtocolError> {
+        loop {
+            let begin = self.words.len();
+            let is_complete = self
+                .decoder
+                .decode_onto(input, at, limits, &mut self.words)?;
+            if !is_complete {
+                return Ok(false);
+            }
+            let is = |name: &[u8]| match &self.words[begin..] {
+                [word] => word.eq_ignore_ascii_case(name),
+                _ => false,
+            };
+            let (is_multi, is_exec) = (is(b"multi"), is(b"exec"));
+            match &mut self.ends {
+                None if is_multi => {
+                    self.words.clear();
+                    self.ends = Some(Vec::new());
+                }
+                None => return Ok(true),
+                Some(_) if is_exec => {
+                    self.words.truncate(begin);
+                    return Ok(true);
+                }
+                Some(ends) => ends.push(self.words.len()),
+            }
+        }
+    }
 }
 
 impl Server {
@@ -82,31 +118,20 @@ impl Server {
         };
         let mut applied = 0;
         let mut at = applier.scanned;
-        while let Some(words) = applier.decoder.decode(input, &mut at, &limits)? {
-            let name = words
-                .first()
-                .map(|word| word.to_ascii_lowercase())
-                .unwrap_or_default();
-            match (name.as_slice(), &mut applier.transaction) {
-                (b"multi", None) => {
-                    applier.transaction = Some(Vec::new());
-                    continue;
+        while applier.next_unit(input, &mut at, &limits)? {
+            let mut words = std::mem::take(&mut applier.words);
+            let ends = applier.ends.take();
+            let mut begin = 0;
+            for end in ends.unwrap_or_else(|| vec![words.len()]) {
+                // An empty line asks for nothing.
+                if begin < end {
+                    self.apply_one(client, &words[begin..end], now, applier)?;
                 }
-                (b"exec", transaction @ Some(_)) => {
-                    for words in transaction.take().unwrap_or_default() {
-                        self.apply_one(client, &words, now, applier)?;
-                    }
-                }
-                (_, Some(queued)) => {
-                    if queued.len() >= TRANSACTION_COMMANDS_MAX {
-                        return Err(ApplyError::TransactionTooLong);
-                    }
-                    queued.push(words);
-                    continue;
-                }
-                (b"", None) => {}
-                (_, None) => self.apply_one(client, &words, now, applier)?,
+                begin = end;
             }
+            words.clear();
+            words.shrink_to(KEPT_WORDS_MAX);
+            applier.words = words;
             self.end_unit();
             self.replication.append(&input[applied..at]);
             self.save_if_flushed();
@@ -239,5 +264,50 @@ impl Server {
         };
         let is_write = info.flags & (flag::WRITE | flag::MAY_REPLICATE) != 0;
         (has_arity && (is_write || BESIDE_WRITES.contains(&info.name))).then_some((command, info))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_end_with_a_command_or_with_a_whole_transaction() {
+        let mut applier = Applier::default();
+        let input = b"PING\r\n\r\nMULTI\r\nSET a b\r\nDEL c\r\nEXEC\r\nMULTI\r\nGET";
+        let mut at = 0;
+        let mut next = || {
+            let is_complete = applier.next_unit(input, &mut at, &Limits::CLIENT).unwrap();
+            let ends = applier.ends.take();
+            let words = std::mem::take(&mut applier.words);
+            (is_complete, words, ends)
+        };
+        assert_eq!(next(), (true, vec!["PING".into()], None));
+        assert_eq!(next(), (true, Vec::new(), None));
+        let words = ["SET", "a", "b", "DEL", "c"].map(Bytes::from).to_vec();
+        assert_eq!(next(), (true, words, Some(vec![3, 5])));
+        assert_eq!(next(), (false, Vec::new(), Some(Vec::new())));
+    }
+
+    #[test]
+    fn a_transaction_may_be_as_long_as_the_master_makes_it() {
+        /// More than one was once refused for.
+        const COMMANDS: usize = 4 * 1024 * 1024 + 4096;
+        const AT_ONCE: usize = 4096;
+        let mut applier = Applier::default();
+        let mut feed = |input: &[u8]| {
+            let mut at = 0;
+            let is_complete = applier.next_unit(input, &mut at, &Limits::CLIENT);
+            assert_eq!(at, input.len());
+            is_complete
+        };
+        assert_eq!(feed(b"MULTI\r\n"), Ok(false));
+        // Words that take no memory of their own.
+        let piece = b"*1\r\n$0\r\n\r\n".repeat(AT_ONCE);
+        for _ in 0..COMMANDS / AT_ONCE {
+            assert_eq!(feed(&piece), Ok(false));
+        }
+        assert_eq!(feed(b"EXEC\r\n"), Ok(true));
+        assert_eq!(applier.ends.map(|ends| ends.len()), Some(COMMANDS));
     }
 }
