@@ -14,12 +14,13 @@ use super::client::{Client, ClientId, ClientKind, Closing, Peer};
 use super::dispatch::{Outcome, dispatch};
 use super::{Front, Program};
 use crate::clock::Now;
-use crate::resp::{Limits, RequestDecoder};
+use crate::resp::{Limits, OWN_BUFFER_MIN, RequestDecoder};
 
 /// Bytes read at a time, into a buffer that all connections share.
 ///
 /// What has been read is run where it lies: the words of requests are parts of that buffer. What a turn leaves
-/// over is copied out; so must be what a command keeps, see [`Call::words`](super::Call::words).
+/// over is copied out; so must be what a command keeps, see [`Call::words`](super::Call::words). Long words are
+/// read into buffers of their own instead, see [`OWN_BUFFER_MIN`].
 const READ_BYTES: usize = 64 * 1024;
 
 /// How many requests are decoded ahead of the one that runs, so that the program can fetch what they are about
@@ -278,8 +279,9 @@ impl<P: Program> Connection<P> {
         }
     }
 
-    /// Reads once into the shared buffer; 0 at the end of the stream. When a turn follows at once that is its
-    /// batch, with what little was left over in front of it; else it is added to the rest.
+    /// Reads once; 0 at the end of the stream. What belongs to a long word goes to its own buffer, all else into the
+    /// shared one. When a turn follows at once that is its batch, with what little was left over in front of it;
+    /// else it is added to the rest.
     fn poll_read<S>(
         &mut self,
         stream: &mut S,
@@ -289,6 +291,12 @@ impl<P: Program> Connection<P> {
     where
         S: AsyncRead + Unpin,
     {
+        if turn_follows
+            && self.rest.is_empty()
+            && let Some(mut room) = self.decoder.room()
+        {
+            return pin!(stream.read_buf(&mut room)).poll(cx);
+        }
         let mut scratch = SCRATCH.take();
         let is_batch = turn_follows && self.rest.len() < READ_BYTES;
         let kept = if is_batch { self.rest.len() } else { 0 };
@@ -477,9 +485,13 @@ fn stall_bytes<P: Program>(client: &Client<P::Session>) -> usize {
 }
 
 /// A word to be kept beyond the command that it came with: a copy, so that it does not hold the whole buffer
-/// that it was read into.
+/// that it was read into, unless that is its own.
 pub fn kept(word: &Bytes) -> Bytes {
-    Bytes::copy_from_slice(word)
+    if word.len() < OWN_BUFFER_MIN {
+        Bytes::copy_from_slice(word)
+    } else {
+        word.clone()
+    }
 }
 
 /// What a client that is not served is told.

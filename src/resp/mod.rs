@@ -9,5 +9,5 @@ mod value;
 pub use decode::{Limits, ProtocolError, decode_request, decode_value, split_words};
 pub use double::{double_text, parse_double};
 pub use encode::{encode_request, encode_value};
-pub use request::{RequestDecoder, RequestSource};
+pub use request::{OWN_BUFFER_MIN, RequestDecoder, RequestSource};
 pub use value::{Protocol, Value};

@@ -1,10 +1,15 @@
 //! Reading requests piece by piece, so that a large one is not parsed again from its start with every
 //! packet.
 
-use bytes::Bytes;
+use bytes::buf::Limit;
+use bytes::{BufMut, Bytes};
 use memchr::memchr;
 
 use super::decode::{Limits, ProtocolError, decode_inline};
+
+/// Words of so many bytes and more are each in a buffer of their own, which holds nothing else. Whoever keeps one
+/// need not copy it.
+pub const OWN_BUFFER_MIN: usize = 128 * 1024;
 
 /// Where requests are decoded from: words are copies of plain bytes, and parts of a shared buffer.
 pub trait RequestSource {
@@ -38,7 +43,7 @@ impl RequestSource for Bytes {
 /// Decodes the requests of one client.
 ///
 /// Keeps the words of a request that has not arrived completely, so each byte is looked at once, but for
-/// the line or word at the end of what has arrived.
+/// the line or word at the end of what has arrived. A long word is taken as it comes, see [`OWN_BUFFER_MIN`].
 #[derive(Debug, Default)]
 pub struct RequestDecoder {
     words: Vec<Bytes>,
@@ -46,6 +51,8 @@ pub struct RequestDecoder {
     missing: usize,
     /// The length of the next word, once that is known.
     word_len: Option<usize>,
+    /// What is there of the next word, where that gets a buffer of its own.
+    own: Vec<u8>,
     /// Bytes in `words`, and of `words`.
     held_bytes: usize,
     /// How many of `words` are copies.
@@ -55,14 +62,49 @@ pub struct RequestDecoder {
 impl RequestDecoder {
     /// Bytes of an incomplete request that have been taken out of the input already.
     pub fn held_bytes(&self) -> usize {
-        self.held_bytes
+        self.held_bytes + self.own.len()
+    }
+
+    /// Where the bytes that come next may be put at once: they belong to a word with a buffer of its own.
+    pub fn room(&mut self) -> Option<Limit<&mut Vec<u8>>> {
+        let len = self.word_len.filter(|len| *len >= OWN_BUFFER_MIN)?;
+        if self.own.len() == len {
+            return None;
+        }
+        self.grow(len);
+        let room = self.own.capacity().min(len) - self.own.len();
+        Some((&mut self.own).limit(room))
+    }
+
+    /// Makes room for more of a word of this length. Not for all of it at once: a sender that has sent little has
+    /// only announced the rest. What is moved when it grows is a third of the word at most.
+    fn grow(&mut self, len: usize) {
+        if self.own.len() == self.own.capacity() {
+            let more = self.own.len().saturating_mul(3).max(OWN_BUFFER_MIN);
+            self.own.reserve_exact(more.min(len - self.own.len()));
+        }
+    }
+
+    /// Takes what is there of a word of this length; false when that is not all.
+    fn fill(&mut self, mut bytes: &[u8], at: &mut usize, len: usize) -> bool {
+        while self.own.len() < len && !bytes.is_empty() {
+            self.grow(len);
+            let room = self.own.capacity().min(len) - self.own.len();
+            let (taken, rest) = bytes.split_at(room.min(bytes.len()));
+            self.own.extend_from_slice(taken);
+            *at += taken.len();
+            bytes = rest;
+        }
+        self.own.len() == len
     }
 
     /// Copies what is held of an incomplete request out of the buffer that it came in, which may be reused
     /// long before the rest arrives.
     pub fn detach(&mut self) {
         for word in &mut self.words[self.detached..] {
-            *word = Bytes::copy_from_slice(word);
+            if word.len() < OWN_BUFFER_MIN {
+                *word = Bytes::copy_from_slice(word);
+            }
         }
         self.detached = self.words.len();
     }
@@ -187,12 +229,20 @@ impl RequestDecoder {
                 self.word_len = Some(len);
                 len
             };
+            let has_own_buffer = len >= OWN_BUFFER_MIN;
+            if has_own_buffer && !self.fill(&bytes[*at..], at, len) {
+                return Ok(false);
+            }
             // As Redis does, the two bytes after the word are skipped without a look at them.
-            let end = *at + len;
+            let end = if has_own_buffer { *at } else { *at + len };
             if bytes.len() < end + 2 {
                 return Ok(false);
             }
-            words.push(input.word(*at, end));
+            words.push(if has_own_buffer {
+                Bytes::from(std::mem::take(&mut self.own))
+            } else {
+                input.word(*at, end)
+            });
             *at = end + 2;
             self.word_len = None;
             self.missing -= 1;
@@ -292,6 +342,80 @@ mod tests {
         assert_eq!(words.unwrap(), ["DEL", "a", "b", "c"]);
         assert!(none.is_empty());
         assert_eq!((decoder.words.capacity(), decoder.held_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_long_word_is_read_into_a_buffer_of_its_own_and_never_copied() {
+        const LEN: usize = 5 * OWN_BUFFER_MIN + 3;
+        let text: Vec<u8> = (0..LEN).map(|n| n.to_le_bytes()[0]).collect();
+        let mut decoder = RequestDecoder::default();
+        let decode = |decoder: &mut RequestDecoder, input: &[u8]| {
+            let mut at = 0;
+            let words = decoder.decode(&Bytes::copy_from_slice(input), &mut at, &Limits::CLIENT);
+            decoder.detach();
+            (words.unwrap(), at)
+        };
+        let head = format!("*4\r\n$3\r\nSET\r\n$1\r\nk\r\n${LEN}\r\n");
+        assert!(decoder.room().is_none());
+        let input = [head.as_bytes(), &text[..10]].concat();
+        assert_eq!(decode(&mut decoder, &input), (None, input.len()));
+        let mut sent = 10;
+        while let Some(mut room) = decoder.room() {
+            let reserved = sent + room.remaining_mut();
+            assert!(
+                reserved <= LEN.min(OWN_BUFFER_MIN.max(4 * sent)),
+                "{reserved} for {sent}"
+            );
+            let end = LEN.min(sent + room.remaining_mut().min(100_000));
+            room.put_slice(&text[sent..end]);
+            sent = end;
+            assert_eq!(decode(&mut decoder, b""), (None, 0));
+        }
+        assert_eq!(sent, LEN);
+        let place = decoder.own.as_ptr();
+        // Words behind it are still to come.
+        assert_eq!(decode(&mut decoder, b"\r\n"), (None, 2));
+        assert_eq!(decoder.held_bytes(), 3 + 1 + LEN + 3 * size_of::<Bytes>());
+        let (words, _) = decode(&mut decoder, b"$2\r\nXX\r\n");
+        let words = words.unwrap();
+        assert_eq!(words, ["SET".as_bytes(), b"k", &text, b"XX"]);
+        assert_eq!(words[2].as_ptr(), place);
+        assert_eq!((decoder.own.capacity(), decoder.held_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_long_word_may_be_cut_anywhere() {
+        let words = [vec![b'a'; OWN_BUFFER_MIN], vec![b'b'; OWN_BUFFER_MIN - 1]];
+        let mut bytes = Vec::new();
+        encode_request(&words, &mut bytes);
+        encode_request(&[b"PING"], &mut bytes);
+        let last = bytes.len();
+        for cut in [
+            1,
+            9,
+            14,
+            15,
+            1000,
+            OWN_BUFFER_MIN + 13,
+            OWN_BUFFER_MIN + 14,
+            last - 20,
+        ] {
+            let mut decoder = RequestDecoder::default();
+            let mut at = 0;
+            let first = decoder
+                .decode(&bytes[..cut], &mut at, &Limits::CLIENT)
+                .unwrap();
+            assert_eq!(first, None, "{cut}");
+            let got = decoder
+                .decode(&bytes[..], &mut at, &Limits::CLIENT)
+                .unwrap()
+                .unwrap();
+            assert!(got == words, "{cut}");
+            let got = decoder
+                .decode(&bytes[..], &mut at, &Limits::CLIENT)
+                .unwrap();
+            assert_eq!(got, Some(vec!["PING".into()]), "{cut}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::args::{
     ExpiryUnit, Failure, NOT_AN_INTEGER, SYNTAX, integer, number, option, positive_expiry, word,
 };
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
-use crate::server::keyspace::{Text, Value, WARM_MAX};
+use crate::server::keyspace::{Text, WARM_MAX};
 use crate::server::{NotifyClasses, Server};
 
 const READ: u32 = flag::READONLY | flag::FAST;
@@ -249,7 +249,7 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
     } else {
         None
     };
-    server.store_text(call, key, expire_at.or(kept), |text| text.assign(value));
+    server.store_text(call, key, expire_at.or(kept), |text| text.receive(value));
     note_set(server, key, expire_at.is_some());
     let is_plain_pxat = call.words.len() == 5
         && options
@@ -288,7 +288,7 @@ fn setnx(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
     let (key, value) = (&call.words[1], &call.words[2]);
     let is_new = !server.exists_for_write(call, key);
     if is_new {
-        server.store_text(call, key, None, |text| text.assign(value));
+        server.store_text(call, key, None, |text| text.receive(value));
         note_set(server, key, false);
         server.propagate(call, call.words);
     }
@@ -306,7 +306,7 @@ fn setex(
     let (key, value) = (&call.words[1], &call.words[3]);
     let at = positive_expiry(unit, &call.words[2], call.now.unix, name)?;
     server.exists_for_write(call, key);
-    server.store(call, key, Value::string(value), Some(at));
+    server.store_text(call, key, Some(at), |text| text.receive(value));
     note_set(server, key, true);
     let words = [
         word("SET"),
@@ -323,7 +323,7 @@ fn setex(
 fn getset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     let (key, value) = (&call.words[1], &call.words[2]);
     reply_text(server.read(call, key)?, reply);
-    server.store(call, key, Value::string(value), None);
+    server.store_text(call, key, None, |text| text.receive(value));
     note_set(server, key, false);
     server.propagate(call, &[word("SET"), key.clone(), value.clone()]);
     Ok(())
@@ -418,7 +418,7 @@ fn mset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
         let keys = pairs.clone().take(WARM_MAX).map(|pair| &*pair[0]);
         server.keyspace.warm_keys(server.db(), keys);
         for pair in pairs.by_ref().take(WARM_MAX) {
-            server.store_text(call, &pair[0], None, |text| text.assign(&pair[1]));
+            server.store_text(call, &pair[0], None, |text| text.receive(&pair[1]));
             note_set(server, &pair[0], false);
         }
     }
@@ -435,7 +435,7 @@ fn msetnx(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(),
         }
     }
     for pair in pairs(call)? {
-        server.store(call, &pair[0], Value::string(&pair[1]), None);
+        server.store_text(call, &pair[0], None, |text| text.receive(&pair[1]));
         note_set(server, &pair[0], false);
     }
     server.propagate(call, call.words);
@@ -463,7 +463,7 @@ fn append(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(),
     check_length(server, call, len)?;
     server.modify(call, key, |text: &mut Text| {
         if before.is_none() {
-            *text = Text::from_bytes(tail);
+            text.receive(tail);
         } else {
             text.edit(|bytes| bytes.extend_from_slice(tail));
         }

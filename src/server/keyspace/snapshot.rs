@@ -443,7 +443,9 @@ mod tests {
         let mut queue = ChunkQueue::default();
         for _ in 0..1000 {
             queue.encode(|out| out.extend_from_slice(b"head of a large value"));
-            queue.push_large(Chunk::Large(Image::Text(Arc::new(vec![b'x'; 5000]))));
+            queue.push_large(Chunk::Large(Image::Text(Arc::new(
+                crate::server::keyspace::Long::Made(vec![b'x'; 5000]),
+            ))));
         }
         let (mut counted, mut held) = (0, 0);
         while let Some(chunk) = queue.pop() {

@@ -1,6 +1,11 @@
 //! Strings, stored by what they are, and how an element of any collection is handed out.
 
+use std::ops::Deref;
 use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::resp::OWN_BUFFER_MIN;
 
 /// The longest string that is copied when it is changed or saved. Bytes. Longer ones are shared with the
 /// snapshots that are still writing them out.
@@ -29,7 +34,54 @@ pub enum Text {
     /// As `Short` of up to `EMBSTR_BYTES_MAX` bytes, but made by a change.
     EditedShort(Box<[u8]>),
     /// Any more. Shared with snapshots in progress; a writer copies it only if it is.
-    Long(Arc<Vec<u8>>),
+    Long(Arc<Long>),
+}
+
+/// The bytes of a long text.
+#[derive(Debug)]
+pub enum Long {
+    /// In the buffer that they were received in, which holds nothing else.
+    Received(Bytes),
+    /// As they were made here.
+    Made(Vec<u8>),
+}
+
+impl Long {
+    /// The bytes, to be changed. They are only copied if somebody else still has the word that was received.
+    fn make_vec(&mut self) -> &mut Vec<u8> {
+        if let Long::Received(bytes) = self {
+            *self = Long::Made(Vec::from(std::mem::take(bytes)));
+        }
+        match self {
+            Long::Made(bytes) => bytes,
+            Long::Received(_) => unreachable!("it has just been made"),
+        }
+    }
+
+    fn capacity(&self) -> usize {
+        match self {
+            Long::Received(bytes) => bytes.len(),
+            Long::Made(bytes) => bytes.capacity(),
+        }
+    }
+}
+
+impl Deref for Long {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Long::Received(bytes) => bytes,
+            Long::Made(bytes) => bytes,
+        }
+    }
+}
+
+impl Clone for Long {
+    /// A copy of the bytes, for who is about to change them.
+    fn clone(&self) -> Long {
+        Long::Made(self.to_vec())
+    }
 }
 
 /// One element of a collection, or a string, as its store has it.
@@ -87,7 +139,21 @@ impl Text {
         match inline(bytes) {
             Some((len, inline)) => Text::Inline(len, inline),
             None if bytes.len() <= SHORT_BYTES_MAX => Text::Short(bytes.into()),
-            None => Text::Long(Arc::new(bytes.to_vec())),
+            None => Text::made(bytes.to_vec()),
+        }
+    }
+
+    fn made(bytes: Vec<u8>) -> Text {
+        Text::Long(Arc::new(Long::Made(bytes)))
+    }
+
+    /// Takes a word of a request, as [`Text::assign`] would, but without a copy where the word has a buffer of its
+    /// own.
+    pub fn receive(&mut self, word: &Bytes) {
+        if word.len() < OWN_BUFFER_MIN {
+            self.assign(word);
+        } else {
+            *self = Text::Long(Arc::new(Long::Received(word.clone())));
         }
     }
 
@@ -119,7 +185,7 @@ impl Text {
             Some((len, inline)) => Text::EditedInline(len, inline),
             None if bytes.len() <= EMBSTR_BYTES_MAX => Text::EditedShort(bytes.into()),
             None if bytes.len() <= SHORT_BYTES_MAX => Text::Short(bytes.into()),
-            None => Text::Long(Arc::new(bytes)),
+            None => Text::made(bytes),
         }
     }
 
@@ -128,7 +194,7 @@ impl Text {
         match bytes.len() {
             // No number is so long.
             len if len > INLINE_BYTES_MAX && len <= SHORT_BYTES_MAX => Text::Short(bytes.into()),
-            len if len > SHORT_BYTES_MAX => Text::Long(Arc::new(bytes)),
+            len if len > SHORT_BYTES_MAX => Text::made(bytes),
             _ => Text::from_bytes(&bytes),
         }
     }
@@ -168,7 +234,7 @@ impl Text {
     /// Changes the bytes in place; amortised like a `Vec` for long texts.
     pub fn edit<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         if let Text::Long(shared) = self {
-            return change(Arc::make_mut(shared));
+            return change(Arc::make_mut(shared).make_vec());
         }
         let mut bytes = self.element().to_vec();
         let result = change(&mut bytes);
@@ -181,7 +247,7 @@ impl Text {
         match self {
             Text::Integer(_) | Text::Inline(..) | Text::EditedInline(..) => 0,
             Text::Short(bytes) | Text::EditedShort(bytes) => bytes.len(),
-            Text::Long(bytes) => bytes.capacity() + size_of::<Vec<u8>>() + 16,
+            Text::Long(bytes) => bytes.capacity() + size_of::<Long>() + 16,
         }
     }
 
@@ -236,6 +302,27 @@ pub fn canonical_integer(bytes: &[u8]) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_word_becomes_a_text_and_is_changed_without_a_copy() {
+        let word = Bytes::from(vec![b'x'; OWN_BUFFER_MIN]);
+        let place = word.as_ptr();
+        let mut text = Text::default();
+        text.receive(&word);
+        assert_eq!(text.bytes(&mut itoa::Buffer::new()).as_ptr(), place);
+        drop(word);
+        text.edit(|bytes| bytes[0] = b'y');
+        let digits = &mut itoa::Buffer::new();
+        assert_eq!(text.bytes(digits).as_ptr(), place);
+        assert_eq!(text.bytes(digits)[..2], *b"yx");
+        // A snapshot has it as it was.
+        let before = text.clone();
+        text.edit(|bytes| bytes.push(b'z'));
+        assert_eq!(
+            (before.len(), text.len()),
+            (OWN_BUFFER_MIN, OWN_BUFFER_MIN + 1)
+        );
+    }
 
     #[test]
     fn only_canonical_integers_are_numbers() {

@@ -8,7 +8,7 @@ use super::list::{List, NodeLimit};
 use super::set::Set;
 use super::sorted_set::{Scored, SortedSet};
 use super::table::Table;
-use super::text::{EMBSTR_BYTES_MAX, Element, Text};
+use super::text::{EMBSTR_BYTES_MAX, Element, Long, Text};
 
 /// A stored value. Each type of Redis that we can hold is one variant; it is `Send`, so that large values
 /// can be dropped on another thread and keyspaces can be loaded on one.
@@ -30,7 +30,7 @@ pub enum Value {
 #[derive(Clone, Debug)]
 pub enum Image {
     /// A long string.
-    Text(Arc<Vec<u8>>),
+    Text(Arc<Long>),
     /// A list.
     List(List),
     /// The members of a set.

@@ -18,7 +18,7 @@ use crate::clock::Mono;
 use crate::front::{Client, ClientId, Closing};
 use crate::ids::random_hex;
 use crate::server::Server;
-use crate::server::keyspace::{Chunk, ChunkQueue, Image, Keyspace, SnapshotEpoch, Walk};
+use crate::server::keyspace::{Chunk, ChunkQueue, Image, Keyspace, Long, SnapshotEpoch, Walk};
 use crate::server::persist::rdb::CRC64;
 use crate::server::persist::rdb_encode::{self, Head, ImageWriter, ReplicationInfo};
 
@@ -446,7 +446,7 @@ impl Outgoing {
 }
 
 /// A stored text as shared bytes.
-struct SharedText(std::sync::Arc<Vec<u8>>);
+struct SharedText(std::sync::Arc<Long>);
 
 impl AsRef<[u8]> for SharedText {
     fn as_ref(&self) -> &[u8] {

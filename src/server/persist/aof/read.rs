@@ -279,7 +279,7 @@ impl<'a> Reader<'a> {
                 Err(Unwanted) => return Ok(None),
             };
             self.decoder.detach();
-            // A word that is longer than a chunk stays where it is until all of it is there.
+            // A word that is not all there stays where it is.
             input = match chunk.try_into_mut() {
                 Ok(mut chunk) => {
                     chunk.advance(used);
