@@ -1,8 +1,9 @@
 //! The same commands to redis-server 7.0 and to ours: the same replies, errors included, and the same data in
 //! the end.
 
-use sentinel::resp::Value;
+use sentinel::resp::{Value, encode_request};
 
+use crate::both::Both;
 use crate::data::{Commands, digest, send};
 use crate::support::{Client, Kind, expect_that, secs, start_server, text, wait_for};
 
@@ -415,3 +416,47 @@ const STREAM: &str = "
     SELECT 0
     FLUSHALL
 ";
+
+/// Values with a buffer of their own, in pieces that end anywhere, are what they were, and stay so when they are
+/// changed, queued and kept by a snapshot.
+#[test]
+fn long_values_arrive_whole() {
+    const LEN: usize = 700_000;
+    const PIECE: usize = 99_991;
+    let value: String = ('a'..='w').cycle().take(LEN).collect();
+    let requests: [&[&str]; 12] = [
+        &["SET", "k", &value, "EX", "100000"],
+        &["APPEND", "k", "tail"],
+        &["APPEND", "new", &value],
+        &["SETRANGE", "new", "5", &value[..200_000]],
+        &["MULTI"],
+        &["GETSET", "k", &value],
+        &["SETEX", "e", "100000", &value],
+        &["EXEC"],
+        &["MSET", "m1", &value, "m2", "2", "m3", &value],
+        &["RPUSH", "l", &value, &value],
+        &["BGSAVE"],
+        &["APPEND", "m1", &value],
+    ];
+    let mut bytes = Vec::new();
+    for request in requests {
+        encode_request(request, &mut bytes);
+    }
+    let mut both = Both::start();
+    for client in &mut both.clients {
+        let mut sender = client.stream().try_clone().unwrap();
+        let pieces: Vec<Vec<u8>> = bytes.chunks(PIECE).map(<[u8]>::to_vec).collect();
+        // Replies must be read meanwhile.
+        let sends = std::thread::spawn(move || {
+            for piece in pieces {
+                std::io::Write::write_all(&mut sender, &piece).unwrap();
+            }
+        });
+        for request in requests {
+            let reply = client.receive().unwrap();
+            assert!(!reply.is_error(), "{}: {}", request[0], text(&reply));
+        }
+        sends.join().unwrap();
+    }
+    both.check_data();
+}

@@ -329,7 +329,7 @@ fn heard_without_replies(
     }
     // A client with subscriptions may say nothing else with RESP2.
     for line in [
-        "UNSUBSCRIBE",
+        "UNSUBSCRIBE a b x z ch",
         "PUNSUBSCRIBE",
         "SUNSUBSCRIBE",
         "CLIENT REPLY ON",
