@@ -451,6 +451,36 @@ fn what_was_tracked_is_forgotten_when_it_changes() {
 }
 
 #[test]
+fn a_flush_with_save_points_is_a_save() {
+    const LINES: [&str; 7] = [
+        "SAVE",
+        "MSET a 1 b 2",
+        "FLUSHALL",
+        "SET a 1",
+        "FLUSHDB",
+        "FLUSHALL ASYNC",
+        "BGSAVE",
+    ];
+    let [real, ours] = both("save 3600 1\n").map(|server| {
+        let mut client = server.client();
+        LINES.map(|line| {
+            client.call(&words_of(line));
+            let info = wait_for("no save runs", secs(5), || {
+                let info = text(&client.call(&["INFO", "persistence"]));
+                let is_over = info.contains("rdb_bgsave_in_progress:0");
+                is_over.then(|| info.clone()).ok_or(info)
+            });
+            let counted = info.lines().filter(|line| {
+                let of = ["rdb_changes", "rdb_saves", "rdb_last_bgsave_status"];
+                of.iter().any(|start| line.starts_with(start))
+            });
+            format!("{line}: {}", counted.collect::<Vec<_>>().join(" "))
+        })
+    });
+    assert_eq!(real, ours);
+}
+
+#[test]
 fn monitors_see_the_same() {
     let [real, ours] = both("").map(|server| monitored(&server));
     assert_eq!(real, ours);

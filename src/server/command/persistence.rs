@@ -54,6 +54,7 @@ fn save(server: &mut Server, _: &Call<'_>, reply: &mut Reply) -> Result<(), Fail
     if server.saving().is_some() {
         return Err("ERR Background save already in progress".into());
     }
+    server.saver.saves += 1;
     match server.save_now() {
         Ok(()) => reply.ok(),
         Err(error) => {

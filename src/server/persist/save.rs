@@ -50,7 +50,7 @@ pub(crate) struct Saver {
     pub(crate) last_try: u64,
     /// How long the last one took, in seconds.
     pub(crate) last_seconds: Option<u64>,
-    /// `rdb_saves`
+    /// `rdb_saves`: those that a command or a save point began.
     pub(crate) saves: u64,
     /// `rdb_last_load_keys_expired`, `rdb_last_load_keys_loaded`
     pub(crate) last_load: (u64, u64),
@@ -261,7 +261,6 @@ impl Server {
             self.saver.is_scheduled = false;
             self.saver.last_save = now.unix.0 / 1000;
             self.saver.last_save_ok = true;
-            self.saver.saves += 1;
             tracing::info!("DB saved on disk");
         }
         written
@@ -327,6 +326,7 @@ impl Server {
         };
         tracing::info!("Background saving started");
         self.saver.last_try = now.unix.0 / 1000;
+        self.saver.saves += 1;
         self.saver.is_scheduled = false;
         self.saver.running = Some(Running {
             snapshot: job.snapshot,
@@ -363,7 +363,6 @@ impl Server {
         self.saver.last_save_ok = written.is_ok();
         match written {
             Ok(()) => {
-                self.saver.saves += 1;
                 self.saver.last_save = now.unix.0 / 1000;
                 tracing::info!("Background saving terminated with success");
                 File::open(&job.path).ok()
@@ -418,11 +417,9 @@ impl Server {
         if !std::mem::take(&mut self.saver.is_flushed) {
             return;
         }
-        let dirty = self.saver.dirty;
         if let Err(error) = self.save_now() {
             tracing::error!(%error, "saving after FLUSHALL failed");
         }
-        self.saver.dirty = dirty;
     }
 
     /// Begins a save when a save point is reached or one was scheduled.
