@@ -177,7 +177,7 @@ pub struct Tls {
     pub auth_clients: TlsAuth,
     /// `tls-replication`: outgoing links use TLS.
     pub replication: bool,
-    /// `tls-cluster`. Without effect.
+    /// `tls-cluster`: `MIGRATE` uses TLS.
     pub cluster: bool,
     /// `tls-protocols`, space-separated; empty: all that are safe.
     pub protocols: String,

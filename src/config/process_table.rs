@@ -330,7 +330,7 @@ fn tls() -> Vec<Directive<Process>> {
             at!(tls.replication),
             "outgoing connections use TLS",
         ),
-        flag("tls-cluster", at!(tls.cluster), "accepted, without effect"),
+        flag("tls-cluster", at!(tls.cluster), "`MIGRATE` uses TLS"),
         text(
             "tls-protocols",
             at!(tls.protocols),

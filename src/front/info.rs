@@ -179,6 +179,8 @@ pub struct DataStats {
     pub tracked_items: u64,
     /// `tracking_total_prefixes`
     pub tracked_prefixes: u64,
+    /// `migrate_cached_sockets`
+    pub migration_links: u64,
 }
 
 /// `# Stats`
@@ -232,7 +234,7 @@ pub fn stats_section<P: Program>(front: &Front<P>, data: &DataStats) -> String {
     line("pubsubshard_channels", &front.pubsub.shard_channel_count());
     line("latest_fork_usec", &0);
     line("total_forks", &0);
-    line("migrate_cached_sockets", &0);
+    line("migrate_cached_sockets", &data.migration_links);
     line("slave_expires_tracked_keys", &data.own_expiries);
     line("active_defrag_hits", &0);
     line("active_defrag_misses", &0);

@@ -16,6 +16,9 @@ pub struct KeyRef {
 /// The keys of a request, in order. What a malformed request does not hold is left out, and where the number of
 /// keys is wrong, all of them.
 pub fn command_keys(info: &CommandInfo, words: &[Bytes]) -> Vec<KeyRef> {
+    if let Some(keys) = keys_option(info, words) {
+        return keys;
+    }
     let mut keys = Vec::new();
     for spec in &info.keys {
         let Some(first) = begin(spec, words) else {
@@ -77,6 +80,29 @@ fn flags_here(info: &CommandInfo, spec: &KeySpec, words: &[Bytes]) -> u16 {
     } else {
         (flags & !(key::RW | key::ACCESS)) | key::OW
     }
+}
+
+/// The keys of a `MIGRATE` with `KEYS` among its words, whose specifications cannot tell the option from the value of
+/// another one. None at all where a key stands before them as well: it will be refused.
+fn keys_option(info: &CommandInfo, words: &[Bytes]) -> Option<Vec<KeyRef>> {
+    let spec = (info.keys.iter()).find(|spec| spec.flags & key::INCOMPLETE != 0)?;
+    begin(spec, words)?;
+    let is_it = |at: usize, name: &[u8]| words[at].eq_ignore_ascii_case(name);
+    let mut at = 6;
+    while at < words.len() && !is_it(at, b"keys") {
+        at += match () {
+            () if is_it(at, b"auth2") => 3,
+            () if is_it(at, b"auth") => 2,
+            () => 1,
+        };
+    }
+    let places = match at < words.len() {
+        false => 3..4,
+        true if words[3].is_empty() => at + 1..words.len(),
+        true => 0..0,
+    };
+    let flags = spec.flags & !key::INCOMPLETE;
+    Some(places.map(|index| KeyRef { index, flags }).collect())
 }
 
 /// Whether a `BITFIELD` is well-formed and changes nothing.

@@ -127,7 +127,8 @@ pub fn clients_with_room(process: &Process, links: u64) -> u32 {
 /// # Errors
 /// The certificates cannot be used.
 pub fn load_tls(process: &Process) -> anyhow::Result<Option<Tls>> {
-    let is_used = process.tls.port != 0 || process.tls.replication;
+    let tls = &process.tls;
+    let is_used = tls.port != 0 || tls.replication || tls.cluster;
     is_used.then(|| load(process)).transpose()
 }
 

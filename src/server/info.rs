@@ -64,6 +64,7 @@ impl Server {
                         tracked_keys: keys as u64,
                         tracked_items: items as u64,
                         tracked_prefixes: prefixes as u64,
+                        migration_links: self.courier.kept(),
                         eviction_exceeded_now: self.eviction_exceeded(),
                         own_expiries: self.own_expiries.len() as u64,
                         ..self.stats

@@ -16,6 +16,7 @@ mod blocking;
 mod command;
 mod config;
 mod config_file;
+mod courier;
 mod cron;
 mod effects;
 mod eviction;
@@ -66,6 +67,7 @@ use crate::memory;
 use crate::net::{self, Log};
 use blocking::Blocking;
 use command::transactions::{Transaction, Watched, Watches};
+use courier::Courier;
 use effects::Effects;
 use eviction::{Eviction, Room};
 use keyspace::Keyspace;
@@ -119,6 +121,8 @@ pub struct Server {
     watches: Watches,
     /// Clients that wait for a key.
     blocking: Blocking,
+    /// What `MIGRATE` sends away goes with it.
+    courier: Courier,
     current: Current,
     /// The commands of a transaction are running.
     pub(crate) in_exec: bool,
@@ -216,6 +220,7 @@ impl Server {
                 own_expiries: OwnExpiries::default(),
                 watches: Watches::default(),
                 blocking: Blocking::default(),
+                courier: Courier::default(),
                 current: Current::default(),
                 in_exec: false,
                 loading: None,

@@ -182,6 +182,7 @@ pub(super) fn shown_words<'a>(call: &Call<'a>) -> Cow<'a, [Bytes]> {
             })
             .map(|at| at + 1)
             .collect(),
+        "migrate" => login_words(words),
         _ => Vec::new(),
     };
     if secret.is_empty() {
@@ -194,4 +195,21 @@ pub(super) fn shown_words<'a>(call: &Call<'a>) -> Cow<'a, [Bytes]> {
         }
     }
     Cow::Owned(words)
+}
+
+/// Which words of a `MIGRATE` are a name or a password.
+fn login_words(words: &[Bytes]) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut at = 6;
+    while let Some(word) = words.get(at) {
+        let count = match word.to_ascii_lowercase().as_slice() {
+            b"keys" => break,
+            b"auth" => 1,
+            b"auth2" => 2,
+            _ => 0,
+        };
+        found.extend(at + 1..=at + count);
+        at += 1 + count;
+    }
+    found
 }

@@ -4,7 +4,8 @@ use crate::data::{digest, replica_of, send, wait_until_equal};
 use crate::support::{Client, Kind, ServerNode, start_server, text};
 
 /// From ours to redis-server, and back.
-const DIRECTIONS: [(Kind, Kind); 2] = [(Kind::Ours, Kind::Real), (Kind::Real, Kind::Ours)];
+pub(crate) const DIRECTIONS: [(Kind, Kind); 2] =
+    [(Kind::Ours, Kind::Real), (Kind::Real, Kind::Ours)];
 
 /// Both servers with a client each.
 pub(crate) struct Both {
@@ -80,7 +81,8 @@ pub(crate) fn check_stream(lines: &str) {
         let offset = crate::stream::begin(&mut replica);
         let mut client = server.client();
         for words in lines_of(lines) {
-            send(&mut client, &words);
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            client.call(&words);
         }
         client.call(&["SET", "the-end", "1"]);
         crate::stream::until(&mut replica, offset, "the-end")
@@ -97,7 +99,8 @@ pub(crate) fn check_events(lines: &str) {
         let mut listener = server.client();
         listener.call(&["PSUBSCRIBE", "__keyevent@0__:*"]);
         for words in lines_of(lines) {
-            send(&mut client, &words);
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            client.call(&words);
         }
         client.call(&["SET", "the-end", "1"]);
         let mut heard = Vec::new();

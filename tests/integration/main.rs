@@ -47,6 +47,7 @@ mod http_delays_nobody;
 mod http_from_outside;
 mod it_listens_where_it_is_told;
 mod keys_equal_redis;
+mod keys_migrate;
 mod links_are_cut_at_random;
 mod links_are_kept_in_order;
 mod lists_equal_redis;

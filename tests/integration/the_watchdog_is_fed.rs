@@ -4,7 +4,9 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::{Client, Kind, Port, Process, secs, text, wait_for};
+use crate::support::{
+    Answer, Client, Fake, Kind, Port, Process, expect_that, secs, text, wait_for,
+};
 
 /// How long the watchdog waits: a sign of life is due every quarter of a second.
 const WITHIN: Duration = Duration::from_millis(500);
@@ -119,6 +121,26 @@ fn a_save_that_holds_the_loop_is_no_hang() {
     unit.heard();
     assert_eq!(text(&client.call(&["SAVE"])), "OK");
     assert!(unit.heard() > 5, "nothing was heard during SAVE");
+}
+
+#[test]
+fn a_migration_that_holds_the_loop_is_no_hang() {
+    let unit = Unit::start(WITHIN, true);
+    let target = Fake::start(|_| Answer::Silence);
+    let mut client = Client::to(unit.port.number());
+    client.call(&["SET", "k", "v"]);
+    let port = target.port().to_string();
+    client
+        .send(&["MIGRATE", "127.0.0.1", &port, "k", "0", "2000"])
+        .unwrap();
+    wait_for("it is under way", secs(10), || {
+        expect_that(!target.requests().is_empty(), || "no request".to_owned())
+    });
+    unit.heard();
+    let during = (0..3).all(|_| unit.hear(WITHIN).is_some());
+    assert!(during, "no sign of life during MIGRATE");
+    let reply = text(&client.receive().unwrap());
+    assert_eq!(reply, "IOERR error or timeout reading to target instance");
 }
 
 fn stopped(pid: u32) -> Result<(), String> {

@@ -1,5 +1,4 @@
-//! What redis-server 7.0 has and this server has not: the commands of streams, scripts, modules and cluster mode, and
-//! `MIGRATE`.
+//! What redis-server 7.0 has and this server has not: the commands of streams, scripts, modules and cluster mode.
 
 use crate::front::AbsentCommand;
 use crate::front::category::{
@@ -63,7 +62,6 @@ pub(in crate::server) const ABSENT: &[AbsentCommand] = &[
             ("stats", SLOW | SCRIPTING),
         ],
     ),
-    absent("migrate", KEYSPACE | WRITE | SLOW | DANGEROUS, &[]),
     absent(
         "module",
         SLOW,

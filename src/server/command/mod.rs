@@ -23,6 +23,7 @@ mod lolwut;
 pub(super) mod long_double;
 mod memory;
 mod messages;
+mod migrate;
 mod moving;
 mod object;
 mod observing;
@@ -79,6 +80,7 @@ pub(super) fn all() -> Vec<CommandSpec<Server>> {
     all.extend(sort::commands());
     all.extend(keys::commands());
     all.extend(moving::commands());
+    all.extend(migrate::commands());
     all.extend(object::commands());
     all.extend(dump::commands());
     all.extend(expiry::commands());
