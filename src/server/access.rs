@@ -104,6 +104,16 @@ impl Server {
         self.is_live(call, key, false)
     }
 
+    /// As [`Server::is_there`], for a command that comes across keys by chance: what it removes are units of their
+    /// own, as what is removed with time, unless it is part of a transaction.
+    pub(crate) fn is_there_by_chance(&mut self, call: &Call<'_>, key: &[u8]) -> bool {
+        let is_there = self.is_there(call, key);
+        if !is_there && !self.in_exec {
+            self.end_unit();
+        }
+        is_there
+    }
+
     fn is_live(&mut self, call: &Call<'_>, key: &[u8], is_use: bool) -> bool {
         let Some(entry) = self.keyspace.get(self.current.db, key) else {
             return false;

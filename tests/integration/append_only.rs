@@ -405,6 +405,28 @@ fn it_is_loaded_again_by_command() {
     check(&server);
 }
 
+#[test]
+fn it_is_loaded_by_command_where_it_is_not_kept() {
+    let sizes = [Kind::Real, Kind::Ours].map(|kind| {
+        let server = start_server(kind, "");
+        let mut client = server.client();
+        write(&mut client, &mut Commands::of(79), 500);
+        let before = digest(&server);
+        rewrite(&server);
+        client.call(&["SET", "later", "1"]);
+        assert_eq!(text(&client.call(&["DEBUG", "LOADAOF"])), "OK");
+        assert_eq!(digest(&server), before, "{kind:?}");
+        let loaded = text(&client.call(&["DBSIZE"]));
+        // It is not kept from now on either.
+        client.call(&["SET", "later", "1"]);
+        assert_eq!(text(&client.call(&["DEBUG", "LOADAOF"])), "OK");
+        assert_eq!(digest(&server), before, "{kind:?}");
+        assert_eq!(server.info("aof_enabled").as_deref(), Some("0"));
+        loaded
+    });
+    assert_eq!(sizes[0], sizes[1]);
+}
+
 /// A server of ours that has ended, whose last file is `damage`d.
 fn damaged(lines: &str, damage: impl FnOnce(&mut Vec<u8>)) -> ServerNode {
     let mut server = start(Kind::Ours, lines);

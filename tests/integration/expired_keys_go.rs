@@ -195,3 +195,42 @@ fn who_watched_one_that_had_expired_is_not_told_when_it_goes() {
     });
     assert_eq!(real, ours);
 }
+
+/// What a walk comes across is removed one by one, on replicas too, unless the walk is part of a transaction.
+#[test]
+fn by_a_walk_that_comes_across_them() {
+    let streams = [Kind::Real, Kind::Ours].map(|kind| {
+        let server = start_server(kind, "");
+        let mut client = server.client();
+        let mut ask = |line: &str| text(&client.call(&line.split(' ').collect::<Vec<_>>()));
+        ask("DEBUG SET-ACTIVE-EXPIRE 0");
+        let mut replica = server.client();
+        replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
+        replica.send(&["PSYNC", "?", "-1"]).unwrap();
+        let received = crate::stream::begin(&mut replica);
+        for walk in [
+            &["SCAN 0 COUNT 100"][..],
+            &["RANDOMKEY"],
+            &["MULTI", "SCAN 0", "EXEC"],
+        ] {
+            for key in ["a", "b", "c"] {
+                ask(&format!("SET {key} v PX 1"));
+            }
+            wait_for("all have expired", secs(20), || {
+                let found = ask("TTL c");
+                expect_that(found != "0" && found != "1", || found)
+            });
+            for line in walk {
+                ask(line);
+            }
+        }
+        ask("SET the-end 1");
+        let mut stream = crate::stream::until(&mut replica, received, "the-end");
+        stream.retain(|words| words[0] != "SET");
+        // They are met in any order.
+        stream.iter_mut().for_each(|words| words.truncate(1));
+        stream
+    });
+    assert_eq!(streams[0], streams[1]);
+    assert!(streams[0].len() > 9, "{streams:?}");
+}

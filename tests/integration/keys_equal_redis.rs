@@ -559,3 +559,36 @@ const STREAM: &str = "
     SELECT 5
     FLUSHDB ASYNC
 ";
+
+#[test]
+fn what_replicas_are_told_of_an_expiry() {
+    crate::both::check_stream(
+        r#"
+        set a 1 pxat 99999999999999
+        SET a 1 PXAT 99999999999999
+        set a 1 nx get pxat 99999999999999
+        set b 1 nx exat 99999999999
+        set b 1 xx keepttl
+        set b 1
+    "#,
+    );
+}
+
+#[test]
+fn what_has_changed_is_saved_by_flushall_where_there_are_save_points() {
+    for lines in ["save 3600 1\n", ""] {
+        let changes = [Kind::Real, Kind::Ours].map(|kind| {
+            let server = start_server(kind, lines);
+            let mut client = server.client();
+            let mut seen = Vec::new();
+            for words in [
+                "SET k v", "FLUSHALL", "SET k v", "MULTI", "SET l v", "FLUSHALL", "EXEC",
+            ] {
+                line(&mut client, words);
+                seen.push(server.info("rdb_changes_since_last_save"));
+            }
+            seen
+        });
+        assert_eq!(changes[0], changes[1], "{lines:?}");
+    }
+}

@@ -155,9 +155,12 @@ fn debug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
         }
         (b"digest", []) => reply.simple(&digest::digest(&server.keyspace)),
         (b"loadaof", []) => {
-            let can_load = server.aof.state == State::On && server.replication.is_master();
+            let can_load = server.aof.state != State::First && server.replication.is_master();
             if !can_load || server.in_exec {
-                return Err("ERR DEBUG LOADAOF is for a master with appendonly yes".into());
+                return Err(
+                    "ERR DEBUG LOADAOF is for a master, and not before appendonly has its first base"
+                        .into(),
+                );
             }
             let on = server.front.clients.wait(call.client, Mono::NEVER, false);
             let server = server.handle();

@@ -207,7 +207,7 @@ fn random_key(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
             break;
         };
         let key = entry.key.clone();
-        let is_live = server.is_there(call, &key);
+        let is_live = server.is_there_by_chance(call, &key);
         name = Some(key);
         if is_live {
             break;
@@ -251,7 +251,7 @@ fn scan(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
                 found.push(entry.key.clone());
             }
         });
-    found.retain(|key| server.is_there(call, key));
+    found.retain(|key| server.is_there_by_chance(call, key));
     begin_scan_reply(reply, next, found.len());
     for key in found {
         reply.bulk(key);

@@ -251,12 +251,8 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
     };
     server.store_text(call, key, expire_at.or(kept), |text| text.receive(value));
     note_set(server, key, expire_at.is_some());
-    let is_plain_pxat = call.words.len() == 5
-        && options
-            .expiry
-            .is_some_and(|(unit, _)| unit == ExpiryUnit::UnixMillis);
     match expire_at {
-        Some(at) if !is_plain_pxat => {
+        Some(at) => {
             let words = [
                 word("SET"),
                 key.clone(),
@@ -276,7 +272,7 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
                 .collect();
             server.propagate(call, &words);
         }
-        Some(_) | None => server.propagate(call, call.words),
+        None => server.propagate(call, call.words),
     }
     if !options.get {
         reply.ok();

@@ -60,6 +60,8 @@ pub(crate) enum LinkError {
         command: &'static str,
         reply: String,
     },
+    #[error("Unable to AUTH to MASTER: {0}")]
+    Login(String),
     #[error("{0}")]
     Load(#[from] LoadError),
     #[error("{0}")]
@@ -308,7 +310,10 @@ async fn introduce(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<(), 
         };
         if !is_accepted {
             let reply = String::from_utf8_lossy(&line).into_owned();
-            return Err(LinkError::Refused { command, reply });
+            return Err(match command {
+                "AUTH" => LinkError::Login(reply),
+                _ => LinkError::Refused { command, reply },
+            });
         }
     }
     Ok(())

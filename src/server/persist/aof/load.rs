@@ -29,6 +29,11 @@ const FAILURES_LOGGED_MAX: u64 = 20;
 /// Loads the append-only file and opens it for what comes. False when it is off; the manifest is read all the same,
 /// because its numbers go on when it is switched on.
 pub(crate) async fn load(server: &Rc<RefCell<Server>>) -> anyhow::Result<bool> {
+    let is_enabled = server.borrow().config.aof.enabled;
+    load_if(server, is_enabled).await
+}
+
+async fn load_if(server: &Rc<RefCell<Server>>, is_wanted: bool) -> anyhow::Result<bool> {
     let config = server.borrow().config.aof.clone();
     let folder = Folder::new(&config).context("the working directory")?;
     let read = {
@@ -50,13 +55,18 @@ pub(crate) async fn load(server: &Rc<RefCell<Server>>) -> anyhow::Result<bool> {
         aof.folder = folder.clone();
         aof.manifest = manifest.clone();
     }
-    if !config.enabled {
+    if !is_wanted {
         return Ok(false);
     }
     if manifest.is_empty() {
-        warn_of_other_data(&server.borrow());
+        if config.enabled {
+            warn_of_other_data(&server.borrow());
+        }
     } else {
         replay(server, &folder, &manifest, config.load_truncated).await?;
+    }
+    if !config.enabled {
+        return Ok(true);
     }
     let server = &mut *server.borrow_mut();
     server.open_aof().with_context(|| {
@@ -68,7 +78,7 @@ pub(crate) async fn load(server: &Rc<RefCell<Server>>) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-/// `DEBUG LOADAOF`: replaces all data by what the append-only file holds.
+/// `DEBUG LOADAOF`: replaces all data by what the append-only file holds, or held when it was last rewritten.
 pub(crate) async fn reload(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
     server.borrow_mut().cancel_rewrite();
     loop {
@@ -90,7 +100,7 @@ pub(crate) async fn reload(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
             break;
         }
     }
-    let loaded = load(server).await;
+    let loaded = load_if(server, true).await;
     server.borrow_mut().end_loading();
     loaded.map(drop)
 }
