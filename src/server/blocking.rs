@@ -199,10 +199,16 @@ impl Server {
             while let Some((on, waiter)) = self.blocking.next_at(&at, last) {
                 last = Some(on);
                 // Nobody else can be served from a key that is not there.
-                let entry = self.keyspace.get(at.0, &at.1);
-                let Some(entry) = entry.filter(|entry| !entry.is_expired(now.unix.0)) else {
+                let Some(entry) = self.keyspace.get(at.0, &at.1) else {
                     break;
                 };
+                if entry.is_expired(now.unix.0) {
+                    if self.replication.is_master() && self.front.paused(now.mono).is_none() {
+                        self.remove_expired(at.0, &at.1);
+                        self.end_unit();
+                    }
+                    break;
+                }
                 if (waiter.is_kind)(&entry.value) {
                     self.serve_waiter(on, &waiter, &at.1, now);
                     self.end_unit();

@@ -421,3 +421,34 @@ fn nobody_is_served_from_a_key_that_has_expired() {
         assert_eq!(texts(&reply), ["a", "in time"], "{kind:?}");
     }
 }
+
+/// What has expired when it becomes ready serves nobody, and is removed at once, on replicas too.
+#[test]
+fn an_expired_key_goes_when_it_is_ready() {
+    let streams = [Kind::Real, Kind::Ours].map(|kind| {
+        let server = start_server(kind, "");
+        let mut client = server.client();
+        client.call(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+        let mut replica = server.client();
+        replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
+        replica.send(&["PSYNC", "?", "-1"]).unwrap();
+        let received = crate::stream::begin(&mut replica);
+        let _waiter = waiting(&server, "BLPOP k 0", 1);
+        for line in [
+            "MULTI",
+            "RPUSH k v",
+            "PEXPIRE k 1",
+            "DEBUG SLEEP 0.05",
+            "EXEC",
+            "SET the-end 1",
+        ] {
+            client.call(&line.split(' ').collect::<Vec<_>>());
+        }
+        let mut stream = crate::stream::until(&mut replica, received, "the-end");
+        // All but the moment of the expiry.
+        stream.iter_mut().for_each(|words| words.truncate(2));
+        wait_until_blocked(&server, 1);
+        stream
+    });
+    assert_eq!(streams[0], streams[1]);
+}
