@@ -107,6 +107,20 @@ impl EvictionPolicy {
         let found = POLICIES.iter().find(|(_, policy)| *policy == self);
         found.map_or("noeviction", |(name, _)| name)
     }
+
+    /// Whether keys go by when or how often they were used.
+    pub fn goes_by_use(self) -> bool {
+        match self {
+            EvictionPolicy::VolatileLru
+            | EvictionPolicy::VolatileLfu
+            | EvictionPolicy::AllKeysLru
+            | EvictionPolicy::AllKeysLfu => true,
+            EvictionPolicy::VolatileRandom
+            | EvictionPolicy::VolatileTtl
+            | EvictionPolicy::AllKeysRandom
+            | EvictionPolicy::NoEviction => false,
+        }
+    }
 }
 
 /// One of the words of a directive that has no meaning here, kept by its place in the list.

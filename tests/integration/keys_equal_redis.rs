@@ -124,6 +124,15 @@ const LINES: &str = r#"
     OBJECT ENCODING r
     OBJECT ENCODING s
     OBJECT REFCOUNT n
+    CONFIG SET maxmemory 1gb
+    SET small 7
+    OBJECT REFCOUNT small
+    CONFIG SET maxmemory-policy allkeys-lru
+    SET small 7
+    OBJECT REFCOUNT small
+    CONFIG SET maxmemory 0 maxmemory-policy noeviction
+    SET small 7
+    OBJECT REFCOUNT small
     OBJECT REFCOUNT m
     OBJECT REFCOUNT e
     OBJECT IDLETIME e

@@ -76,8 +76,13 @@ fn encoding(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
 
 /// Nothing is shared here; the small numbers that Redis shares are shown as it shows them.
 fn reference_count(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
+    // To redis-server, small integers are one object, but where it must know how each key is used.
+    let config = &server.config;
+    let may_share = config.maxmemory == 0 || !config.tuning.maxmemory_policy.goes_by_use();
     match server.peek(call, &call.words[2]).map(|entry| &entry.value) {
-        Some(Value::String(Text::Integer(0..=9999))) => reply.integer(i64::from(i32::MAX)),
+        Some(Value::String(Text::Integer(0..=9999))) if may_share => {
+            reply.integer(i64::from(i32::MAX));
+        }
         Some(_) => reply.integer(1),
         None => reply.null(),
     }
