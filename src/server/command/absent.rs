@@ -2,7 +2,7 @@
 
 use crate::front::AbsentCommand;
 use crate::front::category::{
-    ADMIN, BLOCKING, CONNECTION, DANGEROUS, FAST, KEYSPACE, READ, SCRIPTING, SLOW, STREAM, WRITE,
+    ADMIN, BLOCKING, CONNECTION, DANGEROUS, FAST, READ, SCRIPTING, SLOW, STREAM, WRITE,
 };
 
 /// Commands of redis-server 7.0 that are not here, with their categories, those that it derives from flags included.
