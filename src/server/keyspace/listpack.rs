@@ -18,8 +18,13 @@ const COUNT_UNKNOWN: usize = 65535;
 pub const LISTPACK_BYTES_MAX: usize = 1 << 30;
 
 /// The elements.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listpack(Vec<u8>);
+#[derive(Debug)]
+pub struct Listpack {
+    /// Room for elements that come first, and the listpack behind it.
+    buffer: Vec<u8>,
+    /// Where the listpack begins.
+    start: usize,
+}
 
 /// Where an element begins. Good until the listpack changes before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,11 +39,26 @@ impl Default for Listpack {
     fn default() -> Listpack {
         let mut bytes = vec![0; HEAD_BYTES];
         bytes.push(END);
-        let mut empty = Listpack(bytes);
+        let mut empty = Listpack::of_buffer(bytes);
         empty.set_head(0);
         empty
     }
 }
+
+/// Without the room of the original.
+impl Clone for Listpack {
+    fn clone(&self) -> Listpack {
+        Listpack::of_buffer(self.as_bytes().to_vec())
+    }
+}
+
+impl PartialEq for Listpack {
+    fn eq(&self, other: &Listpack) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Listpack {}
 
 impl Listpack {
     /// Up to this one is small, and grows by little. Bytes.
@@ -49,6 +69,10 @@ impl Listpack {
         let mut pack = Listpack::default();
         pack.push(element);
         pack
+    }
+
+    fn of_buffer(buffer: Vec<u8>) -> Listpack {
+        Listpack { buffer, start: 0 }
     }
 
     /// Takes over bytes from a file or a peer, after a look at each of them.
@@ -79,27 +103,29 @@ impl Listpack {
         if at + 1 != bytes.len() || (counted != COUNT_UNKNOWN && counted != count) {
             return Err(Malformed);
         }
-        Ok(Listpack(bytes))
+        Ok(Listpack::of_buffer(bytes))
     }
 
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.buffer[self.start..]
     }
 
     /// Bytes of memory that it holds.
     pub fn heap_bytes(&self) -> usize {
-        self.0.capacity()
+        self.buffer.capacity()
     }
 
     /// Gives back room for more elements.
     pub fn shrink_to_fit(&mut self) {
-        self.0.shrink_to_fit();
+        self.close_front();
+        self.buffer.shrink_to_fit();
     }
 
     /// Elements. Counts them where the head does not say.
     pub fn len(&self) -> usize {
-        match usize::from(u16::from_le_bytes([self.0[4], self.0[5]])) {
+        let head = &self.as_bytes()[..HEAD_BYTES];
+        match usize::from(u16::from_le_bytes([head[4], head[5]])) {
             COUNT_UNKNOWN => self.iter().count(),
             count => count,
         }
@@ -107,7 +133,7 @@ impl Listpack {
 
     /// True without elements.
     pub fn is_empty(&self) -> bool {
-        self.0[HEAD_BYTES] == END
+        self.as_bytes()[HEAD_BYTES] == END
     }
 
     /// The first element's place.
@@ -117,13 +143,18 @@ impl Listpack {
 
     /// The last element's place.
     pub fn last(&self) -> Option<Place> {
-        self.before(self.0.len() - 1)
+        self.before(self.end())
+    }
+
+    /// Where the end mark is.
+    fn end(&self) -> usize {
+        self.as_bytes().len() - 1
     }
 
     /// The place after this one.
     pub fn next(&self, at: Place) -> Option<Place> {
         let next = at.0 + self.whole_len(at);
-        (self.0[next] != END).then_some(Place(next))
+        (self.as_bytes()[next] != END).then_some(Place(next))
     }
 
     /// The place before this one.
@@ -154,7 +185,7 @@ impl Listpack {
 
     /// What is there.
     pub fn get(&self, at: Place) -> Element<'_> {
-        decode(&self.0[at.0..])
+        decode(&self.as_bytes()[at.0..])
     }
 
     /// All elements.
@@ -209,17 +240,49 @@ impl Listpack {
 
     /// Appends an element.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.splice(self.0.len() - 1, 0, &[bytes], 0);
+        self.splice(self.end(), 0, &[bytes], 0);
     }
 
     /// Puts an element first.
     pub fn push_front(&mut self, bytes: &[u8]) {
-        self.splice(HEAD_BYTES, 0, &[bytes], 0);
+        let len = encoded_len(bytes);
+        if self.start < len {
+            if self.as_bytes().len() <= Self::SMALL_BYTES {
+                return self.splice(HEAD_BYTES, 0, &[bytes], 0);
+            }
+            self.open_front(len);
+        }
+        let count = self.len() + 1;
+        // It is made at the end and takes its place from there.
+        let end = self.buffer.len();
+        self.make_room(room_for(bytes));
+        encode(bytes, &mut self.buffer);
+        self.start -= len;
+        self.buffer.copy_within(end.., self.start + HEAD_BYTES);
+        self.buffer.truncate(end);
+        self.set_head(count);
+    }
+
+    /// Makes room for so many bytes at the front, and for half of what is there, so that those that grow are seldom
+    /// moved.
+    fn open_front(&mut self, bytes: usize) {
+        let room = bytes.max(self.as_bytes().len() / 2);
+        let mut buffer =
+            Vec::with_capacity(room + self.as_bytes().len() + bytes + AROUND_BYTES_MAX);
+        buffer.resize(room, 0);
+        buffer.extend_from_slice(self.as_bytes());
+        (self.buffer, self.start) = (buffer, room);
+    }
+
+    /// Gives up the room at the front.
+    fn close_front(&mut self) {
+        self.buffer.drain(..self.start);
+        self.start = 0;
     }
 
     /// Puts elements before the one at `at`; at the end for `None`.
     pub fn insert(&mut self, at: Option<Place>, elements: &[&[u8]]) {
-        let at = at.map_or(self.0.len() - 1, |at| at.0);
+        let at = at.map_or(self.end(), |at| at.0);
         self.splice(at, 0, elements, 0);
     }
 
@@ -233,11 +296,21 @@ impl Listpack {
     pub fn remove(&mut self, at: Place, count: usize) {
         let mut end = at.0;
         let mut removed = 0;
-        while removed < count && self.0[end] != END {
+        while removed < count && self.as_bytes()[end] != END {
             end += self.whole_len(Place(end));
             removed += 1;
         }
-        self.splice(at.0, end - at.0, &[], removed);
+        if at.0 == HEAD_BYTES && self.as_bytes().len() > Self::SMALL_BYTES {
+            let count = self.len() - removed;
+            self.start += end - at.0;
+            if self.start > self.as_bytes().len() {
+                self.close_front();
+                self.shrink_if_idle();
+            }
+            self.set_head(count);
+        } else {
+            self.splice(at.0, end - at.0, &[], removed);
+        }
     }
 
     /// Moves the elements from `at` on into a listpack of their own.
@@ -247,11 +320,11 @@ impl Listpack {
             .take_while(|place| *place < at)
             .count();
         let mut other = Listpack::default();
-        other.0.truncate(HEAD_BYTES);
-        other.0.extend_from_slice(&self.0[at.0..]);
+        other.buffer.truncate(HEAD_BYTES);
+        other.buffer.extend_from_slice(&self.as_bytes()[at.0..]);
         other.set_head(len - head);
-        self.0.truncate(at.0);
-        self.0.push(END);
+        self.buffer.truncate(self.start + at.0);
+        self.buffer.push(END);
         self.set_head(head);
         other
     }
@@ -259,14 +332,10 @@ impl Listpack {
     /// Appends all elements of another one.
     pub fn append(&mut self, other: &Listpack) {
         let len = self.len() + other.len();
-        self.0.pop();
-        self.0.extend_from_slice(&other.0[HEAD_BYTES..]);
+        self.buffer.pop();
+        self.buffer
+            .extend_from_slice(&other.as_bytes()[HEAD_BYTES..]);
         self.set_head(len);
-    }
-
-    /// Gives back room that is not used.
-    pub fn shrink(&mut self) {
-        self.0.shrink_to_fit();
     }
 
     fn before(&self, end: usize) -> Option<Place> {
@@ -278,7 +347,7 @@ impl Listpack {
         let mut at = end;
         loop {
             at -= 1;
-            let byte = self.0[at];
+            let byte = self.as_bytes()[at];
             len |= usize::from(byte & 0x7f) << shift;
             shift += 7;
             if byte & 0x80 == 0 {
@@ -290,7 +359,8 @@ impl Listpack {
 
     /// Bytes of an element with its length behind it.
     fn whole_len(&self, at: Place) -> usize {
-        let len = checked_len(&self.0[at.0..]).expect("a listpack is checked when it comes in");
+        let len =
+            checked_len(&self.as_bytes()[at.0..]).expect("a listpack is checked when it comes in");
         len + back_len(len)
     }
 
@@ -298,54 +368,66 @@ impl Listpack {
     fn splice(&mut self, at: usize, bytes: usize, elements: &[&[u8]], removed: usize) {
         let count = self.len() - removed + elements.len();
         let fits = || elements.iter().map(|e| encoded_len(e)).sum::<usize>() <= bytes;
+        let at = self.start + at;
         let added = if bytes > 0 && fits() {
             let mut new = Vec::new();
             elements.iter().for_each(|e| encode(e, &mut new));
-            self.0[at..at + new.len()].copy_from_slice(&new);
-            self.0.drain(at + new.len()..at + bytes);
+            self.buffer[at..at + new.len()].copy_from_slice(&new);
+            self.buffer.drain(at + new.len()..at + bytes);
             new.len()
         } else {
             // The new bytes are made at the end, where there is room for any length.
-            let end = self.0.len();
+            let end = self.buffer.len();
             self.make_room(elements.iter().map(|e| room_for(e)).sum());
-            elements.iter().for_each(|e| encode(e, &mut self.0));
-            let added = self.0.len() - end;
-            self.0[at + bytes..].rotate_right(added);
-            self.0.drain(at..at + bytes);
+            elements.iter().for_each(|e| encode(e, &mut self.buffer));
+            let added = self.buffer.len() - end;
+            self.buffer[at + bytes..].rotate_right(added);
+            self.buffer.drain(at..at + bytes);
             added
         };
-        if added < bytes && self.0.capacity() > 2 * self.0.len() {
-            self.0.shrink_to(self.0.len() + self.0.len() / 4);
+        if added < bytes {
+            self.shrink_if_idle();
         }
         self.set_head(count);
+    }
+
+    /// Gives back room when more than half is not used.
+    fn shrink_if_idle(&mut self) {
+        let len = self.as_bytes().len();
+        if self.buffer.capacity() > 2 * len {
+            self.close_front();
+            self.buffer.shrink_to(len + len / 4);
+        }
     }
 
     /// Makes room for so many bytes and some more: an eighth of what is there while that is small, so that little is
     /// wasted on those that stay so, and half of it later, so that those that grow are seldom moved.
     fn make_room(&mut self, bytes: usize) {
-        let len = self.0.len();
-        if self.0.capacity() - len < bytes {
+        if self.buffer.capacity() - self.buffer.len() < bytes {
+            let len = self.as_bytes().len();
             let more = if len <= Self::SMALL_BYTES {
                 len / 8
             } else {
                 len / 2
             };
-            self.0.reserve_exact(bytes.max(more));
+            self.buffer.reserve_exact(bytes.max(more));
         }
     }
 
     fn set_head(&mut self, count: usize) {
-        let bytes = u32::try_from(self.0.len()).expect("within LISTPACK_BYTES_MAX");
-        self.0[..4].copy_from_slice(&bytes.to_le_bytes());
+        let bytes = u32::try_from(self.as_bytes().len()).expect("within LISTPACK_BYTES_MAX");
         let count = u16::try_from(count.min(COUNT_UNKNOWN)).expect("just bounded");
-        self.0[4..6].copy_from_slice(&count.to_le_bytes());
+        let head = &mut self.buffer[self.start..];
+        head[..4].copy_from_slice(&bytes.to_le_bytes());
+        head[4..6].copy_from_slice(&count.to_le_bytes());
     }
 }
 
+/// An encoding with the longest length, and the longest length behind it.
+const AROUND_BYTES_MAX: usize = 5 + 5;
+
 /// At least the bytes that an element adds to a listpack, whatever it is.
 fn room_for(bytes: &[u8]) -> usize {
-    /// An encoding with the longest length, and the longest length behind it.
-    const AROUND_BYTES_MAX: usize = 5 + 5;
     bytes.len() + AROUND_BYTES_MAX
 }
 
@@ -523,6 +605,37 @@ mod tests {
             before,
             "a replacement as long needs no room"
         );
+    }
+
+    #[test]
+    fn a_long_one_is_seldom_moved_whichever_end_it_grows_and_shrinks_at() {
+        let mut pack = Listpack::default();
+        let mut buffers = 0;
+        let mut last = pack.buffer.as_ptr();
+        let mut is_new = |pack: &Listpack| {
+            let before = std::mem::replace(&mut last, pack.buffer.as_ptr());
+            buffers += usize::from(before != last);
+        };
+        for _ in 0..100 {
+            pack.push(&[b'x'; 64]);
+        }
+        for n in 0..1000_i64 {
+            if n % 3 == 0 {
+                pack.push(n.to_string().as_bytes());
+            } else {
+                pack.push_front(n.to_string().as_bytes());
+            }
+            is_new(&pack);
+            assert!(pack.heap_bytes() <= 2 * pack.as_bytes().len() + 20);
+        }
+        while let Some(first) = pack.first() {
+            pack.remove(first, 1);
+            is_new(&pack);
+            let len = pack.as_bytes().len();
+            assert!(pack.heap_bytes() <= 3 * len.max(Listpack::SMALL_BYTES));
+        }
+        assert!(buffers < 40, "{buffers}");
+        assert_eq!(pack, Listpack::default());
     }
 
     fn element() -> impl Strategy<Value = Vec<u8>> {
