@@ -1,11 +1,10 @@
 //! Hashes: fields and their values.
 
 use super::Thresholds;
-use super::dense::Keyed;
-use super::key::Key;
+use super::field::Field;
 use super::listpack::{LISTPACK_BYTES_MAX, Listpack};
 use super::table::Table;
-use super::text::{Element, Text};
+use super::text::Element;
 
 /// More than what a listpack needs around a field and its value.
 const ROOM_BYTES: usize = 64;
@@ -17,25 +16,6 @@ pub enum Hash {
     Packed(Listpack),
     /// The large form.
     Table(Box<Table<Field>>),
-}
-
-/// One field of a large hash.
-#[derive(Clone, Debug)]
-pub struct Field {
-    /// Its name.
-    pub name: Key,
-    /// Its value.
-    pub value: Text,
-}
-
-impl Keyed for Field {
-    fn key(&self) -> &[u8] {
-        &self.name
-    }
-
-    fn touch(&self) -> usize {
-        self.value.touch()
-    }
 }
 
 impl Default for Hash {
@@ -73,7 +53,7 @@ impl Hash {
                 let at = pack.next(pack.find(name, 1)?)?;
                 Some(pack.get(at))
             }
-            Hash::Table(table) => table.get(name).map(|field| field.value.element()),
+            Hash::Table(table) => table.get(name).map(Field::value),
         }
     }
 
@@ -95,14 +75,9 @@ impl Hash {
                 }
                 true
             }
-            Hash::Table(table) => table.upsert(
-                name,
-                |field| field.value.assign(value),
-                || Field {
-                    name: Key::from(name),
-                    value: Text::from_bytes(value),
-                },
-            ),
+            Hash::Table(table) => {
+                table.upsert(name, |field| field.set(value), || Field::new(name, value))
+            }
         }
     }
 
@@ -176,10 +151,9 @@ impl Hash {
         match self {
             Hash::Packed(pack) => pack.heap_bytes(),
             Hash::Table(table) => {
-                let each = |field: &Field| field.name.heap_bytes() + field.value.heap_bytes();
                 size_of::<Table<Field>>()
                     + table.heap_bytes()
-                    + super::estimate(table.iter().map(each), table.len(), samples)
+                    + super::estimate(table.iter().map(Field::heap_bytes), table.len(), samples)
             }
         }
     }
@@ -189,10 +163,10 @@ impl Hash {
         if let Hash::Packed(pack) = self {
             let mut table = Table::default();
             for (name, value) in pack.pairs() {
-                table.insert(Field {
-                    name: Key::from(name.bytes(&mut itoa::Buffer::new())),
-                    value: Text::from_bytes(value.bytes(&mut itoa::Buffer::new())),
-                });
+                table.insert(Field::new(
+                    name.bytes(&mut itoa::Buffer::new()),
+                    value.bytes(&mut itoa::Buffer::new()),
+                ));
             }
             *self = Hash::Table(Box::new(table));
         }
@@ -200,7 +174,7 @@ impl Hash {
 }
 
 fn pair(field: &Field) -> (Element<'_>, Element<'_>) {
-    (Element::Bytes(&field.name), field.value.element())
+    (Element::Bytes(field.name()), field.value())
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 mod db;
 mod dense;
 mod extendible;
+mod field;
 mod hash;
 mod intset;
 mod key;
@@ -26,7 +27,8 @@ use foldhash::quality::RandomState;
 
 pub use db::{Db, Entry};
 pub use dense::Keyed;
-pub use hash::{Field, Hash};
+pub use field::Field;
+pub use hash::Hash;
 pub use intset::IntSet;
 pub use key::Key;
 pub use list::{End, List, NodeLimit, Sought};

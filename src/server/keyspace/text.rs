@@ -9,7 +9,7 @@ use crate::resp::OWN_BUFFER_MIN;
 
 /// The longest string that is copied when it is changed or saved. Bytes. Longer ones are shared with the
 /// snapshots that are still writing them out.
-const SHORT_BYTES_MAX: usize = 4096;
+pub(super) const SHORT_BYTES_MAX: usize = 4096;
 
 /// Longer strings are not in one allocation with their object in Redis, which shows as their encoding.
 pub(super) const EMBSTR_BYTES_MAX: usize = 44;

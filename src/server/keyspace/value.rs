@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::hash::{Field, Hash};
+use super::field::Field;
+use super::hash::Hash;
 use super::key::Key;
 use super::list::{List, NodeLimit};
 use super::set::Set;

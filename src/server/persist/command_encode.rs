@@ -110,7 +110,7 @@ impl RecreationWriter {
 }
 
 fn field(field: &Field) -> [Vec<u8>; 2] {
-    [field.name.to_vec(), field.value.element().to_vec()]
+    [field.name().to_vec(), field.value().to_vec()]
 }
 
 fn scored(item: &Scored) -> [Vec<u8>; 2] {

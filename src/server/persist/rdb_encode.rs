@@ -135,10 +135,7 @@ pub fn value_type(value: &Value) -> u8 {
 /// A whole value, without its type.
 pub fn value(value: &Value, compress: bool, out: &mut Vec<u8>) {
     match value {
-        Value::String(text) => match text.element() {
-            Element::Integer(n) => integer_or_text(n, out),
-            Element::Bytes(bytes) => string(bytes, compress, out),
-        },
+        Value::String(text) => element(text.element(), compress, out),
         Value::List(list) => list_part(list, 0..=list.nodes().len(), compress, out),
         Value::Set(set) => match &**set {
             Set::Integers(set) => string(set.as_bytes(), compress, out),
@@ -234,8 +231,12 @@ fn member(member: &Key, compress: bool, out: &mut Vec<u8>) {
 }
 
 fn field(field: &Field, compress: bool, out: &mut Vec<u8>) {
-    string(&field.name, compress, out);
-    match field.value.element() {
+    string(field.name(), compress, out);
+    element(field.value(), compress, out);
+}
+
+fn element(element: Element<'_>, compress: bool, out: &mut Vec<u8>) {
+    match element {
         Element::Integer(n) => integer_or_text(n, out),
         Element::Bytes(bytes) => string(bytes, compress, out),
     }
