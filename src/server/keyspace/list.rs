@@ -325,7 +325,7 @@ impl List {
     /// Bytes of memory beyond those of the `List` itself.
     pub fn heap_bytes(&self, samples: usize) -> usize {
         /// A node's counters and its listpack's vector.
-        const NODE_HEAD_BYTES: usize = 40;
+        const NODE_HEAD_BYTES: usize = 48;
         let each = self
             .nodes
             .iter()

@@ -3,6 +3,7 @@
 pub mod aof;
 pub mod command_encode;
 pub mod dump;
+mod lzf;
 pub mod rdb;
 pub mod rdb_decode;
 pub mod rdb_encode;

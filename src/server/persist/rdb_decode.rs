@@ -5,6 +5,7 @@
 
 use std::io::{self, Read};
 
+use super::lzf;
 use super::rdb::{
     CRC64, ENC_INT8, ENC_INT16, ENC_INT32, ENC_LZF, LEN_32, LEN_64, OP_AUX, OP_EOF, OP_EXPIRE_MS,
     OP_EXPIRE_S, OP_FREQ, OP_FUNCTION, OP_IDLE, OP_MODULE_AUX, OP_RESIZE_DB, OP_SELECT_DB,
@@ -500,15 +501,13 @@ impl<R: Read> Reader<R> {
             ENC_LZF => {
                 let packed = self.length()?;
                 let plain = self.length()?;
-                if plain > self.string_bytes_max || plain / 300 > packed {
-                    // No three bytes of LZF make more than 264.
+                // No byte of LZF stands for more.
+                if plain > self.string_bytes_max || plain / lzf::MATCH_MAX as u64 > packed {
                     return Err(self.corrupt("a compressed string of impossible length"));
                 }
                 let packed = self.bytes(packed)?;
                 let plain = usize::try_from(plain).expect("64 bits");
                 lzf::decompress(&packed, plain)
-                    .ok()
-                    .filter(|text| text.len() == plain)
                     .ok_or_else(|| self.corrupt("a compressed string that does not unpack"))
             }
             _ => Err(self.corrupt("an unknown string encoding")),

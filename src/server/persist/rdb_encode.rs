@@ -5,6 +5,7 @@
 
 use std::ops::RangeInclusive;
 
+use super::lzf;
 use super::rdb::{
     ENC_INT8, ENC_INT16, ENC_INT32, ENC_LZF, LEN_32, LEN_64, OP_AUX, OP_EOF, OP_EXPIRE_MS, OP_FREQ,
     OP_IDLE, OP_RESIZE_DB, OP_SELECT_DB, QUICKLIST_PACKED, TYPE_HASH, TYPE_HASH_LISTPACK,
@@ -283,14 +284,11 @@ pub fn string(bytes: &[u8], compress: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes the string compressed if that saves at least four bytes.
+/// Writes the string compressed where that makes it shorter.
 fn compressed(bytes: &[u8], out: &mut Vec<u8>) -> bool {
-    let Ok(packed) = lzf::compress(bytes) else {
-        return false; // not compressible
-    };
-    if packed.len() + 4 > bytes.len() {
+    let Some(packed) = lzf::compress(bytes) else {
         return false;
-    }
+    };
     out.push(ENC_LZF);
     length(packed.len(), out);
     length(bytes.len(), out);
