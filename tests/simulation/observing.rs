@@ -371,7 +371,7 @@ impl World {
                 }));
             }
             EventKind::TryFailover => self.observe(id, &Fact::Try { group }),
-            EventKind::VoteForLeader => self.observe_own_vote(id, group, &event.payload),
+            EventKind::VoteForLeader => self.observe_vote_taken(id, group, &event.payload),
             EventKind::ElectedLeader => self.observe_elected(id, group, &name),
             EventKind::SwitchMaster => {
                 observe_ours!(self, id, |ours| Some(Fact::Switched {
@@ -404,7 +404,7 @@ impl World {
         }
     }
 
-    fn observe_own_vote(&mut self, id: NodeId, group: usize, payload: &str) {
+    fn observe_vote_taken(&mut self, id: NodeId, group: usize, payload: &str) {
         let Some((leader, epoch)) = payload.split_once(' ') else {
             return;
         };
@@ -415,13 +415,25 @@ impl World {
             return;
         };
         let leader = SentinelId::from(leader);
-        if ours.id.as_ref() == Some(&leader) {
+        let is_own = ours.id.as_ref() == Some(&leader);
+        if is_own {
             ours.stands.insert(group, epoch);
+        }
+        let leader = &leader;
+        self.observe(
+            id,
+            &Fact::VoteTaken {
+                group,
+                leader,
+                epoch,
+            },
+        );
+        if is_own {
             self.observe(
                 id,
                 &Fact::Vote {
                     group,
-                    leader: &leader,
+                    leader,
                     epoch,
                     disk: None,
                 },

@@ -44,6 +44,12 @@ fn group_disagreement(world: &World, group: usize) -> Option<String> {
         let Some(addr) = world.master_addr(id, group) else {
             return Some(format!("{name} does not know the master"));
         };
+        // Who knows only a server that all others were made to forget hears of nothing else.
+        let server = world.net.node_at(addr);
+        let is_alone = server.is_some_and(|server| world.is_forgotten(server, group));
+        if is_alone && world.observers.contains(&id) {
+            continue;
+        }
         match agreed {
             None => agreed = Some((addr, name)),
             Some((first, by)) if first != addr => {

@@ -70,6 +70,12 @@ pub(crate) enum Fact<'a> {
         epoch: Epoch,
         disk: Option<Disk<'a>>,
     },
+    /// A vote was taken (`+vote-for-leader`); it may be told in any number of answers from now on.
+    VoteTaken {
+        group: usize,
+        leader: &'a SentinelId,
+        epoch: Epoch,
+    },
     /// A vote was given, to oneself or in an answer.
     Vote {
         group: usize,

@@ -17,6 +17,8 @@ pub(super) struct Pauses {
     ordered: BTreeMap<(NodeId, usize), bool>,
     /// The candidacies that belong to them.
     candidacies: BTreeSet<(usize, Epoch, SentinelId)>,
+    /// Votes that were taken. Who asks is told of them, in a pause too.
+    taken: BTreeSet<(NodeId, usize, Epoch, SentinelId)>,
     ids: BTreeMap<NodeId, SentinelId>,
 }
 
@@ -65,23 +67,24 @@ impl Pauses {
                     ));
                 }
             }
+            Fact::VoteTaken {
+                group,
+                leader,
+                epoch,
+            } => {
+                self.vote(seen, *group, leader, *epoch)?;
+                self.taken.insert((who, *group, *epoch, (*leader).clone()));
+            }
             Fact::Vote {
                 group,
                 leader,
                 epoch,
                 ..
-            } => {
-                let is_own = self.ids.get(&who) == Some(*leader);
-                let candidacy = (*group, *epoch, (*leader).clone());
-                if self.paused.contains(&(who, *group))
-                    && !is_own
-                    && !self.candidacies.contains(&candidacy)
-                {
-                    return Err(format!(
-                        "{} is paused and votes for {leader} about group {group} in epoch {epoch}",
-                        seen.name
-                    ));
-                }
+            } if !self
+                .taken
+                .contains(&(who, *group, *epoch, (*leader).clone())) =>
+            {
+                self.vote(seen, *group, leader, *epoch)?;
             }
             Fact::Promotes { group, .. }
                 if self.paused.contains(&(who, *group))
@@ -93,6 +96,28 @@ impl Pauses {
                 ));
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// A vote that is none of before the pause.
+    fn vote(
+        &self,
+        seen: Seen<'_>,
+        group: usize,
+        leader: &SentinelId,
+        epoch: Epoch,
+    ) -> Result<(), String> {
+        let is_own = self.ids.get(&seen.who) == Some(leader);
+        let candidacy = (group, epoch, leader.clone());
+        if self.paused.contains(&(seen.who, group))
+            && !is_own
+            && !self.candidacies.contains(&candidacy)
+        {
+            return Err(format!(
+                "{} is paused and votes for {leader} about group {group} in epoch {epoch}",
+                seen.name
+            ));
         }
         Ok(())
     }
