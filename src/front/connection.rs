@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::acl::Denied;
@@ -37,8 +37,8 @@ const TURN_COMMANDS_MAX: usize = 1024;
 /// with long replies, such as COMMAND, take long each.
 const TURN_REPLY_BYTES_MAX: usize = 256 * 1024;
 
-/// Bytes that are read ahead while a client's commands wait for something. Enough to notice that the
-/// client has gone, not more.
+/// Bytes that are read ahead of a client whose replies wait: for a write to become durable, or for the client
+/// itself to read those that it has.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 
 thread_local! {
@@ -73,7 +73,7 @@ where
         program,
         id,
         batch: Bytes::new(),
-        rest: Vec::new(),
+        rest: BytesMut::new(),
         decoder: RequestDecoder::default(),
         ahead: Requests::default(),
         postponed: None,
@@ -109,8 +109,9 @@ struct Connection<P: Program> {
     id: ClientId,
     /// What has just been read, for the turn that follows at once. `rest` is empty then.
     batch: Bytes,
-    /// What else has been read and not been decoded yet.
-    rest: Vec<u8>,
+    /// What else has been read and not been decoded yet. Much, when the client has sent it while it had to wait; so
+    /// taking a turn's part off it must not move the others.
+    rest: BytesMut,
     decoder: RequestDecoder,
     /// Requests that have been decoded and not been run; none between two turns.
     ahead: Requests,
@@ -252,10 +253,17 @@ impl<P: Program> Connection<P> {
         if may_run && (self.has_more || self.postponed.is_some()) {
             return Poll::Ready(Event::Input(program.now()));
         }
-        if client.closing != Closing::No || (!may_run && self.rest.len() >= READ_AHEAD_BYTES) {
+        if client.closing != Closing::No {
             return Poll::Pending;
         }
-        loop {
+        // Whoever waits may do so for long, and must not be given anything when it has gone. Its end comes behind
+        // all that it has sent; so that is read, as much as a client may have waiting.
+        let ahead_max = if client.blocked.is_some() {
+            usize::MAX
+        } else {
+            READ_AHEAD_BYTES
+        };
+        while may_run || self.rest.len() < ahead_max {
             match self.poll_read(stream, cx, may_run) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(n)) if n > 0 => {
@@ -263,20 +271,22 @@ impl<P: Program> Connection<P> {
                     let front = program.front();
                     front.stats.net_input_bytes += n as u64;
                     front.stats.reads += 1;
-                    let client = front.clients.current(self.id);
-                    client.last_interaction = now.mono;
-                    client.query_bytes = self.query_bytes();
+                    front.clients.current(self.id).last_interaction = now.mono;
                     self.has_more = true;
                     if may_run {
                         return Poll::Ready(Event::Input(now));
                     }
-                    if self.rest.len() >= READ_AHEAD_BYTES {
-                        return Poll::Pending;
+                    self.check_limits(program, now);
+                    let front = program.front();
+                    front.check_client_memory(self.id);
+                    if !front.clients.current(self.id).is_open() {
+                        return Poll::Ready(Event::Closed);
                     }
                 }
                 Poll::Ready(Ok(_) | Err(_)) => return Poll::Ready(Event::Closed),
             }
         }
+        Poll::Pending
     }
 
     /// Reads once; 0 at the end of the stream. What belongs to a long word goes to its own buffer, all else into the
@@ -304,7 +314,7 @@ impl<P: Program> Connection<P> {
         scratch.extend_from_slice(&self.rest[..kept]);
         let read = pin!(stream.read_buf(&mut scratch)).poll(cx);
         if is_batch && matches!(read, Poll::Ready(Ok(1..))) {
-            self.rest = Vec::new();
+            self.rest = BytesMut::new();
             self.batch = scratch.split().freeze();
         } else {
             self.rest.extend_from_slice(&scratch[kept..]);
@@ -323,12 +333,12 @@ impl<P: Program> Connection<P> {
     fn forget_input(&mut self, batch: Bytes, used: usize) {
         if !batch.is_empty() {
             self.decoder.detach();
-            self.rest = batch[used..].to_vec();
+            self.rest = BytesMut::from(&batch[used..]);
             return;
         }
-        self.rest.drain(..used);
+        self.rest.advance(used);
         if self.rest.is_empty() {
-            self.rest = Vec::new();
+            self.rest = BytesMut::new();
         }
     }
 
@@ -542,6 +552,8 @@ const PROTECTED_MODE: &str = "-DENIED Redis is running in protected mode because
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::front::ClientAddr;
     use crate::front::toy::Toy;
@@ -572,11 +584,15 @@ mod tests {
         assert_eq!(String::from_utf8_lossy(&got), want);
     }
 
+    /// What a test waits for and never happens fails it.
     fn run(test: impl Future<Output = ()>) {
         let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
             .build()
             .unwrap();
-        LocalSet::new().block_on(&runtime, test);
+        let test = async { tokio::time::timeout(Duration::from_secs(60), test).await };
+        let ended = LocalSet::new().block_on(&runtime, test);
+        assert!(ended.is_ok(), "what the test waits for does not happen");
     }
 
     #[test]
@@ -685,6 +701,58 @@ mod tests {
             assert!(toy.borrow_mut().front.clients.resolve(on, &Value::ok()));
             expect(&mut client, "+OK\r\n$1\r\n2\r\n").await;
             assert!(!toy.borrow_mut().front.clients.resolve(on, &Value::ok()));
+        });
+    }
+
+    #[test]
+    fn a_client_that_goes_while_it_waits_is_noticed_behind_all_that_it_sent() {
+        run(async {
+            let toy = Toy::shared();
+            let mut client = connect(&toy);
+            ask(&mut client, "PING\r\nwait\r\n", "+PONG\r\n").await;
+            let on = toy.borrow().wait.unwrap();
+            let requests = "PING\r\n".repeat(READ_AHEAD_BYTES);
+            client.write_all(requests.as_bytes()).await.unwrap();
+            drop(client);
+            while !toy.borrow().front.clients.is_empty() {
+                tokio::task::yield_now().await;
+            }
+            assert!(!toy.borrow_mut().front.clients.resolve(on, &Value::ok()));
+            assert_eq!(toy.borrow().front.stats.commands, 2);
+        });
+    }
+
+    #[test]
+    fn what_was_sent_while_it_waited_runs_then() {
+        run(async {
+            let toy = Toy::shared();
+            let mut client = connect(&toy);
+            ask(&mut client, "PING\r\nwait\r\n", "+PONG\r\n").await;
+            let on = toy.borrow().wait.unwrap();
+            let count = READ_AHEAD_BYTES;
+            let requests = "PING\r\n".repeat(count);
+            client.write_all(requests.as_bytes()).await.unwrap();
+            assert!(toy.borrow_mut().front.clients.resolve(on, &Value::ok()));
+            expect(
+                &mut client,
+                &("+OK\r\n".to_owned() + &"+PONG\r\n".repeat(count)),
+            )
+            .await;
+        });
+    }
+
+    #[test]
+    fn a_client_that_waits_may_not_send_more_than_the_query_buffer_holds() {
+        run(async {
+            let toy = Toy::shared();
+            toy.borrow_mut().front.settings.query_bytes_max = 2 * READ_AHEAD_BYTES;
+            let mut client = connect(&toy);
+            ask(&mut client, "PING\r\nwait\r\n", "+PONG\r\n").await;
+            let requests = "PING\r\n".repeat(READ_AHEAD_BYTES);
+            assert!(
+                client.write_all(requests.as_bytes()).await.is_err(),
+                "closed"
+            );
         });
     }
 

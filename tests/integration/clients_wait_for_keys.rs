@@ -407,6 +407,22 @@ fn many_wait_for_one_key() {
 }
 
 #[test]
+fn nothing_is_given_to_a_client_that_has_gone() {
+    for kind in [Kind::Real, Kind::Ours] {
+        let server = start_server(kind, "");
+        let mut gone = waiting(&server, "BLPOP q 0", 1);
+        // More than is read at a time: its end is behind all that.
+        gone.send_raw(&b"PING\r\n".repeat(40_000)).unwrap();
+        drop(gone);
+        wait_until_blocked(&server, 0);
+        let mut client = server.client();
+        assert_eq!(text(&client.call(&["RPUSH", "q", "job"])), "1", "{kind:?}");
+        let left = texts(&client.call(&["LRANGE", "q", "0", "-1"]));
+        assert_eq!(left, ["job"], "{kind:?}");
+    }
+}
+
+#[test]
 fn nobody_is_served_from_a_key_that_has_expired() {
     for kind in [Kind::Real, Kind::Ours] {
         let server = start_server(kind, "enable-debug-command yes\n");
