@@ -160,11 +160,11 @@ impl<S: Default> Clients<S> {
     }
 
     /// Queues a shared message for a client; closes the client when its queue outgrows the limit.
-    /// False when the client has gone or is closed.
+    /// False when the client has gone, is closed, or gets no more than its replies before it is.
     pub fn send(&mut self, id: ClientId, bytes: Bytes, now: Mono) -> bool {
         let limits = self.limits;
         let known = self.place(id).and_then(|place| self.places.get_mut(place));
-        let Some(client) = known.filter(|client| client.is_open()) else {
+        let Some(client) = known.filter(|client| client.closing == Closing::No) else {
             return false;
         };
         client.output.push(bytes);

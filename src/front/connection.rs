@@ -78,6 +78,7 @@ where
         ahead: Requests::default(),
         postponed: None,
         has_more: false,
+        has_ended: false,
         must_flush: false,
     };
     loop {
@@ -119,6 +120,8 @@ struct Connection<P: Program> {
     postponed: Option<Vec<Bytes>>,
     /// `rest` may hold a complete request that has not been run.
     has_more: bool,
+    /// The client will send nothing more.
+    has_ended: bool,
     must_flush: bool,
 }
 
@@ -256,6 +259,9 @@ impl<P: Program> Connection<P> {
         if client.closing != Closing::No {
             return Poll::Pending;
         }
+        if self.has_ended {
+            return self.poll_end(client);
+        }
         // Whoever waits may do so for long, and must not be given anything when it has gone. Its end comes behind
         // all that it has sent; so that is read, as much as a client may have waiting.
         let ahead_max = if client.blocked.is_some() {
@@ -283,9 +289,32 @@ impl<P: Program> Connection<P> {
                         return Poll::Ready(Event::Closed);
                     }
                 }
-                Poll::Ready(Ok(_) | Err(_)) => return Poll::Ready(Event::Closed),
+                Poll::Ready(Ok(_)) => {
+                    let now = program.now();
+                    let client = program.front().clients.current(self.id);
+                    client.last_interaction = now.mono;
+                    self.has_ended = true;
+                    return self.poll_end(client);
+                }
+                Poll::Ready(Err(_)) => return Poll::Ready(Event::Closed),
             }
         }
+        Poll::Pending
+    }
+
+    /// The client will send nothing more; what can run now has run. It may still be there to read its replies.
+    fn poll_end(&self, client: &mut Client<P::Session>) -> Poll<Event> {
+        if client.blocked.is_some() || client.kind != ClientKind::Normal {
+            return Poll::Ready(Event::Closed);
+        }
+        // What it has sent before its end may have to run after the release.
+        if client.held.is_some() {
+            return Poll::Pending;
+        }
+        if client.output.is_empty() && !self.must_flush {
+            return Poll::Ready(Event::Closed);
+        }
+        client.close(Closing::AfterReplies);
         Poll::Pending
     }
 
@@ -555,6 +584,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::clock::Mono;
     use crate::front::ClientAddr;
     use crate::front::toy::Toy;
     use crate::resp::Value;
@@ -834,6 +864,67 @@ mod tests {
             let on = toy.borrow().wait.unwrap();
             toy.borrow_mut().front.clients.release(on);
             expect(&mut client, "+HELD\r\n+PONG\r\n").await;
+        });
+    }
+
+    #[test]
+    fn a_client_that_sends_no_more_gets_the_replies_that_are_held() {
+        run(async {
+            let toy = Toy::shared();
+            let mut client = connect(&toy);
+            // What is behind the one that holds runs when that is released.
+            let count = 2 * TURN_COMMANDS_MAX;
+            let requests = "hold\r\n".to_owned() + &"PING\r\n".repeat(count);
+            client.write_all(requests.as_bytes()).await.unwrap();
+            client.shutdown().await.unwrap();
+            while toy.borrow().wait.is_none() {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            let on = toy.borrow().wait.unwrap();
+            toy.borrow_mut().front.clients.release(on);
+            let mut heard = String::new();
+            client.read_to_string(&mut heard).await.unwrap();
+            assert_eq!(heard, "+HELD\r\n".to_owned() + &"+PONG\r\n".repeat(count));
+            assert!(toy.borrow().front.clients.is_empty());
+        });
+    }
+
+    #[test]
+    fn a_subscriber_that_sends_no_more_gets_what_is_queued_and_goes() {
+        run(async {
+            let toy = Toy::shared();
+            let mut client = connect(&toy);
+            client
+                .write_all(b"HELLO 3\r\nSUBSCRIBE a\r\nhold\r\n")
+                .await
+                .unwrap();
+            client.shutdown().await.unwrap();
+            while toy.borrow().wait.is_none() {
+                tokio::task::yield_now().await;
+            }
+            let on = toy.borrow().wait.unwrap();
+            {
+                let front = &mut toy.borrow_mut().front;
+                let queued = Bytes::from(vec![b'x'; 1 << 18]);
+                assert!(front.clients.send(ClientId(1), queued, Mono(1)));
+                front.clients.release(on);
+            }
+            while toy.borrow().front.clients.get(ClientId(1)).unwrap().is_ready() {
+                tokio::task::yield_now().await;
+            }
+            let message = Bytes::from_static(b"late");
+            let is_sent = toy
+                .borrow_mut()
+                .front
+                .clients
+                .send(ClientId(1), message, Mono(1));
+            assert!(!is_sent, "it would never be at its end");
+            let mut heard = Vec::new();
+            client.read_to_end(&mut heard).await.unwrap();
+            assert!(heard.ends_with(b"xxxx"));
         });
     }
 
