@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -41,6 +42,10 @@ const TURN_REPLY_BYTES_MAX: usize = 256 * 1024;
 /// itself to read those that it has.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 
+/// How long the last bytes to a client whose replies have been written may take: the end of its TLS session, or
+/// why it is refused.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+
 thread_local! {
     /// The shared read buffer. Taken for the length of one `poll_read`; what was read is split off, and its
     /// room is there again when nobody holds a part of it any more.
@@ -63,9 +68,12 @@ where
     let id = match accepted {
         Ok(id) => id,
         Err(refusal) => {
-            // The client may have gone already; there is nobody else to tell.
-            let _ = stream.write_all(refusal.as_bytes()).await;
-            let _ = stream.shutdown().await;
+            let tell = async {
+                // The client may have gone already; there is nobody else to tell.
+                let _ = stream.write_all(refusal.as_bytes()).await;
+                let _ = stream.shutdown().await;
+            };
+            let _ = tokio::time::timeout(GOODBYE_MAX, tell).await;
             return;
         }
     };
@@ -81,9 +89,9 @@ where
         has_ended: false,
         must_flush: false,
     };
-    loop {
+    let is_orderly = loop {
         let now = match poll_fn(|cx| connection.poll_event(&mut stream, cx)).await {
-            Event::Closed => break,
+            Event::Closed => break connection.end(),
             Event::Input(now) => now,
         };
         connection.run_turn(now);
@@ -92,9 +100,18 @@ where
             // the next poll.
             tokio::task::yield_now().await;
         }
+    };
+    // TLS says goodbye, which waits behind what the client has not read. It is in no table any more: nothing else
+    // would end that.
+    if is_orderly {
+        let _ = tokio::time::timeout(GOODBYE_MAX, stream.shutdown()).await;
+    } else {
+        poll_fn(|cx| {
+            let _ = Pin::new(&mut stream).poll_shutdown(cx);
+            Poll::Ready(())
+        })
+        .await;
     }
-    connection.end();
-    let _ = stream.shutdown().await;
 }
 
 /// Why the connection's task goes on.
@@ -505,12 +522,14 @@ impl<P: Program> Connection<P> {
         }
     }
 
-    fn end(&self) {
+    /// The client goes. False when it was cut off, with what was queued for it.
+    fn end(&self) -> bool {
         let program = &mut *self.program.borrow_mut();
         program.closed(self.id);
         let front = program.front();
         front.pubsub.forget(&mut front.clients, self.id);
-        front.clients.remove(self.id);
+        let client = front.clients.remove(self.id);
+        client.is_some_and(|client| client.is_open())
     }
 }
 
@@ -581,8 +600,6 @@ const PROTECTED_MODE: &str = "-DENIED Redis is running in protected mode because
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::clock::Mono;
     use crate::front::ClientAddr;
@@ -593,14 +610,17 @@ mod tests {
 
     fn connect(toy: &Rc<RefCell<Toy>>) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
+        tokio::task::spawn_local(serve(Rc::clone(toy), theirs, peer()));
+        ours
+    }
+
+    fn peer() -> Peer {
         let addr = ClientAddr::Tcp("127.0.0.1:1".parse().unwrap());
-        let peer = Peer {
+        Peer {
             addr: addr.clone(),
             laddr: addr,
             fd: -1,
-        };
-        tokio::task::spawn_local(serve(Rc::clone(toy), theirs, peer));
-        ours
+        }
     }
 
     async fn ask(stream: &mut DuplexStream, request: &str, want: &str) {
@@ -663,6 +683,54 @@ mod tests {
             client.read_to_end(&mut heard).await.unwrap();
             assert_eq!(heard, b"", "what was queued goes with the connection");
             assert!(toy.borrow().front.clients.is_empty());
+        });
+    }
+
+    /// A stream that cannot be ended for as long as nobody reads what was written before, as with TLS.
+    struct Unread(DuplexStream);
+
+    impl AsyncRead for Unread {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut tokio::io::ReadBuf<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Unread {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<std::io::Result<usize>> {
+            Pin::new(&mut self.0).poll_write(cx, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[test]
+    fn a_session_that_cannot_be_ended_is_dropped() {
+        run(async {
+            for how in [Closing::Now, Closing::AfterReplies] {
+                let toy = Toy::shared();
+                let (mut client, theirs) = tokio::io::duplex(1 << 16);
+                let served = serve(Rc::clone(&toy), Unread(theirs), peer());
+                let served = tokio::task::spawn_local(served);
+                ask(&mut client, "PING\r\n", "+PONG\r\n").await;
+                let close = |toy: &mut Toy| toy.front.clients.current(ClientId(1)).close(how);
+                close(&mut toy.borrow_mut());
+                served.await.unwrap();
+                assert!(toy.borrow().front.clients.is_empty());
+            }
         });
     }
 
@@ -912,7 +980,14 @@ mod tests {
                 assert!(front.clients.send(ClientId(1), queued, Mono(1)));
                 front.clients.release(on);
             }
-            while toy.borrow().front.clients.get(ClientId(1)).unwrap().is_ready() {
+            while toy
+                .borrow()
+                .front
+                .clients
+                .get(ClientId(1))
+                .unwrap()
+                .is_ready()
+            {
                 tokio::task::yield_now().await;
             }
             let message = Bytes::from_static(b"late");

@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::net::Shutdown;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -595,6 +596,22 @@ fn a_rewrite_without_rdb_writes_commands() {
     assert_eq!(digest(&real), before, "as redis-server loads it");
     ours.start_again();
     assert_eq!(digest(&ours), before, "as ours does");
+}
+
+#[test]
+fn a_client_that_sends_no_more_still_hears_of_its_write() {
+    for kind in [Kind::Real, Kind::Ours] {
+        let server = start(kind, "appendfsync always\n");
+        for round in 0..100 {
+            let mut client = server.client();
+            client.send(&["SET", "a", "1"]).unwrap();
+            client.stream().shutdown(Shutdown::Write).unwrap();
+            let reply = client.receive();
+            let reply = reply.unwrap_or_else(|error| panic!("{kind:?}, round {round}: {error}"));
+            assert_eq!(text(&reply), "OK", "{kind:?}");
+            client.wait_for_close(secs(5)).unwrap();
+        }
+    }
 }
 
 #[test]
