@@ -181,7 +181,7 @@ pub struct Client<S> {
     pub kind: ClientKind,
     /// When it connected.
     pub created: Mono,
-    /// When it last sent something.
+    /// When it last sent something, or took some of what it is sent.
     pub last_interaction: Mono,
     /// Its selected database.
     pub db: usize,

@@ -261,7 +261,12 @@ impl<P: Program> Connection<P> {
             } else {
                 stats.net_output_bytes += written as u64;
             }
-            stats.writes += u64::from(written > 0);
+            if written > 0 {
+                stats.writes += 1;
+                // Whoever takes what it is sent is there, however long that takes.
+                let now = program.now().mono;
+                program.front().clients.current(self.id).last_interaction = now;
+            }
             if tell {
                 program.drained(self.id);
             }
@@ -602,8 +607,8 @@ const PROTECTED_MODE: &str = "-DENIED Redis is running in protected mode because
 mod tests {
     use super::*;
     use crate::clock::Mono;
-    use crate::front::ClientAddr;
     use crate::front::toy::Toy;
+    use crate::front::{ClientAddr, LINGER_MAX};
     use crate::resp::Value;
     use tokio::io::DuplexStream;
     use tokio::task::LocalSet;
@@ -731,6 +736,40 @@ mod tests {
                 served.await.unwrap();
                 assert!(toy.borrow().front.clients.is_empty());
             }
+        });
+    }
+
+    #[test]
+    fn one_that_is_to_go_may_read_slowly_but_not_cease() {
+        run(async {
+            let toy = Toy::shared();
+            let mut client = connect(&toy);
+            client.write_all(b"PING\r\n").await.unwrap();
+            client.read_exact(&mut [0; 7]).await.unwrap();
+            let queued = 1 << 19;
+            {
+                let front = &mut toy.borrow_mut().front;
+                let client = front.clients.current(ClientId(1));
+                client.output.push(Bytes::from(vec![b'x'; queued]));
+                client.close(Closing::AfterReplies);
+            }
+            let tick_later = |later| {
+                let toy = &mut *toy.borrow_mut();
+                toy.now.mono = toy.now.mono + later;
+                toy.front.tick(toy.now.mono);
+            };
+            let mut chunk = vec![0; 1 << 16];
+            for _ in 0..queued / chunk.len() / 2 {
+                client.read_exact(&mut chunk).await.unwrap();
+                for _ in 0..10 {
+                    tokio::task::yield_now().await;
+                }
+                tick_later(LINGER_MAX * 2 / 3);
+            }
+            tick_later(LINGER_MAX * 2);
+            let mut left = Vec::new();
+            client.read_to_end(&mut left).await.unwrap();
+            assert!(left.len() < queued / 2, "it was cut off");
         });
     }
 

@@ -293,8 +293,9 @@ struct Pause {
     until: Mono,
 }
 
-/// How long a client that is to go may take to read what is still queued for it.
-const LINGER_MAX: Duration = Duration::from_secs(10);
+/// How long a client that is to go may take none of what is still queued for it. A kernel holds megabytes back for
+/// it, and reports that it has taken some when that is a third of them.
+const LINGER_MAX: Duration = Duration::from_secs(60);
 
 /// The part of a program that its clients meet.
 pub struct Front<P: Program> {
@@ -395,8 +396,10 @@ impl<P: Program> Front<P> {
                 && !client.is_monitor
                 && client.blocked.is_none()
                 && now.since(client.last_interaction) > idle_timeout;
-            let silent_for = now.since(client.last_interaction);
-            let does_not_read = client.closing == Closing::AfterReplies && silent_for > LINGER_MAX;
+            // What is held back it cannot read.
+            let does_not_read = client.closing == Closing::AfterReplies
+                && client.held.is_none()
+                && now.since(client.last_interaction) > LINGER_MAX;
             let limit = limits.of(client.output_class());
             if is_idle || does_not_read || client.output.is_over(limit, now) {
                 client.close(Closing::Now);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::toy::Toy;
-use super::{Blocked, Closing, OutputLimit};
+use super::{Blocked, Closing, LINGER_MAX, OutputLimit};
 use crate::resp::Value;
 
 #[test]
@@ -131,7 +131,7 @@ fn who_is_to_go_and_does_not_read_goes_all_the_same() {
     toy.front.clients.current(id).close(Closing::AfterReplies);
     toy.front.tick(toy.now.mono);
     assert_eq!(toy.front.clients.current(id).closing, Closing::AfterReplies);
-    toy.now.mono += Duration::from_secs(60);
+    toy.now.mono += LINGER_MAX * 2;
     toy.front.tick(toy.now.mono);
     assert_eq!(toy.front.clients.current(id).closing, Closing::Now);
 }
