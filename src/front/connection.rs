@@ -1,6 +1,6 @@
 //! One client's connection: bytes in, requests run, bytes out.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -557,15 +557,44 @@ pub fn kept(word: &Bytes) -> Bytes {
     }
 }
 
-/// What a client that is not served is told.
+/// A connection in its TLS handshake, which has the place of a client until this is dropped.
+#[derive(Debug)]
+pub struct Admission(Rc<Cell<usize>>);
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
+/// Who is served, and what a client that is not is told.
 impl<P: Program> Front<P> {
+    /// Clients and those that are in their TLS handshake: each has a descriptor.
+    pub(super) fn connected(&self) -> usize {
+        self.clients.len() + self.handshakes.get()
+    }
+
+    fn is_full(&self) -> bool {
+        self.connected() >= self.settings.maxclients
+    }
+
+    /// Lets a connection begin its TLS handshake. `None`: there are too many clients, and before the handshake
+    /// there is no telling it so.
+    pub fn admit(&mut self) -> Option<Admission> {
+        if self.is_full() {
+            self.stats.rejected_connections += 1;
+            return None;
+        }
+        self.handshakes.set(self.handshakes.get() + 1);
+        Some(Admission(Rc::clone(&self.handshakes)))
+    }
+
     /// Registers an accepted connection.
     ///
     /// # Errors
     /// The text to send before closing: too many clients, or protected mode.
     pub fn accept(&mut self, peer: Peer, now: Now) -> Result<ClientId, String> {
-        self.stats.connections += 1;
-        if self.clients.len() >= self.settings.maxclients {
+        if self.is_full() {
             self.stats.rejected_connections += 1;
             return Err("-ERR max number of clients reached\r\n".to_owned());
         }
@@ -573,6 +602,7 @@ impl<P: Program> Front<P> {
             self.stats.rejected_connections += 1;
             return Err(PROTECTED_MODE.to_owned());
         }
+        self.stats.connections += 1;
         let user = self.acl.default_user();
         let id = self.clients.add(peer, user, now.mono);
         self.clients.current(id).authenticated = self.acl.default_is_open();

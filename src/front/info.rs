@@ -140,7 +140,7 @@ pub fn clients_section<P: Program>(front: &Front<P>) -> String {
          blocked_clients:{blocked}\r\n\
          tracking_clients:{tracking}\r\n\
          clients_in_timeout_table:{timed}\r\n",
-        front.clients.len() - replicas,
+        front.connected() - replicas,
         front.settings.maxclients,
     )
 }

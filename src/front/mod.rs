@@ -38,6 +38,8 @@ mod toy;
 mod tracking;
 
 use std::borrow::Cow;
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -57,7 +59,7 @@ pub use client_command::client_commands;
 pub use client_line::client_line;
 pub use clients::Clients;
 pub use command_info::command_commands;
-pub use connection::{Requests, kept, serve};
+pub use connection::{Admission, Requests, kept, serve};
 pub use dispatch::{arity_error, run};
 pub use glob::{glob_match, glob_match_ignore_case};
 pub use hello::connection_commands;
@@ -311,6 +313,8 @@ pub struct Front<P: Program> {
     pub settings: FrontSettings,
     /// Counters.
     pub stats: FrontStats,
+    /// Connections that are to be clients when their TLS handshake is over.
+    handshakes: Rc<Cell<usize>>,
     /// At most one for each reason.
     pauses: Vec<Pause>,
     rates: rates::Rates,
@@ -327,6 +331,7 @@ impl<P: Program> Front<P> {
             pubsub: PubSub::default(),
             settings: FrontSettings::default(),
             stats: FrontStats::default(),
+            handshakes: Rc::default(),
             pauses: Vec::new(),
             rates: rates::Rates::default(),
         }

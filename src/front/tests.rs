@@ -160,6 +160,33 @@ fn strangers_are_refused() {
     let refused = toy.front.accept(peer("10.0.0.9:6"), toy.now).unwrap_err();
     assert_eq!(refused, "-ERR max number of clients reached\r\n");
     assert_eq!(toy.front.stats.rejected_connections, 2);
+    assert_eq!(toy.front.stats.connections, 2, "those that are served");
+}
+
+#[test]
+fn a_tls_handshake_has_the_place_of_a_client() {
+    let mut toy = Toy::new();
+    let id = toy.connect(1);
+    toy.front.settings.maxclients = 3;
+    let info = |toy: &Toy| super::clients_section(&toy.front);
+    let first = toy.front.admit().unwrap();
+    let second = toy.front.admit();
+    assert!(second.is_some());
+    assert!(info(&toy).contains("connected_clients:3\r\n"));
+    assert!(toy.front.admit().is_none());
+    let peer = super::Peer {
+        addr: toy.front.clients.current(id).addr.clone(),
+        laddr: toy.front.clients.current(id).laddr.clone(),
+        fd: -1,
+    };
+    assert!(toy.front.accept(peer.clone(), toy.now).is_err());
+    assert_eq!(toy.front.stats.rejected_connections, 2);
+    // One is over, and is a client then; the other has failed.
+    drop(first);
+    assert!(toy.front.accept(peer, toy.now).is_ok());
+    assert!(toy.front.admit().is_none());
+    drop(second);
+    assert!(toy.front.admit().is_some());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Listening sockets: TCP, TLS over TCP, and a unix socket.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::fs;
 use std::io;
@@ -92,6 +93,16 @@ pub struct Accepted {
     pub local: Peer,
 }
 
+/// Whose connections they are.
+pub trait Host {
+    /// Whether a connection may begin its TLS handshake; `None`: it is closed. What is returned is kept until the
+    /// handshake is over: each costs a descriptor, and they may be no more than there is room for.
+    fn admit(&self) -> Option<Box<dyn Any>>;
+
+    /// Takes a connection.
+    fn accept(&self, accepted: Accepted);
+}
+
 /// Bound and listening sockets that nobody accepts from yet: clients that connect wait in the backlog.
 #[derive(Debug)]
 pub struct Listeners {
@@ -151,12 +162,11 @@ impl Listeners {
         sockets.map(|(listener, _)| listener.into_std()).collect()
     }
 
-    /// Starts to accept, on tasks of the current `LocalSet`; `on_accept` is called for each
-    /// connection. Without TLS in `tls`, what comes in on a TLS port is closed at once; what is put there
+    /// Starts to accept for `host`, on tasks of the current `LocalSet`. Without TLS in `tls`, what comes in on a TLS port is closed at once; what is put there
     /// later is for the connections that come later.
-    pub fn serve(self, tls: TlsSlot, on_accept: Rc<dyn Fn(Accepted)>) -> Serving {
+    pub fn serve(self, tls: TlsSlot, host: Rc<dyn Host>) -> Serving {
         let unix = self.unix.map(|(listener, path)| {
-            let task = accept_unix(listener, path.clone(), Rc::clone(&on_accept));
+            let task = accept_unix(listener, path.clone(), Rc::clone(&host));
             (tokio::task::spawn_local(task), path)
         });
         let mut serving = Serving {
@@ -164,7 +174,7 @@ impl Listeners {
             unix,
             options: self.options,
             tls,
-            on_accept,
+            host,
         };
         serving.accept_from(self.tcp);
         serving
@@ -180,7 +190,7 @@ pub struct Serving {
     unix: Option<(JoinHandle<()>, PathBuf)>,
     options: ListenOptions,
     tls: TlsSlot,
-    on_accept: Rc<dyn Fn(Accepted)>,
+    host: Rc<dyn Host>,
 }
 
 impl Serving {
@@ -222,7 +232,7 @@ impl Serving {
                 carrier,
                 self.options.keepalive,
                 Rc::clone(&self.tls),
-                Rc::clone(&self.on_accept),
+                Rc::clone(&self.host),
             );
             self.tcp.push((tokio::task::spawn_local(task), listener));
         }
@@ -257,7 +267,7 @@ async fn accept_tcp(
     carrier: Carrier,
     keepalive: Duration,
     tls: TlsSlot,
-    on_accept: Rc<dyn Fn(Accepted)>,
+    host: Rc<dyn Host>,
 ) {
     loop {
         let (tcp, peer) = match listener.accept().await {
@@ -272,14 +282,16 @@ async fn accept_tcp(
         match (carrier, tls) {
             (Carrier::Plain, _) => {
                 let local = local_of(&tcp, peer);
-                on_accept(Accepted {
+                host.accept(Accepted {
                     stream: Stream::Tcp(tcp),
                     peer: Peer::Tcp(peer),
                     local,
                 });
             }
             (Carrier::Tls, Some(tls)) => {
-                accept_tls(tls, tcp, peer, Rc::clone(&on_accept)).await;
+                if let Some(admission) = host.admit() {
+                    accept_tls(tls, tcp, peer, admission, Rc::clone(&host)).await;
+                }
             }
             (Carrier::Tls, None) => drop(tcp),
         }
@@ -308,7 +320,8 @@ async fn accept_tls(
     tls: Rc<Tls>,
     tcp: TcpStream,
     peer: SocketAddr,
-    on_accept: Rc<dyn Fn(Accepted)>,
+    admission: Box<dyn Any>,
+    host: Rc<dyn Host>,
 ) {
     let local = local_of(&tcp, peer);
     let handshake = match tls.accept(tcp).await {
@@ -319,8 +332,11 @@ async fn accept_tls(
         }
     };
     tokio::task::spawn_local(async move {
-        match handshake.finish().await {
-            Ok(stream) => on_accept(Accepted {
+        let finished = handshake.finish().await;
+        // From here on it counts as what it is.
+        drop(admission);
+        match finished {
+            Ok(stream) => host.accept(Accepted {
                 stream: Stream::Tls(Box::new(stream)),
                 peer: Peer::Tcp(peer),
                 local,
@@ -332,10 +348,10 @@ async fn accept_tls(
     });
 }
 
-async fn accept_unix(listener: UnixListener, path: PathBuf, on_accept: Rc<dyn Fn(Accepted)>) {
+async fn accept_unix(listener: UnixListener, path: PathBuf, host: Rc<dyn Host>) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => on_accept(Accepted {
+            Ok((stream, _)) => host.accept(Accepted {
                 stream: Stream::Unix(stream),
                 peer: Peer::Unix(path.clone()),
                 local: Peer::Unix(path.clone()),
@@ -470,6 +486,45 @@ mod tests {
         tokio::task::LocalSet::new().block_on(&runtime, test);
     }
 
+    /// Notes who comes and greets them.
+    #[derive(Default)]
+    struct Greeter {
+        seen: RefCell<Vec<Peer>>,
+    }
+
+    impl Host for Greeter {
+        fn admit(&self) -> Option<Box<dyn Any>> {
+            None
+        }
+
+        fn accept(&self, mut accepted: Accepted) {
+            self.seen.borrow_mut().push(accepted.peer.clone());
+            tokio::task::spawn_local(async move {
+                accepted.stream.write_all(b"hi").await.unwrap();
+            });
+        }
+    }
+
+    #[test]
+    fn who_is_not_admitted_gets_no_handshake() {
+        on_loop(async {
+            let (_folder, tls) = super::super::test_certificates("a");
+            let options = ListenOptions {
+                bind: vec!["127.0.0.1".into()],
+                tls_port: free_port(),
+                ..ListenOptions::default()
+            };
+            let tls = Tls::load(&tls).unwrap();
+            let slot = Rc::new(RefCell::new(Some(Rc::new(tls))));
+            let listeners = Listeners::bind(&options).unwrap();
+            let _serving = listeners.serve(slot, Rc::new(Greeter::default()));
+            let mut client = TcpStream::connect(("127.0.0.1", options.tls_port))
+                .await
+                .unwrap();
+            assert_eq!(client.read(&mut [0]).await.unwrap(), 0, "closed at once");
+        });
+    }
+
     #[test]
     fn tcp_and_unix_clients_are_accepted() {
         on_loop(async {
@@ -484,17 +539,8 @@ mod tests {
             };
             let listeners = Listeners::bind(&options).unwrap();
             assert_eq!(listeners.tcp_addrs().len(), 1);
-            let seen = Rc::new(RefCell::new(Vec::new()));
-            let log = Rc::clone(&seen);
-            let serving = listeners.serve(
-                TlsSlot::default(),
-                Rc::new(move |mut accepted: Accepted| {
-                    log.borrow_mut().push(accepted.peer.clone());
-                    tokio::task::spawn_local(async move {
-                        accepted.stream.write_all(b"hi").await.unwrap();
-                    });
-                }),
-            );
+            let host = Rc::new(Greeter::default());
+            let serving = listeners.serve(TlsSlot::default(), Rc::clone(&host) as Rc<dyn Host>);
             let mut text = String::new();
             let mut tcp = TcpStream::connect(("127.0.0.1", options.port))
                 .await
@@ -504,7 +550,7 @@ mod tests {
             unix.read_to_string(&mut text).await.unwrap();
             assert_eq!(text, "hihi");
             assert_eq!(
-                *seen.borrow(),
+                *host.seen.borrow(),
                 [
                     Peer::Tcp(tcp.local_addr().unwrap()),
                     Peer::Unix(path.clone())

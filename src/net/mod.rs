@@ -14,7 +14,7 @@ mod tls_client;
 mod watchdog;
 
 pub use dns::{Lookup, Resolver, look_up_now};
-pub use listen::{Accepted, ListenError, ListenOptions, Listeners, Serving, TlsSlot};
+pub use listen::{Accepted, Host, ListenError, ListenOptions, Listeners, Serving, TlsSlot};
 pub(crate) use listen::{pause_after, prepare};
 pub use log::{Log, LogFormat, LogLevel, LogOptions, Role, local_time};
 pub use start::{Started, clients_with_room, ensure_files, load_http_tls, load_tls};

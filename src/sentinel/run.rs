@@ -20,7 +20,7 @@ use crate::config::{ConfigErrors, Process, SentinelConfig};
 use crate::front::{self, ClientAddr, Front, ProcessInfo};
 use crate::ids::{RunId, random_hex};
 use crate::net::{
-    self, Accepted, ListenOptions, Listeners, Role, Signals, Started, ensure_files, load_tls,
+    self, Accepted, Host, ListenOptions, Listeners, Role, Signals, Started, ensure_files, load_tls,
 };
 
 /// Opens what shows the daemon to the world beside its own port; dropping the result closes it.
@@ -151,11 +151,8 @@ async fn serve(
     };
     daemon.watchdog = started.supervised.watchdog();
     let daemon = Rc::new(RefCell::new(daemon));
-    let clients = Rc::clone(&daemon);
-    let serving = listeners.serve(
-        Rc::new(RefCell::new(tls)),
-        Rc::new(move |accepted| accept(Rc::clone(&clients), accepted)),
-    );
+    let host = Rc::new(Clients(Rc::clone(&daemon)));
+    let serving = listeners.serve(Rc::new(RefCell::new(tls)), host);
     started.supervised.ready();
     driver::run(Rc::clone(&daemon), sources, signals).await;
     started.supervised.stopping();
@@ -166,15 +163,24 @@ async fn serve(
     Ok(())
 }
 
-/// Serves a client on a task of its own.
-fn accept(daemon: Rc<RefCell<Daemon>>, accepted: Accepted) {
-    use std::os::fd::AsRawFd;
-    let peer = front::Peer {
-        addr: client_addr(&accepted.peer),
-        laddr: client_addr(&accepted.local),
-        fd: accepted.stream.as_raw_fd(),
-    };
-    tokio::task::spawn_local(front::serve(daemon, accepted.stream, peer));
+/// Those who connect are clients of this daemon, each on a task of its own.
+struct Clients(Rc<RefCell<Daemon>>);
+
+impl Host for Clients {
+    fn admit(&self) -> Option<Box<dyn Any>> {
+        let admission = self.0.borrow_mut().front.admit()?;
+        Some(Box::new(admission))
+    }
+
+    fn accept(&self, accepted: Accepted) {
+        use std::os::fd::AsRawFd;
+        let peer = front::Peer {
+            addr: client_addr(&accepted.peer),
+            laddr: client_addr(&accepted.local),
+            fd: accepted.stream.as_raw_fd(),
+        };
+        tokio::task::spawn_local(front::serve(Rc::clone(&self.0), accepted.stream, peer));
+    }
 }
 
 fn client_addr(peer: &net::Peer) -> ClientAddr {

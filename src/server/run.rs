@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::process::ExitCode;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::config::{ConfigErrors, Process};
 use crate::front::{ClientAddr, Front, FrontSettings, OutputLimits, Peer, serve};
 use crate::net::{
-    self, Accepted, ListenOptions, Listeners, Log, Role, Signal, Signals, Started,
+    self, Accepted, Host, ListenOptions, Listeners, Log, Role, Signal, Signals, Started,
     clients_with_room, load_tls,
 };
 
@@ -132,24 +132,8 @@ async fn serve_until_told(
         0 => None,
         _ => Some(open(&process, Server::surface(&server))?),
     };
-    let accepting = Rc::downgrade(&server);
-    let on_accept = Rc::new(move |accepted: Accepted| {
-        use std::os::fd::AsRawFd;
-        let Accepted {
-            stream,
-            peer,
-            local,
-        } = accepted;
-        let peer = Peer {
-            addr: client_addr(peer),
-            laddr: client_addr(local),
-            fd: stream.as_raw_fd(),
-        };
-        if let Some(server) = accepting.upgrade() {
-            tokio::task::spawn_local(serve(server, stream, peer));
-        }
-    });
-    let serving = listeners.serve(Rc::new(RefCell::new(tls)), on_accept);
+    let host = Rc::new(Clients(Rc::downgrade(&server)));
+    let serving = listeners.serve(Rc::new(RefCell::new(tls)), host);
     server.borrow_mut().serving = Some(serving);
     started.write_pid_file();
     if server.borrow().config.tuning.io_threads > 1 {
@@ -180,6 +164,33 @@ async fn serve_until_told(
     let status = until_told(&server, &mut signals, started.log).await;
     server.borrow_mut().serving = None;
     Ok(status)
+}
+
+/// Those who connect are clients of this server.
+struct Clients(Weak<RefCell<Server>>);
+
+impl Host for Clients {
+    fn admit(&self) -> Option<Box<dyn Any>> {
+        let admission = self.0.upgrade()?.borrow_mut().front.admit()?;
+        Some(Box::new(admission))
+    }
+
+    fn accept(&self, accepted: Accepted) {
+        use std::os::fd::AsRawFd;
+        let Accepted {
+            stream,
+            peer,
+            local,
+        } = accepted;
+        let peer = Peer {
+            addr: client_addr(peer),
+            laddr: client_addr(local),
+            fd: stream.as_raw_fd(),
+        };
+        if let Some(server) = self.0.upgrade() {
+            tokio::task::spawn_local(serve(server, stream, peer));
+        }
+    }
 }
 
 /// Acts on signals until the process is to end.

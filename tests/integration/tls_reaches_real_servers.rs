@@ -1,6 +1,7 @@
 //! TLS: our sentinel over real redis-servers that take replication and sentinels by TLS alone, and for
 //! our own clients.
 
+use std::net::TcpStream;
 use std::path::Path;
 
 use crate::support::{
@@ -91,6 +92,34 @@ fn a_failover_with_every_link_in_tls() {
     };
     assert_eq!(over_tls(true), "PONG");
     assert_ne!(over_tls(false), "PONG", "a client without a certificate");
+}
+
+#[test]
+fn whoever_begins_no_handshake_has_the_place_of_a_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines = certificates(folder.path()) + "maxclients 20\n";
+    for kind in [Kind::Real, Kind::Ours] {
+        let port = Port::reserve();
+        let server = start_server(kind, &format!("{lines}tls-port {}\n", port.number()));
+        let mut client = server.client();
+        let mut wait = |what: &str, counts: &[&str]| {
+            wait_for(what, secs(10), || {
+                let info = text(&client.call(&["INFO"]));
+                let has = |count: &&str| info.contains(&format!("\r\n{count}\r\n"));
+                expect_that(counts.iter().all(has), || format!("{kind:?}: {info}"))
+            });
+        };
+        wait("nobody else is there", &["connected_clients:1"]);
+        let silent: Vec<TcpStream> = (0..50)
+            .map(|_| TcpStream::connect(("127.0.0.1", port.number())).unwrap())
+            .collect();
+        wait(
+            "the others are turned away",
+            &["connected_clients:20", "rejected_connections:31"],
+        );
+        drop(silent);
+        wait("they leave room", &["connected_clients:1"]);
+    }
 }
 
 #[test]
