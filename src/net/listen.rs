@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinHandle;
 
@@ -127,11 +127,10 @@ impl Listeners {
         let tcp = bind_tcp_ports(options)?;
         let unix = match &options.unix_socket {
             Some(path) => {
-                let listener = bind_unix(path, options.unix_socket_mode).map_err(|error| {
-                    ListenError::Unix {
-                        path: path.clone(),
-                        error,
-                    }
+                let listener = listen_unix(path, options.unix_socket_mode, options.backlog);
+                let listener = listener.map_err(|error| ListenError::Unix {
+                    path: path.clone(),
+                    error,
                 })?;
                 Some((listener, path.clone()))
             }
@@ -452,20 +451,32 @@ fn bind_tcp(addr: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
         socket.set_only_v6(true)?;
     }
     socket.bind(&addr.into())?;
-    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    listen(&socket, backlog)?;
     TcpListener::from_std(socket.into())
 }
 
-fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<UnixListener> {
+fn listen(socket: &Socket, backlog: u32) -> io::Result<()> {
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))
+}
+
+fn listen_unix(path: &Path, mode: Option<u32>, backlog: u32) -> io::Result<UnixListener> {
+    let socket = bind_unix(path, mode)?;
+    listen(&socket, backlog)?;
+    UnixListener::from_std(socket.into())
+}
+
+/// A socket at a path with its mode, to which nobody can connect yet: who gets in before the mode is set stays in.
+fn bind_unix(path: &Path, mode: Option<u32>) -> io::Result<Socket> {
     // What a killed predecessor left behind; anything but a socket is not ours to remove.
     if fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket()) {
         fs::remove_file(path)?;
     }
-    let listener = UnixListener::bind(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
     if let Some(mode) = mode {
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     }
-    Ok(listener)
+    Ok(socket)
 }
 
 #[cfg(test)]
@@ -560,6 +571,34 @@ mod tests {
             assert_eq!(mode & 0o777, 0o700);
             drop(serving);
             assert!(!path.exists());
+        });
+    }
+
+    #[test]
+    fn nobody_gets_in_before_the_mode_is_set() {
+        on_loop(async {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("s.sock");
+            let connect = || {
+                let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+                socket.connect(&SockAddr::unix(&path)?).map(|()| socket)
+            };
+            let bound = bind_unix(&path, Some(0o600)).unwrap();
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            let refused = connect().unwrap_err().kind();
+            assert_eq!(refused, io::ErrorKind::ConnectionRefused);
+            drop(bound);
+            // As many wait as tcp-backlog says, and one more, as Linux counts.
+            let _listener = listen_unix(&path, Some(0o600), 2).unwrap();
+            let waiting: Vec<Socket> = (0..3).map(|_| connect().unwrap()).collect();
+            let refused = connect().unwrap_err().kind();
+            assert_eq!(
+                refused,
+                io::ErrorKind::WouldBlock,
+                "beside {}",
+                waiting.len()
+            );
         });
     }
 
