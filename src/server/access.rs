@@ -4,10 +4,9 @@
 //! A replica never removes an expired key by itself; it hides it from its clients until the master's `DEL`
 //! comes. The master's own stream sees it as existing, whatever the local clock says.
 
-use std::collections::VecDeque;
-
 use super::command::Failure;
 use super::keyspace::{Entry, Kind, Text, Thresholds, Value};
+use super::lazy_free::drop_keys_elsewhere;
 use super::persist::rdb_decode::STRING_BYTES_MAX;
 use super::{NotifyClasses, Server};
 use crate::front::{Call, PauseMode, flag};
@@ -180,7 +179,7 @@ impl Server {
         let before = self.keyspace.insert(db, entry);
         self.changed(db, key);
         match before {
-            Some(entry) => discard(entry),
+            Some(entry) => self.discard(entry),
             None => self.notify(NotifyClasses::NEW, "new", db, key),
         }
     }
@@ -318,7 +317,8 @@ impl Server {
 
     /// Removes a key; false when there was none.
     pub(crate) fn delete(&mut self, call: &Call<'_>, key: &[u8]) -> bool {
-        self.take(call, key).map(discard).is_some()
+        let entry = self.take(call, key);
+        entry.map(|entry| self.discard(entry)).is_some()
     }
 
     /// Removes a key and hands it over.
@@ -334,7 +334,8 @@ impl Server {
         self.touch_all(db);
         self.saver.dirty += self.keyspace.db(db).len() as u64;
         if let Some(old) = self.keyspace.flush(db) {
-            drop_elsewhere(old);
+            let keys = old.len();
+            drop_keys_elsewhere(old, keys);
         }
     }
 
@@ -369,7 +370,7 @@ impl Server {
     pub(crate) fn remove_expired(&mut self, db: usize, key: &[u8]) {
         let entry = self.timed("expire-del", |server| {
             let entry = server.keyspace.remove(db, key)?;
-            discard(entry);
+            server.discard(entry);
             Some(())
         });
         if entry.is_some() {
@@ -419,66 +420,5 @@ fn typed<K: Kind>(value: Option<&Value>) -> Result<Option<&K>, Failure> {
         None => Ok(None),
         Some(Some(found)) => Ok(Some(found)),
         Some(None) => Err(WRONG_TYPE.into()),
-    }
-}
-
-/// Drops a removed entry, on another thread if that takes long.
-fn discard(entry: Entry) {
-    if entry.value.is_large() {
-        drop_elsewhere(entry);
-    }
-}
-
-/// Drops something large on another thread; here when the process is at its end and has no others any more.
-pub(crate) fn drop_elsewhere<T: Send + 'static>(value: T) {
-    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-        drop(runtime.spawn_blocking(move || drop(value)));
-    }
-}
-
-/// What is left in it is dropped on another thread, wherever it goes out of scope: in a task that is aborted, too.
-pub(crate) struct DroppedElsewhere<T: Send + 'static>(pub(crate) VecDeque<T>);
-
-impl<T: Send + 'static> Drop for DroppedElsewhere<T> {
-    fn drop(&mut self) {
-        if !self.0.is_empty() {
-            drop_elsewhere(std::mem::take(&mut self.0));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::mpsc;
-    use std::thread::{self, ThreadId};
-
-    /// Tells on which thread it is dropped.
-    struct Witness(mpsc::SyncSender<ThreadId>);
-
-    impl Drop for Witness {
-        fn drop(&mut self) {
-            // Nobody hears it when the test has failed already.
-            let _ = self.0.send(thread::current().id());
-        }
-    }
-
-    #[test]
-    fn an_aborted_task_drops_nothing_large_itself() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        let (told, heard) = mpsc::sync_channel(1);
-        runtime.block_on(async {
-            let kept = DroppedElsewhere(VecDeque::from([Witness(told)]));
-            let task = tokio::spawn(async move {
-                std::future::pending::<()>().await;
-                drop(kept);
-            });
-            tokio::task::yield_now().await;
-            task.abort();
-            drop(task.await);
-        });
-        assert_ne!(heard.recv().unwrap(), thread::current().id());
     }
 }

@@ -2,15 +2,13 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rand::Rng;
 
 use super::Server;
-use super::access::drop_elsewhere;
 use super::keyspace::{Entry, FrequencyRules, Key, Usage};
+use super::lazy_free;
 use super::memory_usage::entry_bytes;
 use super::tuning::{EvictionPolicy, Tuning};
 use crate::clock::{Mono, UnixMillis};
@@ -48,8 +46,6 @@ pub(crate) struct Eviction {
     is_running: bool,
     /// Since when memory has been above its limit.
     exceeded_since: Option<Mono>,
-    /// Bytes of evicted values that another thread is freeing.
-    being_freed: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -183,9 +179,8 @@ impl Server {
         if limit == 0 || used <= limit {
             return 0;
         }
-        let being_freed = self.eviction.being_freed.load(Ordering::Relaxed);
         used.saturating_sub(self.not_counted_for_eviction())
-            .saturating_sub(being_freed)
+            .saturating_sub(lazy_free::waiting_bytes())
             .saturating_sub(limit)
     }
 
@@ -258,15 +253,7 @@ impl Server {
     /// Drops what an evicted key held. Returns how much memory that gives, about, now or soon.
     fn free(&self, entry: Entry) -> u64 {
         let bytes = entry_bytes(&entry, SAMPLES) as u64;
-        if entry.value.is_large() {
-            let being_freed = Arc::clone(&self.eviction.being_freed);
-            being_freed.fetch_add(bytes, Ordering::Relaxed);
-            drop_elsewhere(Freeing {
-                entry: Some(entry),
-                bytes,
-                being_freed,
-            });
-        }
+        self.discard(entry);
         bytes
     }
 
@@ -403,20 +390,6 @@ fn patience(tenacity: i32) -> Option<Duration> {
         ..=EVEN_MAX => Some(STEP * u32::try_from(tenacity).unwrap_or(0)),
         100.. => None,
         _ => Some((STEP * 10).mul_f64(1.15_f64.powi(tenacity - EVEN_MAX))),
-    }
-}
-
-/// A value on its way to another thread, counted until it is gone.
-struct Freeing {
-    entry: Option<Entry>,
-    bytes: u64,
-    being_freed: Arc<AtomicU64>,
-}
-
-impl Drop for Freeing {
-    fn drop(&mut self) {
-        drop(self.entry.take());
-        self.being_freed.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

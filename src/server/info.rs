@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::Server;
+use super::lazy_free;
 use super::loading::Loading;
 use super::memory_usage::MemoryReport;
 use super::persist::aof::State;
@@ -169,8 +170,12 @@ impl Server {
         line!(out, "mem_aof_buffer:{}", self.aof.writer.pending_bytes());
         line!(out, "mem_allocator:{}", memory::allocator());
         line!(out, "active_defrag_running:0");
-        line!(out, "lazyfree_pending_objects:0");
-        line!(out, "lazyfreed_objects:0");
+        line!(
+            out,
+            "lazyfree_pending_objects:{}",
+            lazy_free::waiting_objects()
+        );
+        line!(out, "lazyfreed_objects:{}", lazy_free::freed_objects());
     }
 
     fn info_persistence(&self, out: &mut String) {

@@ -12,6 +12,7 @@
 //! files are written and loaded on other threads.
 
 mod access;
+mod beside;
 mod blocking;
 mod command;
 mod config;
@@ -25,6 +26,7 @@ mod hyperloglog;
 mod info;
 pub mod keyspace;
 mod latency;
+mod lazy_free;
 mod loading;
 mod memory_usage;
 mod metrics;

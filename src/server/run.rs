@@ -11,8 +11,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::task::LocalSet;
 
-use super::access::drop_elsewhere;
 use super::keyspace::Key;
+use super::lazy_free::drop_elsewhere;
 use super::loading::Counted;
 use super::persist::rdb_decode::{LoadOptions, Loaded, load, printable, used_memory_of};
 use super::surface::Surface;

@@ -243,15 +243,15 @@ tuning! {
     /// without effect
     active_defrag_max_scan_fields: i64 = 1000,
         at_run_time "active-defrag-max-scan-fields", Number::between(1, i64::MAX);
-    /// without effect: large values are always freed on another thread
+    /// without effect: large values are freed on another thread
     lazyfree_lazy_eviction: bool = false, at_run_time "lazyfree-lazy-eviction", YesNo;
-    /// without effect: large values are always freed on another thread
+    /// without effect: large values are freed on another thread
     lazyfree_lazy_expire: bool = false, at_run_time "lazyfree-lazy-expire", YesNo;
-    /// without effect: large values are always freed on another thread
+    /// without effect: large values are freed on another thread
     lazyfree_lazy_server_del: bool = false, at_run_time "lazyfree-lazy-server-del", YesNo;
-    /// without effect: large values are always freed on another thread
+    /// without effect: large values are freed on another thread
     lazyfree_lazy_user_del: bool = false, at_run_time "lazyfree-lazy-user-del", YesNo;
-    /// without effect: large values are always freed on another thread
+    /// without effect: large values are freed on another thread
     lazyfree_lazy_user_flush: bool = false, at_run_time "lazyfree-lazy-user-flush", YesNo;
     /// without effect: old data are always freed on another thread
     replica_lazy_flush: bool = false, at_run_time "replica-lazy-flush" | "slave-lazy-flush", YesNo;

@@ -6,7 +6,7 @@ use super::args::{Failure, option};
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, Reply, flag, glob_match_ignore_case};
 use crate::server::config::server_table;
-use crate::server::{Server, config_file};
+use crate::server::{Server, config_file, lazy_free};
 
 type Spec = CommandSpec<Server>;
 
@@ -165,6 +165,7 @@ fn rewrite(server: &mut Server, _: &Call<'_>, reply: &mut Reply) -> Result<(), F
 fn resetstat(server: &mut Server, _: &Call<'_>, reply: &mut Reply) {
     server.stats = crate::front::DataStats::default();
     server.metrics.reset();
+    lazy_free::reset_freed();
     server.front.stats = crate::front::FrontStats::default();
     reply.ok();
 }

@@ -19,8 +19,9 @@ use super::rdb::CRC64;
 use super::rdb_encode::{Head, ImageWriter};
 use crate::clock::{Mono, Now};
 use crate::server::Server;
-use crate::server::access::{DroppedElsewhere, drop_elsewhere};
+use crate::server::beside::beside_clients;
 use crate::server::keyspace::{Chunk, SnapshotEpoch, Walk};
+use crate::server::lazy_free::{DroppedElsewhere, drop_elsewhere};
 
 /// How much is encoded before others get their turn.
 const SLICE_BYTES: usize = 64 * 1024;
@@ -32,8 +33,6 @@ const SYNC_BYTES: usize = 1024 * 1024;
 /// How long the writing thread rests after each slice. Without a rest it would be taken for busy, and clients would
 /// have to wait for the end of its turns, of several milliseconds; with it 300 MB are written in a second at most.
 const REST: Duration = Duration::from_micros(200);
-/// The niceness of the thread that writes a file, a tenth of the main thread's weight.
-const WRITER_NICENESS: i32 = 10;
 /// After a failed save, this many seconds until the save points count again.
 pub(crate) const RETRY_SECONDS: u64 = 5;
 
@@ -462,7 +461,8 @@ impl FileJob {
         let (chunks, mut queue) = mpsc::channel::<Chunk>(CHUNKS_QUEUED);
         let (temp, path, options) = (self.temp.clone(), self.path.clone(), self.options);
         let (complete, is_complete) = oneshot::channel::<()>();
-        let writer = beside_clients(move || {
+        let (done, writer) = oneshot::channel();
+        beside_clients("save", move || {
             let write = || {
                 let mut file = RdbFile::create(&temp, options)?;
                 while let Some(chunk) = queue.blocking_recv() {
@@ -475,7 +475,7 @@ impl FileJob {
                 file.finish(&temp, &path)
             };
             // Whoever cancelled it may have found no file yet.
-            write().inspect_err(|_| drop(fs::remove_file(&temp)))
+            drop(done.send(write().inspect_err(|_| drop(fs::remove_file(&temp)))));
         })?;
         while let Some((batch, walk)) = self.slice(server) {
             let is_end = walk == Walk::Complete && batch.is_empty();
@@ -507,27 +507,6 @@ impl FileJob {
         let output = server.keyspace.snapshot_output(self.snapshot)?;
         Some((std::iter::from_fn(|| output.pop()).collect(), walk))
     }
-}
-
-/// Runs `work` on a thread that gives way to the main thread: where processors are few, a kernel lets threads of equal
-/// priority wait for each other for several milliseconds, and clients with them. Without privileges a thread cannot
-/// have its priority back, so it is none of a pool.
-///
-/// # Errors
-/// There can be no more threads.
-fn beside_clients<R: Send + 'static>(
-    work: impl FnOnce() -> R + Send + 'static,
-) -> io::Result<oneshot::Receiver<R>> {
-    let (done, result) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("save".to_owned())
-        .spawn(move || {
-            // Linux has a niceness for each thread. Where it may not be changed, the file is written all the same.
-            let this = rustix::thread::gettid();
-            let _ = rustix::process::setpriority_process(Some(this), WRITER_NICENESS);
-            drop(done.send(work()));
-        })?;
-    Ok(result)
 }
 
 #[cfg(test)]

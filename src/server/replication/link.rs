@@ -9,7 +9,7 @@ use crate::clock::Mono;
 use crate::front::{ClientId, Closing};
 use crate::ids::{ReplId, ReplOffset};
 use crate::server::Server;
-use crate::server::access::drop_elsewhere;
+use crate::server::lazy_free::drop_elsewhere;
 use crate::server::persist::rdb_decode::Loaded;
 
 /// The link to our master. Dropping it ends the task that keeps it up.

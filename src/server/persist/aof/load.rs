@@ -17,8 +17,8 @@ use super::read::{AofError, Cut, Piece, read_all};
 use super::{State, settle};
 use crate::front::{ClientAddr, ClientId, ClientKind, Peer};
 use crate::server::Server;
-use crate::server::access::drop_elsewhere;
 use crate::server::keyspace::{Keyspace, WARM_MAX};
+use crate::server::lazy_free::drop_elsewhere;
 use crate::server::persist::rdb_decode::printable;
 
 /// Pieces that wait to be executed.

@@ -1,0 +1,245 @@
+//! Freeing what takes long to free, on one thread of its own.
+//!
+//! Tasks of the runtime are none for that: a request may remove thousands of large values, each would be a task with a
+//! thread, and what the append-only file has to sync would wait behind all of them. Nobody waits for this thread, not
+//! even the end of the process.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::Server;
+use super::beside::beside_clients;
+use super::keyspace::Entry;
+use super::memory_usage::entry_bytes;
+
+/// So much may wait to be freed before whoever removes a large value frees it at once. The thread gives way to
+/// clients: where no processor is left for it, they would fill the memory faster than it empties it. Bytes.
+const WAITING_BYTES_MAX: u64 = 1 << 30;
+
+/// The same as a part of `maxmemory`, if there is one: while keys are given up, what waits counts as free already.
+const WAITING_PART_MAX: u64 = 8;
+
+/// Elements that are looked at to estimate what a collection frees.
+const SAMPLES: usize = 5;
+
+/// There is one, as there is one memory.
+static QUEUE: Queue = Queue {
+    waiting: Mutex::new(Waiting {
+        values: VecDeque::new(),
+        has_thread: false,
+    }),
+    has_more: Condvar::new(),
+    objects: AtomicU64::new(0),
+    bytes: AtomicU64::new(0),
+    freed: AtomicU64::new(0),
+};
+
+/// What waits to be freed, and the counts.
+struct Queue {
+    waiting: Mutex<Waiting>,
+    has_more: Condvar,
+    /// Keys that wait, the one that is being freed included.
+    objects: AtomicU64,
+    /// What they take, as far as that is known.
+    bytes: AtomicU64,
+    /// Keys that are gone.
+    freed: AtomicU64,
+}
+
+struct Waiting {
+    values: VecDeque<Value>,
+    has_thread: bool,
+}
+
+/// Something to be dropped.
+struct Value {
+    what: Box<dyn Send>,
+    objects: u64,
+    bytes: u64,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing that could panic runs under the lock.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves a value to the thread, which begins with the first one. Without a thread it is dropped here.
+    fn push(&'static self, value: Value) {
+        let mut waiting = self.lock();
+        if !waiting.has_thread {
+            waiting.has_thread = beside_clients("free", move || self.work()).is_ok();
+        }
+        if waiting.has_thread {
+            self.objects.fetch_add(value.objects, Ordering::Relaxed);
+            self.bytes.fetch_add(value.bytes, Ordering::Relaxed);
+            waiting.values.push_back(value);
+            drop(waiting);
+            self.has_more.notify_one();
+        }
+    }
+
+    /// Drops what comes, for ever.
+    fn work(&self) {
+        loop {
+            let mut waiting = self.lock();
+            while waiting.values.is_empty() {
+                let woken = self.has_more.wait(waiting);
+                waiting = woken.unwrap_or_else(PoisonError::into_inner);
+            }
+            let values = std::mem::take(&mut waiting.values);
+            drop(waiting);
+            for value in values {
+                drop(value.what);
+                self.objects.fetch_sub(value.objects, Ordering::Relaxed);
+                self.bytes.fetch_sub(value.bytes, Ordering::Relaxed);
+                self.freed.fetch_add(value.objects, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Drops something large that is no key on another thread.
+pub(crate) fn drop_elsewhere<T: Send + 'static>(value: T) {
+    drop_keys_elsewhere(value, 0);
+}
+
+/// Drops so many keys on another thread, whatever they take.
+pub(crate) fn drop_keys_elsewhere<T: Send + 'static>(keys: T, count: usize) {
+    QUEUE.push(Value {
+        what: Box::new(keys),
+        objects: count as u64,
+        bytes: 0,
+    });
+}
+
+/// Drops an entry on another thread if that takes long, unless more than `waiting_max` bytes wait there.
+fn discard(entry: Entry, waiting_max: u64) {
+    if entry.value.is_large() && waiting_bytes() <= waiting_max {
+        let bytes = entry_bytes(&entry, SAMPLES) as u64;
+        QUEUE.push(Value {
+            what: Box::new(entry),
+            objects: 1,
+            bytes,
+        });
+    }
+}
+
+/// `lazyfree_pending_objects`
+pub(crate) fn waiting_objects() -> u64 {
+    QUEUE.objects.load(Ordering::Relaxed)
+}
+
+/// What keys that wait to be freed take, but for those of whole databases. Bytes.
+pub(crate) fn waiting_bytes() -> u64 {
+    QUEUE.bytes.load(Ordering::Relaxed)
+}
+
+/// `lazyfreed_objects`
+pub(crate) fn freed_objects() -> u64 {
+    QUEUE.freed.load(Ordering::Relaxed)
+}
+
+/// `CONFIG RESETSTAT`
+pub(crate) fn reset_freed() {
+    QUEUE.freed.store(0, Ordering::Relaxed);
+}
+
+/// What is left in it is dropped on another thread, wherever it goes out of scope: in a task that is aborted, too.
+pub(crate) struct DroppedElsewhere<T: Send + 'static>(pub(crate) VecDeque<T>);
+
+impl<T: Send + 'static> Drop for DroppedElsewhere<T> {
+    fn drop(&mut self) {
+        if !self.0.is_empty() {
+            drop_elsewhere(std::mem::take(&mut self.0));
+        }
+    }
+}
+
+impl Server {
+    /// Drops a removed entry, on another thread if that takes long.
+    pub(super) fn discard(&self, entry: Entry) {
+        let waiting_max = match self.config.maxmemory {
+            0 => WAITING_BYTES_MAX,
+            limit => WAITING_BYTES_MAX.min(limit / WAITING_PART_MAX),
+        };
+        discard(entry, waiting_max);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread::{self, ThreadId};
+
+    use super::*;
+    use crate::server::keyspace;
+
+    /// Tells on which thread it is dropped.
+    struct Witness(mpsc::SyncSender<ThreadId>);
+
+    impl Drop for Witness {
+        fn drop(&mut self) {
+            // Nobody hears it when the test has failed already.
+            let _ = self.0.send(thread::current().id());
+        }
+    }
+
+    #[test]
+    fn an_aborted_task_drops_nothing_large_itself() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let (told, heard) = mpsc::sync_channel(1);
+        runtime.block_on(async {
+            let kept = DroppedElsewhere(VecDeque::from([Witness(told)]));
+            let task = tokio::spawn(async move {
+                std::future::pending::<()>().await;
+                drop(kept);
+            });
+            tokio::task::yield_now().await;
+            task.abort();
+            drop(task.await);
+        });
+        assert_ne!(heard.recv().unwrap(), thread::current().id());
+    }
+
+    #[test]
+    fn many_values_have_one_thread() {
+        let (told, heard) = mpsc::sync_channel(0);
+        for _ in 0..100 {
+            drop_elsewhere(Witness(told.clone()));
+        }
+        let first = heard.recv().unwrap();
+        assert_ne!(first, thread::current().id());
+        for _ in 1..100 {
+            assert_eq!(heard.recv().unwrap(), first);
+        }
+    }
+
+    #[test]
+    fn what_waits_is_counted_and_has_a_limit() {
+        // The thread is busy with this for as long as nobody hears it.
+        let (told, heard) = mpsc::sync_channel(0);
+        drop_keys_elsewhere(Witness(told), 1000);
+        let freed = freed_objects();
+        const LARGE: u64 = 1 << 24;
+        let large = || {
+            let text = keyspace::Value::string(&vec![b'x'; 1 << 24]);
+            assert!(text.is_large());
+            Entry::new(b"key", text, None)
+        };
+        discard(large(), u64::MAX);
+        assert!(waiting_objects() >= 1001);
+        let bytes = waiting_bytes();
+        assert!(bytes >= LARGE, "{bytes}");
+        discard(large(), LARGE - 1);
+        // Other tests free little.
+        assert!(waiting_bytes() < bytes + LARGE, "it was dropped here");
+        heard.recv().unwrap();
+        while freed_objects() < freed + 1001 {
+            thread::yield_now();
+        }
+    }
+}
