@@ -106,7 +106,12 @@ fn restore(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<()
     } else {
         call.now.unix.0
     };
-    let expire_at = (ttl > 0).then(|| ttl.saturating_add(origin));
+    // A sum beyond what an expiry can be lies in the past, as in redis-server: no stream could carry it.
+    let moment = |ttl: u64| {
+        ttl.checked_add(origin)
+            .filter(|at| i64::try_from(*at).is_ok())
+    };
+    let expire_at = (ttl > 0).then(|| moment(ttl).unwrap_or(0));
     if expire_at.is_some_and(|at| server.is_past(call, at)) {
         if options.may_replace && server.delete(call, key) {
             server.notify_here(NotifyClasses::GENERIC, "del", key);
