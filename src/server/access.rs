@@ -197,6 +197,27 @@ impl Server {
         let is_small_text =
             |entry: &&Entry| matches!(entry.value, Value::String(_)) && !entry.value.is_large();
         let Some(entry) = self.keyspace.get(db, key).filter(is_small_text) else {
+    /// Stores what a command has come to, or removes the key where that is nothing, and says so to everybody.
+    pub(crate) fn store_result(
+        &mut self,
+        call: &Call<'_>,
+        key: &[u8],
+        result: Option<Value>,
+        (class, event): (NotifyClasses, &str),
+    ) {
+        if let Some(value) = result {
+            // One that has expired goes first.
+            self.exists_for_write(call, key);
+            self.store(call, key, value, None);
+            self.notify_here(class, event, key);
+            self.propagate(call, call.words);
+        } else if self.delete(call, key) {
+            // Expired or not: what removes it is this command.
+            self.notify_here(NotifyClasses::GENERIC, "del", key);
+            self.propagate(call, call.words);
+        }
+    }
+
             let mut text = Text::default();
             assign(&mut text);
             return self.store(call, key, Value::String(text), expire_at);

@@ -1,7 +1,8 @@
 //! Keys that have expired are removed without anybody asking for them, here and on replicas; a replica hides
 //! them until it is told, unless it takes writes.
 
-use crate::data::{replica_of, wait_until_equal};
+use crate::both::lines_of;
+use crate::data::{replica_of, send, wait_until_equal};
 use crate::support::{Kind, expect_that, secs, start_server, text, wait_for};
 
 #[test]
@@ -233,4 +234,104 @@ fn by_a_walk_that_comes_across_them() {
     });
     assert_eq!(streams[0], streams[1]);
     assert!(streams[0].len() > 9, "{streams:?}");
+}
+
+/// What follows when a command meets `e`, which has expired and is still there: replies, events, counts, and what
+/// replicas are told.
+fn met_by(commands: &str, kind: Kind) -> (Vec<String>, Vec<Vec<String>>) {
+    let server = start_server(kind, "");
+    let mut replica = server.client();
+    replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
+    replica.send(&["PSYNC", "?", "-1"]).unwrap();
+    let offset = crate::stream::begin(&mut replica);
+    let mut client = server.client();
+    let begin = "
+        DEBUG SET-ACTIVE-EXPIRE 0
+        CONFIG SET notify-keyspace-events EAmn
+        SET text v
+        SADD one a
+        SADD two b
+        ZADD z 1 a
+        GEOADD g 1 1 a
+    ";
+    lines_of(begin).for_each(|words| drop(send(&mut client, &words)));
+    let mut listener = server.client();
+    listener.call(&["PSUBSCRIBE", "__keyevent@0__:*"]);
+    let mut found = Vec::new();
+    for words in lines_of(commands) {
+        client.call(&["DEL", "e", "to"]);
+        client.call(&["SET", "e", "old", "PX", "1"]);
+        client.call(&["SET", "later", "v", "PX", "1"]);
+        wait_for("the later one has expired", secs(20), || {
+            let exists = text(&client.call(&["EXISTS", "later"]));
+            expect_that(exists == "0", || exists)
+        });
+        let count = |field| server.info(field).unwrap().parse::<i64>().unwrap();
+        let counts = || {
+            let fields = ["expired_keys", "rdb_changes_since_last_save"];
+            [fields[0], fields[1], "keyspace_misses"].map(count)
+        };
+        client.call(&["PUBLISH", "__keyevent@0__:begin", "mark"]);
+        let before = counts();
+        let reply = text(&send(&mut client, &words));
+        let after = counts();
+        client.call(&["PUBLISH", "__keyevent@0__:end", "mark"]);
+        let mut events = Vec::new();
+        loop {
+            let event = text(&listener.receive().unwrap());
+            if event.ends_with("begin mark") {
+                events.clear();
+            } else if event.ends_with("end mark") {
+                break;
+            } else {
+                events.push(event.split(':').next_back().unwrap_or_default().to_owned());
+            }
+        }
+        let more = [0, 1, 2].map(|at| after[at] - before[at]);
+        found.push(format!("{words:?}: {reply}, {events:?}, {more:?}"));
+    }
+    client.call(&["SET", "the-end", "1"]);
+    let mut stream = crate::stream::until(&mut replica, offset, "the-end");
+    for words in &mut stream {
+        // The moment is another one.
+        if words.iter().any(|word| word == "PXAT") {
+            words.pop();
+        }
+    }
+    (found, stream)
+}
+
+#[test]
+fn by_commands_that_overwrite_or_remove_them() {
+    const COMMANDS: &str = "
+        SET e 2
+        MSET e 2
+        MSET e 2 f 3 e 4
+        MSETNX e 2
+        BITOP OR e text
+        SUNIONSTORE e one two
+        SINTERSTORE e one
+        SDIFFSTORE e one
+        ZRANGESTORE e z 0 -1
+        ZUNIONSTORE e 1 z
+        ZINTERSTORE e 1 z
+        ZDIFFSTORE e 1 z
+        GEOSEARCHSTORE e g FROMMEMBER a BYRADIUS 9 m
+        GEORADIUS g 1 1 500 km STORE e
+        SORT one ALPHA STORE e
+        BITOP OR e nosuch
+        SUNIONSTORE e nosuch
+        SINTERSTORE e one two
+        SDIFFSTORE e one one
+        ZRANGESTORE e z 5 6
+        ZUNIONSTORE e 1 nosuch
+        ZINTERSTORE e 2 z nosuch
+        ZDIFFSTORE e 2 z z
+        GEOSEARCHSTORE e g FROMLONLAT 50 50 BYRADIUS 1 m
+        GEORADIUS nosuch 50 50 1 km STORE e
+        SORT nosuch STORE e
+        TTL e
+    ";
+    let (real, ours) = (met_by(COMMANDS, Kind::Real), met_by(COMMANDS, Kind::Ours));
+    assert_eq!(real, ours);
 }

@@ -295,14 +295,8 @@ fn bitop(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
         pairs.for_each(|(byte, other)| *byte = join(*byte, *other));
         rest.iter_mut().for_each(|byte| *byte = join(*byte, 0));
     }
-    if len > 0 {
-        server.store(call, target, Value::String(Text::edited(result)), None);
-        server.notify_here(NotifyClasses::STRING, "set", target);
-        server.propagate(call, call.words);
-    } else if server.exists_for_write(call, target) && server.delete(call, target) {
-        server.notify_here(NotifyClasses::GENERIC, "del", target);
-        server.propagate(call, call.words);
-    }
+    let result = (len > 0).then(|| Value::String(Text::edited(result)));
+    server.store_result(call, target, result, (NotifyClasses::STRING, "set"));
     reply.count(len);
     Ok(())
 }

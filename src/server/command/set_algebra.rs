@@ -161,14 +161,8 @@ fn store(
         }
     };
     let len = result.len();
-    if len > 0 {
-        server.store(call, target, result.into_value(), None);
-        server.notify_here(NotifyClasses::SET, event, target);
-        server.propagate(call, call.words);
-    } else if server.exists_for_write(call, target) && server.delete(call, target) {
-        server.notify_here(NotifyClasses::GENERIC, "del", target);
-        server.propagate(call, call.words);
-    }
+    let result = (len > 0).then(|| result.into_value());
+    server.store_result(call, target, result, (NotifyClasses::SET, event));
     reply.count(len);
     Ok(())
 }

@@ -204,16 +204,9 @@ fn sort(
         }
     }
     let len = list.len();
-    if len > 0 {
-        server.exists_for_write(call, to);
-        server.store(call, to, list.into_value(), None);
-        server.notify_here(NotifyClasses::LIST, "sortstore", to);
-        server.changed_more(len - 1);
-        server.propagate(call, call.words);
-    } else if server.exists_for_write(call, to) && server.delete(call, to) {
-        server.notify_here(NotifyClasses::GENERIC, "del", to);
-        server.propagate(call, call.words);
-    }
+    let result = (len > 0).then(|| list.into_value());
+    server.store_result(call, to, result, (NotifyClasses::LIST, "sortstore"));
+    server.changed_more(len.saturating_sub(1));
     reply.count(len);
     Ok(())
 }

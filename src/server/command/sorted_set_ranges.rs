@@ -352,15 +352,8 @@ pub(super) fn store_result(
     event: &str,
 ) {
     reply.count(set.len());
-    if !set.is_empty() {
-        server.store(call, key, set.into_value(), None);
-        server.notify_here(NotifyClasses::ZSET, event, key);
-        server.propagate(call, call.words);
-    } else if server.exists_for_write(call, key) {
-        server.delete(call, key);
-        server.notify_here(NotifyClasses::GENERIC, "del", key);
-        server.propagate(call, call.words);
-    }
+    let result = (!set.is_empty()).then(|| set.into_value());
+    server.store_result(call, key, result, (NotifyClasses::ZSET, event));
 }
 
 fn remove_range(

@@ -414,6 +414,7 @@ fn mset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
         let keys = pairs.clone().take(WARM_MAX).map(|pair| &*pair[0]);
         server.keyspace.warm_keys(server.db(), keys);
         for pair in pairs.by_ref().take(WARM_MAX) {
+            server.exists_for_write(call, &pair[0]);
             server.store_text(call, &pair[0], None, |text| text.receive(&pair[1]));
             note_set(server, &pair[0], false);
         }
