@@ -296,6 +296,59 @@ fn members_at_random_are_members() {
 }
 
 #[test]
+fn ranges_of_names_where_scores_differ() {
+    let mut both = Both::start();
+    // In the large form, where redis-server begins depends on chance; but not when it is the first member.
+    both.check_lines(
+        "
+        CONFIG SET zset-max-listpack-entries 0
+        ZADD b 16 q 1000 A 1001 z
+        ZREMRANGEBYLEX b - (a
+        ZRANGEBYLEX b - [A
+        ZLEXCOUNT b - (q
+        ZREMRANGEBYLEX b - [q
+        CONFIG SET zset-max-listpack-entries 128
+    ",
+    );
+    let seed = 88;
+    eprintln!("ranges of seed {seed}");
+    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    for _ in 0..60 {
+        let mut line = vec!["ZADD".to_owned(), "k".to_owned()];
+        for _ in 0..dice.random_range(1..8) {
+            line.push(dice.random_range(0..4).to_string());
+            line.push(dice.random_range('A'..'M').to_string());
+        }
+        let mut end = || match dice.random_range(0..8) {
+            0 => "-".to_owned(),
+            1 => "+".to_owned(),
+            n => {
+                let kind = if n % 2 == 0 { '[' } else { '(' };
+                format!("{kind}{}", dice.random_range('A'..'M'))
+            }
+        };
+        let (min, max) = (end(), end());
+        both.check(&["DEL".to_owned(), "k".to_owned()]);
+        both.check(&line);
+        both.check_lines(&format!(
+            "
+            ZRANGEBYLEX k {min} {max}
+            ZREVRANGEBYLEX k {max} {min}
+            ZLEXCOUNT k {min} {max}
+            ZRANGE k {min} {max} BYLEX LIMIT 1 2
+            ZRANGE k {max} {min} BYLEX REV LIMIT 1 2
+            ZRANGESTORE d k {min} {max} BYLEX
+            ZRANGE d 0 -1
+            ZRANGESTORE d k {max} {min} BYLEX REV
+            ZRANGE d 0 -1
+            ZREMRANGEBYLEX k {min} {max}
+            ZRANGE k 0 -1
+        "
+        ));
+    }
+}
+
+#[test]
 fn the_stream_to_replicas_is_the_same() {
     crate::both::check_stream(STREAM);
 }

@@ -7,7 +7,7 @@ use super::sorted_sets::{KEY_RO, member, members};
 use super::strings::finish;
 use super::strtod::bound;
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
-use crate::server::keyspace::{Kind, SortedSet};
+use crate::server::keyspace::{Element, Kind, SortedSet};
 use crate::server::{NotifyClasses, Server};
 
 type Spec = CommandSpec<Server>;
@@ -142,8 +142,8 @@ impl<'a> Range<'a> {
         }
     }
 
-    /// The positions of the members in it.
-    pub(super) fn positions(&self, set: &SortedSet) -> std::ops::Range<usize> {
+    /// The positions of the members in it. From the highest down, ranks count from the other end.
+    pub(super) fn positions(&self, set: &SortedSet, is_reverse: bool) -> std::ops::Range<usize> {
         let (start, end) = match self {
             Range::Rank(first, last) => {
                 let len = set.len();
@@ -151,18 +151,59 @@ impl<'a> Range<'a> {
                     -1 => len,
                     _ => from_either_end(last.saturating_add(1), len),
                 };
-                (from_either_end(*first, len), end)
+                let start = from_either_end(*first, len).min(end);
+                if is_reverse {
+                    (len - end, len - start)
+                } else {
+                    (start, end)
+                }
             }
             Range::Score(min, max) => (
                 set.partition_point(|_, score| min.begins_after(&score)),
                 set.partition_point(|_, score| max.ends_after(&score)),
             ),
-            Range::Lex(min, max) => (
+            Range::Lex(min, max) if is_of_one_score(set) => (
                 set.partition_point(|name, _| min.begins_after(&name)),
                 set.partition_point(|name, _| max.ends_after(&name)),
             ),
+            Range::Lex(min, max) => return walk(set, *min, *max, is_reverse),
         };
         start.min(end)..end
+    }
+}
+
+/// Whether all members have the same score, so that their names are in order.
+fn is_of_one_score(set: &SortedSet) -> bool {
+    let score = |end: Option<(Element<'_>, f64)>| end.map(|(_, score)| score);
+    score(set.iter().next()) == score(set.iter_back_from(set.len()).next())
+}
+
+/// The positions of what redis-server takes for a range of names where scores differ, and names are in no order.
+/// It looks at both ends of the set first; then it goes from the first member that is not before the range to the
+/// next one that is behind it, or downwards from the last.
+fn walk(
+    set: &SortedSet,
+    min: End<&[u8]>,
+    max: End<&[u8]>,
+    is_reverse: bool,
+) -> std::ops::Range<usize> {
+    let is_before = |member: Element<'_>| min.begins_after(&member.bytes(&mut itoa::Buffer::new()));
+    let is_behind = |member: Element<'_>| !max.ends_after(&member.bytes(&mut itoa::Buffer::new()));
+    let len = set.len();
+    let (first, last) = (set.iter().next(), set.iter_back_from(len).next());
+    if first.is_none_or(|(member, _)| is_behind(member))
+        || last.is_none_or(|(member, _)| is_before(member))
+    {
+        return 0..0;
+    }
+    if is_reverse {
+        let down = |from| set.iter_back_from(from).map(|(member, _)| member);
+        let end = len - down(len).take_while(|member| is_behind(*member)).count();
+        end - down(end).take_while(|member| !is_before(*member)).count()..end
+    } else {
+        let up = |from| set.iter_from(from).map(|(member, _)| member);
+        let start = up(0).take_while(|member| is_before(*member)).count();
+        start..start + up(start).take_while(|member| !is_behind(*member)).count()
     }
 }
 
@@ -291,10 +332,7 @@ impl<'a> Query<'a> {
 
     /// The positions of the members that it asks for.
     fn positions(&self, set: &SortedSet) -> std::ops::Range<usize> {
-        let found = self.range.positions(set);
-        if let (Range::Rank(..), true) = (self.range, self.is_reverse) {
-            return set.len() - found.end..set.len() - found.start;
-        }
+        let found = self.range.positions(set, self.is_reverse);
         self.limit.cut(found, self.is_reverse)
     }
 }
@@ -365,7 +403,7 @@ fn remove_range(
     let key = &call.words[1];
     let range = Range::parse(by, &call.words[2], &call.words[3])?;
     let set = server.lookup::<SortedSet>(call, key)?;
-    let positions = set.map_or(0..0, |set| range.positions(set));
+    let positions = set.map_or(0..0, |set| range.positions(set, false));
     reply.count(positions.len());
     if !positions.is_empty() {
         let removed = server.modify(call, key, |set: &mut SortedSet| set.remove_range(positions));

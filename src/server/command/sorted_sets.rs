@@ -277,7 +277,7 @@ fn rank(
 fn count(server: &mut Server, call: &Call<'_>, reply: &mut Reply, by: By) -> Result<(), Failure> {
     let range = Range::parse(by, &call.words[2], &call.words[3])?;
     let set = server.read::<SortedSet>(call, &call.words[1])?;
-    reply.count(set.map_or(0, |set| range.positions(set).len()));
+    reply.count(set.map_or(0, |set| range.positions(set, false).len()));
     Ok(())
 }
 
