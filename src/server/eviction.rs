@@ -12,7 +12,6 @@ use super::lazy_free;
 use super::memory_usage::entry_bytes;
 use super::tuning::{EvictionPolicy, Tuning};
 use crate::clock::{Mono, UnixMillis};
-use crate::front::ClientKind;
 use crate::memory;
 
 /// Candidates that are kept from one search to the next.
@@ -187,10 +186,10 @@ impl Server {
     /// Bytes that wait to be sent to replicas or written to files. If they counted, evictions, which go there too,
     /// would cause more of them. Large pieces are shared by the replicas that are sent them, small ones are copied.
     pub(super) fn not_counted_for_eviction(&self) -> u64 {
-        let clients = self.front.clients.iter();
-        let replicas = clients.filter(|client| client.kind == ClientKind::Replica);
+        // Asked before each command while memory is short: nothing here goes over all clients.
+        let replicas = self.replication.replicas.iter();
         let (mut own, mut shared) = (0, 0);
-        for client in replicas {
+        for client in replicas.filter_map(|id| self.front.clients.get(*id)) {
             own += client.output.own_bytes();
             shared = client.output.shared_bytes().max(shared);
         }
