@@ -219,6 +219,10 @@ const STREAM: &str = r#"
 /// One command a line; words are separated by single blanks, `""` is an empty word.
 const LINES: &str = r#"
     SET text foobar
+    BITCOUNT text -2 -5 foo
+    BITCOUNT text -5 -2 foo
+    BITCOUNT text 5 2 foo
+    BITCOUNT text -2 -5 foo bar
     SET number 12345
     SET ones ÿÿÿ
     SADD aset a

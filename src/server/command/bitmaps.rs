@@ -185,10 +185,13 @@ fn bitcount(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(
         [] => bit_range(0, -1, Unit::Byte, bytes.len()),
         [start, end, unit @ ..] if unit.len() <= 1 => {
             let (start, end) = (integer(start)?, integer(end)?);
-            let unit = unit.first().map_or(Ok(Unit::Byte), |word| Unit::of(word))?;
-            // Only here this is empty, too, where both are before the string.
-            let is_backwards = start < 0 && end < 0 && start > end;
-            bit_range(start, end, unit, bytes.len()).filter(|_| !is_backwards)
+            // Only here this is empty, too, where both are before the string; and whatever the unit is.
+            if start < 0 && end < 0 && start > end {
+                None
+            } else {
+                let unit = unit.first().map_or(Ok(Unit::Byte), |word| Unit::of(word))?;
+                bit_range(start, end, unit, bytes.len())
+            }
         }
         _ => return Err(SYNTAX.into()),
     };
