@@ -549,6 +549,11 @@ fn changes_are_counted_alike() {
         PFADD p a b
         PFADD p a
         BITFIELD b SET u8 0 5 INCRBY u8 8 1
+        BITFIELD b SET u8 0 5 INCRBY u8 8 1
+        BITFIELD b SET u8 0 5
+        BITFIELD b SET u8 32 0 GET u8 0 SET u8 0 5 OVERFLOW FAIL INCRBY u8 8 300
+        BITFIELD new INCRBY i1 #100 4294967296 INCRBY u16 0 0
+        BITFIELD new INCRBY i1 #100 4294967296 INCRBY u16 0 0
         RENAME b bb
         COPY bb bc
         COPY bb bc REPLACE
@@ -661,6 +666,8 @@ fn changes_are_counted_alike() {
         MOVE p3 1
         SWAPDB 0 1
         SWAPDB 0 1
+        SWAPDB 0 0
+        SWAPDB 1 1
         PUBLISH x y
         NOSUCH x
         INCR h

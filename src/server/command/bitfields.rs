@@ -219,7 +219,11 @@ fn bitfield(
     let changes = server.modify(call, key, |text: &mut Text| {
         text.edit(|bytes| {
             bytes.resize(bytes.len().max(len), 0);
-            let changing = steps.iter().filter(|step| run(bytes, **step, reply));
+            let changing = steps.iter().filter(|step| {
+                let result = run(bytes, **step, reply);
+                // What a longer string holds is all new.
+                result == Outcome::Changed || result == Outcome::Same && is_longer
+            });
             changing.count()
         })
     });
@@ -232,8 +236,19 @@ fn bitfield(
     Ok(())
 }
 
-/// Takes a step in a string that is long enough, and answers it; true if a bit has changed.
-fn run(bytes: &mut [u8], step: Step, reply: &mut Reply) -> bool {
+/// What a step has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It does not write, or what it would write does not fit.
+    Nothing,
+    /// It has written what was there.
+    Same,
+    /// It has written something else.
+    Changed,
+}
+
+/// Takes a step in a string that is long enough, and answers it.
+fn run(bytes: &mut [u8], step: Step, reply: &mut Reply) -> Outcome {
     let old = read(bytes, step);
     let new = match step.action {
         Action::Get => Some(old),
@@ -242,7 +257,7 @@ fn run(bytes: &mut [u8], step: Step, reply: &mut Reply) -> bool {
     };
     let Some(new) = new else {
         reply.null();
-        return false;
+        return Outcome::Nothing;
     };
     reply.integer(match step.action {
         Action::Get | Action::Set(_) => old,
@@ -250,8 +265,12 @@ fn run(bytes: &mut [u8], step: Step, reply: &mut Reply) -> bool {
     });
     if new != old {
         write(bytes, step, new);
+        Outcome::Changed
+    } else if matches!(step.action, Action::Get) {
+        Outcome::Nothing
+    } else {
+        Outcome::Same
     }
-    new != old
 }
 
 /// The integer of a step; behind the end of the string there are zeros.

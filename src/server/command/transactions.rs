@@ -371,6 +371,7 @@ impl Server {
 
     /// Has two databases change places; whoever watches a key that changes by it is told.
     pub(crate) fn swap_databases(&mut self, one: usize, other: usize) {
+        self.saver.dirty += 1;
         if one == other {
             return;
         }
@@ -385,7 +386,6 @@ impl Server {
             mark(watches, &mut self.front.clients, held(*db), held(after));
         }
         self.keyspace.swap(one, other);
-        self.saver.dirty += 1;
     }
 
     fn has_watched_key_changed(&self, call: &Call<'_>) -> bool {
