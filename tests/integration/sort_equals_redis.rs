@@ -79,7 +79,15 @@ const LINES: &str = r#"
     LRANGE d 0 -1
     SORT z
     SORT z ALPHA
+    OBJECT ENCODING z
     SORT z BY nosort
+    OBJECT ENCODING z
+    ZADD fresh 1 a 2 b
+    SORT fresh
+    OBJECT ENCODING fresh
+    ZADD fresh2 1 a 2 b
+    SORT_RO fresh2 BY nosort LIMIT 9 1
+    OBJECT ENCODING fresh2
     SORT z BY nosort DESC
     SORT z BY nosort LIMIT 1 2
     SORT z BY nosort DESC LIMIT 1 2

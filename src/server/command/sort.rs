@@ -9,7 +9,7 @@ use super::args::{Failure, SYNTAX, integer, option};
 use super::strings::finish;
 use super::strtod::weight;
 use crate::front::{Begin, Call, CommandSpec, Find, KeySpec, Reply, category, flag, key};
-use crate::server::keyspace::{Element, End, Hash, Kind, List, Text, Value};
+use crate::server::keyspace::{Element, End, Hash, Kind, List, SortedSet, Text, Value};
 use crate::server::{NotifyClasses, Server};
 
 type Spec = CommandSpec<Server>;
@@ -161,8 +161,7 @@ fn sort(
     may_store: bool,
 ) -> Result<(), Failure> {
     let mut options = options(server, call, may_store)?;
-    let (elements, is_set) = elements(server, call)?;
-    let mut elements = elements;
+    let (mut elements, is_set) = elements(server, call)?;
     if is_set && options.unsorted && options.store.is_some() {
         // A set has no order of its own, and replicas must store the same.
         options.unsorted = false;
@@ -213,8 +212,13 @@ fn sort(
 
 /// The elements of what is sorted, in its own order, and whether it is a set.
 fn elements(server: &mut Server, call: &Call<'_>) -> Result<(Vec<Vec<u8>>, bool), Failure> {
-    let value = server.read_any(call, &call.words[1]);
-    let all = match value {
+    let key = &call.words[1];
+    let value = server.read_any(call, key);
+    if matches!(value.and_then(SortedSet::of), Some(SortedSet::Packed(_))) {
+        // As in redis-server, which sorts the large form only: it stays.
+        server.modify(call, key, SortedSet::make_ranked);
+    }
+    let all = match server.stored_any(call, key) {
         None => Vec::new(),
         Some(Value::List(list)) => list.iter_from(0).map(Element::to_vec).collect(),
         Some(Value::SortedSet(set)) => set.iter().map(|(member, _)| member.to_vec()).collect(),
