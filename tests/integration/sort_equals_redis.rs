@@ -75,12 +75,12 @@ const LINES: &str = r#"
     SORT names
     SORT names BY nosort STORE d
     LRANGE d 0 -1
+    SORT numbers BY nothing:* ALPHA STORE d
+    LRANGE d 0 -1
     SORT names BY nosort DESC STORE d
     LRANGE d 0 -1
-    SORT z
-    SORT z ALPHA
     OBJECT ENCODING z
-    SORT z BY nosort
+    SORT z
     OBJECT ENCODING z
     ZADD fresh 1 a 2 b
     SORT fresh
@@ -88,6 +88,8 @@ const LINES: &str = r#"
     ZADD fresh2 1 a 2 b
     SORT_RO fresh2 BY nosort LIMIT 9 1
     OBJECT ENCODING fresh2
+    SORT z ALPHA
+    SORT z BY nosort
     SORT z BY nosort DESC
     SORT z BY nosort LIMIT 1 2
     SORT z BY nosort DESC LIMIT 1 2
@@ -214,6 +216,23 @@ fn random_sorts() {
             }
         }
         both.check_data();
+    }
+}
+
+/// A replica's set has an order of its own, and must store what its master has stored.
+#[test]
+fn equal_members_of_a_set_are_stored_in_one_order() {
+    let ours = start_server(Kind::Ours, "");
+    let mut client = ours.client();
+    let names: Vec<String> = (10..40).map(|n| format!("name{n}")).collect();
+    let mut words = vec!["SADD", "s"];
+    words.extend(names.iter().rev().map(String::as_str));
+    client.call(&words);
+    for direction in ["ASC", "DESC"] {
+        let sort = format!("SORT s BY nothing:* ALPHA {direction} STORE d");
+        client.call(&sort.split(' ').collect::<Vec<_>>());
+        let stored = text(&client.call(&["LRANGE", "d", "0", "-1"]));
+        assert_eq!(stored, names.join(" "), "{direction}");
     }
 }
 

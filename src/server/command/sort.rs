@@ -9,7 +9,9 @@ use super::args::{Failure, SYNTAX, integer, option};
 use super::strings::finish;
 use super::strtod::weight;
 use crate::front::{Begin, Call, CommandSpec, Find, KeySpec, Reply, category, flag, key};
-use crate::server::keyspace::{Element, End, Hash, Kind, List, SortedSet, Text, Value};
+use crate::server::keyspace::{
+    Element, End, Hash, Kind, List, SortedSet, Text, Value, canonical_integer,
+};
 use crate::server::{NotifyClasses, Server};
 
 type Spec = CommandSpec<Server>;
@@ -167,6 +169,13 @@ fn sort(
         options.unsorted = false;
         options.alpha = true;
         options.by = None;
+    }
+    if is_set && options.alpha && options.by.is_some() && options.store.is_some() {
+        // Nor have those of its members that compare as equal.
+        elements.sort_unstable_by(|one, two| {
+            let numbers = canonical_integer(one).cmp(&canonical_integer(two));
+            numbers.then_with(|| one.cmp(two))
+        });
     }
     if !options.unsorted {
         elements = sorted(server, call, &options, elements)?;
