@@ -40,14 +40,27 @@ impl Server {
         self.counted(is_there, key)
     }
 
-    /// Counts a hit or a miss.
+    /// The same for who looks at how a value is kept: no event tells of a miss.
+    pub(crate) fn inspect(&mut self, call: &Call<'_>, key: &[u8]) -> Option<&Entry> {
+        let is_there = self.is_there(call, key);
+        self.found(is_there, key)
+    }
+
+    /// Counts a hit or a miss, and tells of a miss.
     fn counted(&mut self, is_there: bool, key: &[u8]) -> Option<&Entry> {
+        if !is_there {
+            self.notify_here(NotifyClasses::KEY_MISS, "keymiss", key);
+        }
+        self.found(is_there, key)
+    }
+
+    /// Counts a hit or a miss.
+    fn found(&mut self, is_there: bool, key: &[u8]) -> Option<&Entry> {
         if is_there {
             self.stats.keyspace_hits += 1;
             self.keyspace.get(self.current.db, key)
         } else {
             self.stats.keyspace_misses += 1;
-            self.notify_here(NotifyClasses::KEY_MISS, "keymiss", key);
             None
         }
     }
@@ -184,19 +197,6 @@ impl Server {
         }
     }
 
-    /// Sets a key to a string, like [`Server::store`]: `assign` gives it its bytes, in the room of the present
-    /// string where there is one.
-    pub(crate) fn store_text(
-        &mut self,
-        call: &Call<'_>,
-        key: &[u8],
-        expire_at: Option<u64>,
-        assign: impl FnOnce(&mut Text),
-    ) {
-        let db = self.current.db;
-        let is_small_text =
-            |entry: &&Entry| matches!(entry.value, Value::String(_)) && !entry.value.is_large();
-        let Some(entry) = self.keyspace.get(db, key).filter(is_small_text) else {
     /// Stores what a command has come to, or removes the key where that is nothing, and says so to everybody.
     pub(crate) fn store_result(
         &mut self,
@@ -218,6 +218,19 @@ impl Server {
         }
     }
 
+    /// Sets a key to a string, like [`Server::store`]: `assign` gives it its bytes, in the room of the present
+    /// string where there is one.
+    pub(crate) fn store_text(
+        &mut self,
+        call: &Call<'_>,
+        key: &[u8],
+        expire_at: Option<u64>,
+        assign: impl FnOnce(&mut Text),
+    ) {
+        let db = self.current.db;
+        let is_small_text =
+            |entry: &&Entry| matches!(entry.value, Value::String(_)) && !entry.value.is_large();
+        let Some(entry) = self.keyspace.get(db, key).filter(is_small_text) else {
             let mut text = Text::default();
             assign(&mut text);
             return self.store(call, key, Value::String(text), expire_at);

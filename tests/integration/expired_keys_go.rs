@@ -330,6 +330,11 @@ fn by_commands_that_overwrite_or_remove_them() {
         GEOSEARCHSTORE e g FROMLONLAT 50 50 BYRADIUS 1 m
         GEORADIUS nosuch 50 50 1 km STORE e
         SORT nosuch STORE e
+        OBJECT ENCODING e
+        OBJECT FREQ e
+        OBJECT IDLETIME e
+        OBJECT REFCOUNT e
+        OBJECT ENCODING nosuch
         TTL e
     ";
     let (real, ours) = (met_by(COMMANDS, Kind::Real), met_by(COMMANDS, Kind::Ours));

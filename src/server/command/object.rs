@@ -68,7 +68,7 @@ pub(super) fn commands() -> Vec<Spec> {
 }
 
 fn encoding(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
-    match server.peek(call, &call.words[2]) {
+    match server.inspect(call, &call.words[2]) {
         Some(entry) => reply.bulk(entry.value.encoding()),
         None => reply.null(),
     }
@@ -79,7 +79,10 @@ fn reference_count(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     // To redis-server, small integers are one object, but where it must know how each key is used.
     let config = &server.config;
     let may_share = config.maxmemory == 0 || !config.tuning.maxmemory_policy.goes_by_use();
-    match server.peek(call, &call.words[2]).map(|entry| &entry.value) {
+    match server
+        .inspect(call, &call.words[2])
+        .map(|entry| &entry.value)
+    {
         Some(Value::String(Text::Integer(0..=9999))) if may_share => {
             reply.integer(i64::from(i32::MAX));
         }
@@ -90,7 +93,7 @@ fn reference_count(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
 
 fn idle_time(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     let usage = server.usage(call.now.unix);
-    let Some(access) = server.peek(call, &call.words[2]).map(Entry::access) else {
+    let Some(access) = server.inspect(call, &call.words[2]).map(Entry::access) else {
         reply.null();
         return Ok(());
     };
@@ -103,7 +106,7 @@ fn idle_time(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<
 
 fn frequency(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     let usage = server.usage(call.now.unix);
-    let Some(access) = server.peek(call, &call.words[2]).map(Entry::access) else {
+    let Some(access) = server.inspect(call, &call.words[2]).map(Entry::access) else {
         reply.null();
         return Ok(());
     };
