@@ -330,6 +330,10 @@ fn by_commands_that_overwrite_or_remove_them() {
         GEOSEARCHSTORE e g FROMLONLAT 50 50 BYRADIUS 1 m
         GEORADIUS nosuch 50 50 1 km STORE e
         SORT nosuch STORE e
+        SMOVE nosuch e x
+        SMOVE one e nosuch
+        SMOVE e to x
+        SMOVE text e x
         OBJECT ENCODING e
         OBJECT FREQ e
         OBJECT IDLETIME e

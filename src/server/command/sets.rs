@@ -246,12 +246,16 @@ fn srandmember(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Resul
 
 fn smove(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     let (from, to, member) = (&call.words[1], &call.words[2], &call.words[3]);
-    let Some(source) = server.lookup::<Set>(call, from)? else {
+    // Both are looked up before anything is said of either.
+    for key in [from, to] {
+        server.exists_for_write(call, key);
+    }
+    let Some(source) = server.stored::<Set>(call, from)? else {
         reply.integer(0);
         return Ok(());
     };
     let is_there = source.contains(member);
-    server.lookup::<Set>(call, to)?;
+    server.stored::<Set>(call, to)?;
     if from == to || !is_there {
         reply.integer(i64::from(is_there));
         return Ok(());
