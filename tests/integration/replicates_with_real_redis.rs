@@ -1,7 +1,7 @@
 //! Any mixture of our data server and redis-server 7.0 as master and replica, with every way to transfer the
 //! data: same data, same offset, down a chain too.
 
-use crate::data::{Commands, digest, replica_of, wait_until_equal, write};
+use crate::data::{Commands, digest, full_resyncs, replica_of, wait_until_equal, write};
 use crate::support::{Kind, start_server, text};
 
 fn check(master: Kind, replica: Kind, lines: &str, seed: u64) {
@@ -172,4 +172,20 @@ fn what_could_not_take_a_masters_data_stays_unfit_for_promotion() {
     client.call(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
     wait_for_priority("100");
     wait_until_equal(&master, &replica);
+}
+
+/// Going on from its own offset, it would meet the same command again and again.
+#[test]
+fn a_replica_that_cannot_apply_a_command_takes_all_data_again() {
+    let master = start_server(Kind::Real, "");
+    let replica = start_server(Kind::Ours, &replica_of(&master));
+    wait_until_equal(&master, &replica);
+    let before = full_resyncs(&master);
+    let mut client = master.client();
+    for line in ["MULTI", "INCR n", "XADD s * f v", "DEL s", "INCR n", "EXEC"] {
+        client.call(&line.split(' ').collect::<Vec<_>>());
+    }
+    wait_until_equal(&master, &replica);
+    assert_eq!(text(&replica.client().call(&["GET", "n"])), "2");
+    assert_eq!(full_resyncs(&master), before + 1);
 }
