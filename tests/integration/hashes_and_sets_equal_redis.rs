@@ -550,6 +550,25 @@ const LINES: &str = r#"
     SMEMBERS d
     SDIFFSTORE d s s
     EXISTS d
+    SADD many 1 2 3 4 5 6 7 8 9 10 11 12 x
+    SADD few:1 x 3
+    SADD few:2 y 4 3
+    SDIFF many few:1
+    SDIFF many few:1 few:2 few:2 missing few:1
+    SDIFF many few:1 few:2 few:2 many few:1
+    SDIFFSTORE d many few:1
+    OBJECT ENCODING d
+    SDIFFSTORE d many few:1 missing missing missing
+    OBJECT ENCODING d
+    SDIFFSTORE d many few:1 few:2 few:2 few:1
+    OBJECT ENCODING d
+    SMEMBERS d
+    SDIFFSTORE d many few:1 few:2 many few:2 few:1
+    EXISTS d
+    SDIFFSTORE many many few:1 few:2 few:2 few:1
+    OBJECT ENCODING many
+    SMEMBERS many
+    DEL d many
     SUNIONSTORE
     SUNIONSTORE d
     SINTERCARD 1 s

@@ -620,6 +620,17 @@ const LINES: &str = r#"
     ZINTER 2 nokey plain
     ZDIFF 2 u1 u2 WITHSCORES
     ZDIFF 2 u1 u1
+    ZADD dm 1 a 2 b 3 c 4 d 5 e 6 f 7 g 8 h 9 i 10 j
+    ZADD df 1 a 1 nosuch
+    ZDIFF 5 dm df u1 u2 df WITHSCORES
+    ZDIFF 6 dm df nokey nokey nokey nokey WITHSCORES
+    ZDIFF 6 dm df df df df dm
+    ZDIFFSTORE d 5 dm df df df df
+    ZRANGE d 0 -1 WITHSCORES
+    OBJECT ENCODING d
+    ZDIFFSTORE dm 5 dm df df df df
+    ZRANGE dm 0 -1 WITHSCORES
+    DEL d dm df
     ZDIFF 1 u1 WEIGHTS 1
     ZDIFF 1 u1 AGGREGATE MIN
     ZDIFF 2 nokey u1

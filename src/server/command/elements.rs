@@ -58,6 +58,18 @@ pub(super) fn pick_distinct<T: Copy + Eq + Hash>(
     picked
 }
 
+/// Whether the difference of sets of these sizes, the first of which is what the others are taken from, is less work
+/// by removing the others' members from a copy of the first than by looking each of its members up in the others. A
+/// member that is in one of them need not be looked up in the rest, so only half of the look-ups are reckoned with.
+pub(super) fn is_removing_cheaper(sizes: impl Iterator<Item = usize>) -> bool {
+    let (mut first, mut looked_up, mut walked) = (None, 0, 0);
+    for size in sizes {
+        looked_up += *first.get_or_insert(size);
+        walked += size;
+    }
+    looked_up / 2 > walked
+}
+
 /// A draw for the data types, which take numbers.
 pub(super) fn draw(dice: &mut ChaCha8Rng) -> impl FnMut() -> u64 {
     || dice.next_u64()

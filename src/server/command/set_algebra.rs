@@ -1,12 +1,14 @@
 //! What is common to several sets, what is in any, and what is in the first alone.
 
+use std::cmp::Reverse;
+
 use bytes::Bytes;
 
 use super::args::{Failure, SYNTAX, integer, not_negative};
-use super::elements::bulk;
+use super::elements::{bulk, is_removing_cheaper};
 use super::strings::finish;
 use crate::front::{Begin, Call, CommandSpec, Find, KeySpec, Reply, category, flag, key};
-use crate::server::keyspace::{Element, Kind, Set};
+use crate::server::keyspace::{Element, Kind, Set, Thresholds};
 use crate::server::{NotifyClasses, Server};
 
 type Spec = CommandSpec<Server>;
@@ -90,6 +92,10 @@ fn show(
     };
     match operation {
         Operation::Inter => write(reply, &inter(&sets, usize::MAX)),
+        Operation::Diff if is_removing_cheaper(sizes(&sets)) => {
+            let rest = rest(&sets, &thresholds);
+            write(reply, &rest.iter().collect::<Vec<_>>());
+        }
         Operation::Diff => write(reply, &diff(&sets)),
         Operation::Union => {
             let mut union = Set::default();
@@ -119,17 +125,46 @@ fn inter<'a>(sets: &[Option<&'a Set>], limit: usize) -> Vec<Element<'a>> {
     first.iter().filter(in_all).take(limit).collect()
 }
 
-/// The members of the first set that are in no other.
+/// How many members each set that is there has.
+fn sizes(sets: &[Option<&Set>]) -> impl Iterator<Item = usize> {
+    sets.iter().flatten().map(|set| set.len())
+}
+
+/// The members of the first set that are in no other, each looked up in all of them.
 fn diff<'a>(sets: &[Option<&'a Set>]) -> Vec<Element<'a>> {
     let Some((Some(first), others)) = sets.split_first() else {
         return Vec::new();
     };
+    let mut others: Vec<&Set> = others.iter().copied().flatten().collect();
+    if others.iter().any(|set| std::ptr::eq(*set, *first)) {
+        return Vec::new();
+    }
+    // A member is most likely to be in a large one.
+    others.sort_by_key(|set| Reverse(set.len()));
     let in_none = |member: &Element<'_>| {
         let mut digits = itoa::Buffer::new();
         let bytes = member.bytes(&mut digits);
-        !others.iter().flatten().any(|set| set.contains(bytes))
+        !others.iter().any(|set| set.contains(bytes))
     };
     first.iter().filter(in_none).collect()
+}
+
+/// The same as [`diff`], as what is left of a copy of the first set, in the form that the copy has come to.
+fn rest(sets: &[Option<&Set>], thresholds: &Thresholds) -> Set {
+    let mut rest = Set::default();
+    let Some((Some(first), others)) = sets.split_first() else {
+        return rest;
+    };
+    for member in first.iter() {
+        rest.insert(member.bytes(&mut itoa::Buffer::new()), thresholds);
+    }
+    for member in others.iter().flatten().flat_map(|set| set.iter()) {
+        if rest.is_empty() {
+            break;
+        }
+        rest.remove(member.bytes(&mut itoa::Buffer::new()));
+    }
+    rest
 }
 
 fn store(
@@ -154,6 +189,10 @@ fn store(
             let all = sets.into_iter().flatten().flat_map(Set::iter);
             all.for_each(&mut add);
             "sunionstore"
+        }
+        Operation::Diff if is_removing_cheaper(sizes(&sets)) => {
+            result = rest(&sets, &thresholds);
+            "sdiffstore"
         }
         Operation::Diff => {
             diff(&sets).into_iter().for_each(&mut add);
@@ -190,4 +229,76 @@ fn sintercard(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result
     let sets = sets(server, call, keys)?;
     reply.count(inter(&sets, limit.unwrap_or(usize::MAX)).len());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::keyspace::steps;
+
+    fn set(members: impl Iterator<Item = usize>) -> Set {
+        let mut set = Set::default();
+        for n in members {
+            set.insert(n.to_string().as_bytes(), &Thresholds::DEFAULT);
+        }
+        set
+    }
+
+    fn members(set: &Set) -> std::collections::BTreeSet<Vec<u8>> {
+        set.iter().map(Element::to_vec).collect()
+    }
+
+    #[test]
+    fn both_ways_to_a_difference_come_to_the_same() {
+        let all = [
+            set(0..700),
+            set((0..400).step_by(3)),
+            set(std::iter::empty()),
+            set((0..1000).step_by(7)),
+            set(650..651),
+        ];
+        for first in 0..all.len() {
+            for others in 0..1 << all.len() {
+                let mut sets = vec![Some(&all[first]), None];
+                let chosen = |n: &usize| others & (1 << n) != 0;
+                sets.extend((0..all.len()).filter(chosen).map(|n| Some(&all[n])));
+                let mut want = members(&all[first]);
+                for other in sets[1..].iter().flatten() {
+                    other.iter().for_each(|member| {
+                        want.remove(&member.to_vec());
+                    });
+                }
+                let one = diff(&sets).into_iter().map(Element::to_vec);
+                assert_eq!(one.collect::<std::collections::BTreeSet<_>>(), want);
+                assert_eq!(members(&rest(&sets, &Thresholds::DEFAULT)), want);
+            }
+        }
+        assert!(rest(&[None, Some(&all[0])], &Thresholds::DEFAULT).is_empty());
+    }
+
+    #[test]
+    fn many_small_sets_are_taken_from_a_large_one_in_few_steps() {
+        const MEMBERS: usize = 5000;
+        const OTHERS: usize = 1000;
+        let (large, small) = (set(0..MEMBERS), set(1..4));
+        let mut sets = vec![Some(&large)];
+        sets.resize(1 + OTHERS, Some(&small));
+        assert!(is_removing_cheaper(sizes(&sets)));
+        let (steps, rest) = steps::of(|| rest(&sets, &Thresholds::DEFAULT));
+        assert_eq!(rest.len(), MEMBERS - 3);
+        assert!(steps < 3 * (MEMBERS + 3 * OTHERS), "{steps}");
+        // Nothing is left to be removed from.
+        sets[1] = Some(&large);
+        let (steps, _) = steps::of(|| super::rest(&sets, &Thresholds::DEFAULT));
+        assert!(steps < 4 * MEMBERS, "{steps}");
+
+        // A single other set is cheaper to look into, and each of these members is found in the first.
+        assert!(!is_removing_cheaper(sizes(&sets[..2])));
+        let (half, most) = (set((0..MEMBERS).step_by(2)), set(1..MEMBERS));
+        let sets = [Some(&large), Some(&small), Some(&half), Some(&most)];
+        assert!(!is_removing_cheaper(sizes(&sets)));
+        let (steps, found) = steps::of(|| diff(&sets).len());
+        assert_eq!(found, 0);
+        assert!(steps < MEMBERS + 10, "{steps}");
+    }
 }

@@ -1,8 +1,11 @@
 //! Unions, intersections and differences of sorted sets and plain sets, whose members all score 1.
 
+use std::cmp::Reverse;
+
 use bytes::Bytes;
 
 use super::args::{Failure, SYNTAX, integer};
+use super::elements::is_removing_cheaper;
 use super::sorted_set_ranges::store_result;
 use super::sorted_sets::{member, members};
 use super::strings::finish;
@@ -273,8 +276,7 @@ impl<'a> Query<'a> {
                 true
             });
         }
-        let pair = |found: &Scored| (found.member.clone(), found.score);
-        found.iter().map(pair).collect()
+        pairs(&found)
     }
 
     /// Hands out the members that are in all sources, of which the first is the smallest, as long as `each`
@@ -292,18 +294,53 @@ impl<'a> Query<'a> {
     }
 }
 
-/// The members of the first that are in no other.
+/// The members of the first that are in no other, found in the cheaper of two ways.
 fn difference(sources: &[Source<'_>]) -> Vec<(Key, f64)> {
+    let Some((first, others)) = sources.split_first() else {
+        return Vec::new();
+    };
+    if others.iter().any(|other| other.members.is(&first.members)) {
+        return Vec::new();
+    }
+    if is_removing_cheaper(sources.iter().map(|source| source.members.len())) {
+        return what_others_leave(first, others);
+    }
+    let mut others: Vec<&Source<'_>> = others.iter().collect();
+    // A member is most likely to be in a large one.
+    others.sort_by_key(|other| Reverse(other.members.len()));
     let mut found = Vec::new();
-    if let Some((first, others)) = sources.split_first() {
-        first.each(|member, score| {
-            if !others.iter().any(|other| other.score(member).is_some()) {
-                found.push((Key::from(member), score));
-            }
-            true
+    first.each(|member, score| {
+        if !others.iter().any(|other| other.score(member).is_some()) {
+            found.push((Key::from(member), score));
+        }
+        true
+    });
+    found
+}
+
+/// What is left of a copy of the first without the members of the others.
+fn what_others_leave(first: &Source<'_>, others: &[Source<'_>]) -> Vec<(Key, f64)> {
+    let mut left: Table<Scored> = Table::default();
+    first.each(|member, score| {
+        let member = Key::from(member);
+        left.insert(Scored { member, score });
+        true
+    });
+    for other in others {
+        if left.is_empty() {
+            break;
+        }
+        other.each(|member, _| {
+            left.remove(member);
+            !left.is_empty()
         });
     }
-    found
+    pairs(&left)
+}
+
+fn pairs(table: &Table<Scored>) -> Vec<(Key, f64)> {
+    let pair = |found: &Scored| (found.member.clone(), found.score);
+    table.iter().map(pair).collect()
 }
 
 /// The members under one key.
@@ -314,6 +351,15 @@ enum Members<'a> {
 }
 
 impl Members<'_> {
+    /// Whether both are those under the same key.
+    fn is(&self, other: &Members<'_>) -> bool {
+        match (self, other) {
+            (Members::Plain(one), Members::Plain(two)) => std::ptr::eq(*one, *two),
+            (Members::Scored(one), Members::Scored(two)) => std::ptr::eq(*one, *two),
+            _ => false,
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
             Members::None => 0,
@@ -412,4 +458,69 @@ fn count(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
     });
     reply.count(found);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::keyspace::steps;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn scored(members: impl Iterator<Item = u32>) -> SortedSet {
+        let mut set = SortedSet::default();
+        for n in members {
+            set.insert(n.to_string().as_bytes(), f64::from(n), &Thresholds::DEFAULT);
+        }
+        set
+    }
+
+    fn source(set: &SortedSet) -> Source<'_> {
+        Source {
+            members: Members::Scored(set),
+            weight: 1.0,
+        }
+    }
+
+    #[test]
+    fn many_small_sets_are_taken_from_a_large_one_in_few_steps() {
+        const MEMBERS: u32 = 5000;
+        const OTHERS: usize = 1000;
+        let (large, small) = (scored(0..MEMBERS), scored(1..4));
+        let mut sources = vec![source(&large)];
+        sources.extend((0..OTHERS).map(|_| source(&small)));
+        let (steps, left) = steps::of(|| difference(&sources));
+        assert_eq!(left.len(), large.len() - 3);
+        assert!(steps < 3 * (large.len() + 3 * OTHERS), "{steps}");
+        // Nothing is left to be removed from.
+        let twin = large.clone();
+        sources[1] = source(&twin);
+        let (steps, left) = steps::of(|| difference(&sources));
+        assert!(left.is_empty());
+        assert!(steps < 4 * large.len(), "{steps}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn a_difference_is_what_no_other_set_has(
+            sets in proptest::collection::vec(proptest::collection::btree_set(0_u32..200, 0..150), 1..12),
+        ) {
+            let members: Vec<SortedSet> = sets.iter().map(|set| scored(set.iter().copied())).collect();
+            let sources: Vec<Source<'_>> = members.iter().map(source).collect();
+            let in_others = |n: &u32| sets[1..].iter().any(|set| set.contains(n));
+            let want: BTreeMap<Vec<u8>, u32> = sets[0]
+                .iter()
+                .filter(|n| !in_others(n))
+                .map(|n| (n.to_string().into_bytes(), *n))
+                .collect();
+            for found in [difference(&sources), what_others_leave(&sources[0], &sources[1..])] {
+                prop_assert_eq!(found.len(), want.len());
+                for (member, score) in found {
+                    prop_assert_eq!(want.get(&*member).map(|n| f64::from(*n)), Some(score));
+                }
+            }
+        }
+    }
 }

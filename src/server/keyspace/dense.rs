@@ -7,6 +7,7 @@ use hashbrown::HashTable;
 
 use super::extendible::LEAF_KEYS_MAX;
 use super::key::Key;
+use super::steps;
 
 /// Something that is found by its bytes.
 pub trait Keyed {
@@ -206,6 +207,7 @@ impl<E: Keyed> Dense<E> {
 
     /// Where the entry with these bytes is, until the table changes.
     pub(super) fn place(&self, hash: u64, key: &[u8]) -> Option<usize> {
+        steps::count(1);
         let is_it = |at: &u16| self.entries[usize::from(*at)].key() == key;
         self.index
             .find(table_hash(hash), is_it)

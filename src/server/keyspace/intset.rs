@@ -5,6 +5,7 @@
 //! ```
 
 use super::listpack::Malformed;
+use super::steps;
 
 const HEAD_BYTES: usize = 8;
 
@@ -137,6 +138,7 @@ impl IntSet {
 
     /// Where `n` is, or would be.
     fn search(&self, n: i64) -> Result<usize, usize> {
+        steps::count(1);
         let (mut low, mut high) = (0, self.len());
         while low < high {
             let middle = low.midpoint(high);

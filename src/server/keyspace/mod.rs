@@ -18,6 +18,7 @@ mod ranked;
 mod set;
 mod snapshot;
 mod sorted_set;
+pub(super) mod steps;
 mod table;
 mod text;
 mod usage;

@@ -8,6 +8,7 @@ use super::dense::Keyed;
 use super::key::Key;
 use super::listpack::{LISTPACK_BYTES_MAX, Listpack, Place};
 use super::ranked::Ranked;
+use super::steps;
 use super::table::Table;
 use super::text::Element;
 use crate::resp::{double_text, parse_double};
@@ -195,6 +196,7 @@ impl SortedSet {
 
     /// The score of a member.
     pub fn score(&self, member: &[u8]) -> Option<f64> {
+        steps::count(1);
         match self {
             SortedSet::Packed(pack) => Some(score_after(pack, pack.find(member, 1)?)),
             SortedSet::Ranked(ranking) => ranking.members.get(member).map(|item| item.score),
