@@ -94,6 +94,21 @@ const LINES: &str = r#"
     SORT z BY nosort LIMIT 1 2
     SORT z BY nosort DESC LIMIT 1 2
     SORT z BY nosort DESC LIMIT 1 200
+    SORT z BY nosort DESC LIMIT 3 -1
+    SORT z BY nosort DESC LIMIT 4 1
+    SORT z BY nosort DESC LIMIT -2 2
+    SORT z BY nosort LIMIT 2 0 DESC
+    SORT z BY nosort LIMIT 1 2 DESC GET # GET o:*
+    SORT z BY nosort LIMIT 1 2 DESC STORE d
+    LRANGE d 0 -1
+    SORT l BY nosort DESC LIMIT 7 9
+    SORT l BY nosort DESC LIMIT 8 1
+    SORT l BY nosort LIMIT 2 -7
+    SORT l BY nosort LIMIT 2 2 DESC STORE d
+    LRANGE d 0 -1
+    SORT numbers BY nosort LIMIT 2 -1
+    SORT numbers BY nosort LIMIT 3 100
+    SORT numbers BY nosort DESC LIMIT 1 2
     SORT l BY nosort
     SORT l BY nosort DESC
     SORT l BY nosort LIMIT 2 3

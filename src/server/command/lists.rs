@@ -394,7 +394,7 @@ fn lpos(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
         let elements: Box<dyn Iterator<Item = Element<'_>>> = if rank > 0 {
             Box::new(list.iter_from(0))
         } else {
-            Box::new(list.iter_back())
+            Box::new(list.iter_back_from(len))
         };
         let skipped = usize::try_from(rank.unsigned_abs() - 1).unwrap_or(usize::MAX);
         found = elements

@@ -163,30 +163,36 @@ fn sort(
     may_store: bool,
 ) -> Result<(), Failure> {
     let mut options = options(server, call, may_store)?;
-    let (mut elements, is_set) = elements(server, call)?;
+    let key = &call.words[1];
+    let value = server.read_any(call, key);
+    let is_set = matches!(value, Some(Value::Set(_)));
+    if matches!(value.and_then(SortedSet::of), Some(SortedSet::Packed(_))) {
+        // As in redis-server, which sorts the large form only: it stays.
+        server.modify(call, key, SortedSet::make_ranked);
+    }
     if is_set && options.unsorted && options.store.is_some() {
         // A set has no order of its own, and replicas must store the same.
         options.unsorted = false;
         options.alpha = true;
         options.by = None;
     }
+    let mut chosen = elements(server.stored_any(call, key), &options)?;
     if is_set && options.alpha && options.by.is_some() && options.store.is_some() {
         // Nor have those of its members that compare as equal.
-        elements.sort_unstable_by(|one, two| {
+        chosen.sort_unstable_by(|one, two| {
             let numbers = canonical_integer(one).cmp(&canonical_integer(two));
             numbers.then_with(|| one.cmp(two))
         });
     }
     if !options.unsorted {
-        elements = sorted(server, call, &options, elements)?;
-    } else if options.descending && !is_set {
-        elements.reverse();
+        chosen = sorted(server, call, &options, chosen)?;
+        let range = limited(options.limit, chosen.len());
+        chosen.truncate(range.end);
+        chosen.drain(..range.start);
     }
-    let range = limited(options.limit, elements.len());
-    let chosen = &elements[range];
     let Some(to) = options.store else {
         reply.array(chosen.len() * options.get.len().max(1));
-        for element in chosen {
+        for element in &chosen {
             if options.get.is_empty() {
                 reply.bulk(element);
             }
@@ -201,7 +207,7 @@ fn sort(
     };
     let mut list = List::default();
     let limit = server.thresholds().list_node;
-    for element in chosen {
+    for element in &chosen {
         if options.get.is_empty() {
             list.push(End::Right, element, limit);
         }
@@ -219,26 +225,33 @@ fn sort(
     Ok(())
 }
 
-/// The elements of what is sorted, in its own order, and whether it is a set.
-fn elements(server: &mut Server, call: &Call<'_>) -> Result<(Vec<Vec<u8>>, bool), Failure> {
-    let key = &call.words[1];
-    let value = server.read_any(call, key);
-    if matches!(value.and_then(SortedSet::of), Some(SortedSet::Packed(_))) {
-        // As in redis-server, which sorts the large form only: it stays.
-        server.modify(call, key, SortedSet::make_ranked);
-    }
-    let all = match server.stored_any(call, key) {
-        None => Vec::new(),
-        Some(Value::List(list)) => list.iter_from(0).map(Element::to_vec).collect(),
-        Some(Value::SortedSet(set)) => set.iter().map(|(member, _)| member.to_vec()).collect(),
-        Some(Value::Set(set)) => {
-            return Ok((set.iter().map(Element::to_vec).collect(), true));
+/// The elements to be sorted, which are all, or where they are not the chosen ones alone, in the order in which they
+/// are; of a list or a sorted set from its end where they are to descend.
+fn elements(value: Option<&Value>, options: &Options<'_>) -> Result<Vec<Vec<u8>>, Failure> {
+    let Some(value) = value else {
+        return Ok(Vec::new());
+    };
+    let len = value.elements();
+    let limit = options.limit.filter(|_| options.unsorted);
+    let range = limited(limit, len);
+    let (start, count) = (range.start, range.len());
+    let is_backwards = options.unsorted && options.descending;
+    let member = |(member, _): (Element<'_>, f64)| member.to_vec();
+    let all = |elements: &mut dyn Iterator<Item = Vec<u8>>| elements.take(count).collect();
+    Ok(match value {
+        Value::List(list) if is_backwards => {
+            all(&mut list.iter_back_from(len - start).map(Element::to_vec))
         }
-        Some(Value::String(_) | Value::Hash(_)) => {
+        Value::List(list) => all(&mut list.iter_from(start).map(Element::to_vec)),
+        Value::SortedSet(set) if is_backwards => {
+            all(&mut set.iter_back_from(len - start).map(member))
+        }
+        Value::SortedSet(set) => all(&mut set.iter_from(start).map(member)),
+        Value::Set(set) => all(&mut set.iter().skip(start).map(Element::to_vec)),
+        Value::String(_) | Value::Hash(_) => {
             return Err(crate::server::access::WRONG_TYPE.into());
         }
-    };
-    Ok((all, false))
+    })
 }
 
 /// Which elements a `LIMIT` leaves.
@@ -314,6 +327,68 @@ fn named(
             match field {
                 Some(field) => Hash::of(value)?.get(field).map(Element::to_vec),
                 None => Text::of(value).map(|text| text.element().to_vec()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::keyspace::{Set, SortedSet, Thresholds};
+
+    #[test]
+    fn what_is_not_sorted_is_not_copied_as_a_whole() {
+        const LEN: usize = 3000;
+        let thresholds = Thresholds::DEFAULT;
+        let mut list = List::default();
+        let (mut set, mut sorted) = (Set::default(), SortedSet::default());
+        let mut all = Vec::new();
+        for (n, score) in (0..LEN).zip(0_u32..) {
+            let word = format!("element {n:05}").into_bytes();
+            list.push(End::Right, &word, thresholds.list_node);
+            set.insert(&word, &thresholds);
+            sorted.insert(&word, f64::from(score), &thresholds);
+            all.push(word);
+        }
+        let values = [
+            list.into_value(),
+            Value::SortedSet(Box::new(sorted)),
+            set.into_value(),
+        ];
+        let limits = [
+            (0, 10),
+            (2990, 20),
+            (1500, 7),
+            (-3, 5),
+            (7, -1),
+            (4000, 5),
+            (0, 0),
+        ];
+        for (limit, descending) in limits.into_iter().flat_map(|l| [(l, false), (l, true)]) {
+            let mut options = Options {
+                descending,
+                unsorted: true,
+                limit: Some(limit),
+                ..Options::default()
+            };
+            for value in &values {
+                let range = limited(options.limit, LEN);
+                let found = elements(Some(value), &options).ok().unwrap();
+                assert_eq!(found.len(), range.len(), "{limit:?}");
+                if matches!(value, Value::Set(_)) {
+                    continue;
+                }
+                let mut want = all.clone();
+                if descending {
+                    want.reverse();
+                }
+                assert_eq!(found, want[range], "{limit:?}");
+            }
+            // A set is the same in either direction, and what is still to be sorted is all there.
+            options.unsorted = false;
+            for value in &values {
+                assert_eq!(elements(Some(value), &options).ok().unwrap().len(), LEN);
             }
         }
     }

@@ -288,12 +288,18 @@ impl List {
             .skip(inside)
     }
 
-    /// Elements from the last one back.
-    pub fn iter_back(&self) -> impl Iterator<Item = Element<'_>> {
-        self.nodes.iter().rev().flat_map(|node| {
+    /// Elements before an index, from there back to the first.
+    pub fn iter_back_from(&self, index: usize) -> impl Iterator<Item = Element<'_>> {
+        let last = index.min(self.len).checked_sub(1);
+        let (nodes, skipped) = match last.and_then(|last| self.find(last)) {
+            Some((node, inside)) => (node + 1, self.nodes[node].len() - 1 - inside),
+            None => (0, 0),
+        };
+        let back = self.nodes.range(..nodes).rev().flat_map(|node| {
             let places: Vec<Place> = node.places().collect();
             places.into_iter().rev().map(|at| node.get(at))
-        })
+        });
+        back.skip(skipped)
     }
 
     /// The node that holds an index, and the index inside it; looked for from the nearer end.
@@ -407,6 +413,11 @@ mod tests {
                 }
                 prop_assert_eq!(list.len(), model.len());
                 prop_assert_eq!(texts(&list), &model[..]);
+                for from in [at, model.len(), model.len() + 7] {
+                    let back: Vec<Vec<u8>> = list.iter_back_from(from).map(Element::to_vec).collect();
+                    let want = model[..from.min(model.len())].iter().rev();
+                    prop_assert!(back.iter().eq(want), "back from {}", from);
+                }
                 for node in list.nodes() {
                     prop_assert!(!node.is_empty());
                     let fits = match limit {
