@@ -1,6 +1,7 @@
 //! Lists: elements in a row, in a chain of listpacks.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::listpack::{Listpack, Place, encoded_len};
@@ -240,11 +241,13 @@ impl List {
     /// Removes up to `max` elements that are these bytes, the ones nearest to an end; returns how many.
     pub fn remove_equal(&mut self, bytes: &[u8], max: usize, from: End) -> usize {
         let mut removed = 0;
+        let mut visited = 0;
         let nodes = self.nodes.len();
         for step in 0..nodes {
             if removed == max {
                 break;
             }
+            visited += 1;
             let node = match from {
                 End::Left => &mut self.nodes[step],
                 End::Right => &mut self.nodes[nodes - 1 - step],
@@ -266,9 +269,24 @@ impl List {
         }
         if removed > 0 {
             self.len -= removed;
-            self.nodes.retain(|node| !node.is_empty());
+            self.drop_empty(match from {
+                End::Left => 0..visited,
+                End::Right => nodes - visited..nodes,
+            });
         }
         removed
+    }
+
+    /// Takes out what has been emptied of these nodes, without a look at the others.
+    fn drop_empty(&mut self, nodes: Range<usize>) {
+        let mut kept = nodes.start;
+        for at in nodes.clone() {
+            if !self.nodes[at].is_empty() {
+                self.nodes.swap(kept, at);
+                kept += 1;
+            }
+        }
+        self.nodes.drain(kept..nodes.end);
     }
 
     /// The element at an index from the left.
@@ -344,10 +362,33 @@ impl List {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::keyspace::steps;
     use proptest::prelude::*;
 
     fn texts(list: &List) -> Vec<Vec<u8>> {
         list.iter_from(0).map(Element::to_vec).collect()
+    }
+
+    #[test]
+    fn a_removal_near_an_end_looks_at_no_node_of_the_rest() {
+        let mut list = List::default();
+        for n in 0..10_000 {
+            list.push(End::Right, n.to_string().as_bytes(), NodeLimit::Elements(4));
+        }
+        let mut model: Vec<i64> = (0..10_000).collect();
+        for n in [0, 1, 2, 3, 9_999, 5, 9_998, 9_997, 9_996, 9_990, 4, 6, 7] {
+            let end = if n < 5000 { End::Left } else { End::Right };
+            let (steps, removed) =
+                steps::of(|| list.remove_equal(n.to_string().as_bytes(), 1, end));
+            assert_eq!(removed, 1);
+            assert!(steps < 10, "{steps} nodes for {n}");
+            model.retain(|other| *other != n);
+        }
+        assert!(
+            list.iter_from(0)
+                .eq(model.into_iter().map(Element::Integer))
+        );
+        assert!(list.nodes().iter().all(|node| !node.is_empty()));
     }
 
     fn element() -> impl Strategy<Value = Vec<u8>> {

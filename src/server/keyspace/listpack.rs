@@ -7,6 +7,7 @@
 //! element: encoding and data │ their length, written so that it can be read backwards
 //! ```
 
+use super::steps;
 use super::text::{Element, canonical_integer};
 
 const HEAD_BYTES: usize = 6;
@@ -133,6 +134,7 @@ impl Listpack {
 
     /// True without elements.
     pub fn is_empty(&self) -> bool {
+        steps::count(1);
         self.as_bytes()[HEAD_BYTES] == END
     }
 
