@@ -4,6 +4,8 @@
 //! back. Searches are by a predicate that is true for a prefix of the sequence, as with
 //! `slice::partition_point`, so that every kind of range (by score, by name, by rank) is two searches.
 
+use super::steps;
+
 /// A chunk with more items splits.
 const CHUNK_ITEMS_MAX: usize = 256;
 
@@ -101,7 +103,7 @@ impl<T> Ranked<T> {
             }
             _ => {
                 self.chunks.push(vec![item]);
-                self.rebuild();
+                self.append_sum();
             }
         }
     }
@@ -127,7 +129,12 @@ impl<T> Ranked<T> {
         self.len -= 1;
         if items.is_empty() {
             self.chunks.remove(chunk);
-            self.rebuild();
+            if chunk == self.chunks.len() {
+                // No other entry of the tree stands for the last chunk.
+                self.sums.pop();
+            } else {
+                self.rebuild();
+            }
         } else {
             if items.capacity() > 16 && items.len() * 4 < items.capacity() {
                 items.shrink_to(items.len() * 2);
@@ -178,6 +185,7 @@ impl<T> Ranked<T> {
     fn add(&mut self, chunk: usize, n: usize) {
         let mut at = chunk + 1;
         while let Some(sum) = self.sums.get_mut(at) {
+            steps::count(1);
             *sum += n;
             at += at & at.wrapping_neg();
         }
@@ -186,12 +194,28 @@ impl<T> Ranked<T> {
     fn subtract_one(&mut self, chunk: usize) {
         let mut at = chunk + 1;
         while let Some(sum) = self.sums.get_mut(at) {
+            steps::count(1);
             *sum -= 1;
             at += at & at.wrapping_neg();
         }
     }
 
+    /// The entry of a chunk that has come behind the others, made of those below it.
+    fn append_sum(&mut self) {
+        let at = self.chunks.len();
+        let begin = at & (at - 1);
+        let mut sum = self.chunks[at - 1].len();
+        let mut below = at - 1;
+        while below > begin {
+            steps::count(1);
+            sum += self.sums[below];
+            below &= below - 1;
+        }
+        self.sums.push(sum);
+    }
+
     fn rebuild(&mut self) {
+        steps::count(self.chunks.len());
         self.sums.clear();
         self.sums.push(0);
         self.sums.extend(self.chunks.iter().map(Vec::len));
@@ -209,6 +233,56 @@ impl<T> Ranked<T> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_end_comes_and_goes_in_few_steps() {
+        const CHUNKS: usize = 500;
+        const TIMES: usize = 1000;
+        let mut ranked = Ranked::default();
+        let last = CHUNKS * CHUNK_ITEMS_MAX;
+        for n in 0..last {
+            ranked.insert(n, |other| *other < n);
+        }
+        assert_eq!(ranked.chunks.last().unwrap().len(), CHUNK_ITEMS_MAX);
+        let (steps, ()) = steps::of(|| {
+            for _ in 0..TIMES {
+                ranked.insert(last, |other| *other < last);
+                assert_eq!(ranked.partition_point(|other| *other < last), last);
+                assert_eq!(ranked.remove_first(|other| *other < last), Some(last));
+            }
+        });
+        assert!(steps < TIMES * 20, "{steps}");
+        // From the end down, no chunk is a stall either.
+        let (steps, ()) = steps::of(|| {
+            for n in (0..last).rev() {
+                assert_eq!(ranked.remove(n), Some(n));
+            }
+        });
+        assert!(steps < last * 10, "{steps}");
+        assert_eq!((ranked.len(), ranked.sums.len()), (0, 1));
+    }
+
+    /// What comes behind everything and goes again finds the same sums as a tree built anew.
+    #[test]
+    fn an_appended_sum_is_the_one_of_a_tree_built_anew() {
+        let mut ranked = Ranked::default();
+        let mut down = Vec::new();
+        for n in 0..70 * CHUNK_ITEMS_MAX {
+            ranked.insert(n, |other| *other < n);
+            if n % CHUNK_ITEMS_MAX == 0 {
+                let sums = ranked.sums.clone();
+                ranked.rebuild();
+                assert_eq!(ranked.sums, sums);
+                down.push((n, sums));
+            }
+        }
+        while let Some((n, sums)) = down.pop() {
+            while ranked.len() > n + 1 {
+                ranked.remove(ranked.len() - 1);
+            }
+            assert_eq!(ranked.sums, sums);
+        }
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
