@@ -10,6 +10,7 @@ use super::dense::{Dense, Keyed};
 use super::extendible::{Extendible, Leaf, below};
 use super::key::Key;
 use super::snapshot::SnapshotEpoch;
+use super::steps;
 use super::value::Value;
 
 /// A key with what it holds.
@@ -132,18 +133,57 @@ impl Leaf for Segment {
     }
 }
 
-/// Segments whose keys with an expiry are counted together.
-const RUN_SEGMENTS: usize = 256;
+/// How many keys with an expiry there are in each part of the hash space: where few keys expire, most segments need
+/// not be looked at to find one.
+#[derive(Debug, Default)]
+struct Volatile {
+    /// None until there is such a key.
+    parts: Vec<u32>,
+    all: usize,
+}
+
+impl Volatile {
+    /// Bits of the hash that a part goes by: few counts to pass over, and few segments in a part of a large database.
+    const PART_BITS: u32 = 10;
+    const PART_SHIFT: u32 = 64 - Self::PART_BITS;
+
+    fn part(position: u64) -> usize {
+        usize::try_from(position >> Self::PART_SHIFT).expect("few bits")
+    }
+
+    /// Counts a key whose expiry was `before`, where there was one, and is `after`.
+    fn note(&mut self, hash: u64, before: u64, after: u64) {
+        if (before == 0) == (after == 0) {
+            return;
+        }
+        if self.parts.is_empty() {
+            self.parts.resize(1 << Self::PART_BITS, 0);
+        }
+        let part = &mut self.parts[Self::part(hash)];
+        if after == 0 {
+            *part -= 1;
+            self.all -= 1;
+        } else {
+            *part += 1;
+            self.all += 1;
+        }
+    }
+
+    /// The first position from this one on at which such a key may be.
+    fn next(&self, position: u64) -> Option<u64> {
+        let part = Self::part(position);
+        let has_any = self.parts.get(part..)?.iter().position(|keys| *keys > 0)?;
+        let begin = u64::try_from(part + has_any).expect("few bits") << Self::PART_SHIFT;
+        Some(begin.max(position))
+    }
+}
 
 /// One database.
 #[derive(Debug)]
 pub struct Db {
     segments: Extendible<Segment>,
     keys: usize,
-    volatile: usize,
-    /// Of them, how many are in each run of [`RUN_SEGMENTS`] segments, by their numbers: where few keys expire, most
-    /// segments need not be looked at to find one.
-    volatile_runs: Vec<usize>,
+    volatile: Volatile,
     /// What was found last, and where: commands look a key up more than once.
     last: Cell<Found>,
 }
@@ -162,8 +202,7 @@ impl Db {
         Db {
             segments: Extendible::new(hasher, Segment::new(saved)),
             keys: 0,
-            volatile: 0,
-            volatile_runs: vec![0],
+            volatile: Volatile::default(),
             last: Cell::default(),
         }
     }
@@ -180,7 +219,7 @@ impl Db {
 
     /// Keys with an expiry.
     pub fn volatile(&self) -> usize {
-        self.volatile
+        self.volatile.all
     }
 
     pub(super) fn hash(&self, key: &[u8]) -> u64 {
@@ -260,33 +299,8 @@ impl Db {
         let before = std::mem::replace(&mut entry.expire_at, pack_expiry(expire_at));
         let after = entry.expire_at;
         segment.note_expiry(before, after);
-        self.count_volatile(found.segment, before, after);
+        self.volatile.note(hash, before, after);
         true
-    }
-
-    /// Counts a key whose expiry was `before`, where there was one, and is `after`.
-    fn count_volatile(&mut self, segment: usize, before: u64, after: u64) {
-        let (was, is) = (usize::from(before != 0), usize::from(after != 0));
-        if was != is {
-            self.volatile = self.volatile + is - was;
-            let run = &mut self.volatile_runs[segment / RUN_SEGMENTS];
-            *run = *run + is - was;
-        }
-    }
-
-    /// Splits a segment until it is no longer too full.
-    fn split_while_full(&mut self, hash: u64, number: usize) {
-        let count = self.segments.leaf_count();
-        let volatile = self.segments.leaf(number).volatile;
-        self.segments.split_while_full(hash);
-        let grown = self.segments.leaf_count();
-        if grown > count {
-            self.volatile_runs[number / RUN_SEGMENTS] -= volatile;
-            self.volatile_runs.resize((grown - 1) / RUN_SEGMENTS + 1, 0);
-            for part in std::iter::once(number).chain(count..grown) {
-                self.volatile_runs[part / RUN_SEGMENTS] += self.segments.leaf(part).volatile;
-            }
-        }
     }
 
     /// Inserts or replaces; returns what was there before.
@@ -304,10 +318,10 @@ impl Db {
         };
         let was = before.as_ref().map_or(0, |e| e.expire_at);
         segment.note_expiry(was, after);
-        self.count_volatile(number, was, after);
+        self.volatile.note(hash, was, after);
         if before.is_none() {
             self.keys += 1;
-            self.split_while_full(hash, number);
+            self.segments.split_while_full(hash);
         }
         before
     }
@@ -328,7 +342,7 @@ impl Db {
             segment.expires_from = u64::MAX;
         }
         self.keys -= 1;
-        self.count_volatile(number, entry.expire_at, 0);
+        self.volatile.note(hash, entry.expire_at, 0);
         Some(entry)
     }
 
@@ -351,29 +365,32 @@ impl Db {
 
     /// A key with an expiry, at random, fairly enough to choose what to give up.
     pub fn random_volatile(&self, mut dice: impl FnMut() -> u64) -> Option<&Entry> {
-        let from = below(self.segments.leaf_count(), &mut dice);
-        let segment = self.segments.leaf(self.volatile_segment(from)?);
+        let position = dice();
+        let found = self.volatile_from(position);
+        let position = found.or_else(|| self.volatile_from(0))?;
+        let segment = self.segments.leaf(self.segments.leaf_at(position));
         let entries = segment.table.entries();
         let (before, after) = entries.split_at(below(entries.len(), dice));
         let mut all = after.iter().chain(before);
         all.find(|entry| entry.expire_at != 0)
     }
 
-    /// The first segment that has a key with an expiry, going round from the one of this number.
-    fn volatile_segment(&self, from: usize) -> Option<usize> {
-        let has_any = |segment: &usize| self.segments.leaf(*segment).volatile > 0;
-        let runs = self.volatile_runs.len();
-        // The first run comes again at the end, with what lies before `from`.
-        (0..=runs).find_map(|step| {
-            let run = (from / RUN_SEGMENTS + step) % runs;
-            if self.volatile_runs[run] == 0 {
-                return None;
+    /// The first position from this one on at which a key with an expiry may be.
+    pub(super) fn next_volatile(&self, position: u64) -> Option<u64> {
+        self.volatile.next(position)
+    }
+
+    /// A position in the first segment from this one on that has a key with an expiry.
+    fn volatile_from(&self, mut position: u64) -> Option<u64> {
+        loop {
+            position = self.next_volatile(position)?;
+            steps::count(1);
+            let segment = self.segments.leaf(self.segments.leaf_at(position));
+            if segment.volatile > 0 {
+                return Some(position);
             }
-            let begin = run * RUN_SEGMENTS;
-            let end = (begin + RUN_SEGMENTS).min(self.segments.leaf_count());
-            let begin = if step == 0 { from } else { begin };
-            (begin..end).find(has_any)
-        })
+            position = self.segments.leaf_end(position)?;
+        }
     }
 
     /// How long a key with an expiry has still to live, on the average of some of them. Milliseconds; 0 without any.
@@ -383,7 +400,7 @@ impl Db {
         const SEGMENTS_MAX: u64 = 256;
         /// Spreads the samples evenly, wherever the keys are.
         const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        if self.volatile == 0 {
+        if self.volatile.all == 0 {
             return 0;
         }
         let segments = (1..=SEGMENTS_MAX).map(|n| {
@@ -436,15 +453,13 @@ impl Db {
         let keys: usize = self.segments.leaves().map(|s| s.table.len()).sum();
         assert_eq!(keys, self.keys);
         let volatile: usize = self.segments.leaves().map(|s| s.volatile).sum();
-        assert_eq!(volatile, self.volatile);
-        let numbers: Vec<usize> = (0..self.segments.leaf_count()).collect();
-        let runs = numbers.chunks(RUN_SEGMENTS).map(|run| {
-            let each = run
-                .iter()
-                .map(|number| self.segments.leaf(*number).volatile);
-            each.sum::<usize>()
-        });
-        assert_eq!(runs.collect::<Vec<_>>(), self.volatile_runs);
+        assert_eq!(volatile, self.volatile.all);
+        let mut counted = Volatile::default();
+        for entry in self.iter() {
+            counted.note(self.hash(&entry.key), 0, entry.expire_at);
+        }
+        let parts = self.volatile.parts.iter();
+        assert!(parts.eq(&counted.parts) || self.volatile.all == 0);
         for segment in self.segments.leaves() {
             for entry in segment.table.entries() {
                 assert!(entry.expire_at == 0 || entry.expire_at >= segment.expires_from);

@@ -214,7 +214,8 @@ impl Keyspace {
                 position,
             } = self.sweep;
             let db = self.db_mut(number);
-            if db.volatile() > 0 {
+            // Parts of the database without any key that expires cost no step.
+            if let Some(position) = db.next_volatile(position) {
                 let left = keys_max - found.len();
                 let keys = db.expired_in(position, now, left);
                 let end = db.segment_end(position);

@@ -523,12 +523,16 @@ fn a_rare_key_with_an_expiry_is_found_from_anywhere() {
     }
     keyspace.db(0).check();
     let mut found = BTreeSet::new();
-    for segment in 0..keyspace.db(0).segment_count() as u64 {
-        let entry = keyspace.db(0).random_volatile(|| segment).unwrap();
+    let segments = keyspace.db(0).segment_count() as u64;
+    for step in 0..2 * segments {
+        let position = u64::MAX / (2 * segments) * step;
+        let (steps, entry) = steps::of(|| keyspace.db(0).random_volatile(|| position));
+        assert!(steps < 20, "{steps} segments were looked at");
+        let entry = entry.unwrap();
         assert_eq!(entry.expire_at(), Some(9));
         found.insert(entry.key.to_vec());
     }
-    // Every segment was begun from; two of the keys may share one.
+    // Every part was begun from; two of the keys may share one.
     assert!(found.len() > 10, "{found:?}");
     for (n, key) in found.iter().enumerate() {
         if n % 2 == 0 {
@@ -601,6 +605,22 @@ fn the_average_ttl_lies_among_the_ttls() {
         keyspace.set_expiry(0, &key(n), Some(u64::MAX));
     }
     assert_eq!(keyspace.db(0).average_ttl(1), u64::MAX - 1);
+}
+
+#[test]
+fn the_sweep_passes_over_what_never_expires() {
+    let mut keyspace = Keyspace::new(2);
+    for n in 0..50_000_u32 {
+        let entry = Entry::new(n.to_string().as_bytes(), Value::string(b"x"), None);
+        keyspace.insert(0, entry);
+    }
+    assert!(keyspace.db(0).segment_count() > 200);
+    for n in 0..3 {
+        keyspace.set_expiry(0, n.to_string().as_bytes(), Some(9));
+    }
+    let step = keyspace.find_expired(10, 50, 8);
+    assert!(step.is_end, "at the end in few steps");
+    assert_eq!(step.keys.len(), 3);
 }
 
 #[test]
