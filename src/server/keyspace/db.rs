@@ -131,6 +131,13 @@ impl Leaf for Segment {
             expires_from: self.expires_from,
         }
     }
+
+    fn absorb(&mut self, other: Segment, hash_of: impl Fn(&[u8]) -> u64) {
+        assert_eq!(self.saved, other.saved, "the same snapshots have both");
+        self.table.absorb(other.table, hash_of);
+        self.volatile += other.volatile;
+        self.expires_from = self.expires_from.min(other.expires_from);
+    }
 }
 
 /// How many keys with an expiry there are in each part of the hash space: where few keys expire, most segments need
@@ -344,6 +351,12 @@ impl Db {
         self.keys -= 1;
         self.volatile.note(hash, entry.expire_at, 0);
         Some(entry)
+    }
+
+    /// Merges the segment in charge of `hash`, from which a key was removed, with others as long as they are nearly
+    /// empty. `save` is to have both written to every snapshot that lacks them.
+    pub(super) fn merge_while_sparse(&mut self, hash: u64, save: impl FnMut(&mut Segment)) {
+        self.segments.merge_while_sparse(hash, save);
     }
 
     /// All entries, in no order.

@@ -168,6 +168,17 @@ impl<E: Keyed> Dense<E> {
         other
     }
 
+    /// Takes in the entries of another table, which has none of those that are here.
+    pub(super) fn absorb(&mut self, mut other: Dense<E>, hash_of: impl Fn(&[u8]) -> u64) {
+        if self.len() < other.len() {
+            std::mem::swap(self, &mut other);
+        }
+        steps::count(other.len());
+        for entry in other.entries {
+            self.push(hash_of(entry.key()), entry, &hash_of);
+        }
+    }
+
     /// Gives memory back after many removals.
     fn shrink(&mut self, hash_of: impl Fn(&[u8]) -> u64) {
         let len = self.entries.len();

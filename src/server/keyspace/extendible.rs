@@ -1,9 +1,9 @@
 //! An extendible hash: a directory over many small tables.
 //!
 //! The top bits of a key's hash choose an entry of the directory, which names a leaf. A leaf that is full
-//! splits in two; nothing else moves, so no write ever waits for more than [`LEAF_KEYS_MAX`] keys to be
-//! placed again. Because a leaf covers one contiguous range of hashes, a position in the hash space is a
-//! stable cursor: splits never move a key across it.
+//! splits in two, and two halves that are nearly empty merge again; nothing else moves, so no write ever waits for
+//! more than [`LEAF_KEYS_MAX`] keys to be placed again. Because a leaf covers one contiguous range of hashes, a
+//! position in the hash space is a stable cursor: neither splits nor merges move a key across it.
 
 use std::hash::BuildHasher;
 
@@ -14,6 +14,10 @@ use super::dense::{Dense, Keyed};
 /// A leaf with more keys than this splits, so that no more than 224 are ever in one: what 256 slots of a
 /// hashbrown table hold, and a size of which allocators waste nothing.
 pub(super) const LEAF_KEYS_MAX: usize = 223;
+
+/// Two halves merge when they have no more keys than this together. So few that many must come before what they have
+/// become is full, and a number of keys that goes up and down does not split and merge leaves again and again.
+const MERGED_KEYS_MAX: usize = LEAF_KEYS_MAX / 4;
 
 /// Directories stop doubling here; leaves then grow instead. Bits of the hash.
 const DEPTH_MAX: u8 = 28;
@@ -45,6 +49,9 @@ pub(super) trait Leaf {
 
     /// Moves the entries that `goes` names by their hash into a leaf of their own.
     fn split_off(&mut self, hash_of: impl Fn(&[u8]) -> u64, goes: impl Fn(u64) -> bool) -> Self;
+
+    /// Takes in the entries of the other half.
+    fn absorb(&mut self, other: Self, hash_of: impl Fn(&[u8]) -> u64);
 }
 
 /// The directory and its leaves.
@@ -54,6 +61,8 @@ pub(super) struct Extendible<L> {
     /// `1 << depth` names of leaves, by the top bits of the hash.
     directory: Vec<u32>,
     depth: u8,
+    /// Leaves of that depth. Without any, half a directory is enough.
+    deepest: usize,
     leaves: Vec<Placed<L>>,
 }
 
@@ -61,7 +70,14 @@ pub(super) struct Extendible<L> {
 struct Placed<L> {
     /// How many top bits of the hash its keys share.
     depth: u8,
+    /// Those bits, at the top of 32.
+    prefix: u32,
     leaf: L,
+}
+
+/// The last of the top bits that the keys of a leaf of this depth, which is not 0, share.
+fn half(depth: u8) -> u32 {
+    1 << (32 - u32::from(depth))
 }
 
 /// A number below `len`, which is not 0, at random: `dice` is uniform.
@@ -76,7 +92,12 @@ impl<L: Leaf> Extendible<L> {
             hasher,
             directory: vec![0],
             depth: 0,
-            leaves: vec![Placed { depth: 0, leaf }],
+            deepest: 1,
+            leaves: vec![Placed {
+                depth: 0,
+                prefix: 0,
+                leaf,
+            }],
         }
     }
 
@@ -84,7 +105,7 @@ impl<L: Leaf> Extendible<L> {
         self.hasher.hash_one(key)
     }
 
-    /// The number of the leaf in charge of `hash`. It changes only when leaves split.
+    /// The number of the leaf in charge of `hash`. It changes only when leaves split or merge.
     pub(super) fn leaf_at(&self, hash: u64) -> usize {
         if self.depth == 0 {
             return 0;
@@ -187,6 +208,10 @@ impl<L: Leaf> Extendible<L> {
             }
             self.directory = self.directory.iter().flat_map(|&s| [s, s]).collect();
             self.depth += 1;
+            self.deepest = 0;
+        }
+        if depth + 1 == self.depth {
+            self.deepest += 2;
         }
         let hasher = &self.hasher;
         let placed = &mut self.leaves[number];
@@ -195,17 +220,91 @@ impl<L: Leaf> Extendible<L> {
             .leaf
             .split_off(|key| hasher.hash_one(key), |hash| hash & bit != 0);
         placed.depth = depth + 1;
-        let name = u32::try_from(self.leaves.len()).expect("at most 2^28 leaves");
-        self.leaves.push(Placed {
+        let upper = Placed {
             depth: depth + 1,
+            prefix: placed.prefix | half(depth + 1),
             leaf: upper,
-        });
-        // The directory entries of the upper half of the old leaf's range.
-        let shift = u32::from(self.depth - depth - 1);
-        let prefix = ((hash | bit) >> (63 - u32::from(depth))) << shift;
-        let first = usize::try_from(prefix).expect("at most 28 bits");
-        self.directory[first..first + (1 << shift)].fill(name);
+        };
+        self.leaves.push(upper);
+        self.enter(self.leaves.len() - 1);
         true
+    }
+
+    /// Has the directory name a leaf for the whole of its range.
+    fn enter(&mut self, number: usize) {
+        let Placed { depth, prefix, .. } = self.leaves[number];
+        let first = u64::from(prefix) >> (32 - u32::from(self.depth));
+        let first = usize::try_from(first).expect("at most 28 bits");
+        let name = u32::try_from(number).expect("at most 2^28 leaves");
+        self.directory[first..first + (1 << (self.depth - depth))].fill(name);
+    }
+
+    /// Merges the leaf in charge of `hash` with the other half of what it was split from, and what they become again,
+    /// as long as they are nearly empty; `prepare` is called for either half before. To be called after a removal.
+    pub(super) fn merge_while_sparse(&mut self, hash: u64, mut prepare: impl FnMut(&mut L)) {
+        loop {
+            let number = self.leaf_at(hash);
+            let Placed { depth, prefix, .. } = self.leaves[number];
+            let len = self.leaf(number).dense().len();
+            if depth == 0 || len > MERGED_KEYS_MAX {
+                return;
+            }
+            let bit = half(depth);
+            let other = self.leaf_at(u64::from(prefix ^ bit) << 32);
+            let both = len + self.leaf(other).dense().len();
+            if self.leaves[other].depth > depth || both > MERGED_KEYS_MAX {
+                return;
+            }
+            for half in [number, other] {
+                prepare(&mut self.leaves[half].leaf);
+            }
+            if prefix & bit == 0 {
+                self.merge(number, other);
+            } else {
+                self.merge(other, number);
+            }
+        }
+    }
+
+    /// Merges the two halves of a range.
+    fn merge(&mut self, lower: usize, upper: usize) {
+        /// Fewer leaves are not worth a thought.
+        const ROOM_KEPT: usize = 64;
+        let depth = self.leaves[lower].depth;
+        if depth == self.depth {
+            self.deepest -= 2;
+        }
+        // The last leaf gets the number of the one that goes.
+        let gone = self.leaves.swap_remove(upper);
+        let moved = self.leaves.len();
+        let lower = if lower == moved { upper } else { lower };
+        let hasher = &self.hasher;
+        let placed = &mut self.leaves[lower];
+        placed.depth -= 1;
+        placed.leaf.absorb(gone.leaf, |key| hasher.hash_one(key));
+        self.enter(lower);
+        if upper != lower && upper < moved {
+            self.enter(upper);
+        }
+        if self.leaves.capacity() > ROOM_KEPT && self.leaves.len() * 4 < self.leaves.capacity() {
+            self.leaves.shrink_to(self.leaves.len() * 2);
+        }
+        while self.deepest == 0 {
+            self.halve();
+        }
+    }
+
+    /// Takes the directory back to half its size, when no leaf needs more.
+    fn halve(&mut self) {
+        let half = self.directory.len() / 2;
+        for slot in 0..half {
+            self.directory[slot] = self.directory[2 * slot];
+        }
+        self.directory.truncate(half);
+        self.directory.shrink_to_fit();
+        self.depth -= 1;
+        let depths = self.leaves.iter().map(|placed| placed.depth);
+        self.deepest = depths.filter(|depth| *depth == self.depth).count();
     }
 
     /// One step of `SCAN` from `cursor`: hands about `count` entries to `each` and returns the next cursor,
@@ -296,8 +395,17 @@ impl<L: Leaf> Extendible<L> {
     #[cfg(test)]
     pub(super) fn check(&self) {
         assert_eq!(self.directory.len(), 1 << self.depth);
+        let deepest = self.leaves.iter().filter(|leaf| leaf.depth == self.depth);
+        assert_eq!(deepest.count(), self.deepest);
+        assert!(self.deepest > 0);
+        let mut named = vec![0; self.leaves.len()];
+        self.directory.iter().for_each(|n| named[*n as usize] += 1);
+        for (placed, named) in self.leaves.iter().zip(named) {
+            assert_eq!(named, 1 << (self.depth - placed.depth));
+        }
         for (number, placed) in self.leaves.iter().enumerate() {
             assert!(placed.depth <= self.depth);
+            assert_eq!(self.leaf_at(u64::from(placed.prefix) << 32), number);
             placed.leaf.dense().check(|key| self.hash(key));
             for entry in placed.leaf.dense().entries() {
                 assert_eq!(self.leaf_at(self.hash(entry.key())), number);

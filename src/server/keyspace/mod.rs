@@ -187,7 +187,11 @@ impl Keyspace {
     /// Removes a key.
     pub fn remove(&mut self, db: usize, key: &[u8]) -> Option<Entry> {
         let (hash, _) = self.before_change(db, key, Touch::OfWhatIsThere);
-        self.db_mut(db).remove(hash, key)
+        let number = self.places[db];
+        let db = &mut self.dbs[number];
+        let removed = db.remove(hash, key)?;
+        db.merge_while_sparse(hash, |segment| self.snapshots.save(number, segment));
+        Some(removed)
     }
 
     /// Empties a database at once. What was in it is returned where no snapshot needs it, so that the

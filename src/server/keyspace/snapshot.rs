@@ -324,6 +324,11 @@ impl Snapshots {
         true
     }
 
+    /// Writes a segment to each snapshot that lacks it.
+    pub(super) fn save(&mut self, number: usize, segment: &mut Segment) {
+        save_up_to(&mut self.active, number, segment, self.newest);
+    }
+
     /// Keeps a flushed database until the snapshots that need it have it. Gives it back if none does.
     pub(super) fn detach(&mut self, number: usize, db: Db) -> Option<Db> {
         if self.active.iter().all(|s| s.finished) || db.is_empty() {
@@ -381,7 +386,7 @@ impl Snapshots {
                 None => Some((number + 1, 0)),
             };
             let segment = db.segment_mut(position);
-            save_up_to(&mut self.active, number, segment, self.newest);
+            self.save(number, segment);
         }
         if self.active[at].finished {
             Walk::Complete

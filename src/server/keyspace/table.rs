@@ -26,6 +26,10 @@ impl<E: Keyed + Clone> Leaf for Arc<Dense<E>> {
     fn split_off(&mut self, hash_of: impl Fn(&[u8]) -> u64, goes: impl Fn(u64) -> bool) -> Self {
         Arc::new(Arc::make_mut(self).split_off(hash_of, goes))
     }
+
+    fn absorb(&mut self, other: Self, hash_of: impl Fn(&[u8]) -> u64) {
+        Arc::make_mut(self).absorb(Arc::unwrap_or_clone(other), hash_of);
+    }
 }
 
 impl<E: Keyed + Clone> Default for Table<E> {
@@ -120,6 +124,7 @@ impl<E: Keyed + Clone> Table<E> {
         let (leaf, hasher) = self.leaves.leaf_mut(number);
         let entry = Arc::make_mut(leaf).remove(hash, key, |key| hasher.hash_one(key));
         self.len -= usize::from(entry.is_some());
+        self.leaves.merge_while_sparse(hash, |_| {});
         entry
     }
 
@@ -204,6 +209,38 @@ mod tests {
                 table.leaves.check();
                 prop_assert_eq!(table.len(), model.len());
                 prop_assert_eq!(table.iter().cloned().collect::<BTreeSet<_>>(), model);
+            }
+        }
+
+        #[test]
+        fn it_shrinks_to_one_leaf_and_its_clones_keep_their_moment(
+            order in Just((0_u16..2000).collect::<Vec<_>>()).prop_shuffle(),
+            clones_at in proptest::collection::btree_set(0_usize..2000, 1..8),
+            again in 0_u16..2000,
+        ) {
+            let mut table = Table::<Key>::default();
+            let key = |n: u16| Key::from(n.to_string().as_bytes());
+            order.iter().for_each(|n| assert!(table.insert(key(*n)).is_none()));
+            let many = table.groups();
+            prop_assert!(many > 8);
+            let mut kept = Vec::new();
+            for (at, n) in order.iter().enumerate() {
+                if clones_at.contains(&at) {
+                    kept.push((at, table.clone()));
+                }
+                prop_assert!(table.remove(&key(*n)).is_some());
+                prop_assert!(table.remove(&key(*n)).is_none());
+            }
+            table.leaves.check();
+            prop_assert_eq!((table.groups(), table.len()), (1, 0));
+            for n in &order[..usize::from(again)] {
+                prop_assert!(table.insert(key(*n)).is_none());
+            }
+            table.leaves.check();
+            for (at, table) in kept {
+                table.leaves.check();
+                let want: BTreeSet<Key> = order[at..].iter().map(|n| key(*n)).collect();
+                prop_assert_eq!(table.iter().cloned().collect::<BTreeSet<_>>(), want);
             }
         }
     }
