@@ -636,3 +636,29 @@ fn a_folder_that_was_renamed_is_still_written_to() {
         assert_ne!(manifest(), before, "{kind:?}");
     }
 }
+
+#[test]
+fn messages_are_not_kept() {
+    let files = [Kind::Real, Kind::Ours].map(|kind| {
+        let server = start(kind, "appendfsync always\n");
+        let mut client = server.client();
+        for line in [
+            "PUBLISH c m",
+            "SPUBLISH c m",
+            "SET a 1",
+            "MULTI",
+            "SPUBLISH c m",
+            "SET b 1",
+            "PUBLISH c m",
+            "EXEC",
+        ] {
+            client.call(&line.split(' ').collect::<Vec<_>>());
+        }
+        fs::read_to_string(last_file(&server)).unwrap()
+    });
+    assert!(
+        !files[1].to_ascii_lowercase().contains("publish"),
+        "{files:?}"
+    );
+    assert_eq!(files[0], files[1]);
+}

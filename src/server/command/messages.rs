@@ -94,7 +94,7 @@ fn spublish(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
         front
             .pubsub
             .publish_to_shard(&mut front.clients, channel, message, call.now.mono);
-    server.propagate(call, call.words);
+    server.propagate_message(call, call.words);
     reply.count(receivers);
 }
 
