@@ -1110,3 +1110,56 @@ fn invalidations_can_go_to_another_client() {
     });
     assert_eq!(real, ours);
 }
+
+/// Who is still there after `ACL LOAD`, and what they are told.
+fn after_a_reload(kind: Kind) -> Vec<(String, String)> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("users.acl");
+    let write = |lines: &str| {
+        let default = "user default on nopass ~* &* +@all\n";
+        std::fs::write(&file, default.to_owned() + lines).unwrap();
+    };
+    write(
+        "user same on nopass ~* &* +@all\nuser disabled on nopass ~* &* +@all\n\
+         user gone on nopass ~* &* +@all\nuser caller on nopass ~* &* +@all\n",
+    );
+    let server = start_server(kind, &format!("aclfile {}\n", file.display()));
+    let log_in = |name: &str| {
+        let mut client = server.client();
+        assert_eq!(text(&client.call(&["AUTH", name, "x"])), "OK");
+        client
+    };
+    let mut caller = log_in("caller");
+    let names = ["default", "same", "disabled", "gone", "same"];
+    let mut clients = names.map(log_in);
+    clients[4].call(&["SUBSCRIBE", "channel"]);
+    write(
+        "user same on nopass ~* &* +@all\nuser disabled off nopass ~* &* +@all\n\
+         user caller on nopass ~* &* +@all\n",
+    );
+    let reply = |client: &mut Client, words: &[&str]| {
+        let reply = client.try_call(words);
+        reply.map_or("closed".to_owned(), |reply| text(&reply))
+    };
+    let mut found = vec![
+        ("ACL LOAD".to_owned(), reply(&mut caller, &["ACL", "LOAD"])),
+        ("caller".to_owned(), reply(&mut caller, &["PING"])),
+    ];
+    for (name, client) in names.iter().zip(&mut clients) {
+        found.push(((*name).to_owned(), reply(client, &["SET", "k", "v"])));
+    }
+    // A file that cannot be loaded ends nobody's.
+    let mut same = log_in("same");
+    write("nonsense\n");
+    assert!(reply(&mut clients[0], &["ACL", "LOAD"]).starts_with("ERR"));
+    found.push(("a wrong file".to_owned(), reply(&mut same, &["PING"])));
+    found
+}
+
+#[test]
+fn a_reload_of_the_users_ends_their_connections() {
+    let found = after_a_reload(Kind::Ours);
+    assert_eq!(found, after_a_reload(Kind::Real));
+    let closed = found.iter().filter(|(_, reply)| reply == "closed").count();
+    assert_eq!(closed, 5, "{found:?}");
+}

@@ -1,9 +1,12 @@
 //! `ACL`: users and rights at run time.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 
 use super::log::LogEntry;
 use super::selector::{Denied, Selector, category_bit};
+use super::{Acl, UserRef};
 use crate::front::spec::{CommandSpec, Handler, category, flag};
 use crate::front::table::Catalog;
 use crate::front::{Call, Closing, Front, Lookup, Program, Reply, dispatch::has_arity};
@@ -237,7 +240,7 @@ fn deluser<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
         .iter()
         .filter(|name| front.acl.remove_user(name))
         .count();
-    front.close_clients_of_removed_users(call);
+    front.close_clients_of(call, |acl, user| !acl.is_current(user));
     reply.count(removed);
 }
 
@@ -336,7 +339,9 @@ fn load<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     let front = program.front();
     match front.acl.load_file() {
         Ok(()) => {
-            front.close_clients_of_removed_users(call);
+            // Every other user was made anew, whatever the file says of it now.
+            let default = front.acl.default_user();
+            front.close_clients_of(call, |_, user| !Rc::ptr_eq(user, &default));
             front.close_unsubscribed_rights();
             reply.ok();
         }
@@ -355,12 +360,11 @@ fn save<P: Program>(program: &mut P, _: &Call<'_>, reply: &mut Reply) {
 }
 
 impl<P: Program> Front<P> {
-    /// Ends the connections of users that exist no longer; the caller's own after its reply.
-    fn close_clients_of_removed_users(&mut self, call: &Call<'_>) {
+    /// Ends the connections of some users; the caller's own after its reply.
+    fn close_clients_of(&mut self, call: &Call<'_>, are_meant: impl Fn(&Acl, &UserRef) -> bool) {
         let acl = &self.acl;
         for client in self.clients.iter_mut() {
-            let is_known = acl.is_current(&client.user);
-            if !is_known {
+            if are_meant(acl, &client.user) {
                 client.close(if client.id == call.client {
                     Closing::AfterReplies
                 } else {
