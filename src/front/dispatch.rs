@@ -192,6 +192,10 @@ fn check_front<P: Program>(program: &mut P, call: &Call<'_>) -> Option<Cow<'stat
     if !has_arity(call.info.arity, call.words.len()) {
         return Some(arity_error(&front.table.catalog().entry(call.command).full_name).into());
     }
+    if let Some(text) = program.forbid(call) {
+        return Some(text);
+    }
+    let front = program.front();
     let client = front.clients.current(call.client);
     let needs_auth = !client.authenticated && !front.acl.default_is_open();
     if needs_auth && call.info.flags & flag::NO_AUTH == 0 {

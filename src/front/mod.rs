@@ -113,6 +113,13 @@ pub trait Program: Sized + 'static {
         None
     }
 
+    /// Why the configuration forbids a command, whoever asks for it. Asked after the check on arity, before any on
+    /// rights.
+    fn forbid(&mut self, call: &Call<'_>) -> Option<Cow<'static, str>> {
+        let _ = call;
+        None
+    }
+
     /// A reason of its own not to run a command now: `READONLY …`, `LOADING …`. Asked after the checks
     /// on arity and rights.
     fn refuse(&mut self, call: &Call<'_>) -> Option<Cow<'static, str>> {

@@ -378,6 +378,9 @@ impl Server {
 /// What commands get that may need memory when there is none left.
 const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
+/// What `DEBUG` gets where `enable-debug-command` does not allow it.
+const NO_DEBUG: &str = "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.";
+
 /// What writes get after a save has failed.
 const MISCONF: &str = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the RDB error.";
 
@@ -401,6 +404,12 @@ impl Program for Server {
         } else {
             "replica"
         })
+    }
+
+    fn forbid(&mut self, call: &Call<'_>) -> Option<Cow<'static, str>> {
+        let is_forbidden = call.info.name == "debug"
+            && !self.allows(self.config.process.enable_debug_command, call);
+        is_forbidden.then(|| NO_DEBUG.into())
     }
 
     fn refuse(&mut self, call: &Call<'_>) -> Option<Cow<'static, str>> {

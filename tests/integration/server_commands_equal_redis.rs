@@ -1163,3 +1163,44 @@ fn a_reload_of_the_users_ends_their_connections() {
     let closed = found.iter().filter(|(_, reply)| reply == "closed").count();
     assert_eq!(closed, 5, "{found:?}");
 }
+
+#[test]
+fn what_the_configuration_forbids_is_refused_before_it_is_queued() {
+    let [real, ours] = both("enable-debug-command no\n").map(|server| {
+        let mut replies = Vec::new();
+        let mut ask = |client: &mut Client, line: &str| {
+            let words: Vec<&str> = line.split(' ').collect();
+            replies.push((line.to_owned(), text(&client.call(&words))));
+        };
+        let mut client = server.client();
+        for line in [
+            "DEBUG SLEEP 0",
+            "MULTI",
+            "DEBUG SLEEP 0",
+            "SET a 1",
+            "EXEC",
+            "GET a",
+            "MULTI",
+            "DEBUG",
+            "EXEC",
+            "ACL SETUSER u on nopass +@all -debug",
+            "AUTH u x",
+            "DEBUG HELP",
+            "INFO commandstats",
+        ] {
+            ask(&mut client, line);
+        }
+        ask(&mut client, "CONFIG SET requirepass secret");
+        ask(&mut server.client(), "DEBUG SLEEP 0");
+        for (line, reply) in &mut replies {
+            if line == "INFO commandstats" {
+                let debug = reply
+                    .lines()
+                    .find(|line| line.starts_with("cmdstat_debug:"));
+                *reply = debug.expect("it was called").to_owned();
+            }
+        }
+        replies
+    });
+    assert_eq!(real, ours);
+}

@@ -139,9 +139,6 @@ fn reset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
 }
 
 fn debug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
-    if !server.may_debug(call) {
-        return Err("ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.".into());
-    }
     match (option(&call.words[1]).as_slice(), &call.words[2..]) {
         (b"sleep", [seconds]) => {
             let seconds: f64 = std::str::from_utf8(seconds)
@@ -384,13 +381,8 @@ fn reload(server: &mut Server, options: &[Bytes], reply: &mut Reply) -> Result<(
 }
 
 impl Server {
-    /// Whether `enable-debug-command` lets this client debug.
-    fn may_debug(&mut self, call: &Call<'_>) -> bool {
-        self.allows(self.config.process.enable_debug_command, call)
-    }
-
     /// Whether this client is among those whom a setting allows.
-    pub(super) fn allows(&mut self, whom: Allow, call: &Call<'_>) -> bool {
+    pub(crate) fn allows(&mut self, whom: Allow, call: &Call<'_>) -> bool {
         match whom {
             Allow::No => false,
             Allow::Yes => true,
