@@ -242,3 +242,33 @@ fn clients_get_the_ciphers_that_are_configured() {
     let met = real.iter().filter(|line| line.ends_with("true")).count();
     assert!((8..20).contains(&met), "{real:#?}");
 }
+
+#[test]
+fn a_replica_connects_again_with_the_certificates_that_it_has() {
+    for kind in [Kind::Real, Kind::Ours] {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = certificates(folder.path());
+        let port = Port::reserve();
+        let master = start_server(Kind::Real, &format!("{tls}tls-port {}\n", port.number()));
+        let follow = format!("replicaof 127.0.0.1 {}\n", port.number());
+        let replica = start_server(kind, &(tls + &follow));
+        let wait_for_link = |connections: usize| {
+            wait_for("the link is up", secs(20), || {
+                let status = replica.info("master_link_status");
+                expect_that(status.as_deref() == Some("up"), || format!("{status:?}"))?;
+                let resyncs = ["sync_full", "sync_partial_ok"].map(|name| master.info(name));
+                let count = |found: &Option<String>| found.as_ref()?.parse::<usize>().ok();
+                let sum: usize = resyncs.iter().filter_map(count).sum();
+                expect_that(sum == connections, || format!("{resyncs:?}"))
+            });
+        };
+        wait_for_link(1);
+        for name in ["node.crt", "node.key", "ca.crt"] {
+            std::fs::remove_file(folder.path().join(name)).unwrap();
+        }
+        for again in 2..4 {
+            master.client().call(&["CLIENT", "KILL", "TYPE", "replica"]);
+            wait_for_link(again);
+        }
+    }
+}

@@ -20,7 +20,7 @@ use super::handshake::{
 use super::link::{LinkState, Total};
 use crate::front::Program;
 use crate::ids::{ReplId, ReplOffset};
-use crate::net::{Stream, load_tls};
+use crate::net::{Serving, Stream};
 use crate::resp::encode_request;
 use crate::server::Server;
 use crate::server::loading::{Counted, Progress};
@@ -70,8 +70,8 @@ pub(crate) enum LinkError {
     Killed,
     #[error("the append-only file cannot be written: {0}")]
     Disk(String),
-    #[error("{0:#}")]
-    Tls(anyhow::Error),
+    #[error("TLS is not configured")]
+    NoTls,
 }
 
 impl LinkError {
@@ -226,8 +226,13 @@ async fn connect(server: &Rc<RefCell<Server>>, host: &str, port: u16) -> Result<
         .map_err(|_| LinkError::Timeout)??;
     let (addr, local) = (tcp.peer_addr()?, tcp.local_addr()?);
     let stream = if process.tls.replication {
-        let tls = load_tls(&process).map_err(LinkError::Tls)?;
-        let tls = tls.ok_or_else(|| LinkError::Tls(anyhow::anyhow!("TLS is not configured")))?;
+        // As the listeners have it: loaded at the start and by CONFIG SET.
+        let tls = {
+            let server = server.borrow();
+            let slot = server.serving.as_ref().map(Serving::tls);
+            slot.and_then(|slot| slot.borrow().clone())
+        };
+        let tls = tls.ok_or(LinkError::NoTls)?;
         let handshake = tls.connect(tcp.into_std()?, host).await?;
         let secure = timeout(patience, handshake.finish())
             .await
