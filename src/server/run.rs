@@ -4,6 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -16,12 +17,12 @@ use super::lazy_free::drop_elsewhere;
 use super::loading::Counted;
 use super::persist::rdb_decode::{LoadOptions, Loaded, load, printable, used_memory_of};
 use super::surface::Surface;
-use super::{Server, ServerSetup, command, cron, persist, replication};
+use super::{Server, ServerConfig, ServerSetup, command, cron, persist, replication};
 use crate::clock::Clock;
 use crate::config::{ConfigErrors, Process};
 use crate::front::{ClientAddr, Front, FrontSettings, OutputLimits, Peer, serve};
 use crate::net::{
-    self, Accepted, Host, ListenOptions, Listeners, Log, Role, Signal, Signals, Started,
+    self, Accepted, Host, ListenOptions, Listeners, Log, Role, Signal, Signals, Started, Tls,
     clients_with_room, load_tls,
 };
 
@@ -92,6 +93,19 @@ fn lower_maxclients(process: &mut Process) -> anyhow::Result<()> {
         process.maxclients = room;
     }
     Ok(())
+}
+
+/// Enters the folder again that was left, if one was.
+fn return_to(left: Option<PathBuf>) {
+    let entered = left.map_or(Ok(()), std::env::set_current_dir);
+    if let Err(error) = entered {
+        tracing::error!(%error, "the working directory before a change that was refused is out of reach");
+    }
+}
+
+/// Whether a setting says where to listen.
+fn moves(name: &&&'static str) -> bool {
+    matches!(**name, "port" | "bind" | "tls-port")
 }
 
 /// Whether the users and renamed commands of a configuration are right, which its reading alone does not
@@ -393,30 +407,50 @@ impl Server {
         note_folder(&mut self.config.process);
     }
 
-    /// Acts on settings that `CONFIG SET` has changed.
+    /// # Errors
+    /// The limit of open files leaves no room for so many.
+    fn check_maxclients(&self) -> Result<(), (&'static str, String)> {
+        let room = clients_with_room(&self.config.process, LINKS);
+        if room < self.config.process.maxclients {
+            let text = format!(
+                "The operating system is not able to handle the specified number of clients, try with {room}"
+            );
+            return Err(("maxclients", text));
+        }
+        Ok(())
+    }
+
+    /// Acts on settings that `CONFIG SET` has changed: all of them, or none.
     ///
     /// # Errors
-    /// A setting and why it cannot be acted on.
+    /// A setting and why it cannot be acted on. Everything but the configuration is as it was `before`.
     pub(crate) fn settings_changed(
         &mut self,
         names: &[&'static str],
+        before: &ServerConfig,
     ) -> Result<(), (&'static str, String)> {
+        // First what can fail, so that the rest never has to be taken back.
         if names.contains(&"maxclients") {
-            let room = clients_with_room(&self.config.process, LINKS);
-            if room < self.config.process.maxclients {
-                let text = format!(
-                    "The operating system is not able to handle the specified number of clients, try \
-                     with {room}"
-                );
-                return Err(("maxclients", text));
+            self.check_maxclients()?;
+        }
+        let tls = self.load_tls_anew(names)?;
+        let left = self.enter_folder(names)?;
+        let moved = self.listen_elsewhere(names);
+        let followed = moved.and_then(|()| {
+            let followed = self.follow_settings_of_files(names);
+            if followed.is_err() {
+                self.listen_where_it_was(names, before);
             }
+            followed
+        });
+        if let Err(refusal) = followed {
+            return_to(left);
+            return Err(refusal);
         }
-        self.listen_as_configured(names)?;
-        if names.contains(&"dir") {
-            std::env::set_current_dir(&self.config.process.dir)
-                .map_err(|error| ("dir", crate::config::forms::os_text(&error)))?;
-            self.note_folder();
+        if let (Some(tls), Some(serving)) = (tls, &self.serving) {
+            serving.tls().replace(tls.map(Rc::new));
         }
+        self.process.tcp_port = self.config.process.port;
         if names.contains(&"loglevel")
             && let Some(log) = self.log
         {
@@ -431,44 +465,77 @@ impl Server {
         }
         self.slowlog.shorten(self.config.tuning.slowlog_max_len);
         self.apply_settings();
-        if names.contains(&"appendonly") {
-            self.follow_appendonly()
-                .map_err(|reason| ("appendonly", reason))?;
-        }
         Ok(())
     }
 
-    /// Loads certificates anew and listens elsewhere, where settings that say so have changed.
-    fn listen_as_configured(
+    /// The certificates, where a setting has changed that says which: `Some(None)` for none.
+    fn load_tls_anew(
+        &self,
+        names: &[&'static str],
+    ) -> Result<Option<Option<Tls>>, (&'static str, String)> {
+        let Some(name) = names.iter().find(|name| name.starts_with("tls-")) else {
+            return Ok(None);
+        };
+        load_tls(&self.config.process).map(Some).map_err(|error| {
+            tracing::warn!("TLS stays as it was: {error:#}");
+            let text = "Unable to update TLS configuration. Check server logs.";
+            (*name, text.to_owned())
+        })
+    }
+
+    /// Enters the folder of `dir`, where that has changed; the one that is left.
+    fn enter_folder(
+        &mut self,
+        names: &[&'static str],
+    ) -> Result<Option<PathBuf>, (&'static str, String)> {
+        if !names.contains(&"dir") {
+            return Ok(None);
+        }
+        let left = std::env::current_dir().ok();
+        std::env::set_current_dir(&self.config.process.dir)
+            .map_err(|error| ("dir", crate::config::forms::os_text(&error)))?;
+        note_folder(&mut self.config.process);
+        Ok(left)
+    }
+
+    /// Listens elsewhere, where a setting has changed that says where.
+    fn listen_elsewhere(&mut self, names: &[&'static str]) -> Result<(), (&'static str, String)> {
+        let (Some(serving), Some(name)) = (&mut self.serving, names.iter().find(moves)) else {
+            return Ok(());
+        };
+        let options = ListenOptions::from(&self.config.process);
+        serving.listen_again(&options).map_err(|error| {
+            tracing::warn!("Listening where it was before: {error}");
+            let text = if *name == "bind" {
+                "Failed to bind to specified addresses."
+            } else {
+                "Unable to listen on this port. Check server logs."
+            };
+            (*name, text.to_owned())
+        })
+    }
+
+    /// Takes back what [`Server::listen_elsewhere`] has done.
+    fn listen_where_it_was(&mut self, names: &[&'static str], before: &ServerConfig) {
+        let (Some(serving), true) = (&mut self.serving, names.iter().any(|name| moves(&name)))
+        else {
+            return;
+        };
+        if let Err(error) = serving.listen_again(&ListenOptions::from(&before.process)) {
+            tracing::error!(%error, "where it was listened before a change that was refused, it cannot be any more");
+        }
+    }
+
+    /// Begins or ends the append-only file, where that has changed.
+    fn follow_settings_of_files(
         &mut self,
         names: &[&'static str],
     ) -> Result<(), (&'static str, String)> {
-        let Some(serving) = &mut self.serving else {
+        if !names.contains(&"appendonly") {
             return Ok(());
-        };
-        if let Some(name) = names.iter().find(|name| name.starts_with("tls-")) {
-            let loaded = load_tls(&self.config.process).map_err(|error| {
-                tracing::warn!("TLS stays as it was: {error:#}");
-                let text = "Unable to update TLS configuration. Check server logs.";
-                (*name, text.to_owned())
-            })?;
-            serving.tls().replace(loaded.map(Rc::new));
         }
-        let moves = |name: &&&str| matches!(**name, "port" | "bind" | "tls-port");
-        if let Some(name) = names.iter().find(moves) {
-            let options = ListenOptions::from(&self.config.process);
-            serving.listen_again(&options).map_err(|error| {
-                tracing::warn!("Listening where it was before: {error}");
-                let text = if *name == "bind" {
-                    "Failed to bind to specified addresses."
-                } else {
-                    "Unable to listen on this port. Check server logs."
-                };
-                (*name, text.to_owned())
-            })?;
-            self.process.tcp_port = self.config.process.port;
-        }
-        Ok(())
+        self.follow_appendonly()
+            .map_err(|reason| ("appendonly", reason))
     }
 
     /// The log's lines begin with our role.

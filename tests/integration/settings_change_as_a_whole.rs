@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Kind, ServerNode, expect_that, secs, start_server, text, texts, wait_for};
+use crate::support::{
+    Client, Kind, Port, ServerNode, expect_that, secs, start_server, text, texts, wait_for,
+};
 
 fn start(kind: Kind) -> ServerNode {
     start_server(kind, "enable-protected-configs yes\n")
@@ -122,4 +124,58 @@ fn the_folder_is_shown_where_it_is() {
         ask(&server, "CONFIG GET dir")
     });
     assert_eq!(shown[0], shown[1]);
+}
+
+/// redis-server forgets here what `ACL SETUSER` has said, and lets everybody in.
+#[test]
+fn what_is_refused_leaves_a_password_that_no_setting_knows() {
+    let (server, other) = (start(Kind::Ours), start(Kind::Ours));
+    let mut client = server.client();
+    let mut ask_as_before = |line: &str| text(&client.call(&line.split(' ').collect::<Vec<_>>()));
+    assert_eq!(ask_as_before("ACL SETUSER default resetpass >pw"), "OK");
+    let busy = other.port();
+    for line in [
+        format!("CONFIG SET requirepass x port {busy}"),
+        format!("CONFIG SET port {busy} requirepass x"),
+        format!("CONFIG SET maxmemory 1gb port {busy}"),
+        format!(
+            "CONFIG SET requirepass x dir {}/nosuch",
+            server.dir().display()
+        ),
+    ] {
+        let reply = ask_as_before(&line);
+        assert!(
+            reply.starts_with("ERR CONFIG SET failed"),
+            "{line}: {reply}"
+        );
+        assert!(ask(&server, "PING").starts_with("NOAUTH"), "{line}");
+        assert!(ask(&server, "AUTH x").starts_with("WRONGPASS"), "{line}");
+        assert_eq!(ask(&server, "AUTH pw"), "OK", "{line}");
+    }
+    assert_eq!(ask_as_before("CONFIG SET requirepass x"), "OK");
+    assert_eq!(ask(&server, "AUTH x"), "OK");
+}
+
+#[test]
+fn what_is_refused_late_is_listened_where_it_was() {
+    let server = start(Kind::Ours);
+    let before = folder(&server);
+    let other = make(&server, "other");
+    let files = other.join("appendonlydir");
+    fs::create_dir(&files).unwrap();
+    fs::write(files.join("appendonly.aof.manifest"), "garbage").unwrap();
+    let free = Port::reserve();
+    let line = format!(
+        "CONFIG SET dir {} port {} appendonly yes",
+        other.display(),
+        free.number()
+    );
+    let reply = ask(&server, &line);
+    let want = "ERR CONFIG SET failed (possibly related to argument 'appendonly')";
+    assert!(reply.starts_with(want), "{reply}");
+    assert_eq!(ask(&server, "PING"), "PONG");
+    assert_eq!(server.info("tcp_port"), Some(server.port().to_string()));
+    assert!(Client::try_to(free.number()).is_err());
+    assert_eq!(ask(&server, "SAVE"), "OK");
+    assert!(has_data(&before) && !has_data(&other));
 }

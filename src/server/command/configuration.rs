@@ -125,16 +125,8 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
     let names = server_table()
         .set(&mut server.config, &pairs, protected)
         .map_err(|error| format!("ERR {error}"))?;
-    if let Err((name, reason)) = server.settings_changed(&names) {
+    if let Err((name, reason)) = server.settings_changed(&names, &before) {
         server.config = before;
-        // What was acted on before it failed is taken back.
-        if let Err((name, reason)) = server.settings_changed(&names) {
-            tracing::error!(
-                name,
-                reason,
-                "a setting that was refused has left its effect"
-            );
-        }
         return Err(format!(
             "ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"
         )
