@@ -205,9 +205,11 @@ pub struct Client<S> {
     pub(super) counted_bytes: usize,
     /// Why its commands wait, if they do.
     pub blocked: Option<Blocked>,
-    /// Its replies may not leave, nor its commands run, until [`super::Clients::release`]: what it has
-    /// done is not durable yet.
+    /// Some of what is queued for it may not leave until [`super::Clients::release`]: what that tells of is not
+    /// durable yet.
     pub held: Option<WaitId>,
+    /// Nor do its commands run until then: there are replies of its own among that.
+    pub(super) is_kept: bool,
     /// How it ends.
     pub closing: Closing,
     /// `CLIENT REPLY`
@@ -255,6 +257,7 @@ impl<S: Default> Client<S> {
             counted_bytes: 0,
             blocked: None,
             held: None,
+            is_kept: false,
             closing: Closing::No,
             reply_mode: ReplyMode::On,
             tracking: None,
@@ -301,7 +304,7 @@ impl<S> Client<S> {
 
     /// True when its next command may run.
     pub fn is_ready(&self) -> bool {
-        self.blocked.is_none() && self.held.is_none() && self.closing == Closing::No
+        self.blocked.is_none() && !self.is_kept && self.closing == Closing::No
     }
 
     /// Makes its connection look at its state again.

@@ -216,14 +216,29 @@ impl<S: Default> Clients<S> {
         on
     }
 
-    /// Keeps a client's replies back, and its further commands waiting, until [`Clients::release`]. For
-    /// [`super::Program::end_turn`]: the replies of the turn wait for a write to become durable.
-    pub fn hold(&mut self, id: ClientId) -> WaitId {
+    /// Keeps back what is queued for a client until [`Clients::release`], for a program that waits for a write to
+    /// become durable. `None` if something is kept back already: what was queued since will be held then, so
+    /// that a client to which something goes at any time gets it all the same.
+    pub fn hold(&mut self, id: ClientId) -> Option<WaitId> {
+        let client = self.current(id);
+        if client.held.is_some() {
+            return None;
+        }
+        client.output.hold();
+        Some(self.hold_on(id))
+    }
+
+    /// As [`Clients::hold`], and keeps its further commands waiting until the next release. For
+    /// [`super::Program::end_turn`], when the replies of the turn are what is kept back.
+    pub fn hold_turn(&mut self, id: ClientId) -> Option<WaitId> {
+        self.current(id).is_kept = true;
+        self.hold(id)
+    }
+
+    fn hold_on(&mut self, id: ClientId) -> WaitId {
         self.last_wait += 1;
         let on = WaitId(self.last_wait);
-        if let Some(earlier) = self.current(id).held.replace(on) {
-            self.waiting.remove(&earlier);
-        }
+        self.current(id).held = Some(on);
         self.waiting.insert(on, id);
         on
     }
@@ -270,15 +285,16 @@ impl<S: Default> Clients<S> {
         true
     }
 
-    /// Lets the replies of a held client go.
-    pub fn release(&mut self, on: WaitId) {
-        let Some(id) = self.waiting.remove(&on) else {
-            return;
-        };
-        if let Some(client) = self.get_mut(id) {
-            client.held = None;
-            client.wake();
-        }
+    /// Lets go what a hold keeps back. Another one begins, and is returned, for what was queued meanwhile.
+    #[must_use]
+    pub fn release(&mut self, on: WaitId) -> Option<WaitId> {
+        let id = self.waiting.remove(&on)?;
+        let client = self.get_mut(id)?;
+        client.held = None;
+        client.is_kept = false;
+        client.wake();
+        let is_more = client.is_open() && client.output.release();
+        is_more.then(|| self.hold_on(id))
     }
 
     /// Closes every connection.

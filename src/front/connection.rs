@@ -229,10 +229,11 @@ impl<P: Program> Connection<P> {
         if client.closing == Closing::Now {
             return Poll::Ready(Event::Closed);
         }
-        if client.held.is_none() {
+        let may_leave = !client.output.front_to_leave().is_empty();
+        if client.held.is_none() || may_leave || self.must_flush {
             let mut written = 0;
-            while !client.output.front().is_empty() {
-                match Pin::new(&mut *stream).poll_write(cx, client.output.front()) {
+            while !client.output.front_to_leave().is_empty() {
+                match Pin::new(&mut *stream).poll_write(cx, client.output.front_to_leave()) {
                     Poll::Ready(Ok(n)) if n > 0 => {
                         client.output.advance(n);
                         written += n;
@@ -249,7 +250,7 @@ impl<P: Program> Connection<P> {
                     Poll::Pending => {}
                 }
             }
-            let is_drained = client.output.is_empty() && !self.must_flush;
+            let is_drained = client.held.is_none() && client.output.is_empty() && !self.must_flush;
             if is_drained && client.closing == Closing::AfterReplies {
                 return Poll::Ready(Event::Closed);
             }
@@ -999,7 +1000,7 @@ mod tests {
                 () = tokio::task::yield_now() => {}
             }
             let on = toy.borrow().wait.unwrap();
-            toy.borrow_mut().front.clients.release(on);
+            assert_eq!(toy.borrow_mut().front.clients.release(on), None);
             expect(&mut client, "+HELD\r\n+PONG\r\n").await;
         });
     }
@@ -1021,7 +1022,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
             let on = toy.borrow().wait.unwrap();
-            toy.borrow_mut().front.clients.release(on);
+            assert_eq!(toy.borrow_mut().front.clients.release(on), None);
             let mut heard = String::new();
             client.read_to_string(&mut heard).await.unwrap();
             assert_eq!(heard, "+HELD\r\n".to_owned() + &"+PONG\r\n".repeat(count));
@@ -1047,7 +1048,7 @@ mod tests {
                 let front = &mut toy.borrow_mut().front;
                 let queued = Bytes::from(vec![b'x'; 1 << 18]);
                 assert!(front.clients.send(ClientId(1), queued, Mono(1)));
-                front.clients.release(on);
+                assert_eq!(front.clients.release(on), None);
             }
             while toy
                 .borrow()
@@ -1069,6 +1070,42 @@ mod tests {
             let mut heard = Vec::new();
             client.read_to_end(&mut heard).await.unwrap();
             assert!(heard.ends_with(b"xxxx"));
+        });
+    }
+
+    #[test]
+    fn what_was_held_leaves_though_more_comes_all_the_time() {
+        run(async {
+            let toy = Toy::shared();
+            let mut client = connect(&toy);
+            ask(&mut client, "PING\r\n", "+PONG\r\n").await;
+            let tell = |text: &'static str| {
+                let clients = &mut toy.borrow_mut().front.clients;
+                assert!(clients.send(ClientId(1), Bytes::from_static(text.as_bytes()), Mono(0)));
+                clients.hold(ClientId(1))
+            };
+            let first = tell("+1\r\n").unwrap();
+            assert_eq!(tell("+2\r\n"), None, "held already");
+            // Its commands run; what they answer stays behind what is held.
+            client.write_all(b"PING\r\n").await.unwrap();
+            while toy.borrow().front.stats.commands < 2 {
+                tokio::task::yield_now().await;
+            }
+            let release = |on| assert_eq!(toy.borrow_mut().front.clients.release(on), None);
+            let second = release(first).unwrap();
+            assert_eq!(tell("+3\r\n"), None, "held again");
+            expect(&mut client, "+1\r\n").await;
+            let mut byte = [0; 1];
+            tokio::select! {
+                biased;
+                _ = client.read(&mut byte) => panic!("what came during the hold left with it"),
+                () = tokio::task::yield_now() => {}
+            }
+            let third = release(second).unwrap();
+            expect(&mut client, "+2\r\n+PONG\r\n").await;
+            assert_eq!(release(third), None);
+            expect(&mut client, "+3\r\n").await;
+            assert_eq!(toy.borrow().front.clients.waiting_for(third), None);
         });
     }
 

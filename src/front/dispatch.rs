@@ -18,7 +18,7 @@ const ECHO_BYTES_MAX: usize = 128;
 
 /// What a request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// It is done, or its reply will come.
     Done,
     /// It is to be tried again when the client is no longer paused.
@@ -26,7 +26,7 @@ pub(super) enum Outcome {
 }
 
 /// Runs one request of a client and queues its reply.
-pub(super) fn dispatch<P: Program>(
+pub(crate) fn dispatch<P: Program>(
     program: &mut P,
     id: ClientId,
     words: &[Bytes],

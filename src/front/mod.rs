@@ -60,6 +60,8 @@ pub use client_line::client_line;
 pub use clients::Clients;
 pub use command_info::command_commands;
 pub use connection::{Admission, Requests, kept, serve};
+#[cfg(test)]
+pub(crate) use dispatch::dispatch;
 pub use dispatch::{arity_error, run};
 pub use glob::{glob_match, glob_match_ignore_case};
 pub use hello::connection_commands;

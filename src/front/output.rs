@@ -85,7 +85,18 @@ pub struct OutputQueue {
     /// The tail is with the command that is running; what is queued meanwhile comes after it.
     tail_is_lent: bool,
     chunk_bytes: usize,
+    hold: Hold,
     over_soft_since: Option<Mono>,
+}
+
+/// How much of a queue may leave while the rest is held back.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hold {
+    /// Bytes at the front that may leave whatever is held: they have been let go before.
+    free: usize,
+    is_on: bool,
+    /// Where that begins which was queued during the hold. It does not leave with what was there before.
+    later: Option<usize>,
 }
 
 /// The place of a reply that is still to come.
@@ -127,13 +138,38 @@ impl OutputQueue {
         self.chunks.len()
     }
 
+    /// Holds back what may not leave yet, until [`OutputQueue::release`]. Nothing if that is so already: what has
+    /// been queued since is set apart.
+    ///
+    /// It counts bytes, so there must be no reply that is still to come between them.
+    pub(super) fn hold(&mut self) {
+        debug_assert!(self.gaps.is_empty(), "a program leaves gaps or holds");
+        self.hold.is_on = true;
+    }
+
+    /// Lets go what was there when the hold began. What was queued later stays held; true if that is anything.
+    pub(super) fn release(&mut self) -> bool {
+        self.hold.free = self.hold.later.take().unwrap_or(self.len());
+        self.hold.is_on = self.hold.free < self.len();
+        self.hold.is_on
+    }
+
+    /// What is queued from now on came after the hold, if there is one.
+    fn set_apart(&mut self) {
+        if self.hold.is_on && self.hold.later.is_none() {
+            self.hold.later = Some(self.len());
+        }
+    }
+
     /// Appends a copy.
     pub fn extend(&mut self, bytes: &[u8]) {
+        self.set_apart();
         self.tail.extend_from_slice(bytes);
     }
 
     /// Appends without a copy when that is worth it.
     pub fn push(&mut self, bytes: Bytes) {
+        self.set_apart();
         if bytes.len() < COPY_BYTES_MAX || self.tail_is_lent || !self.gaps.is_empty() {
             self.tail.extend_from_slice(&bytes);
             return;
@@ -204,6 +240,7 @@ impl OutputQueue {
 
     /// The growing end, to be written to directly and given back by [`OutputQueue::put_tail`].
     pub(super) fn take_tail(&mut self) -> Vec<u8> {
+        self.set_apart();
         self.tail_is_lent = true;
         std::mem::take(&mut self.tail)
     }
@@ -232,10 +269,23 @@ impl OutputQueue {
         &self.tail[..end]
     }
 
+    /// As [`OutputQueue::front`], without what is held back.
+    pub fn front_to_leave(&self) -> &[u8] {
+        let front = self.front();
+        match self.hold.is_on {
+            true => &front[..front.len().min(self.hold.free)],
+            false => front,
+        }
+    }
+
     /// Marks `n` bytes of [`OutputQueue::front`] as written.
     pub fn advance(&mut self, n: usize) {
         if n == 0 {
             return;
+        }
+        self.hold.free = self.hold.free.saturating_sub(n);
+        if let Some(later) = &mut self.hold.later {
+            *later = later.saturating_sub(n);
         }
         if self.chunks.is_empty() {
             if n == self.tail.len() && self.gaps.is_empty() {
@@ -363,6 +413,54 @@ mod tests {
         assert!(queue.fill_gap(WaitId(1), b"b".to_vec()));
         queue.put_tail(reply);
         assert_eq!(drain(&mut queue), "abc");
+    }
+
+    /// What may leave, which then has.
+    fn leave(queue: &mut OutputQueue) -> String {
+        let mut all = Vec::new();
+        while let n @ 1.. = queue.front_to_leave().len() {
+            all.extend_from_slice(&queue.front_to_leave()[..n.min(3)]);
+            queue.advance(n.min(3));
+        }
+        String::from_utf8(all).unwrap()
+    }
+
+    #[test]
+    fn what_is_queued_during_a_hold_leaves_after_another() {
+        let large = |byte| Bytes::from(vec![byte; COPY_BYTES_MAX]);
+        let mut queue = OutputQueue::default();
+        queue.extend(b"free");
+        assert!(!queue.release());
+        queue.extend(b"first");
+        queue.hold();
+        assert_eq!(leave(&mut queue), "free", "it had been let go before");
+        queue.extend(b"second");
+        queue.push(large(b'x'));
+        queue.hold();
+        let mut tail = queue.take_tail();
+        tail.extend_from_slice(b"reply");
+        queue.put_tail(tail);
+        assert_eq!(leave(&mut queue), "");
+        assert!(queue.release());
+        queue.extend(b"third");
+        assert_eq!(leave(&mut queue), "first");
+        assert!(queue.release());
+        let second = "second".to_owned() + &"x".repeat(COPY_BYTES_MAX) + "reply";
+        assert_eq!(leave(&mut queue), second);
+        assert!(!queue.release());
+        assert_eq!(leave(&mut queue), "third");
+        queue.extend(b"at once");
+        assert_eq!(leave(&mut queue), "at once");
+        // What was let go and not yet written is not held again.
+        queue.extend(b"abc");
+        queue.hold();
+        assert!(!queue.release());
+        queue.push(large(b'd'));
+        queue.hold();
+        assert_eq!(leave(&mut queue), "abc");
+        assert!(!queue.release());
+        assert_eq!(leave(&mut queue).len(), COPY_BYTES_MAX);
+        assert!(queue.is_empty());
     }
 
     #[test]

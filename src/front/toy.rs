@@ -124,7 +124,7 @@ fn later(toy: &mut Toy, call: &Call<'_>, _: &mut Reply) {
 
 fn hold(toy: &mut Toy, call: &Call<'_>, reply: &mut Reply) {
     reply.simple("HELD");
-    toy.wait = Some(toy.front.clients.hold(call.client));
+    toy.wait = toy.front.clients.hold_turn(call.client);
 }
 
 fn publish(toy: &mut Toy, call: &Call<'_>, reply: &mut Reply) {

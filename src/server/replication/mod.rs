@@ -9,6 +9,8 @@ pub mod history;
 pub(crate) mod link;
 pub(crate) mod master;
 pub(crate) mod replica;
+#[cfg(test)]
+mod tests;
 pub(crate) mod transfer;
 pub(crate) mod wait;
 

@@ -7,6 +7,11 @@
 //! The gate runs after all clients that were ready with the first one, and writes what all of them have appended
 //! to the append-only file at once. Only then do their replies leave; with `appendfsync always`, after one fsync
 //! for all of them. A client that only read waits as well: what it has seen may not be safe yet.
+//!
+//! So does who is told of a write without having asked: a subscriber, a client that tracks keys, a monitor. What was
+//! queued for it before its hold began leaves at the end of that, whatever has come meanwhile; for the rest another
+//! begins then. How far the append-only file must be is noted when the gate looks at a hold for the first time:
+//! by then the turn is over in which the hold began, and all that this turn has written has been appended.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -16,7 +21,7 @@ use std::task::{Poll, Waker};
 use tokio::task::AbortHandle;
 
 use crate::clock::Mono;
-use crate::front::{ClientId, WaitId};
+use crate::front::{ClientId, ClientKind, WaitId};
 use crate::ids::ReplOffset;
 use crate::server::Server;
 
@@ -24,14 +29,24 @@ use crate::server::Server;
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     /// Held since the gate last looked: the replicas may not have run yet.
-    fresh: Vec<Held>,
+    fresh: Vec<Fresh>,
     /// The replicas have run.
     ripe: Vec<Held>,
+    /// Clients that this turn has served. Their replies are in its stream.
+    served: Vec<ClientId>,
     waker: Option<Waker>,
     /// Clients that wait for acknowledgements.
     pub(crate) waiters: Vec<Waiter>,
     /// The replicas are to be asked for them when clients are no longer paused.
     pub(crate) asks_later: bool,
+}
+
+/// Replies that have been held since the gate last looked.
+#[derive(Clone, Copy, Debug)]
+struct Fresh {
+    on: WaitId,
+    /// The replicas have got something that must leave first.
+    for_replicas: bool,
 }
 
 /// Replies that are held.
@@ -63,12 +78,8 @@ impl Drop for Timer {
 
 impl Gate {
     /// Holds one client's replies: for a round, where replicas got something. Call it after they were woken.
-    fn hold(&mut self, held: Held, for_replicas: bool) {
-        if for_replicas {
-            self.fresh.push(held);
-        } else {
-            self.ripe.push(held);
-        }
+    fn hold(&mut self, on: WaitId, for_replicas: bool) {
+        self.fresh.push(Fresh { on, for_replicas });
         self.wake();
     }
 
@@ -87,12 +98,22 @@ pub(crate) async fn open_gate(server: Rc<RefCell<Server>>) {
         let mut server = server.borrow_mut();
         let server = &mut *server;
         server.advance_aof();
-        for held in std::mem::take(&mut server.replication.gate.ripe) {
+        let position = server.aof.writer.appended();
+        let gate = &mut server.replication.gate;
+        let mut due = std::mem::take(&mut gate.ripe);
+        for Fresh { on, for_replicas } in gate.fresh.drain(..) {
+            let rank = if for_replicas {
+                &mut gate.ripe
+            } else {
+                &mut due
+            };
+            rank.push(Held { on, position });
+        }
+        for held in due {
             server.release_when_settled(held.position, held.on);
         }
         let gate = &mut server.replication.gate;
-        gate.ripe = std::mem::take(&mut gate.fresh);
-        if gate.ripe.is_empty() {
+        if gate.ripe.is_empty() && gate.fresh.is_empty() {
             gate.waker = Some(cx.waker().clone());
         } else {
             cx.waker().wake_by_ref();
@@ -107,48 +128,55 @@ impl Server {
     /// wait until they went.
     pub(crate) fn end_turn_of(&mut self, client: ClientId) {
         let for_replicas = self.flush_stream();
-        if for_replicas || self.has_unsettled_aof() {
-            self.hold(client, for_replicas);
+        let found = self.front.clients.get(client);
+        // What goes to a replica is no reply.
+        let has_replies = found.is_some_and(|c| c.is_open() && c.kind != ClientKind::Replica);
+        if has_replies && (for_replicas || self.has_unsettled_aof()) {
+            let on = self.front.clients.hold_turn(client);
+            self.hold_on(on, for_replicas);
         }
         self.hold_prompted();
     }
 
     /// Holds those who got something by what others did, or by what came with time: a reply that they were
-    /// waiting for, a message. It may tell of a write that is not safe yet.
+    /// waiting for, a message. It may tell of a write that is not safe yet. Call it when the stream has been flushed.
     pub(crate) fn hold_prompted(&mut self) {
+        let has_replicas = !self.replication.replicas.is_empty();
+        let mut told = std::mem::take(&mut self.replication.gate.served);
         if !self.aof.writer.is_recording() {
             self.front.clients.prompted = None;
-            return;
+        } else {
+            let prompted = self.front.clients.prompted.get_or_insert_default();
+            let prompted = std::mem::take(prompted);
+            if self.has_unsettled_aof() {
+                told.extend(prompted);
+            }
         }
-        let prompted = self.front.clients.prompted.get_or_insert_default();
-        if prompted.is_empty() {
-            return;
-        }
-        let prompted = std::mem::take(prompted);
-        if self.has_unsettled_aof() {
-            // A later hold takes the place of an earlier one, which may have been for the replicas.
-            let for_replicas = !self.replication.replicas.is_empty();
-            for client in prompted {
-                self.hold(client, for_replicas);
+        for client in told {
+            if self.front.clients.get(client).is_some_and(|c| c.is_open()) {
+                let on = self.front.clients.hold(client);
+                self.hold_on(on, has_replicas);
             }
         }
     }
 
-    fn hold(&mut self, client: ClientId, for_replicas: bool) {
-        if self.front.clients.get(client).is_some_and(|c| c.is_open()) {
-            let on = self.front.clients.hold(client);
-            let position = self.aof.writer.appended();
-            self.replication
-                .gate
-                .hold(Held { on, position }, for_replicas);
+    fn hold_on(&mut self, on: Option<WaitId>, for_replicas: bool) {
+        if let Some(on) = on {
+            self.replication.gate.hold(on, for_replicas);
         }
     }
 
-    /// Keeps back the replies of a client that another one's turn has served. What it was served with is in
-    /// the stream, which goes to the replicas at the end of this turn, before the gate looks.
+    /// Lets go what a client was held with, and holds what has come for it since.
+    pub(crate) fn release(&mut self, on: WaitId) {
+        let more = self.front.clients.release(on);
+        self.hold_on(more, !self.replication.replicas.is_empty());
+    }
+
+    /// Keeps back the reply of a client that another one's turn has served. What it was served with is in
+    /// the stream, which goes to the replicas at the end of this turn.
     pub(crate) fn hold_behind_stream(&mut self, client: ClientId) {
         if !self.replication.replicas.is_empty() {
-            self.hold(client, true);
+            self.replication.gate.served.push(client);
         }
     }
 

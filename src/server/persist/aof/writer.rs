@@ -208,7 +208,7 @@ impl Writer {
     }
 
     /// Up to where replies may leave.
-    fn settled(&self, must_sync: bool) -> u64 {
+    pub(crate) fn settled(&self, must_sync: bool) -> u64 {
         if self.write_error.is_some() {
             // As in redis-server: these have been executed, the next ones will be refused.
             self.appended
@@ -440,7 +440,7 @@ impl Server {
     /// Releases held replies as soon as everything before `position` is as safe as configured.
     pub(crate) fn release_when_settled(&mut self, position: u64, on: WaitId) {
         if position <= self.aof.writer.settled(self.must_sync()) {
-            self.front.clients.release(on);
+            self.release(on);
         } else {
             self.aof.writer.waiting.push_back((position, on));
         }
@@ -453,7 +453,7 @@ impl Server {
                 break;
             }
             self.aof.writer.waiting.pop_front();
-            self.front.clients.release(on);
+            self.release(on);
         }
     }
 

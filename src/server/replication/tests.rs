@@ -1,0 +1,125 @@
+//! What leaves when: for clients behind the append-only file and the stream, for replicas whose full resync goes on.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tempfile::TempDir;
+use tokio::task::LocalSet;
+
+use super::master::{Feed, FeedState, Introduction, Retained};
+use super::wait::open_gate;
+use crate::clock::{Clock, Mono};
+use crate::front::{ClientAddr, ClientId, ClientKind, Front, Peer, Program, dispatch};
+use crate::server::command;
+use crate::server::{Server, load_server};
+
+/// A server with these settings that nothing drives but the test.
+fn server(settings: &[&str]) -> Rc<RefCell<Server>> {
+    let arguments: Vec<String> = settings.iter().map(|&word| word.to_owned()).collect();
+    let setup = load_server(None, &arguments).unwrap();
+    let server = Server::new(
+        setup,
+        Front::new(command::all()),
+        Clock::start(),
+        None,
+        "no",
+    );
+    server.borrow_mut().apply_settings();
+    server
+}
+
+fn connect(server: &mut Server) -> ClientId {
+    let addr = ClientAddr::Tcp("127.0.0.1:1".parse().unwrap());
+    let peer = Peer {
+        addr: addr.clone(),
+        laddr: addr,
+        fd: -1,
+    };
+    let now = server.now();
+    server.front.accept(peer, now).unwrap()
+}
+
+/// Runs requests of a client in one turn.
+fn turn(server: &mut Server, client: ClientId, requests: &[&str]) {
+    for request in requests {
+        let words = request.split(' ');
+        let words: Vec<Bytes> = words
+            .map(|w| Bytes::copy_from_slice(w.as_bytes()))
+            .collect();
+        let now = server.now();
+        dispatch(server, client, &words, now);
+    }
+    server.end_turn(client);
+}
+
+/// A client that is fed as a replica, in this state.
+fn replica(server: &mut Server, state: FeedState) -> ClientId {
+    let id = connect(server);
+    let now = server.now().mono;
+    let size = server.config.backlog_size();
+    server.replication.history.start_recording(size);
+    server.replication.replicas.push(id);
+    let client = server.front.clients.current(id);
+    client.kind = ClientKind::Replica;
+    client.session.introduction = Introduction::default();
+    client.session.feed = Some(Feed::new(state, now));
+    id
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    LocalSet::new().block_on(&runtime, test);
+}
+
+#[test]
+fn who_is_told_of_writes_hears_of_each_when_it_is_durable_though_more_follow() {
+    run(async {
+        let dir = TempDir::new().unwrap();
+        let server = server(&["--appendfsync", "always", "--notify-keyspace-events", "KA"]);
+        let (writer, listener) = {
+            let server = &mut *server.borrow_mut();
+            let file = std::fs::File::create(dir.path().join("file")).unwrap();
+            server.aof.writer.switch(Some(file));
+            server.hold_prompted();
+            let (writer, listener) = (connect(server), connect(server));
+            turn(server, listener, &["SUBSCRIBE __keyspace@0__:k"]);
+            let output = &mut server.front.clients.current(listener).output;
+            output.advance(output.front_to_leave().len());
+            assert!(output.is_empty());
+            (writer, listener)
+        };
+        tokio::task::spawn_local(open_gate(Rc::clone(&server)));
+        let message = "*3\r\n$7\r\nmessage\r\n$16\r\n__keyspace@0__:k\r\n$3\r\nset\r\n".len();
+        // How far the file was after each write, and how many of them the listener has heard of.
+        let (mut positions, mut heard) = (Vec::new(), 0);
+        let begun = server.borrow().now().mono;
+        let mut arrivals = 0;
+        // The writes do not pause: at every moment there is one that is not durable.
+        while arrivals < 5 {
+            {
+                let server = &mut *server.borrow_mut();
+                let is_late = server.now().mono.since(begun) > Duration::from_secs(20);
+                assert!(!is_late, "{arrivals} arrivals, {heard} messages");
+                turn(server, writer, &["SET k v"]);
+                positions.push(server.aof.writer.appended());
+                let output = &mut server.front.clients.current(listener).output;
+                assert_eq!(output.len(), message * (positions.len() - heard));
+                let leaves = output.front_to_leave().len();
+                output.advance(leaves);
+                assert_eq!(leaves % message, 0);
+                heard += leaves / message;
+                arrivals += usize::from(leaves > 0);
+                if heard > 0 {
+                    assert!(positions[heard - 1] <= server.aof.writer.settled(true));
+                }
+                assert!(heard < positions.len(), "the last one is not durable");
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+}
