@@ -234,10 +234,10 @@ impl Server {
         client.session.feed.as_mut()
     }
 
-    /// Hands what the turn has appended to the stream to the replicas. False if nobody got anything.
-    pub(crate) fn flush_stream(&mut self) -> bool {
+    /// Hands what the turn has appended to the stream to the replicas.
+    pub(crate) fn flush_stream(&mut self) {
         if self.replication.turn.is_empty() {
-            return false;
+            return;
         }
         let mut turn = std::mem::take(&mut self.replication.turn);
         if turn.len() >= SHARED_BYTES_MIN && self.feeds().any(|(_, feed)| feed.retains()) {
@@ -247,7 +247,6 @@ impl Server {
         let bytes = Bytes::from(turn);
         let now = self.clock.mono();
         let limit = self.front.clients.limits.replica.hard_bytes;
-        let mut sent = false;
         for at in 0..self.replication.replicas.len() {
             let id = self.replication.replicas[at];
             let Some(client) = self.front.clients.get_mut(id).filter(|c| c.is_open()) else {
@@ -274,11 +273,11 @@ impl Server {
                     }
                 }
                 FeedState::Online => {
-                    sent |= self.front.clients.send(id, bytes.clone(), now);
+                    self.replication.gate.has_sent |=
+                        self.front.clients.send(id, bytes.clone(), now);
                 }
             }
         }
-        sent
     }
 
     /// Appends bytes of our own to the stream, between units, and sends them.

@@ -123,3 +123,23 @@ fn who_is_told_of_writes_hears_of_each_when_it_is_durable_though_more_follow() {
         }
     });
 }
+
+#[test]
+fn a_reply_stays_behind_a_stream_that_left_within_its_turn() {
+    run(async {
+        let server = server(&[]);
+        let server = &mut *server.borrow_mut();
+        replica(server, FeedState::Online);
+        let client = connect(server);
+        // WAIT has the replicas asked, which takes the stream along.
+        turn(server, client, &["SET k v", "WAIT 1 0"]);
+        let client = server.front.clients.current(client);
+        assert!(client.held.is_some());
+        assert_eq!(client.output.front_to_leave(), b"");
+        assert!(!client.output.is_empty());
+        // A turn without a write holds nothing.
+        let other = connect(server);
+        turn(server, other, &["GET k"]);
+        assert!(server.front.clients.current(other).held.is_none());
+    });
+}

@@ -34,6 +34,8 @@ pub(crate) struct Gate {
     ripe: Vec<Held>,
     /// Clients that this turn has served. Their replies are in its stream.
     served: Vec<ClientId>,
+    /// Something has been queued for the replicas since the end of the last turn.
+    pub(super) has_sent: bool,
     waker: Option<Waker>,
     /// Clients that wait for acknowledgements.
     pub(crate) waiters: Vec<Waiter>,
@@ -127,7 +129,8 @@ impl Server {
     /// The end of a client's turn: its writes go to the replicas and to the append-only file, and its replies
     /// wait until they went.
     pub(crate) fn end_turn_of(&mut self, client: ClientId) {
-        let for_replicas = self.flush_stream();
+        self.flush_stream();
+        let for_replicas = std::mem::take(&mut self.replication.gate.has_sent);
         let found = self.front.clients.get(client);
         // What goes to a replica is no reply.
         let has_replies = found.is_some_and(|c| c.is_open() && c.kind != ClientKind::Replica);
@@ -141,6 +144,7 @@ impl Server {
     /// Holds those who got something by what others did, or by what came with time: a reply that they were
     /// waiting for, a message. It may tell of a write that is not safe yet. Call it when the stream has been flushed.
     pub(crate) fn hold_prompted(&mut self) {
+        self.replication.gate.has_sent = false;
         let has_replicas = !self.replication.replicas.is_empty();
         let mut told = std::mem::take(&mut self.replication.gate.served);
         if !self.aof.writer.is_recording() {
