@@ -70,7 +70,7 @@ pub use info::{
     stats_section,
 };
 pub use keys::{KeyRef, command_channels, command_keys};
-pub use output::{OutputClass, OutputLimit, OutputLimits, OutputQueue};
+pub use output::{OutputClass, OutputLimit, OutputLimits, OutputQueue, Overrun};
 pub use pubsub::{
     Kind as SubscriptionKind, PubSub, shard_subscription_commands, subscription_commands,
 };

@@ -86,7 +86,29 @@ pub struct OutputQueue {
     tail_is_lent: bool,
     chunk_bytes: usize,
     hold: Hold,
-    over_soft_since: Option<Mono>,
+    overrun: Overrun,
+}
+
+/// Since when something that waits has been above the soft limit of its class.
+#[derive(Debug, Default)]
+pub struct Overrun {
+    since: Option<Mono>,
+}
+
+impl Overrun {
+    /// Whether so many bytes are over the limit, and the time that the soft one allows is over. To be asked whenever
+    /// they have become more, and now and then.
+    pub fn is_over(&mut self, bytes: u64, limit: OutputLimit, now: Mono) -> bool {
+        if limit.hard_bytes > 0 && bytes > limit.hard_bytes {
+            return true;
+        }
+        if limit.soft_bytes == 0 || bytes <= limit.soft_bytes {
+            self.since = None;
+            return false;
+        }
+        let since = *self.since.get_or_insert(now);
+        now.since(since) > limit.soft_for
+    }
 }
 
 /// How much of a queue may leave while the rest is held back.
@@ -309,15 +331,7 @@ impl OutputQueue {
     /// Whether the queue has outgrown its limit; keeps the time for the soft one.
     pub fn is_over(&mut self, limit: OutputLimit, now: Mono) -> bool {
         let len = self.len() as u64;
-        if limit.hard_bytes > 0 && len > limit.hard_bytes {
-            return true;
-        }
-        if limit.soft_bytes == 0 || len <= limit.soft_bytes {
-            self.over_soft_since = None;
-            return false;
-        }
-        let since = *self.over_soft_since.get_or_insert(now);
-        now.since(since) > limit.soft_for
+        self.overrun.is_over(len, limit, now)
     }
 
     /// Makes the tail, as far as the first gap, a chunk.

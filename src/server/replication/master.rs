@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::history::Resume;
 use crate::clock::Mono;
-use crate::front::{Call, ClientId, ClientKind, Closing, Reply};
+use crate::front::{Call, ClientId, ClientKind, Closing, OutputLimit, Overrun, Reply};
 use crate::ids::ReplOffset;
 use crate::server::Server;
 use crate::server::keyspace::SnapshotEpoch;
@@ -56,6 +56,8 @@ pub(crate) struct Feed {
     pub(crate) is_old: bool,
     /// All that was queued for it has been written.
     pub(crate) drained: Rc<Notify>,
+    /// Whether what waits for it, with what is retained, is above the soft limit.
+    overrun: Overrun,
 }
 
 /// How far a replica is.
@@ -137,6 +139,7 @@ impl Feed {
             progress_at: now,
             is_old: false,
             drained: Rc::new(Notify::new()),
+            overrun: Overrun::default(),
         }
     }
 
@@ -189,6 +192,15 @@ impl Feed {
 
     fn retains(&self) -> bool {
         self.retained().is_some()
+    }
+
+    /// Whether so much of the stream is retained, beside what is queued, that the replica is to be given up.
+    fn is_overfull(&mut self, queued: usize, limit: OutputLimit, now: Mono) -> bool {
+        let Some(retained) = self.retained() else {
+            return false;
+        };
+        let bytes = retained.bytes + queued as u64;
+        self.overrun.is_over(bytes, limit, now)
     }
 
     /// `state=` of INFO.
@@ -246,7 +258,6 @@ impl Server {
         }
         let bytes = Bytes::from(turn);
         let now = self.clock.mono();
-        let limit = self.front.clients.limits.replica.hard_bytes;
         for at in 0..self.replication.replicas.len() {
             let id = self.replication.replicas[at];
             let Some(client) = self.front.clients.get_mut(id).filter(|c| c.is_open()) else {
@@ -263,20 +274,32 @@ impl Server {
                 FeedState::Transferring { retained, .. }
                 | FeedState::Unacknowledged { retained } => {
                     retained.push(&bytes);
-                    if limit > 0 && retained.bytes > limit {
-                        tracing::warn!(
-                            replica = %client.addr, bytes = retained.bytes,
-                            "replica closed: more of the stream waits for the end of its full resync \
-                             than client-output-buffer-limit allows"
-                        );
-                        client.close(Closing::Now);
-                    }
+                    self.close_if_overfull(id, now);
                 }
                 FeedState::Online => {
                     self.replication.gate.has_sent |=
                         self.front.clients.send(id, bytes.clone(), now);
                 }
             }
+        }
+    }
+
+    /// Gives up a replica for which more waits than `client-output-buffer-limit` allows. What its connection has
+    /// queued alone is looked at as for every client.
+    fn close_if_overfull(&mut self, id: ClientId, now: Mono) {
+        let limit = self.front.clients.limits.replica;
+        let Some(client) = self.front.clients.get_mut(id).filter(|c| c.is_open()) else {
+            return;
+        };
+        let queued = client.output.len();
+        let feed = client.session.feed.as_mut();
+        if feed.is_some_and(|feed| feed.is_overfull(queued, limit, now)) {
+            tracing::warn!(
+                replica = %client.addr,
+                "replica closed: more of the stream waits for the end of its full resync than \
+                 client-output-buffer-limit allows"
+            );
+            client.close(Closing::Now);
         }
     }
 
@@ -506,6 +529,9 @@ impl Server {
     pub(crate) fn replication_tick(&mut self, now: Mono) {
         self.start_transfers();
         self.close_overfull_transfer();
+        for id in self.replication.replicas.clone() {
+            self.close_if_overfull(id, now);
+        }
         if self.replication.is_master() {
             self.ping_replicas(now);
             self.drop_backlog(now);

@@ -143,3 +143,36 @@ fn a_reply_stays_behind_a_stream_that_left_within_its_turn() {
         assert!(server.front.clients.current(other).held.is_none());
     });
 }
+
+#[test]
+fn what_is_retained_counts_for_both_limits() {
+    run(async {
+        for (limit, is_soft) in [("replica 0 3000 2", true), ("replica 3000 0 0", false)] {
+            let mut settings = vec!["--client-output-buffer-limit"];
+            settings.extend(limit.split(' '));
+            let server = server(&settings);
+            let server = &mut *server.borrow_mut();
+            // Not what is needed for a whole backlog.
+            server.front.clients.limits.replica.hard_bytes = if is_soft { 0 } else { 3000 };
+            let state = || FeedState::Unacknowledged {
+                retained: Retained::default(),
+            };
+            let id = replica(server, state());
+            let writer = connect(server);
+            let value = "x".repeat(2000);
+            let set = format!("SET k {value}");
+            let is_open = |server: &Server| server.front.clients.get(id).unwrap().is_open();
+            turn(server, writer, &[&set]);
+            assert!(is_open(server), "{limit}");
+            turn(server, writer, &[&set]);
+            assert_eq!(is_open(server), is_soft, "{limit}");
+            if is_soft {
+                let now = server.now().mono.0;
+                server.replication_tick(Mono(now + 1000));
+                assert!(is_open(server));
+                server.replication_tick(Mono(now + 2500));
+                assert!(!is_open(server));
+            }
+        }
+    });
+}
