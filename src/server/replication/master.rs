@@ -585,6 +585,9 @@ impl Server {
         let mut patience = self.config.repl_timeout;
         let since = match &feed.state {
             FeedState::Waiting { .. } => return false,
+            // No progress is to be expected of it before the file is there, and it is not due to its silence if
+            // the empty line that keeps it waiting is still to be written.
+            FeedState::Transferring { .. } if feed.waits_for_file() => return false,
             FeedState::Transferring { .. } if client.output.is_empty() => return false,
             FeedState::Transferring { .. } => {
                 // Who takes nothing holds up those who share the transfer, and would lose them at the same time.

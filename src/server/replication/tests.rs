@@ -145,6 +145,40 @@ fn a_reply_stays_behind_a_stream_that_left_within_its_turn() {
 }
 
 #[test]
+fn who_waits_for_a_file_that_is_being_saved_is_not_silent() {
+    run(async {
+        let server = server(&["--repl-timeout", "10"]);
+        let server = &mut *server.borrow_mut();
+        let now = server.now().mono;
+        let id = replica(
+            server,
+            FeedState::Transferring {
+                since: now,
+                snapshot: None,
+                is_sending_file: false,
+                retained: Retained::default(),
+            },
+        );
+        let is_open = |server: &mut Server| {
+            // The line that says we are there is still to be written.
+            let bytes = Bytes::from_static(b"\n");
+            server.front.clients.send(id, bytes, now);
+            server.replication_tick(Mono(now.0 + 11_000));
+            server.front.clients.get(id).unwrap().is_open()
+        };
+        assert!(is_open(server));
+        let feed = server.feed_mut(id).unwrap();
+        if let FeedState::Transferring {
+            is_sending_file, ..
+        } = &mut feed.state
+        {
+            *is_sending_file = true;
+        }
+        assert!(!is_open(server), "it does not take the file");
+    });
+}
+
+#[test]
 fn what_is_retained_counts_for_both_limits() {
     run(async {
         for (limit, is_soft) in [("replica 0 3000 2", true), ("replica 3000 0 0", false)] {
