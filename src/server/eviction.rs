@@ -184,17 +184,10 @@ impl Server {
     }
 
     /// Bytes that wait to be sent to replicas or written to files. If they counted, evictions, which go there too,
-    /// would cause more of them. Large pieces are shared by the replicas that are sent them, small ones are copied.
+    /// would cause more of them.
     pub(super) fn not_counted_for_eviction(&self) -> u64 {
         // Asked before each command while memory is short: nothing here goes over all clients.
-        let replicas = self.replication.replicas.iter();
-        let (mut own, mut shared) = (0, 0);
-        for client in replicas.filter_map(|id| self.front.clients.get(*id)) {
-            own += client.output.own_bytes();
-            shared = client.output.shared_bytes().max(shared);
-        }
-        (own + shared) as u64
-            + self.retained_bytes()
+        self.replica_output_bytes()
             + self.keyspace.snapshot_bytes()
             + self.aof.writer.pending_bytes()
     }

@@ -76,11 +76,11 @@ impl Server {
         for client in self.front.clients.iter() {
             let bytes = client.memory_bytes() as u64;
             match client.kind {
-                ClientKind::Replica => replicas += bytes,
+                ClientKind::Replica => replicas += bytes - client.output.len() as u64,
                 ClientKind::Normal | ClientKind::Master => clients += bytes,
             }
         }
-        replicas += self.retained_bytes();
+        replicas += self.replica_output_bytes();
         let snapshots = self.keyspace.snapshot_bytes();
         let overhead = self.memory_at_start + backlog + clients + replicas + snapshots;
         MemoryReport {

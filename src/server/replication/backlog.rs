@@ -1,17 +1,28 @@
 //! The newest bytes of a replication history, for replicas that come back.
 
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes};
+
 use crate::ids::ReplOffset;
 
 /// Smaller settings are raised to this, as Redis does. Bytes.
 pub const BACKLOG_BYTES_MIN: usize = 16 * 1024;
 
+/// The bytes are kept in blocks of this size, which replicas that come back share.
+const BLOCK_BYTES: usize = 64 * 1024;
+
 /// A window of a byte stream. Positions count from 1: [`Backlog::newest`] bytes have been produced, and
 /// the byte after them has the number `newest + 1`.
 #[derive(Debug)]
 pub struct Backlog {
-    /// A ring that grows up to `bytes_max`; `start` is the place of its oldest byte.
-    ring: Vec<u8>,
-    start: usize,
+    /// Full blocks, the oldest first. Of that only the end may still count.
+    blocks: VecDeque<Bytes>,
+    /// What is newer than all blocks: less than one. It grows like any vector, so that few bytes take little.
+    tail: Vec<u8>,
+    /// Bytes at the start of the tail that no longer count.
+    skipped: usize,
+    len: usize,
     bytes_max: usize,
     newest: ReplOffset,
 }
@@ -20,8 +31,10 @@ impl Backlog {
     /// An empty window at `newest`.
     pub fn new(newest: ReplOffset, bytes_max: usize) -> Backlog {
         Backlog {
-            ring: Vec::new(),
-            start: 0,
+            blocks: VecDeque::new(),
+            tail: Vec::new(),
+            skipped: 0,
+            len: 0,
             bytes_max: bytes_max.max(BACKLOG_BYTES_MIN),
             newest,
         }
@@ -34,17 +47,17 @@ impl Backlog {
 
     /// Bytes held.
     pub fn len(&self) -> usize {
-        self.ring.len()
+        self.len
     }
 
     /// True if no byte is held.
     pub fn is_empty(&self) -> bool {
-        self.ring.is_empty()
+        self.len == 0
     }
 
     /// The number of the oldest byte held (or of the next one, when none is).
     pub fn first(&self) -> ReplOffset {
-        ReplOffset(self.newest.0 - self.ring.len() as u64 + 1)
+        ReplOffset(self.newest.0 - self.len as u64 + 1)
     }
 
     /// The configured size.
@@ -55,62 +68,86 @@ impl Backlog {
     /// Appends to the history; the oldest bytes fall out.
     pub fn append(&mut self, bytes: &[u8]) {
         self.newest.0 += bytes.len() as u64;
-        let bytes = &bytes[bytes.len().saturating_sub(self.bytes_max)..];
-        let room = self.bytes_max - self.ring.len();
-        let (grow, wrap) = bytes.split_at(bytes.len().min(room));
-        if !grow.is_empty() {
-            debug_assert_eq!(self.start, 0, "a ring that can still grow has not turned");
-            self.make_room(grow.len());
-            self.ring.extend_from_slice(grow);
+        let mut rest = &bytes[bytes.len().saturating_sub(self.bytes_max)..];
+        if rest.len() < bytes.len() {
+            // Nothing of what was there stays.
+            self.blocks.clear();
+            self.tail.clear();
+            (self.skipped, self.len) = (0, 0);
         }
-        if wrap.is_empty() {
-            return;
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(BLOCK_BYTES - self.tail.len()));
+            self.make_room(now.len());
+            self.tail.extend_from_slice(now);
+            self.len += now.len();
+            if self.tail.len() == BLOCK_BYTES {
+                let mut block = Bytes::from(std::mem::take(&mut self.tail));
+                block.advance(std::mem::take(&mut self.skipped));
+                self.blocks.push_back(block);
+            }
+            self.drop_excess();
+            rest = later;
         }
-        let until_end = self.bytes_max - self.start;
-        let (first, rest) = wrap.split_at(wrap.len().min(until_end));
-        self.ring[self.start..self.start + first.len()].copy_from_slice(first);
-        self.ring[..rest.len()].copy_from_slice(rest);
-        self.start = (self.start + wrap.len()) % self.bytes_max;
     }
 
-    /// Makes room for that many bytes more: the ring doubles, but to no more than it will ever hold.
+    /// Makes room for that many bytes more: the tail doubles, but to no more than a block.
     fn make_room(&mut self, more: usize) {
-        let len = self.ring.len() + more;
-        if len > self.ring.capacity() {
-            let room = len.max(self.ring.capacity() * 2).min(self.bytes_max);
-            self.ring.reserve_exact(room - self.ring.len());
+        let len = self.tail.len() + more;
+        if len > self.tail.capacity() {
+            let room = len.max(self.tail.capacity() * 2).min(BLOCK_BYTES);
+            self.tail.reserve_exact(room - self.tail.len());
         }
     }
 
-    /// The bytes from number `wanted` on, in two pieces; `None` if they are not all held.
+    /// Lets the oldest bytes fall out that are too many.
+    fn drop_excess(&mut self) {
+        while self.len > self.bytes_max {
+            let excess = self.len - self.bytes_max;
+            let Some(oldest) = self.blocks.front_mut() else {
+                self.skipped += excess;
+                self.len -= excess;
+                return;
+            };
+            let dropped = oldest.len().min(excess);
+            oldest.advance(dropped);
+            self.len -= dropped;
+            if oldest.is_empty() {
+                self.blocks.pop_front();
+            }
+        }
+    }
+
+    /// Whether the bytes from number `wanted` on are all held.
     ///
     /// `wanted` is the first byte that the replica lacks: PSYNC sends its own offset plus one. Asking for
-    /// the byte after the newest is a correct, empty answer.
-    pub fn from(&self, wanted: ReplOffset) -> Option<(&[u8], &[u8])> {
-        if wanted < self.first() || wanted.0 > self.newest.0 + 1 {
-            return None;
+    /// the byte after the newest is correct, and there are none then.
+    pub fn reaches(&self, wanted: ReplOffset) -> bool {
+        (self.first().0..=self.newest.0 + 1).contains(&wanted.0)
+    }
+
+    /// The bytes from number `wanted` on, as far as they are held. Only those that fill no block yet are copied.
+    pub fn from(&self, wanted: ReplOffset) -> Vec<Bytes> {
+        let skip = wanted.0.saturating_sub(self.first().0);
+        let mut skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        let tail = &self.tail[self.skipped..];
+        let mut found = Vec::new();
+        for block in &self.blocks {
+            if skip < block.len() {
+                found.push(block.slice(skip..));
+            }
+            skip = skip.saturating_sub(block.len());
         }
-        let skip = usize::try_from(wanted.0 - self.first().0).ok()?;
-        let (late, early) = self.ring.split_at(self.start);
-        Some(if skip <= early.len() {
-            (&early[skip..], late)
-        } else {
-            (&late[skip - early.len()..], &[])
-        })
+        if skip < tail.len() {
+            found.push(Bytes::copy_from_slice(&tail[skip..]));
+        }
+        found
     }
 
     /// Changes the size; the newest bytes that fit are kept.
     pub fn resize(&mut self, bytes_max: usize) {
         let bytes_max = bytes_max.max(BACKLOG_BYTES_MIN);
-        if bytes_max == self.bytes_max {
-            return;
-        }
-        self.ring.rotate_left(self.start);
-        self.start = 0;
-        let excess = self.ring.len().saturating_sub(bytes_max);
-        self.ring.drain(..excess);
-        self.ring.shrink_to(bytes_max);
         self.bytes_max = bytes_max;
+        self.drop_excess();
     }
 }
 
@@ -120,17 +157,16 @@ mod tests {
     use proptest::prelude::*;
 
     fn held(backlog: &Backlog) -> Vec<u8> {
-        let (a, b) = backlog.from(backlog.first()).unwrap();
-        [a, b].concat()
+        backlog.from(backlog.first()).concat()
     }
 
     proptest! {
         #[test]
         fn it_holds_the_newest_bytes(
             start in 0_u64..1000,
-            steps in proptest::collection::vec((0_usize..40_000, proptest::option::weighted(0.1, 1_usize..60_000)), 0..20),
+            steps in proptest::collection::vec((0_usize..160_000, proptest::option::weighted(0.1, 1_usize..300_000)), 0..20),
         ) {
-            let mut backlog = Backlog::new(ReplOffset(start), 20_000);
+            let mut backlog = Backlog::new(ReplOffset(start), 200_000);
             let mut whole: Vec<u8> = Vec::new();
             let mut held_at_most = 0_usize;
             for (n, resize) in steps {
@@ -149,11 +185,23 @@ mod tests {
             let newest = backlog.newest().0;
             for wanted in [backlog.first().0, backlog.first().0 + backlog.len() as u64 / 2, newest, newest + 1] {
                 if wanted < backlog.first().0 { continue; }
-                let (a, b) = backlog.from(ReplOffset(wanted)).unwrap();
-                prop_assert_eq!([a, b].concat(), &whole[usize::try_from(wanted - 1 - start).unwrap()..]);
+                prop_assert!(backlog.reaches(ReplOffset(wanted)));
+                prop_assert_eq!(backlog.from(ReplOffset(wanted)).concat(), &whole[usize::try_from(wanted - 1 - start).unwrap()..]);
             }
-            prop_assert!(backlog.from(ReplOffset(newest + 2)).is_none());
-            prop_assert!(backlog.first().0 == 0 || backlog.from(ReplOffset(backlog.first().0 - 1)).is_none());
+            prop_assert!(!backlog.reaches(ReplOffset(newest + 2)));
+            prop_assert!(backlog.first().0 == 0 || !backlog.reaches(ReplOffset(backlog.first().0 - 1)));
+        }
+    }
+    #[test]
+    fn replicas_share_its_blocks() {
+        let mut backlog = Backlog::new(ReplOffset(0), 4 * BLOCK_BYTES);
+        backlog.append(&vec![b'x'; 3 * BLOCK_BYTES + 100]);
+        let of = |wanted: u64| backlog.from(ReplOffset(wanted));
+        let (all, most) = (of(1), of(1001));
+        assert_eq!((all.len(), all[3].len()), (4, 100));
+        assert_eq!(all[0][1000..].as_ptr(), most[0].as_ptr());
+        for (one, other) in all.iter().zip(&most).take(3).skip(1) {
+            assert_eq!(one.as_ptr(), other.as_ptr());
         }
     }
 }

@@ -146,7 +146,7 @@ impl History {
                 .as_ref()
                 .is_some_and(|(previous, until)| same(previous) && wanted <= *until);
         match &self.backlog {
-            Some(backlog) if known && backlog.from(wanted).is_some() => Resume::From(wanted),
+            Some(backlog) if known && backlog.reaches(wanted) => Resume::From(wanted),
             Some(_) | None => Resume::Full,
         }
     }

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::history::Resume;
 use crate::clock::Mono;
-use crate::front::{Call, ClientId, ClientKind, Closing, OutputLimit, Overrun, Reply};
+use crate::front::{Call, ClientId, ClientKind, Closing, OutputLimit, OutputQueue, Overrun, Reply};
 use crate::ids::ReplOffset;
 use crate::server::Server;
 use crate::server::keyspace::SnapshotEpoch;
@@ -48,6 +48,8 @@ pub(crate) struct Feed {
     pub(crate) state: FeedState,
     /// What it has acknowledged.
     pub(crate) acked: ReplOffset,
+    /// Up to here it was given what the backlog had, which is shared with that.
+    resumed_to: ReplOffset,
     /// When it last did, or said by an empty line that it is there.
     pub(crate) acked_at: Mono,
     /// When bytes last left for it.
@@ -135,6 +137,7 @@ impl Feed {
         Feed {
             state,
             acked: ReplOffset(0),
+            resumed_to: ReplOffset(0),
             acked_at: now,
             progress_at: now,
             is_old: false,
@@ -218,14 +221,36 @@ impl Feed {
 }
 
 impl Server {
-    /// Bytes of the stream that wait for the end of full resyncs: what several replicas share counts once.
-    pub(crate) fn retained_bytes(&self) -> u64 {
-        let (mut own, mut shared) = (0, 0);
-        for retained in self.feeds().filter_map(|(_, feed)| feed.retained()) {
-            own += retained.bytes - retained.shared_bytes;
-            shared = retained.shared_bytes.max(shared);
+    /// Bytes that wait to be sent to replicas, or for the end of their full resyncs. What several share counts once,
+    /// what they share with the backlog not at all.
+    pub(crate) fn replica_output_bytes(&self) -> u64 {
+        let (mut own, mut queued, mut kept) = (0, 0, 0);
+        for (id, feed) in self.feeds() {
+            if let Some(client) = self.front.clients.get(id) {
+                let output = &client.output;
+                own += output.own_bytes() as u64;
+                let shared = output.shared_bytes() as u64;
+                queued = queued.max(shared.saturating_sub(self.backlog_bytes_queued(feed, output)));
+            }
+            if let Some(retained) = feed.retained() {
+                own += retained.bytes - retained.shared_bytes;
+                kept = retained.shared_bytes.max(kept);
+            }
         }
-        own + shared
+        own + queued + kept
+    }
+
+    /// How much of what is queued for a replica is in the backlog still.
+    fn backlog_bytes_queued(&self, feed: &Feed, output: &OutputQueue) -> u64 {
+        let Some(backlog) = self.replication.history.backlog() else {
+            return 0;
+        };
+        let unsent = self.replication.turn.len() as u64;
+        let queued_to = backlog.newest().0.saturating_sub(unsent);
+        let sent_to = queued_to.saturating_sub(output.len() as u64);
+        feed.resumed_to
+            .0
+            .saturating_sub(sent_to.max(backlog.first().0 - 1))
     }
 
     /// The replicas that are fed, in the order in which they came.
@@ -357,13 +382,19 @@ impl Server {
                 String::new()
             };
             reply.raw(format!("+CONTINUE{id}\r\n").as_bytes());
-            let missing = history.backlog().and_then(|backlog| backlog.from(first));
-            let (early, late) = missing.expect("the history has just said so");
-            reply.raw(early);
-            reply.raw(late);
+            let backlog = history.backlog().expect("the history has just said so");
+            let resumed_to = backlog.newest();
+            let missing = backlog.from(first);
+            if let Some(feed) = &mut client.session.feed {
+                feed.resumed_to = resumed_to;
+            }
+            // Behind the reply: it is queued while the command runs.
+            for block in missing {
+                self.front.clients.send(call.client, block, now);
+            }
             tracing::info!(
                 replica = addr,
-                bytes = early.len() + late.len(),
+                bytes = (resumed_to.0 + 1) - first.0,
                 "Partial resynchronization request accepted"
             );
             return;

@@ -210,3 +210,40 @@ fn what_is_retained_counts_for_both_limits() {
         }
     });
 }
+
+#[test]
+fn replicas_that_come_back_take_no_memory_of_their_own() {
+    run(async {
+        let server = server(&["--repl-backlog-size", "10mb"]);
+        let server = &mut *server.borrow_mut();
+        server.replication.history.start_recording(10 << 20);
+        let writer = connect(server);
+        let value = "x".repeat(1 << 20);
+        for _ in 0..8 {
+            turn(server, writer, &[&format!("SET k {value}")]);
+        }
+        let id = server.replication.history.repl_id().clone();
+        let before = server.memory_report().replicas;
+        let psync = format!("PSYNC {} 1", id.as_str());
+        let mut first_blocks = Vec::new();
+        for _ in 0..3 {
+            let replica = connect(server);
+            turn(server, replica, &[&psync]);
+            let output = &mut server.front.clients.current(replica).output;
+            assert!(output.len() > 8 << 20);
+            assert!(output.front().starts_with(b"+CONTINUE"));
+            output.advance(output.front().len());
+            first_blocks.push(output.front().as_ptr());
+        }
+        assert_eq!(first_blocks[0], first_blocks[2], "it is shared");
+        let small = 1 << 20;
+        assert!(server.memory_report().replicas - before < small);
+        assert!(server.not_counted_for_eviction() < small);
+        // What falls out of the backlog is there for them alone.
+        for _ in 0..8 {
+            turn(server, writer, &[&format!("SET k {value}")]);
+        }
+        let both = server.not_counted_for_eviction();
+        assert!((13 << 20..16 << 20).contains(&both), "{both}");
+    });
+}
