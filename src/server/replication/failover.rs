@@ -97,7 +97,11 @@ impl Server {
         let Some((host, port)) = heir else {
             return;
         };
-        tracing::info!(%host, port, forced, "Failover target takes over");
+        if forced {
+            tracing::info!("FAILOVER to {host}:{port} time out exceeded, failing over.");
+        } else {
+            tracing::info!(%host, port, "Failover target takes over");
+        }
         self.replicate_from(Arc::clone(&host), port, true);
         if let Some(failover) = &mut self.replication.failover {
             failover.target = Some((host, port));
