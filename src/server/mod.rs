@@ -323,6 +323,7 @@ impl Server {
         if self.make_room() == Room::Lacking && self.needs_room(call, flags) {
             return Some(OUT_OF_MEMORY.into());
         }
+        self.limit_tracking();
         let touches_data = flag::WRITE | flag::READONLY | flag::MAY_REPLICATE;
         if flags & touches_data != 0 && self.monitors.contains(&call.client) {
             return Some("ERR Replica can't interact with the keyspace".into());

@@ -22,6 +22,8 @@ pub(crate) struct TrackingTable {
     readers: HashMap<Bytes, BTreeSet<ClientId>>,
     /// Entries of all sets in `readers`.
     items: usize,
+    /// How often in a row some were given up and there were still too many.
+    rounds_over: usize,
     /// `BCAST`: who listens to keys that begin so, and what has changed in this turn.
     prefixes: BTreeMap<Bytes, Broadcast>,
 }
@@ -178,10 +180,11 @@ impl Server {
         }
     }
 
-    /// Forgets keys beyond `tracking-table-max-keys`, as if they had changed.
+    /// Forgets keys beyond `tracking-table-max-keys`, as if they had changed: the more at a time, the longer there
+    /// are too many. Called before each command, so that no client fills the table faster.
     pub(super) fn limit_tracking(&mut self) {
-        /// Keys given up in one round.
-        const PER_ROUND: usize = 1000;
+        /// Keys given up in the first round.
+        const PER_ROUND: usize = 100;
         let most = self.config.tuning.tracking_table_max_keys;
         let Ok(most) = usize::try_from(most) else {
             return;
@@ -190,12 +193,18 @@ impl Server {
         if most == 0 || over == 0 || !self.tracking.is_in_use() {
             return;
         }
+        let effort = PER_ROUND * (self.tracking.rounds_over + 1);
+        self.tracking.rounds_over = if over > effort {
+            self.tracking.rounds_over + 1
+        } else {
+            0
+        };
         // A table is in no order, so its first keys are as good as any.
         let keys: HashSet<Bytes> = self
             .tracking
             .readers
             .keys()
-            .take(over.min(PER_ROUND))
+            .take(over.min(effort))
             .cloned()
             .collect();
         for key in keys {

@@ -450,6 +450,25 @@ fn what_was_tracked_is_forgotten_when_it_changes() {
     assert_eq!(real, ours);
 }
 
+/// Commands are no faster in filling the table than it is in giving up what is too much.
+#[test]
+fn the_table_of_tracked_keys_has_a_limit() {
+    for server in both("tracking-table-max-keys 1000\n") {
+        let mut client = server.client();
+        client.call(&["HELLO", "3"]);
+        client.call(&["CLIENT", "TRACKING", "ON"]);
+        for round in 0..50 {
+            let keys = (0..400).map(|n| format!("key:{round}:{n}"));
+            let words: Vec<String> = std::iter::once("MGET".to_owned()).chain(keys).collect();
+            client.call(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        let mut other = server.client();
+        (0..100).for_each(|_| drop(other.call(&["PING"])));
+        let found = server.info("tracking_total_keys");
+        assert_eq!(found.as_deref(), Some("1000"));
+    }
+}
+
 #[test]
 fn a_flush_with_save_points_is_a_save() {
     const LINES: [&str; 7] = [
