@@ -116,7 +116,7 @@ pub(crate) fn drop_keys_elsewhere<T: Send + 'static>(keys: T, count: usize) {
 
 /// Drops an entry on another thread if that takes long, unless more than `waiting_max` bytes wait there.
 fn discard(entry: Entry, waiting_max: u64) {
-    if entry.value.is_large() && waiting_bytes() <= waiting_max {
+    if entry.value.is_slow_to_drop() && waiting_bytes() <= waiting_max {
         let bytes = entry_bytes(&entry, SAMPLES) as u64;
         QUEUE.push(Value {
             what: Box::new(entry),
@@ -174,7 +174,7 @@ mod tests {
     use std::thread::{self, ThreadId};
 
     use super::*;
-    use crate::server::keyspace;
+    use crate::server::keyspace::{self, End, Kind, List, Thresholds};
 
     /// Tells on which thread it is dropped.
     struct Witness(mpsc::SyncSender<ThreadId>);
@@ -219,6 +219,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_one_piece_or_few_is_dropped_at_once() {
+        let text = keyspace::Value::string(&[b'x'; 5000]);
+        assert!(text.is_large(), "it is shared with snapshots");
+        assert!(!text.is_slow_to_drop());
+        let list = |nodes: usize| {
+            let mut list = List::default();
+            let thresholds = Thresholds::default();
+            // Each fills a node of its own.
+            for _ in 0..nodes {
+                list.push(End::Right, &[b'x'; 9000], thresholds.list_node);
+            }
+            list.into_value()
+        };
+        assert!(!list(10).is_slow_to_drop());
+        assert!(list(100).is_slow_to_drop());
+    }
+
+    #[test]
     fn what_waits_is_counted_and_has_a_limit() {
         // The thread is busy with this for as long as nobody hears it.
         let (told, heard) = mpsc::sync_channel(0);
@@ -227,7 +245,7 @@ mod tests {
         const LARGE: u64 = 1 << 24;
         let large = || {
             let text = keyspace::Value::string(&vec![b'x'; 1 << 24]);
-            assert!(text.is_large());
+            assert!(text.is_slow_to_drop());
             Entry::new(b"key", text, None)
         };
         discard(large(), u64::MAX);

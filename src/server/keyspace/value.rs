@@ -282,8 +282,16 @@ impl Value {
         })
     }
 
-    /// Whether it takes long to write out or to drop: it is then saved away from the keyspace, and dropped on
-    /// another thread.
+    /// Whether it is many pieces, or so long that the kernel takes its memory back: dropping it takes long.
+    pub fn is_slow_to_drop(&self) -> bool {
+        match self {
+            Value::String(text) => text.len() > SLOW_TEXT_BYTES_MIN,
+            Value::List(list) => list.nodes().len() > LARGE_ELEMENTS_MIN,
+            Value::Set(_) | Value::Hash(_) | Value::SortedSet(_) => self.is_large(),
+        }
+    }
+
+    /// Whether it takes long to write out: it is then saved away from the keyspace.
     pub fn is_large(&self) -> bool {
         match self {
             Value::String(text) => text.is_large(),
@@ -313,6 +321,8 @@ impl Value {
 
 /// Tables with no more elements are saved in place.
 const LARGE_ELEMENTS_MIN: usize = 64;
+/// A text is one piece, so that only a very long one takes long to drop. Bytes.
+const SLOW_TEXT_BYTES_MIN: usize = 1 << 20;
 
 /// Two values are equal when they have the same type and content, whatever their form.
 impl PartialEq for Value {
