@@ -24,15 +24,15 @@ use crate::server::keyspace::{Chunk, SnapshotEpoch, Walk};
 use crate::server::lazy_free::{DroppedElsewhere, drop_elsewhere};
 
 /// How much is encoded before others get their turn.
-const SLICE_BYTES: usize = 64 * 1024;
+const SLICE_BYTES: usize = 16 * 1024;
 /// Chunks that wait to be written; when they are full the walk waits.
 const CHUNKS_QUEUED: usize = 16;
 /// With incremental syncing, so much is written before it is synced: a disk that gets everything at once has no
 /// time for others, and while the kernel hands it over nobody else gets that processor.
 const SYNC_BYTES: usize = 1024 * 1024;
 /// How long the writing thread rests after each slice. Without a rest it would be taken for busy, and clients would
-/// have to wait for the end of its turns, of several milliseconds; with it 300 MB are written in a second at most.
-const REST: Duration = Duration::from_micros(200);
+/// have to wait for the end of its turns, of several milliseconds; with it 100 MB or so are written in a second.
+const REST: Duration = Duration::from_micros(100);
 /// After a failed save, this many seconds until the save points count again.
 pub(crate) const RETRY_SECONDS: u64 = 5;
 
