@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use hashbrown::{HashMap, HashSet};
+use rand::Rng;
 
 use super::Server;
+use super::keyspace::{Key, Keyed, Table};
+use super::lazy_free::drop_elsewhere;
 use crate::front::{Call, ClientId, Reply, TrackingChoice, command_keys, flag};
 use crate::resp::Protocol;
 
@@ -18,14 +20,27 @@ const CHANNEL: &[u8] = b"__redis__:invalidate";
 pub(crate) struct TrackingTable {
     /// The clients that track.
     clients: BTreeSet<ClientId>,
-    /// Keys that have been read, and by whom. A client may have gone since.
-    readers: HashMap<Bytes, BTreeSet<ClientId>>,
-    /// Entries of all sets in `readers`.
+    /// Keys that have been read.
+    read: Table<Read>,
+    /// Readers of all of them.
     items: usize,
     /// How often in a row some were given up and there were still too many.
     rounds_over: usize,
     /// `BCAST`: who listens to keys that begin so, and what has changed in this turn.
     prefixes: BTreeMap<Bytes, Broadcast>,
+}
+
+/// A key that has been read, and by whom. A client may have gone since.
+#[derive(Clone, Debug)]
+struct Read {
+    key: Key,
+    by: BTreeSet<ClientId>,
+}
+
+impl Keyed for Read {
+    fn key(&self) -> &[u8] {
+        &self.key
+    }
 }
 
 #[derive(Debug, Default)]
@@ -49,12 +64,12 @@ impl TrackingTable {
 
     /// Whether there is nobody to be told and nothing to be forgotten.
     fn is_empty(&self) -> bool {
-        self.clients.is_empty() && self.readers.is_empty()
+        self.clients.is_empty() && self.read.is_empty()
     }
 
     /// How many keys, readers of keys and prefixes are known.
     pub(crate) fn sizes(&self) -> (usize, usize, usize) {
-        (self.readers.len(), self.items, self.prefixes.len())
+        (self.read.len(), self.items, self.prefixes.len())
     }
 
     fn forget(&mut self, id: ClientId) {
@@ -106,8 +121,13 @@ impl Server {
         }
         let table = &mut self.tracking;
         for found in command_keys(call.info, call.words) {
-            let key = Bytes::copy_from_slice(&call.words[found.index]);
-            let is_new = table.readers.entry(key).or_default().insert(call.client);
+            let key = &call.words[found.index];
+            let items = &mut table.items;
+            let add = |read: &mut Read| *items += usize::from(read.by.insert(call.client));
+            let is_new = table.read.upsert(key, add, || Read {
+                key: Key::from(&key[..]),
+                by: BTreeSet::from([call.client]),
+            });
             table.items += usize::from(is_new);
         }
     }
@@ -123,11 +143,18 @@ impl Server {
                 broadcast.changed.insert(Bytes::copy_from_slice(key), by);
             }
         }
-        let Some((key, readers)) = self.tracking.readers.remove_entry(key) else {
+        self.tell_readers(key);
+    }
+
+    /// Tells those who have read a key that their copy is not good any more, and forgets them.
+    fn tell_readers(&mut self, key: &[u8]) {
+        let Some(read) = self.tracking.read.remove(key) else {
             return;
         };
-        self.tracking.items -= readers.len();
-        for id in readers {
+        let by = self.current.client;
+        let key = Bytes::copy_from_slice(key);
+        self.tracking.items -= read.by.len();
+        for id in read.by {
             let client = self.front.clients.get(id);
             let tracking = client.and_then(|client| client.tracking.as_ref());
             let is_told = tracking.is_some_and(|tracking| {
@@ -142,7 +169,7 @@ impl Server {
 
     /// Tells everyone who tracks that all keys are gone.
     pub(crate) fn invalidate_all(&mut self) {
-        self.tracking.readers.clear();
+        drop_elsewhere(std::mem::take(&mut self.tracking.read));
         self.tracking.items = 0;
         for id in self.tracking.clients.clone() {
             self.send_invalidation(id, &Invalid::Everything);
@@ -180,8 +207,8 @@ impl Server {
         }
     }
 
-    /// Forgets keys beyond `tracking-table-max-keys`, as if they had changed: the more at a time, the longer there
-    /// are too many. Called before each command, so that no client fills the table faster.
+    /// Forgets keys beyond `tracking-table-max-keys` at random, whose readers are told: the more at a time, the longer
+    /// there are too many. Called before each command, so that no client fills the table faster.
     pub(super) fn limit_tracking(&mut self) {
         /// Keys given up in the first round.
         const PER_ROUND: usize = 100;
@@ -189,7 +216,7 @@ impl Server {
         let Ok(most) = usize::try_from(most) else {
             return;
         };
-        let over = self.tracking.readers.len().saturating_sub(most);
+        let over = self.tracking.read.len().saturating_sub(most);
         if most == 0 || over == 0 || !self.tracking.is_in_use() {
             return;
         }
@@ -199,17 +226,18 @@ impl Server {
         } else {
             0
         };
-        // A table is in no order, so its first keys are as good as any.
-        let keys: HashSet<Bytes> = self
-            .tracking
-            .readers
-            .keys()
-            .take(over.min(effort))
-            .cloned()
-            .collect();
-        for key in keys {
-            self.invalidate(&key);
+        // It is nobody's doing, not of the client either that has just read too much.
+        let caller = std::mem::take(&mut self.current);
+        for _ in 0..over.min(effort) {
+            let rng = &mut self.rng;
+            let Some(read) = self.tracking.read.random(|| rng.next_u64()) else {
+                break;
+            };
+            let key = read.key.clone();
+            self.tell_readers(&key);
         }
+        self.current = caller;
+        self.read_at = None;
     }
 
     fn send_invalidation(&mut self, id: ClientId, what: &Invalid<'_>) {
