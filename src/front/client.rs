@@ -212,6 +212,8 @@ pub struct Client<S> {
     pub(super) is_kept: bool,
     /// How it ends.
     pub closing: Closing,
+    /// It has closed its sending side.
+    pub(super) sends_no_more: bool,
     /// `CLIENT REPLY`
     pub reply_mode: ReplyMode,
     /// `CLIENT TRACKING`
@@ -259,6 +261,7 @@ impl<S: Default> Client<S> {
             held: None,
             is_kept: false,
             closing: Closing::No,
+            sends_no_more: false,
             reply_mode: ReplyMode::On,
             tracking: None,
             is_monitor: false,

@@ -88,6 +88,7 @@ where
         has_more: false,
         has_ended: false,
         must_flush: false,
+        has_run: false,
     };
     let is_orderly = loop {
         let now = match poll_fn(|cx| connection.poll_event(&mut stream, cx)).await {
@@ -140,6 +141,8 @@ struct Connection<P: Program> {
     /// The client will send nothing more.
     has_ended: bool,
     must_flush: bool,
+    /// A turn has just ended.
+    has_run: bool,
 }
 
 /// Requests that have been decoded, in order.
@@ -262,9 +265,9 @@ impl<P: Program> Connection<P> {
             } else {
                 stats.net_output_bytes += written as u64;
             }
-            if written > 0 {
-                stats.writes += 1;
-                // Whoever takes what it is sent is there, however long that takes.
+            stats.writes += u64::from(written > 0);
+            // Whoever takes what it is sent is there, however long that takes. After a turn that is known.
+            if written > 0 && !std::mem::take(&mut self.has_run) {
                 let now = program.now().mono;
                 program.front().clients.current(self.id).last_interaction = now;
             }
@@ -330,11 +333,12 @@ impl<P: Program> Connection<P> {
         if client.blocked.is_some() || client.kind != ClientKind::Normal {
             return Poll::Ready(Event::Closed);
         }
-        // What it has sent before its end may have to run after the release.
-        if client.held.is_some() {
+        client.sends_no_more = true;
+        // What it has sent before its end may have to run after a release, or when it has read some replies.
+        if self.has_more {
             return Poll::Pending;
         }
-        if client.output.is_empty() && !self.must_flush {
+        if client.held.is_none() && client.output.is_empty() && !self.must_flush {
             return Poll::Ready(Event::Closed);
         }
         client.close(Closing::AfterReplies);
@@ -403,6 +407,7 @@ impl<P: Program> Connection<P> {
         // Where the requests that have run end.
         let mut used = 0;
         self.has_more = true;
+        self.has_run = true;
         let client = program.front().clients.current(self.id);
         let queued = client.output.len();
         let output_bytes_max =

@@ -8,7 +8,7 @@
 //!
 //! A reply that needs more than the call (a vote that must be durable, a `WAIT`) is given later:
 //! [`Clients::wait`] keeps the client's further commands queued until [`Clients::resolve`]. Replies that
-//! may not leave before a write is durable are kept back by [`Clients::hold`].
+//! may not leave before a write is durable are kept back by [`Clients::hold_turn`].
 
 mod acl;
 mod client;
@@ -183,7 +183,7 @@ pub trait Program: Sized + 'static {
     }
 
     /// A client's batch has been executed and its replies are about to leave. What must go before them
-    /// (the AOF, the replication feed) goes now; [`Clients::hold`] keeps them back.
+    /// (the AOF, the replication feed) goes now; [`Clients::hold_turn`] keeps them back.
     fn end_turn(&mut self, client: ClientId) {
         let _ = client;
     }
@@ -411,7 +411,8 @@ impl<P: Program> Front<P> {
                 && client.blocked.is_none()
                 && now.since(client.last_interaction) > idle_timeout;
             // What is held back it cannot read.
-            let does_not_read = client.closing == Closing::AfterReplies
+            let is_to_go = client.closing == Closing::AfterReplies || client.sends_no_more;
+            let does_not_read = is_to_go
                 && client.held.is_none()
                 && now.since(client.last_interaction) > LINGER_MAX;
             let limit = limits.of(client.output_class());

@@ -161,8 +161,8 @@ impl Listeners {
         sockets.map(|(listener, _)| listener.into_std()).collect()
     }
 
-    /// Starts to accept for `host`, on tasks of the current `LocalSet`. Without TLS in `tls`, what comes in on a TLS port is closed at once; what is put there
-    /// later is for the connections that come later.
+    /// Starts to accept for `host`, on tasks of the current `LocalSet`. Without TLS in `tls`, what comes in on a TLS
+    /// port is closed at once; what is put there later is for the connections that come later.
     pub fn serve(self, tls: TlsSlot, host: Rc<dyn Host>) -> Serving {
         let unix = self.unix.map(|(listener, path)| {
             let task = accept_unix(listener, path.clone(), Rc::clone(&host));
