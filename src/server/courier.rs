@@ -140,13 +140,20 @@ impl Courier {
             let (errands, queue) = mpsc::channel(1);
             let (done, outcomes) = blocking::sync_channel(1);
             let kept = Arc::clone(&self.kept);
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .max_blocking_threads(LOOKUPS_MAX)
-                .build()?;
+            let work = move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .max_blocking_threads(LOOKUPS_MAX)
+                    .build();
+                match runtime {
+                    Ok(runtime) => runtime.block_on(run(queue, done, clock, kept)),
+                    // Whoever has an errand finds nobody.
+                    Err(error) => tracing::error!("MIGRATE: {error}"),
+                }
+            };
             std::thread::Builder::new()
                 .name("courier".to_owned())
-                .spawn(move || runtime.block_on(run(queue, done, clock, kept)))?;
+                .spawn(work)?;
             self.thread = Some(Thread { errands, outcomes });
         }
         Ok(self.thread.as_ref().expect("it was just started"))
