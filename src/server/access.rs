@@ -6,7 +6,7 @@
 
 use super::command::Failure;
 use super::keyspace::{Entry, Kind, Text, Thresholds, Value};
-use super::lazy_free::drop_keys_elsewhere;
+use super::lazy_free::drop_database_elsewhere;
 use super::persist::rdb_decode::STRING_BYTES_MAX;
 use super::{NotifyClasses, Server};
 use crate::front::{Call, PauseMode, flag};
@@ -368,8 +368,7 @@ impl Server {
         self.touch_all(db);
         self.saver.dirty += self.keyspace.db(db).len() as u64;
         if let Some(old) = self.keyspace.flush(db) {
-            let keys = old.len();
-            drop_keys_elsewhere(old, keys);
+            drop_database_elsewhere(old);
         }
     }
 

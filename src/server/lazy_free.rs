@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Server;
 use super::beside::beside_clients;
-use super::keyspace::Entry;
+use super::keyspace::{Db, Entry, estimate};
 use super::memory_usage::entry_bytes;
 
 /// So much may wait to be freed before whoever removes a large value frees it at once. The thread gives way to
@@ -22,6 +22,9 @@ const WAITING_PART_MAX: u64 = 8;
 
 /// Elements that are looked at to estimate what a collection frees.
 const SAMPLES: usize = 5;
+
+/// Keys that are looked at to estimate what a database frees. They are in no order.
+const KEYS_LOOKED_AT: usize = 64;
 
 /// There is one, as there is one memory.
 static QUEUE: Queue = Queue {
@@ -102,15 +105,24 @@ impl Queue {
 
 /// Drops something large that is no key on another thread.
 pub(crate) fn drop_elsewhere<T: Send + 'static>(value: T) {
-    drop_keys_elsewhere(value, 0);
+    QUEUE.push(Value {
+        what: Box::new(value),
+        objects: 0,
+        bytes: 0,
+    });
 }
 
-/// Drops so many keys on another thread, whatever they take.
-pub(crate) fn drop_keys_elsewhere<T: Send + 'static>(keys: T, count: usize) {
+/// Drops a database on another thread, whatever it takes; that is estimated from some of its keys.
+pub(crate) fn drop_database_elsewhere(db: Db) {
+    let keys = db.iter().map(|entry| {
+        let value = entry.value.heap_bytes(SAMPLES);
+        entry.key.heap_bytes() + value
+    });
+    let bytes = db.heap_bytes() + estimate(keys, db.len(), KEYS_LOOKED_AT);
     QUEUE.push(Value {
-        what: Box::new(keys),
-        objects: count as u64,
-        bytes: 0,
+        objects: db.len() as u64,
+        bytes: bytes as u64,
+        what: Box::new(db),
     });
 }
 
@@ -131,7 +143,7 @@ pub(crate) fn waiting_objects() -> u64 {
     QUEUE.objects.load(Ordering::Relaxed)
 }
 
-/// What keys that wait to be freed take, but for those of whole databases. Bytes.
+/// About what keys that wait to be freed take. Bytes.
 pub(crate) fn waiting_bytes() -> u64 {
     QUEUE.bytes.load(Ordering::Relaxed)
 }
@@ -172,8 +184,10 @@ impl Server {
 mod tests {
     use std::sync::mpsc;
     use std::thread::{self, ThreadId};
+    use std::time::Duration;
 
     use super::*;
+    use crate::clock::Clock;
     use crate::server::keyspace::{self, End, Kind, List, Thresholds};
 
     /// Tells on which thread it is dropped.
@@ -240,7 +254,7 @@ mod tests {
     fn what_waits_is_counted_and_has_a_limit() {
         // The thread is busy with this for as long as nobody hears it.
         let (told, heard) = mpsc::sync_channel(0);
-        drop_keys_elsewhere(Witness(told), 1000);
+        drop_elsewhere(Witness(told));
         let freed = freed_objects();
         const LARGE: u64 = 1 << 24;
         let large = || {
@@ -249,6 +263,15 @@ mod tests {
             Entry::new(b"key", text, None)
         };
         discard(large(), u64::MAX);
+        let mut data = keyspace::Keyspace::new(1);
+        for n in 0..1000 {
+            let text = keyspace::Value::string(&[b'x'; 10_000]);
+            data.insert(0, Entry::new(format!("{n}").as_bytes(), text, None));
+        }
+        let before = waiting_bytes();
+        drop_database_elsewhere(data.flush(0).expect("no snapshot needs it"));
+        let database = waiting_bytes() - before;
+        assert!((10_000_000..12_000_000).contains(&database), "{database}");
         assert!(waiting_objects() >= 1001);
         let bytes = waiting_bytes();
         assert!(bytes >= LARGE, "{bytes}");
@@ -256,7 +279,14 @@ mod tests {
         // Other tests free little.
         assert!(waiting_bytes() < bytes + LARGE, "it was dropped here");
         heard.recv().unwrap();
+        let clock = Clock::start();
+        let until = clock.mono() + Duration::from_secs(60);
         while freed_objects() < freed + 1001 {
+            assert!(
+                clock.mono() < until,
+                "{} of {freed} and 1001",
+                freed_objects()
+            );
             thread::yield_now();
         }
     }

@@ -40,12 +40,11 @@ pub use sorted_set::{Change, Ranking, Scored, SortedSet};
 pub use table::Table;
 pub use text::{Element, Long, Text, canonical_integer};
 pub use usage::{FrequencyRules, Rating, Usage};
-pub use value::{Image, Kind, Thresholds, Value};
+pub use value::{Image, Kind, Thresholds, Value, estimate};
 
 use crate::server::persist::rdb_encode::Head;
 pub use extendible::WARM_MAX;
 use snapshot::{Opening, Snapshots};
-use value::estimate;
 
 /// All databases.
 #[derive(Debug)]

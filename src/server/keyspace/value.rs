@@ -365,7 +365,7 @@ impl PartialEq for Value {
 }
 
 /// What `len` elements come to, from the first `samples` of them; 0 samples: all.
-pub(super) fn estimate(sizes: impl Iterator<Item = usize>, len: usize, samples: usize) -> usize {
+pub fn estimate(sizes: impl Iterator<Item = usize>, len: usize, samples: usize) -> usize {
     let wanted = if samples == 0 { len } else { samples.min(len) };
     let sum: usize = sizes.take(wanted).sum();
     sum.saturating_mul(len).checked_div(wanted).unwrap_or(0)
