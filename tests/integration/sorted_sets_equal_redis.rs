@@ -328,6 +328,11 @@ fn ranges_of_names_where_scores_differ() {
             }
         };
         let (min, max) = (end(), end());
+        let limit = format!(
+            "LIMIT {} {}",
+            dice.random_range(-1..6),
+            dice.random_range(-1..4)
+        );
         both.check(&["DEL".to_owned(), "k".to_owned()]);
         both.check(&line);
         both.check_lines(&format!(
@@ -335,8 +340,12 @@ fn ranges_of_names_where_scores_differ() {
             ZRANGEBYLEX k {min} {max}
             ZREVRANGEBYLEX k {max} {min}
             ZLEXCOUNT k {min} {max}
-            ZRANGE k {min} {max} BYLEX LIMIT 1 2
-            ZRANGE k {max} {min} BYLEX REV LIMIT 1 2
+            ZRANGE k {min} {max} BYLEX {limit}
+            ZRANGE k {max} {min} BYLEX REV {limit}
+            ZRANGESTORE d k {min} {max} BYLEX {limit}
+            ZRANGE d 0 -1
+            ZRANGESTORE d k {max} {min} BYLEX REV {limit}
+            ZRANGE d 0 -1
             ZRANGESTORE d k {min} {max} BYLEX
             ZRANGE d 0 -1
             ZRANGESTORE d k {max} {min} BYLEX REV

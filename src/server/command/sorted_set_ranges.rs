@@ -142,8 +142,14 @@ impl<'a> Range<'a> {
         }
     }
 
-    /// The positions of the members in it. From the highest down, ranks count from the other end.
-    pub(super) fn positions(&self, set: &SortedSet, is_reverse: bool) -> std::ops::Range<usize> {
+    /// The positions of the members in it, as far as the limit leaves them. From the highest down, ranks count from
+    /// the other end.
+    pub(super) fn positions(
+        &self,
+        set: &SortedSet,
+        limit: Limit,
+        is_reverse: bool,
+    ) -> std::ops::Range<usize> {
         let (start, end) = match self {
             Range::Rank(first, last) => {
                 let len = set.len();
@@ -166,9 +172,9 @@ impl<'a> Range<'a> {
                 set.partition_point(|name, _| min.begins_after(&name)),
                 set.partition_point(|name, _| max.ends_after(&name)),
             ),
-            Range::Lex(min, max) => return walk(set, *min, *max, is_reverse),
+            Range::Lex(min, max) => return walk(set, *min, *max, limit, is_reverse),
         };
-        start.min(end)..end
+        limit.cut(start.min(end)..end, is_reverse)
     }
 }
 
@@ -179,31 +185,50 @@ fn is_of_one_score(set: &SortedSet) -> bool {
 }
 
 /// The positions of what redis-server takes for a range of names where scores differ, and names are in no order.
-/// It looks at both ends of the set first; then it goes from the first member that is not before the range to the
-/// next one that is behind it, or downwards from the last.
+/// It looks at both ends of the set first, then for a member that is not before the range while the one in front of it
+/// is. From there it goes on as far as the limit says without a look, and then to the next one that is behind the
+/// range; or downwards, from the other end. In the small form the member is the first one of its kind. In the large
+/// form that depends on chance there, and is one of them here.
 fn walk(
     set: &SortedSet,
     min: End<&[u8]>,
     max: End<&[u8]>,
+    limit: Limit,
     is_reverse: bool,
 ) -> std::ops::Range<usize> {
     let is_before = |member: Element<'_>| min.begins_after(&member.bytes(&mut itoa::Buffer::new()));
     let is_behind = |member: Element<'_>| !max.ends_after(&member.bytes(&mut itoa::Buffer::new()));
-    let len = set.len();
-    let (first, last) = (set.iter().next(), set.iter_back_from(len).next());
-    if first.is_none_or(|(member, _)| is_behind(member))
-        || last.is_none_or(|(member, _)| is_before(member))
-    {
+    let up = |from| set.iter_from(from).map(|(member, _)| member);
+    let down = |from| set.iter_back_from(from).map(|(member, _)| member);
+    let (len, is_small) = (set.len(), matches!(set, SortedSet::Packed(_)));
+    let (offset, count) = limit.offset_and_count();
+    if up(0).next().is_none_or(is_behind) || down(len).next().is_none_or(is_before) {
         return 0..0;
     }
     if is_reverse {
-        let down = |from| set.iter_back_from(from).map(|(member, _)| member);
-        let end = len - down(len).take_while(|member| is_behind(*member)).count();
-        end - down(end).take_while(|member| !is_before(*member)).count()..end
+        let end = if is_small {
+            len - down(len).take_while(|member| is_behind(*member)).count()
+        } else {
+            set.partition_point(|name, _| max.ends_after(&name))
+        };
+        if down(end).next().is_none_or(is_before) {
+            return 0..0;
+        }
+        let end = end.saturating_sub(offset);
+        let wanted = down(end).take(count);
+        end - wanted.take_while(|member| !is_before(*member)).count()..end
     } else {
-        let up = |from| set.iter_from(from).map(|(member, _)| member);
-        let start = up(0).take_while(|member| is_before(*member)).count();
-        start..start + up(start).take_while(|member| !is_behind(*member)).count()
+        let start = if is_small {
+            up(0).take_while(|member| is_before(*member)).count()
+        } else {
+            set.partition_point(|name, _| min.begins_after(&name))
+        };
+        if up(start).next().is_none_or(is_behind) {
+            return 0..0;
+        }
+        let start = start.saturating_add(offset).min(len);
+        let wanted = up(start).take(count);
+        start..start + wanted.take_while(|member| !is_behind(*member)).count()
     }
 }
 
@@ -236,7 +261,7 @@ fn lex_end(word: &[u8]) -> Option<End<&[u8]>> {
 
 /// A part of a range: how many members are passed over, and how many are wanted after them.
 #[derive(Clone, Copy, Debug)]
-struct Limit {
+pub(super) struct Limit {
     offset: i64,
     /// Negative: all.
     count: i64,
@@ -244,17 +269,20 @@ struct Limit {
 
 impl Limit {
     /// All of it.
-    const NONE: Limit = Limit {
+    pub(super) const NONE: Limit = Limit {
         offset: 0,
         count: -1,
     };
 
+    /// Members to pass over and to take at most. A negative offset passes over all.
+    fn offset_and_count(self) -> (usize, usize) {
+        let or_all = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
+        (or_all(self.offset), or_all(self.count))
+    }
+
     /// The positions that are left.
     fn cut(self, positions: std::ops::Range<usize>, is_reverse: bool) -> std::ops::Range<usize> {
-        let Ok(offset) = usize::try_from(self.offset) else {
-            return positions.start..positions.start;
-        };
-        let count = usize::try_from(self.count).unwrap_or(usize::MAX);
+        let (offset, count) = self.offset_and_count();
         let offset = offset.min(positions.len());
         let count = count.min(positions.len() - offset);
         if is_reverse {
@@ -332,8 +360,7 @@ impl<'a> Query<'a> {
 
     /// The positions of the members that it asks for.
     fn positions(&self, set: &SortedSet) -> std::ops::Range<usize> {
-        let found = self.range.positions(set, self.is_reverse);
-        self.limit.cut(found, self.is_reverse)
+        self.range.positions(set, self.limit, self.is_reverse)
     }
 }
 
@@ -403,7 +430,7 @@ fn remove_range(
     let key = &call.words[1];
     let range = Range::parse(by, &call.words[2], &call.words[3])?;
     let set = server.lookup::<SortedSet>(call, key)?;
-    let positions = set.map_or(0..0, |set| range.positions(set, false));
+    let positions = set.map_or(0..0, |set| range.positions(set, Limit::NONE, false));
     reply.count(positions.len());
     if !positions.is_empty() {
         let removed = server.modify(call, key, |set: &mut SortedSet| set.remove_range(positions));

@@ -6,7 +6,7 @@ use rand::RngExt;
 use super::args::{Failure, SYNTAX, integer};
 use super::elements::bulk;
 use super::keys::{ScanOptions, begin_scan_reply, scan_cursor};
-use super::sorted_set_ranges::{By, Range};
+use super::sorted_set_ranges::{By, Limit, Range};
 use super::strings::finish;
 use super::strtod::float;
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
@@ -277,7 +277,7 @@ fn rank(
 fn count(server: &mut Server, call: &Call<'_>, reply: &mut Reply, by: By) -> Result<(), Failure> {
     let range = Range::parse(by, &call.words[2], &call.words[3])?;
     let set = server.read::<SortedSet>(call, &call.words[1])?;
-    reply.count(set.map_or(0, |set| range.positions(set, false).len()));
+    reply.count(set.map_or(0, |set| range.positions(set, Limit::NONE, false).len()));
     Ok(())
 }
 
