@@ -61,8 +61,8 @@ pub(super) struct Extendible<L> {
     /// `1 << depth` names of leaves, by the top bits of the hash.
     directory: Vec<u32>,
     depth: u8,
-    /// Leaves of that depth. Without any, half a directory is enough.
-    deepest: usize,
+    /// How many leaves have each depth, from 1 up to that of the directory.
+    of_depth: Vec<u32>,
     leaves: Vec<Placed<L>>,
 }
 
@@ -92,7 +92,7 @@ impl<L: Leaf> Extendible<L> {
             hasher,
             directory: vec![0],
             depth: 0,
-            deepest: 1,
+            of_depth: Vec::new(),
             leaves: vec![Placed {
                 depth: 0,
                 prefix: 0,
@@ -208,11 +208,10 @@ impl<L: Leaf> Extendible<L> {
             }
             self.directory = self.directory.iter().flat_map(|&s| [s, s]).collect();
             self.depth += 1;
-            self.deepest = 0;
+            self.of_depth.push(0);
         }
-        if depth + 1 == self.depth {
-            self.deepest += 2;
-        }
+        self.count(depth, -1);
+        self.count(depth + 1, 2);
         let hasher = &self.hasher;
         let placed = &mut self.leaves[number];
         let bit = 1_u64 << (63 - u32::from(depth));
@@ -255,8 +254,8 @@ impl<L: Leaf> Extendible<L> {
             if self.leaves[other].depth > depth || both > MERGED_KEYS_MAX {
                 return;
             }
-            for half in [number, other] {
-                prepare(&mut self.leaves[half].leaf);
+            for either in [number, other] {
+                prepare(&mut self.leaves[either].leaf);
             }
             if prefix & bit == 0 {
                 self.merge(number, other);
@@ -271,9 +270,8 @@ impl<L: Leaf> Extendible<L> {
         /// Fewer leaves are not worth a thought.
         const ROOM_KEPT: usize = 64;
         let depth = self.leaves[lower].depth;
-        if depth == self.depth {
-            self.deepest -= 2;
-        }
+        self.count(depth, -2);
+        self.count(depth - 1, 1);
         // The last leaf gets the number of the one that goes.
         let gone = self.leaves.swap_remove(upper);
         let moved = self.leaves.len();
@@ -289,12 +287,21 @@ impl<L: Leaf> Extendible<L> {
         if self.leaves.capacity() > ROOM_KEPT && self.leaves.len() * 4 < self.leaves.capacity() {
             self.leaves.shrink_to(self.leaves.len() * 2);
         }
-        while self.deepest == 0 {
+        // Twice as large as it must be it may stay: the next leaf that splits would need that again.
+        while let [.., 0, 0] = self.of_depth[..] {
             self.halve();
         }
     }
 
-    /// Takes the directory back to half its size, when no leaf needs more.
+    /// Counts leaves that got a depth, or have it no more.
+    fn count(&mut self, depth: u8, leaves: i32) {
+        if let Some(nth) = usize::from(depth).checked_sub(1) {
+            self.of_depth[nth] = self.of_depth[nth].strict_add_signed(leaves);
+        }
+    }
+
+    /// Takes the directory back to half its size, when no leaf needs more: one pass over four bytes for each entry,
+    /// as when it was doubled.
     fn halve(&mut self) {
         let half = self.directory.len() / 2;
         for slot in 0..half {
@@ -303,8 +310,7 @@ impl<L: Leaf> Extendible<L> {
         self.directory.truncate(half);
         self.directory.shrink_to_fit();
         self.depth -= 1;
-        let depths = self.leaves.iter().map(|placed| placed.depth);
-        self.deepest = depths.filter(|depth| *depth == self.depth).count();
+        self.of_depth.pop();
     }
 
     /// One step of `SCAN` from `cursor`: hands about `count` entries to `each` and returns the next cursor,
@@ -395,9 +401,15 @@ impl<L: Leaf> Extendible<L> {
     #[cfg(test)]
     pub(super) fn check(&self) {
         assert_eq!(self.directory.len(), 1 << self.depth);
-        let deepest = self.leaves.iter().filter(|leaf| leaf.depth == self.depth);
-        assert_eq!(deepest.count(), self.deepest);
-        assert!(self.deepest > 0);
+        assert_eq!(self.of_depth.len(), usize::from(self.depth));
+        for (depth, count) in (1..).zip(&self.of_depth) {
+            let leaves = self.leaves.iter().filter(|leaf| leaf.depth == depth);
+            assert_eq!(leaves.count(), *count as usize, "of depth {depth}");
+        }
+        assert!(
+            !self.of_depth.ends_with(&[0, 0]),
+            "the directory is too large"
+        );
         let mut named = vec![0; self.leaves.len()];
         self.directory.iter().for_each(|n| named[*n as usize] += 1);
         for (placed, named) in self.leaves.iter().zip(named) {
