@@ -20,7 +20,7 @@ impl Field {
     /// A copy of both.
     pub fn new(name: &[u8], value: &[u8]) -> Field {
         match u8::try_from(name.len()) {
-            Ok(len) if value.len() <= SHORT_BYTES_MAX => {
+            Ok(len) if fits_together(name, value) => {
                 let mut bytes = Vec::with_capacity(1 + name.len() + value.len());
                 bytes.push(len);
                 bytes.extend_from_slice(name);
@@ -61,7 +61,7 @@ impl Field {
                     *self = Field::new(self.name(), value);
                 }
             }
-            Form::Apart(both) if value.len() > SHORT_BYTES_MAX => both.1.assign(value),
+            Form::Apart(both) if !fits_together(&both.0, value) => both.1.assign(value),
             Form::Apart(_) => *self = Field::new(self.name(), value),
         }
     }
@@ -75,6 +75,10 @@ impl Field {
             }
         }
     }
+}
+
+fn fits_together(name: &[u8], value: &[u8]) -> bool {
+    name.len() <= usize::from(u8::MAX) && value.len() <= SHORT_BYTES_MAX
 }
 
 impl Keyed for Field {

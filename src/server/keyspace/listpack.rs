@@ -257,7 +257,7 @@ impl Listpack {
         let count = self.len() + 1;
         // It is made at the end and takes its place from there.
         let end = self.buffer.len();
-        self.make_room(room_for(bytes));
+        self.buffer.reserve_exact(room_for(bytes));
         encode(bytes, &mut self.buffer);
         self.start -= len;
         self.buffer.copy_within(end.., self.start + HEAD_BYTES);
