@@ -60,6 +60,8 @@ impl Places {
 /// returns. `None` where it saves less than four bytes, or so little more that Redis gives up before it knows.
 pub(super) fn compress(input: &[u8]) -> Option<Vec<u8>> {
     let len = u32::try_from(input.len()).ok()?;
+    // The first place of an input is 1.
+    len.checked_add(1)?;
     let room = input
         .len()
         .checked_sub(SAVING_MIN)

@@ -284,7 +284,7 @@ pub fn string(bytes: &[u8], compress: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// Writes the string compressed where that makes it shorter.
+/// Writes the string compressed where that saves four bytes, without the lengths in front of it: as redis-server does.
 fn compressed(bytes: &[u8], out: &mut Vec<u8>) -> bool {
     let Some(packed) = lzf::compress(bytes) else {
         return false;
