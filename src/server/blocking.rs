@@ -21,7 +21,7 @@ use super::keyspace::{Kind, Value};
 use super::replication::wait::Timer;
 use super::{Current, Server};
 use crate::clock::{Mono, Now};
-use crate::front::{Blocked, Call, ClientId, Closing, CommandId, CommandInfo, Reply, WaitId};
+use crate::front::{Blocked, Call, ClientId, Closing, CommandId, CommandInfo, Reply, WaitId, kept};
 
 /// Tries to serve a call from one of its keys; false when nothing is there. An error is the reply.
 pub(crate) type Serve = fn(&mut Server, &Call<'_>, &Bytes, &mut Reply) -> Result<bool, Failure>;
@@ -147,12 +147,8 @@ impl Server {
         let waiter = Waiter {
             client: call.client,
             db: self.current.db,
-            // Copies, which keep nothing else of what was received.
-            words: call
-                .words
-                .iter()
-                .map(|word| Bytes::copy_from_slice(word))
-                .collect(),
+            // They keep nothing else of what was received.
+            words: call.words.iter().map(kept).collect(),
             command: call.command,
             info: call.info,
             keys,

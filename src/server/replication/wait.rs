@@ -8,7 +8,8 @@
 //! to the append-only file at once. Only then do their replies leave; with `appendfsync always`, after one fsync
 //! for all of them. A client that only read waits as well: what it has seen may not be safe yet.
 //!
-//! So does who is told of a write without having asked: a subscriber, a client that tracks keys, a monitor. What was
+//! With an append-only file, so does who is told of a write without having asked: a subscriber, a client that tracks
+//! keys, a monitor. (Replicas alone keep no message back: it may be there before the write is.) What was
 //! queued for it before its hold began leaves at the end of that, whatever has come meanwhile; for the rest another
 //! begins then. How far the append-only file must be is noted when the gate looks at a hold for the first time:
 //! by then the turn is over in which the hold began, and all that this turn has written has been appended.
