@@ -303,7 +303,9 @@ impl<P: Program> Connection<P> {
                     let front = program.front();
                     front.stats.net_input_bytes += n as u64;
                     front.stats.reads += 1;
-                    front.clients.current(self.id).last_interaction = now.mono;
+                    let client = front.clients.current(self.id);
+                    client.last_interaction = now.mono;
+                    client.query_bytes = self.query_bytes();
                     self.has_more = true;
                     if may_run {
                         return Poll::Ready(Event::Input(now));

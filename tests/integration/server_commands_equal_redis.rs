@@ -450,6 +450,17 @@ fn what_was_tracked_is_forgotten_when_it_changes() {
     assert_eq!(real, ours);
 }
 
+#[test]
+fn what_a_client_has_sent_is_shown_while_it_runs() {
+    let [real, ours] = both("").map(|server| {
+        let line = text(&server.client().call(&["CLIENT", "INFO"]));
+        let found = line.split(' ').find(|field| field.starts_with("qbuf="));
+        found.map(str::to_owned)
+    });
+    assert_eq!(real.as_deref(), Some("qbuf=26"));
+    assert_eq!(ours, real);
+}
+
 /// Commands are no faster in filling the table than it is in giving up what is too much.
 #[test]
 fn the_table_of_tracked_keys_has_a_limit() {
