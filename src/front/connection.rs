@@ -86,7 +86,6 @@ where
         ahead: Requests::default(),
         postponed: None,
         has_more: false,
-        has_ended: false,
         must_flush: false,
         has_run: false,
     };
@@ -138,8 +137,6 @@ struct Connection<P: Program> {
     postponed: Option<Vec<Bytes>>,
     /// `rest` may hold a complete request that has not been run.
     has_more: bool,
-    /// The client will send nothing more.
-    has_ended: bool,
     must_flush: bool,
     /// A turn has just ended.
     has_run: bool,
@@ -285,7 +282,7 @@ impl<P: Program> Connection<P> {
         if client.closing != Closing::No {
             return Poll::Pending;
         }
-        if self.has_ended {
+        if client.sends_no_more {
             return self.poll_end(client);
         }
         // Whoever waits may do so for long, and must not be given anything when it has gone. Its end comes behind
@@ -321,7 +318,7 @@ impl<P: Program> Connection<P> {
                     let now = program.now();
                     let client = program.front().clients.current(self.id);
                     client.last_interaction = now.mono;
-                    self.has_ended = true;
+                    client.sends_no_more = true;
                     return self.poll_end(client);
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(Event::Closed),
@@ -335,7 +332,6 @@ impl<P: Program> Connection<P> {
         if client.blocked.is_some() || client.kind != ClientKind::Normal {
             return Poll::Ready(Event::Closed);
         }
-        client.sends_no_more = true;
         // What it has sent before its end may have to run after a release, or when it has read some replies.
         if self.has_more {
             return Poll::Pending;

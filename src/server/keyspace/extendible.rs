@@ -296,7 +296,8 @@ impl<L: Leaf> Extendible<L> {
     /// Counts leaves that got a depth, or have it no more.
     fn count(&mut self, depth: u8, leaves: i32) {
         if let Some(nth) = usize::from(depth).checked_sub(1) {
-            self.of_depth[nth] = self.of_depth[nth].strict_add_signed(leaves);
+            let count = self.of_depth[nth].checked_add_signed(leaves);
+            self.of_depth[nth] = count.expect("no more go than there are");
         }
     }
 
