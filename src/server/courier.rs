@@ -27,7 +27,7 @@ use super::Server;
 use crate::clock::{Clock, Mono};
 use crate::config::Process;
 use crate::net::{Stream, load_tls};
-use crate::resp::encode_request;
+use crate::resp::{encode_request, take_line};
 
 /// Connections that are kept.
 const KEPT_MAX: usize = 64;
@@ -408,12 +408,7 @@ impl Connection {
     /// The next line, without its line break; none when there is no such line.
     async fn line(&mut self) -> Option<Vec<u8>> {
         loop {
-            if let Some(end) = memchr::memchr(b'\n', &self.input) {
-                let mut line: Vec<u8> = self.input.drain(..=end).collect();
-                line.pop();
-                if line.last() == Some(&b'\r') {
-                    line.pop();
-                }
+            if let Some(line) = take_line(&mut self.input) {
                 return Some(line);
             }
             if self.input.len() >= REPLY_BYTES_MAX {

@@ -76,8 +76,6 @@ pub(crate) fn check_stream(lines: &str) {
     let streams = [Kind::Real, Kind::Ours].map(|kind| {
         let server = start_server(kind, "");
         let mut replica = server.client();
-        replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
-        replica.send(&["PSYNC", "?", "-1"]).unwrap();
         let offset = crate::stream::begin(&mut replica);
         let mut client = server.client();
         for words in lines_of(lines) {

@@ -30,8 +30,6 @@ fn waiting(server: &ServerNode, line: &str, nth: usize) -> Client {
 fn run(kind: Kind, waits: &str, script: &str) -> Vec<String> {
     let server = start_server(kind, "");
     let mut replica = server.client();
-    replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
-    replica.send(&["PSYNC", "?", "-1"]).unwrap();
     let offset = crate::stream::begin(&mut replica);
     let mut waiters: Vec<(Client, String)> = Vec::new();
     for line in waits.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -354,8 +352,6 @@ fn what_was_popped_reaches_the_replicas() {
 fn who_is_served_hears_it_after_the_replicas() {
     let server = start_server(Kind::Ours, "");
     let mut replica = server.client();
-    replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
-    replica.send(&["PSYNC", "?", "-1"]).unwrap();
     let begun = crate::stream::begin(&mut replica);
     let (mut client, mut waiter) = (server.client(), server.client());
     client.call(&["SET", "begun", "1"]);
@@ -446,8 +442,6 @@ fn an_expired_key_goes_when_it_is_ready() {
         let mut client = server.client();
         client.call(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
         let mut replica = server.client();
-        replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
-        replica.send(&["PSYNC", "?", "-1"]).unwrap();
         let received = crate::stream::begin(&mut replica);
         let _waiter = waiting(&server, "BLPOP k 0", 1);
         for line in [

@@ -206,8 +206,6 @@ fn by_a_walk_that_comes_across_them() {
         let mut ask = |line: &str| text(&client.call(&line.split(' ').collect::<Vec<_>>()));
         ask("DEBUG SET-ACTIVE-EXPIRE 0");
         let mut replica = server.client();
-        replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
-        replica.send(&["PSYNC", "?", "-1"]).unwrap();
         let received = crate::stream::begin(&mut replica);
         for walk in [
             &["SCAN 0 COUNT 100"][..],
@@ -241,8 +239,6 @@ fn by_a_walk_that_comes_across_them() {
 fn met_by(commands: &str, kind: Kind) -> (Vec<String>, Vec<Vec<String>>) {
     let server = start_server(kind, "");
     let mut replica = server.client();
-    replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
-    replica.send(&["PSYNC", "?", "-1"]).unwrap();
     let offset = crate::stream::begin(&mut replica);
     let mut client = server.client();
     let begin = "

@@ -649,8 +649,6 @@ fn many_members_are_popped_in_few_commands() {
     line.extend(members);
     send(&mut client, &line);
     let mut replica = server.client();
-    replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
-    replica.send(&["PSYNC", "?", "-1"]).unwrap();
     let received = stream::begin(&mut replica);
     let popped = texts(&client.call(&["SPOP", "s", "4000"]));
     client.call(&["SET", "the end", "1"]);

@@ -549,8 +549,6 @@ fn the_stream_to_replicas_is_the_same() {
     };
     let [theirs, mine] = [&real, &ours].map(|server| {
         let mut replica = server.client();
-        replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
-        replica.send(&["PSYNC", "?", "-1"]).unwrap();
         let offset = crate::stream::begin(&mut replica);
         let mut client = server.client();
         for words in STREAM

@@ -328,8 +328,6 @@ fn the_stream_to_replicas_is_the_same() {
     let (real, ours) = (start_server(Kind::Real, ""), start_server(Kind::Ours, ""));
     let streams = [real, ours].map(|server| {
         let mut replica = server.client();
-        replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
-        replica.send(&["PSYNC", "?", "-1"]).unwrap();
         let mut commands = STREAM
             .lines()
             .map(str::trim)

@@ -8,9 +8,10 @@ use sentinel::resp::{Limits, decode_request};
 
 use crate::support::{Client, expect_that, secs, wait_for};
 
-/// Takes the reply to `PSYNC ? -1` and the data up to its mark, and asks for the stream. Returns what has
-/// been received of it.
+/// Asks for everything, and takes the data up to its mark. Returns what has been received of the stream.
 pub(crate) fn begin(replica: &mut Client) -> Vec<u8> {
+    replica.call(&["REPLCONF", "capa", "eof", "capa", "psync2"]);
+    replica.send(&["PSYNC", "?", "-1"]).unwrap();
     let mut received = Vec::new();
     let data = wait_for("the data and its mark", secs(20), || {
         read_some(replica, &mut received);

@@ -21,7 +21,7 @@ use super::link::{LinkState, Total};
 use crate::front::Program;
 use crate::ids::{ReplId, ReplOffset};
 use crate::net::{Serving, Stream};
-use crate::resp::encode_request;
+use crate::resp::{encode_request, take_line};
 use crate::server::Server;
 use crate::server::loading::{Counted, Progress};
 use crate::server::persist::rdb_decode::{LoadError, Loaded, load};
@@ -182,12 +182,7 @@ impl Wire {
     /// The next line, without its line break.
     async fn line(&mut self, server: &Rc<RefCell<Server>>) -> Result<Vec<u8>, LinkError> {
         loop {
-            if let Some(end) = memchr::memchr(b'\n', &self.input) {
-                let mut line: Vec<u8> = self.input.drain(..=end).collect();
-                line.pop();
-                if line.last() == Some(&b'\r') {
-                    line.pop();
-                }
+            if let Some(line) = take_line(&mut self.input) {
                 return Ok(line);
             }
             if self.input.len() > LINE_BYTES_MAX {
