@@ -7,11 +7,13 @@
 //! within each round, as a machine may be faster in one than in another. The server that is not asked is idle.
 //!
 //! *commands*: `redis-benchmark` with 50 clients, 64-byte values and 100 000 random keys, without pipelining
-//! and with 16 requests in flight per client. *memory*: what a million small elements add to the resident
-//! memory and to `used_memory`, bytes an element. *load*: from the start of the process to its first `PONG`,
-//! with a million keys in its file; and `SAVE` of the same. *resync*: from `REPLICAOF` on an empty replica to
-//! `master_link_status:up`. *bgsave*: what clients that write as fast as they can see of a `BGSAVE`; one thread
-//! drives them all, so an answer that waits for its turn there counts as late for both servers alike.
+//! and with 16 requests in flight per client, in each round there and back (the one, the other twice, the one);
+//! beside it the processor time that a server needs, and `PING`, which shows how much the client itself can ask
+//! for. *memory*: what a million small elements add to the resident memory and to `used_memory`, bytes an
+//! element. *load*: from the start of the process to its first `PONG`, with a million keys in its file; and
+//! `SAVE` of the same. *resync*: from `REPLICAOF` on an empty replica to `master_link_status:up`. *bgsave*: what
+//! clients that write as fast as they can see of a `BGSAVE`; one thread drives them all, so an answer that waits
+//! for its turn there counts as late for both servers alike.
 //!
 //! What a server does not know it is not asked: a line says so.
 

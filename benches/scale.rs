@@ -27,7 +27,7 @@ use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Samples, instant, millis, option};
+use common::{Samples, cpu_seconds, instant, millis, option};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sentinel::resp::Value;
 use support::{Client, Kind, Port, Process, fields, secs, start_server, text, texts, wait_for};
@@ -40,8 +40,6 @@ const SETTLE: Duration = Duration::from_secs(5);
 const LOOKUP_PAUSE: Duration = Duration::from_millis(5);
 /// For a reply of `SENTINEL MASTERS` with thousands of masters.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What `/proc` counts in, on every architecture in use.
-const PROC_TICKS_PER_SECOND: f64 = 100.0;
 const ALL_UP_WITHIN: Duration = Duration::from_secs(120);
 
 fn main() {
@@ -209,18 +207,6 @@ fn look_up(client: &mut Client, masters: usize, during: Duration) -> Samples {
     let mut samples = Samples::default();
     samples.extend(times);
     samples
-}
-
-/// User and system time of a process so far.
-fn cpu_seconds(pid: u32) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
-    let (_, after_name) = stat.rsplit_once(')').expect("the name is in parentheses");
-    let field = |i: usize| -> f64 {
-        let word = after_name.split_whitespace().nth(i).expect("52 fields");
-        word.parse().expect("a number of ticks")
-    };
-    // Fields 14 and 15 of proc(5), counted from the state, which is the third.
-    (field(11) + field(12)) / PROC_TICKS_PER_SECOND
 }
 
 fn rss_mib(pid: u32) -> f64 {

@@ -1,4 +1,4 @@
-//! What both benchmarks need: a stopwatch finer than a millisecond, options, percentiles, tables.
+//! What the benchmarks share: a stopwatch finer than a millisecond, processor time, options, percentiles.
 
 #![allow(dead_code, reason = "neither benchmark uses all of it")]
 
@@ -20,6 +20,20 @@ pub(crate) fn option<T: std::str::FromStr>(name: &str, default: T) -> T {
         word.parse()
             .unwrap_or_else(|_| panic!("{name}: cannot read {word:?}"))
     })
+}
+
+/// User and system time of a process so far.
+pub(crate) fn cpu_seconds(pid: u32) -> f64 {
+    /// What `/proc` counts in, on every architecture in use.
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    let (_, after_name) = stat.rsplit_once(')').expect("the name is in parentheses");
+    let field = |i: usize| -> f64 {
+        let word = after_name.split_whitespace().nth(i).expect("52 fields");
+        word.parse().expect("a number of ticks")
+    };
+    // Fields 14 and 15 of proc(5), counted from the state, which is the third.
+    (field(11) + field(12)) / TICKS_PER_SECOND
 }
 
 /// Milliseconds with three decimals.

@@ -1,11 +1,15 @@
-//! Requests per second, by `redis-benchmark`.
+//! Requests per second, by `redis-benchmark`, and what a request costs the server.
 
-use super::common::{Samples, option};
+use super::common::{Samples, cpu_seconds, option};
 use super::support::{Kind, redis_benchmark, start_server};
 use super::{KINDS, VALUE_BYTES, error_of, order};
 
+/// A request that costs a server nothing but to read and to answer it: no more than this leaves `redis-benchmark`.
+const CHEAPEST: &str = "ping_mbulk";
+
 /// What `redis-benchmark -t` calls a command, and a request that shows whether a server knows it.
-const COMMANDS: [(&str, &[&str]); 9] = [
+const COMMANDS: [(&str, &[&str]); 10] = [
+    (CHEAPEST, &["PING"]),
     ("set", &["SET", "probe", "x"]),
     ("get", &["GET", "probe"]),
     ("incr", &["INCR", "probe:counter"]),
@@ -48,38 +52,74 @@ pub(crate) fn compare(rounds: usize) {
                 .map(|command| (*depth, *requests, *goal, *command))
         })
         .collect();
-    let mut samples =
-        vec![([Samples::default(), Samples::default()], Samples::default()); cases.len()];
+    let mut samples = vec![Case::default(); cases.len()];
     for round in 0..rounds {
-        for ((depth, requests, _, command), (rates, ratios)) in cases.iter().zip(&mut samples) {
-            let mut seen = [0.0; 2];
-            for at in order(round) {
-                seen[at] = run(servers[at].port(), command, *depth, *requests);
-                rates[at].add(seen[at]);
+        for ((depth, requests, _, command), case) in cases.iter().zip(&mut samples) {
+            let mut seen = [Run::default(); 2];
+            // There and back: what gets slower or faster in the meantime does so for both.
+            let there = order(round);
+            for at in [there[0], there[1], there[1], there[0]] {
+                let server = &servers[at];
+                let before = cpu_seconds(server.process.pid());
+                let run = run(server.port(), command, *depth, requests / 2);
+                seen[at].requests += run.requests;
+                seen[at].seconds += run.seconds;
+                seen[at].busy += cpu_seconds(server.process.pid()) - before;
             }
-            ratios.add(seen[1] / seen[0]);
+            case.ratio.add(seen[0].seconds / seen[1].seconds);
+            for (at, run) in seen.into_iter().enumerate() {
+                case.rate[at].add(run.requests / run.seconds);
+                case.micros[at].add(run.busy / run.requests * 1e6);
+            }
         }
     }
     println!(
-        "\n{CLIENTS} clients, {VALUE_BYTES}-byte values, {RANDOM_KEYS} random keys, median of {rounds} rounds; requests/s"
+        "\n{CLIENTS} clients, {VALUE_BYTES}-byte values, {RANDOM_KEYS} random keys, median of {rounds} rounds; \
+         requests/s, and the server's processor time for each, us"
     );
     println!(
-        "{:<8} {:>9} {:>12} {:>12} {:>7} {:>7}",
-        "", "pipelined", "redis 7.0", "sentinel", "ratio", "wanted"
+        "{:<10} {:>9} {:>12} {:>12} {:>7} {:>7} {:>10} {:>10}",
+        "", "pipelined", "redis 7.0", "sentinel", "ratio", "wanted", "redis 7.0", "sentinel"
     );
-    for ((depth, _, goal, command), ([real, ours], ratios)) in cases.iter().zip(&samples) {
+    for ((depth, _, goal, command), case) in cases.iter().zip(&samples) {
+        let goal = match *command {
+            CHEAPEST => String::new(),
+            _ => format!("{goal:.1}"),
+        };
+        let ([real, ours], [real_micros, our_micros]) = (&case.rate, &case.micros);
         println!(
-            "{:<8} {depth:>9} {:>12.0} {:>12.0} {:>7.2} {goal:>7.1}",
+            "{:<10} {depth:>9} {:>12.0} {:>12.0} {:>7.2} {goal:>7} {:>10.2} {:>10.2}",
             command.to_uppercase(),
             real.p50(),
             ours.p50(),
-            ratios.p50()
+            case.ratio.p50(),
+            real_micros.p50(),
+            our_micros.p50(),
         );
     }
 }
 
-/// One run of `redis-benchmark`; requests per second.
-fn run(port: u16, command: &str, depth: usize, requests: usize) -> f64 {
+/// What is measured of a command, a sample a round; both programs in the order of the columns.
+#[derive(Clone, Default)]
+struct Case {
+    /// Requests per second.
+    rate: [Samples; 2],
+    /// Processor time of the server per request, microseconds.
+    micros: [Samples; 2],
+    ratio: Samples,
+}
+
+/// Requests, the time that they took, and the server's processor time of that; seconds.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    requests: f64,
+    seconds: f64,
+    busy: f64,
+}
+
+/// One run of `redis-benchmark`.
+#[expect(clippy::cast_precision_loss, reason = "a few million requests")]
+fn run(port: u16, command: &str, depth: usize, requests: usize) -> Run {
     let requests = if command == "mset" {
         requests / MSET_KEYS * 2
     } else {
@@ -95,6 +135,12 @@ fn run(port: u16, command: &str, depth: usize, requests: usize) -> f64 {
     let text = String::from_utf8_lossy(&output.stdout);
     // "name","requests per second",… with further quoted columns; a name may hold commas of its own.
     let columns: Vec<&str> = text.lines().last().unwrap_or("").split("\",\"").collect();
-    let rate = columns.get(1).and_then(|column| column.parse().ok());
-    rate.unwrap_or_else(|| panic!("redis-benchmark -t {command}: {text}"))
+    let rate: Option<f64> = columns.get(1).and_then(|column| column.parse().ok());
+    let rate = rate.unwrap_or_else(|| panic!("redis-benchmark -t {command}: {text}"));
+    let requests = requests as f64;
+    Run {
+        requests,
+        seconds: requests / rate,
+        busy: 0.0,
+    }
 }
