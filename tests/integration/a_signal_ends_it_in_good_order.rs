@@ -86,3 +86,41 @@ fn a_data_server_that_could_not_save_saves_at_the_next_signal() {
     server.start_again();
     assert_eq!(text(&server.client().call(&["GET", "k"])), "v");
 }
+
+#[test]
+fn a_save_that_a_shutdown_cancels_replaces_nothing() {
+    let mut server = start_server(Kind::Ours, "save 3600 1\n");
+    for round in 0..20 {
+        let mut client = server.client();
+        // In one write: the save is so short that its thread may begin when all is over.
+        client
+            .send_raw(b"SET k old\r\nBGSAVE\r\nSET k new\r\nSHUTDOWN\r\n")
+            .unwrap();
+        let status = server.process.wait(secs(20));
+        assert_eq!(status.code(), Some(0), "{}", server.process.log());
+        let left = fs::read_dir(server.dir()).unwrap();
+        let is_temp = |name: &str| name.starts_with("temp-");
+        let names = left.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned());
+        assert!(!names.into_iter().any(|name| is_temp(&name)));
+        server.start_again();
+        assert_eq!(text(&server.client().call(&["GET", "k"])), "new", "{round}");
+    }
+}
+
+#[test]
+fn a_save_that_a_flush_cancels_brings_nothing_back() {
+    let server = start_server(Kind::Ours, "save 3600 1\n");
+    let mut client = server.client();
+    for round in 0..100 {
+        client
+            .send_raw(b"SET k v\r\nBGSAVE\r\nFLUSHALL\r\n")
+            .unwrap();
+        for _ in 0..3 {
+            client.receive().unwrap();
+        }
+        // Time for its thread.
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        assert_eq!(text(&client.call(&["DEBUG", "RELOAD", "NOSAVE"])), "OK");
+        assert_eq!(text(&client.call(&["DBSIZE"])), "0", "{round}");
+    }
+}

@@ -4,6 +4,7 @@ pub mod aof;
 pub mod command_encode;
 pub mod dump;
 mod lzf;
+pub(crate) mod new_file;
 pub mod rdb;
 pub mod rdb_decode;
 pub mod rdb_encode;

@@ -5,9 +5,9 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::command_encode::RecreationWriter;
+use super::new_file::NewFile;
 use super::rdb::CRC64;
 use super::rdb_encode::{Head, ImageWriter};
 use crate::clock::{Mono, Now};
@@ -68,7 +69,7 @@ struct Running {
     /// Changes before it began; they are in it.
     dirty_before: u64,
     task: Option<AbortHandle>,
-    temp: PathBuf,
+    file: NewFile,
 }
 
 impl Saver {
@@ -126,9 +127,9 @@ struct RdbFile {
 }
 
 impl RdbFile {
-    fn create(path: &Path, options: FileOptions) -> io::Result<RdbFile> {
+    fn create(file: &NewFile, options: FileOptions) -> io::Result<RdbFile> {
         Ok(RdbFile {
-            out: BufWriter::with_capacity(SLICE_BYTES, File::create(path)?),
+            out: BufWriter::with_capacity(SLICE_BYTES, file.create()?),
             digest: CRC64.digest(),
             options,
             unsynced: 0,
@@ -186,7 +187,7 @@ impl RdbFile {
     }
 
     /// Adds the checksum, makes everything durable, and gives the file its name.
-    fn finish(mut self, temp: &Path, path: &Path) -> io::Result<()> {
+    fn finish(mut self, to: &NewFile) -> io::Result<()> {
         let checksum = if self.options.checksum {
             self.digest.finalize()
         } else {
@@ -200,11 +201,7 @@ impl RdbFile {
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
-        fs::rename(temp, path)?;
-        let folder = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        to.take_name()
     }
 }
 
@@ -241,10 +238,12 @@ impl Server {
         here.as_ref().unwrap_or(&self.config.process.dir).join(name)
     }
 
-    fn temp_name(&mut self) -> PathBuf {
+    /// The RDB file of this moment.
+    fn new_file(&mut self) -> NewFile {
         self.saver.next_file += 1;
         let (process, number) = (std::process::id(), self.saver.next_file);
-        self.in_dir(&format!("temp-{process}-{number}.rdb"))
+        let temp = self.in_dir(&format!("temp-{process}-{number}.rdb"));
+        NewFile::new(temp, self.in_dir(&self.config.dbfilename))
     }
 
     /// Saves everything before it returns.
@@ -252,8 +251,8 @@ impl Server {
     /// # Errors
     /// The file cannot be written; the old one is untouched.
     pub(crate) fn save_now(&mut self) -> io::Result<()> {
-        let (temp, path) = (self.temp_name(), self.in_dir(&self.config.dbfilename));
-        let written = self.write_file(Some(&self.rdb_head()), self.file_options(), &temp, &path);
+        let file = self.new_file();
+        let written = self.write_file(Some(&self.rdb_head()), self.file_options(), &file);
         let now = self.clock.now();
         if written.is_ok() {
             self.saver.dirty = 0;
@@ -273,8 +272,7 @@ impl Server {
         &mut self,
         head: Option<&Head>,
         options: FileOptions,
-        temp: &Path,
-        path: &Path,
+        to: &NewFile,
     ) -> io::Result<()> {
         let snapshot = match head {
             Some(head) => self.keyspace.begin_snapshot(head),
@@ -287,7 +285,7 @@ impl Server {
                 rest: Duration::ZERO,
                 ..options
             };
-            let mut file = RdbFile::create(temp, options)?;
+            let mut file = RdbFile::create(to, options)?;
             loop {
                 let walk = self.keyspace.advance_snapshot(snapshot, SLICE_BYTES);
                 if let Some(output) = self.keyspace.snapshot_output(snapshot) {
@@ -296,7 +294,7 @@ impl Server {
                     }
                 }
                 if walk == Walk::Complete {
-                    return file.finish(temp, path);
+                    return file.finish(to);
                 }
                 // Clients wait, and systemd must not take that for a hang.
                 self.watchdog.feed(self.clock.mono());
@@ -305,7 +303,7 @@ impl Server {
         let written = write();
         self.end_snapshot(snapshot);
         if written.is_err() {
-            drop(fs::remove_file(temp));
+            to.remove_temp();
         }
         written
     }
@@ -316,11 +314,9 @@ impl Server {
         assert!(!self.saver.is_saving(), "one save at a time");
         let head = self.rdb_head();
         let now = self.clock.now();
-        let temp = self.temp_name();
         let job = FileJob {
             snapshot: self.keyspace.begin_snapshot(&head),
-            temp: temp.clone(),
-            path: self.in_dir(&self.config.dbfilename),
+            file: self.new_file(),
             options: self.file_options(),
         };
         tracing::info!("Background saving started");
@@ -332,7 +328,7 @@ impl Server {
             since: now.mono,
             dirty_before: self.saver.dirty,
             task: None,
-            temp,
+            file: job.file.clone(),
         });
         let (done, result) = oneshot::channel();
         let server = self.handle();
@@ -364,11 +360,10 @@ impl Server {
             Ok(()) => {
                 self.saver.last_save = now.unix.0 / 1000;
                 tracing::info!("Background saving terminated with success");
-                File::open(&job.path).ok()
+                File::open(job.file.path()).ok()
             }
             Err(error) => {
-                tracing::error!(%error, file = %job.path.display(), "Background saving failed");
-                drop(fs::remove_file(&job.temp));
+                tracing::error!(%error, file = %job.file.path().display(), "Background saving failed");
                 None
             }
         }
@@ -384,16 +379,14 @@ impl Server {
         }
     }
 
-    /// Gives up a save in progress.
+    /// Gives up a save in progress: its file takes no name after this.
     pub(crate) fn cancel_save(&mut self) {
         if let Some(running) = self.saver.running.take() {
             if let Some(task) = running.task {
                 task.abort();
             }
             self.end_snapshot(running.snapshot);
-            self.timed("rdb-unlink-temp-file", |_| {
-                drop(fs::remove_file(running.temp));
-            });
+            self.timed("rdb-unlink-temp-file", |_| running.file.cancel());
             tracing::info!("Background saving cancelled");
         }
     }
@@ -445,10 +438,8 @@ impl Server {
 pub(crate) struct FileJob {
     /// What is written.
     pub(crate) snapshot: SnapshotEpoch,
-    /// Its name until it is complete.
-    pub(crate) temp: PathBuf,
-    /// Its name from then on.
-    pub(crate) path: PathBuf,
+    /// Where it is written to.
+    pub(crate) file: NewFile,
     pub(crate) options: FileOptions,
 }
 
@@ -458,24 +449,12 @@ impl FileJob {
     /// # Errors
     /// The file cannot be written, or the snapshot is no more; what was under its name before is untouched.
     pub(crate) async fn run(&self, server: &Rc<RefCell<Server>>) -> io::Result<()> {
-        let (chunks, mut queue) = mpsc::channel::<Chunk>(CHUNKS_QUEUED);
-        let (temp, path, options) = (self.temp.clone(), self.path.clone(), self.options);
+        let (chunks, queue) = mpsc::channel::<Chunk>(CHUNKS_QUEUED);
         let (complete, is_complete) = oneshot::channel::<()>();
         let (done, writer) = oneshot::channel();
+        let (file, options) = (self.file.clone(), self.options);
         beside_clients("save", move || {
-            let write = || {
-                let mut file = RdbFile::create(&temp, options)?;
-                while let Some(chunk) = queue.blocking_recv() {
-                    file.write(chunk)?;
-                }
-                // A queue that ends early was cancelled.
-                is_complete
-                    .blocking_recv()
-                    .map_err(|_| io::Error::other("cancelled"))?;
-                file.finish(&temp, &path)
-            };
-            // Whoever cancelled it may have found no file yet.
-            drop(done.send(write().inspect_err(|_| drop(fs::remove_file(&temp)))));
+            drop(done.send(write_queue(&file, options, queue, is_complete)));
         })?;
         while let Some((batch, walk)) = self.slice(server) {
             let is_end = walk == Walk::Complete && batch.is_empty();
@@ -509,9 +488,74 @@ impl FileJob {
     }
 }
 
+/// Writes the chunks of a queue to a file. A queue that ends before `is_complete` says so was cancelled.
+fn write_queue(
+    to: &NewFile,
+    options: FileOptions,
+    mut queue: mpsc::Receiver<Chunk>,
+    is_complete: oneshot::Receiver<()>,
+) -> io::Result<()> {
+    let write = || {
+        let mut file = RdbFile::create(to, options)?;
+        while let Some(chunk) = queue.blocking_recv() {
+            file.write(chunk)?;
+        }
+        is_complete
+            .blocking_recv()
+            .map_err(|_| io::Error::other("cancelled"))?;
+        file.finish(to)
+    };
+    write().inspect_err(|_| to.remove_temp())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const OPTIONS: FileOptions = FileOptions {
+        compress: false,
+        checksum: true,
+        is_rdb: true,
+        sync_bytes: usize::MAX,
+        rest: Duration::ZERO,
+    };
+
+    /// However late its thread begins: that of a small file has all of it in its queue by then.
+    #[test]
+    fn a_file_that_was_cancelled_before_its_thread_began_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let [temp, path] = ["temp", "file"].map(|name| folder.path().join(name));
+        for is_cancelled in [true, false] {
+            std::fs::write(&path, "newer").unwrap();
+            let file = NewFile::new(temp.clone(), path.clone());
+            let (chunks, queue) = mpsc::channel(1);
+            let (complete, is_complete) = oneshot::channel();
+            chunks.try_send(Chunk::Encoded(b"older".to_vec())).unwrap();
+            complete.send(()).unwrap();
+            drop(chunks);
+            if is_cancelled {
+                assert!(file.cancel());
+            }
+            let written = write_queue(&file, OPTIONS, queue, is_complete);
+            assert_eq!(written.is_err(), is_cancelled);
+            let found = std::fs::read(&path).unwrap();
+            assert_eq!(found.starts_with(b"newer"), is_cancelled);
+            assert!(!temp.exists());
+        }
+    }
+
+    #[test]
+    fn a_queue_that_ends_early_replaces_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let [temp, path] = ["temp", "file"].map(|name| folder.path().join(name));
+        let file = NewFile::new(temp.clone(), path.clone());
+        let (chunks, queue) = mpsc::channel(1);
+        let (complete, is_complete) = oneshot::channel();
+        chunks.try_send(Chunk::Encoded(b"part".to_vec())).unwrap();
+        drop((chunks, complete));
+        assert!(write_queue(&file, OPTIONS, queue, is_complete).is_err());
+        assert!(!temp.exists() && !path.exists());
+    }
 
     #[test]
     fn what_waits_for_a_sync_is_bounded() {
@@ -519,13 +563,11 @@ mod tests {
         let [temp, path] = ["temp", "file"].map(|name| folder.path().join(name));
         for often in [true, false] {
             let options = FileOptions {
-                compress: false,
-                checksum: true,
-                is_rdb: true,
                 sync_bytes: sync_bytes(often),
-                rest: Duration::ZERO,
+                ..OPTIONS
             };
-            let mut file = RdbFile::create(&temp, options).unwrap();
+            let to = NewFile::new(temp.clone(), path.clone());
+            let mut file = RdbFile::create(&to, options).unwrap();
             let bytes = vec![b'x'; SYNC_BYTES - SLICE_BYTES];
             for round in 1..=3 {
                 file.write_bytes(&bytes).unwrap();
@@ -534,7 +576,7 @@ mod tests {
                 assert_eq!(synced, if often { want } else { 0 });
                 assert!(std::fs::metadata(&temp).unwrap().len() >= synced as u64);
             }
-            file.finish(&temp, &path).unwrap();
+            file.finish(&to).unwrap();
             let len = std::fs::metadata(&path).unwrap().len();
             assert_eq!(len, (3 * bytes.len() + 8) as u64);
         }

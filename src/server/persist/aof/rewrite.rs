@@ -28,6 +28,7 @@ use super::{Aof, State};
 use crate::clock::Mono;
 use crate::server::Server;
 use crate::server::keyspace::SnapshotEpoch;
+use crate::server::persist::new_file::NewFile;
 use crate::server::persist::rdb_encode::Head;
 use crate::server::persist::save::FileJob;
 
@@ -66,7 +67,8 @@ struct Running {
     /// It goes on to its end, but what it makes does not count.
     is_abandoned: bool,
     task: Option<AbortHandle>,
-    temp: PathBuf,
+    /// The base that is being written.
+    base: Option<NewFile>,
 }
 
 /// How far a rewrite is.
@@ -145,7 +147,7 @@ impl Plan {
     pub(super) fn discard(&self) {
         let made = [&self.rename, &self.copy].map(Option::as_ref);
         let made = made.into_iter().flatten().map(|(_, made)| made);
-        for path in made.chain([&self.job.path]) {
+        for path in made.map(PathBuf::as_path).chain([self.job.file.path()]) {
             drop(fs::remove_file(path));
         }
     }
@@ -205,12 +207,12 @@ impl Server {
             stage: Stage::Preparing,
             is_abandoned: false,
             task: None,
-            temp,
+            base: None,
         });
         tracing::info!("Background append only file rewriting started");
         let server = self.handle();
         let task = tokio::task::spawn_local(async move {
-            let outcome = rewrite(&server, moves_to).await;
+            let outcome = rewrite(&server, moves_to, temp).await;
             server.borrow_mut().rewrite_ended(outcome);
         });
         if let Some(running) = &mut self.aof.rewriting.running {
@@ -254,7 +256,12 @@ impl Server {
         if let Some(task) = &running.task {
             task.abort();
         }
-        drop(fs::remove_file(&running.temp));
+        if let Some(base) = &running.base
+            && !base.cancel()
+        {
+            // No manifest names it, and the next rewrite is to find its name free.
+            drop(fs::remove_file(base.path()));
+        }
         self.aof.rewriting.running = None;
         self.end_snapshot(snapshot);
     }
@@ -265,7 +272,8 @@ impl Server {
     }
 
     /// The turn in which the snapshot and the new increment begin.
-    fn begin_walk(&mut self, prepared: Prepared) -> io::Result<Plan> {
+    /// `temp`: the name of the base until it is complete.
+    fn begin_walk(&mut self, prepared: Prepared, temp: PathBuf) -> io::Result<Plan> {
         self.aof.manifest = prepared.manifest.clone();
         if self.is_rewrite_abandoned() {
             return Err(io::Error::other("given up"));
@@ -307,11 +315,12 @@ impl Server {
         let running = aof.rewriting.running.as_mut();
         let running = running.ok_or_else(|| io::Error::other("given up"))?;
         running.stage = Stage::Walking(snapshot);
+        let file = NewFile::new(temp, folder.file(&base));
+        running.base = Some(file.clone());
         Ok(Plan {
             job: FileJob {
                 snapshot,
-                temp: running.temp.clone(),
-                path: folder.file(&base),
+                file,
                 options,
             },
             folder,
@@ -336,7 +345,8 @@ impl Server {
         let temp = PathBuf::from(format!("temp-rewriteaof-{}.aof", std::process::id()));
         let head = self.config.aof.use_rdb_preamble.then(|| self.aof_head());
         let options = self.base_options(head.is_some());
-        self.write_file(head.as_ref(), options, &temp, path)
+        let file = NewFile::new(temp, path.to_owned());
+        self.write_file(head.as_ref(), options, &file)
     }
 
     fn rewrite_replaced(&mut self, plan: &Plan) {
@@ -382,9 +392,6 @@ impl Server {
                 self.aof.writer.switch(None);
             }
         }
-        if outcome.is_err() {
-            drop(fs::remove_file(&running.temp));
-        }
         if let Stage::Walking(snapshot) = running.stage {
             self.end_snapshot(snapshot);
         }
@@ -412,9 +419,14 @@ struct Prepared {
     moves_to: Option<(Folder, Manifest)>,
 }
 
-async fn rewrite(server: &Rc<RefCell<Server>>, moves_to: Option<Folder>) -> io::Result<()> {
+/// `temp`: the name of the base until it is complete.
+async fn rewrite(
+    server: &Rc<RefCell<Server>>,
+    moves_to: Option<Folder>,
+    temp: PathBuf,
+) -> io::Result<()> {
     let prepared = prepare(server, moves_to).await?;
-    let plan = server.borrow_mut().begin_walk(prepared)?;
+    let plan = server.borrow_mut().begin_walk(prepared, temp)?;
     plan.job.run(server).await?;
     {
         let server = &mut *server.borrow_mut();
