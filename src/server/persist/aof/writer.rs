@@ -359,15 +359,18 @@ fn write_out(segments: &mut VecDeque<Segment>) -> Outcome {
 fn write_segment(segment: &mut Segment) -> (u64, Option<io::Error>) {
     let mut file = &segment.to.file;
     let mut done = 0;
-    let error = loop {
+    let mut error = None;
+    while error.is_none() && done < segment.bytes.len() {
         match file.write(&segment.bytes[done..]) {
-            _ if done == segment.bytes.len() => return (done as u64, None),
-            Ok(0) => break io::ErrorKind::WriteZero.into(),
+            Ok(0) => error = Some(io::ErrorKind::WriteZero.into()),
             Ok(count) => done += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => break error,
+            Err(found) if found.kind() == io::ErrorKind::Interrupted => {}
+            Err(found) => error = Some(found),
         }
-    };
+    }
+    if error.is_none() {
+        return (done as u64, None);
+    }
     if done > 0 {
         let len = file.metadata().map(|found| found.len());
         let taken_back = len.and_then(|len| file.set_len(len.saturating_sub(done as u64)));
@@ -378,7 +381,7 @@ fn write_segment(segment: &mut Segment) -> (u64, Option<io::Error>) {
             return (done as u64, Some(error));
         }
     }
-    (0, Some(error))
+    (0, error)
 }
 
 /// Work for another thread.
@@ -702,6 +705,23 @@ mod tests {
         });
         writer.write_here(Mono(2));
         assert_eq!((writer.pending_bytes(), writer.error()), (0, None));
+    }
+
+    #[test]
+    fn a_segment_is_one_call() {
+        // It shows every call as a message, an empty one too.
+        let (to, from) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        from.set_nonblocking(true).unwrap();
+        let mut writer = Writer::default();
+        writer.switch(Some(File::from(std::os::fd::OwnedFd::from(to))));
+        append(&mut writer, "one");
+        append(&mut writer, ", two");
+        writer.write_here(Mono(1));
+        assert_eq!((writer.pending_bytes(), writer.error()), (0, None));
+        let mut found = [0; 100];
+        assert_eq!(from.recv(&mut found).unwrap(), 8);
+        let more = from.recv(&mut found).map_err(|error| error.kind());
+        assert_eq!(more, Err(io::ErrorKind::WouldBlock));
     }
 
     fn full() -> File {
