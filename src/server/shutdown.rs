@@ -97,6 +97,22 @@ impl Server {
         }
     }
 
+    /// What could not be written by the end goes with the process.
+    fn tell_what_the_aof_lacks(&self) {
+        let Some(error) = self.aof_error() else {
+            return;
+        };
+        match self.aof.writer.pending_bytes() {
+            0 => tracing::error!(
+                "The AOF file has everything, but could not be synced ({error}): a power cut may take the newest writes"
+            ),
+            bytes => tracing::error!(
+                "The newest {bytes} bytes could not be written to the AOF file ({error}): they are lost, although \
+                 their writes have been answered"
+            ),
+        }
+    }
+
     fn has_replica_behind(&self, offset: ReplOffset) -> bool {
         self.feeds()
             .any(|(_, feed)| feed.is_online() && feed.acked < offset)
@@ -148,6 +164,7 @@ async fn shut_down(server: Rc<RefCell<Server>>, options: ShutdownOptions) {
                 }
             }
         }
+        server.tell_what_the_aof_lacks();
         let now = server.clock.mono();
         server.front.publish(HELLO_CHANNEL, GOODBYE, now);
     }

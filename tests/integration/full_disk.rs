@@ -216,6 +216,34 @@ fn writes_are_refused_until_there_is_room() {
 }
 
 #[test]
+fn a_shutdown_writes_what_has_found_room() {
+    let mut limited = start_data_server("");
+    let mut client = Client::to(limited.port.number());
+    // The last write that was answered found no room.
+    let count = fill(&mut client);
+    make_room(&limited.process);
+    // Sooner than the next attempt would be.
+    let status = limited.process.terminate(secs(10));
+    assert_eq!(status.code(), Some(0), "{}", limited.process.log());
+    limited.process.start_again();
+    wait_for_keys(&limited, &count.to_string());
+}
+
+#[test]
+fn a_shutdown_without_room_tells_what_is_lost() {
+    let mut limited = start_data_server("");
+    let mut client = Client::to(limited.port.number());
+    let count = fill(&mut client);
+    let status = limited.process.terminate(secs(10));
+    let log = limited.process.log();
+    assert_eq!(status.code(), Some(0), "{log}");
+    let lost = "bytes could not be written to the AOF file (File too large): they are lost";
+    assert!(log.contains(lost), "{log}");
+    limited.process.start_again();
+    wait_for_keys(&limited, &(count - 1).to_string());
+}
+
+#[test]
 fn a_rewrite_makes_room() {
     let mut limited = start_data_server("");
     let mut client = Client::to(limited.port.number());

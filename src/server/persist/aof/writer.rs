@@ -81,6 +81,10 @@ pub(crate) struct Writer {
     /// Why the last fsync failed.
     sync_error: Option<String>,
     retry_at: Mono,
+    /// Writes and fsyncs begun so far.
+    attempts: u64,
+    /// The newest of them that is known to have failed.
+    failed_attempt: u64,
     /// Held replies, and what must be written or synced before they leave.
     waiting: VecDeque<(u64, WaitId)>,
     /// Work on another thread has ended.
@@ -300,9 +304,19 @@ impl Writer {
         }
     }
 
+    /// A write or an fsync begins; its number.
+    fn begin_attempt(&mut self) -> u64 {
+        self.attempts += 1;
+        self.attempts
+    }
+
     /// Writes everything on this thread.
     fn write_here(&mut self, now: Mono) {
+        let attempt = self.begin_attempt();
         let outcome = write_out(&mut self.pending);
+        if outcome.error.is_some() {
+            self.failed_attempt = attempt;
+        }
         if self.pending.is_empty() && outcome.spare.capacity() <= SPARE_BYTES_MAX {
             self.spare = outcome.spare;
         }
@@ -390,6 +404,8 @@ struct Job {
     dirty: Vec<Arc<Target>>,
     sync: bool,
     write: bool,
+    /// Its number among the attempts.
+    attempt: u64,
     clock: Clock,
 }
 
@@ -523,6 +539,7 @@ impl Server {
             dirty: Vec::new(),
             sync,
             write,
+            attempt: writer.begin_attempt(),
             clock: self.clock,
         };
         if write {
@@ -567,6 +584,9 @@ impl Server {
         let must_sync = self.must_sync();
         let writer = &mut self.aof.writer;
         let is_complete = job.sync && outcome.error.is_none();
+        if outcome.error.is_some() || synced.is_err() {
+            writer.failed_attempt = writer.failed_attempt.max(job.attempt);
+        }
         // No trouble with a retired file counts.
         let is_retired = |target: &Arc<Target>| writer.is_retired(target);
         let failed = job.segments.front().map(|segment| &segment.to);
@@ -627,16 +647,21 @@ pub(super) async fn hold_writes(server: &Rc<RefCell<Server>>) {
     }
 }
 
-/// Waits until everything that has been appended is durable, or cannot be.
+/// Waits until everything that has been appended is durable. Gives up only when an attempt that was begun for it has
+/// failed: what failed before may work now, so it is tried at once, whatever the next attempt was put off to.
 pub(crate) async fn settle(server: &Rc<RefCell<Server>>) {
-    let goal = server.borrow().aof.writer.appended;
+    let (goal, before) = {
+        let writer = &server.borrow().aof.writer;
+        (writer.appended, writer.attempts)
+    };
     loop {
         let progress = {
             let server = &mut *server.borrow_mut();
             server.aof.writer.sync_now = true;
+            server.aof.writer.retry_at = Mono(0);
             server.advance_aof();
             let writer = &server.aof.writer;
-            if writer.synced >= goal || writer.error().is_some() {
+            if writer.synced >= goal || writer.failed_attempt > before {
                 return;
             }
             Rc::clone(&writer.progress)
