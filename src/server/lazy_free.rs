@@ -158,17 +158,6 @@ pub(crate) fn reset_freed() {
     QUEUE.freed.store(0, Ordering::Relaxed);
 }
 
-/// What is left in it is dropped on another thread, wherever it goes out of scope: in a task that is aborted, too.
-pub(crate) struct DroppedElsewhere<T: Send + 'static>(pub(crate) VecDeque<T>);
-
-impl<T: Send + 'static> Drop for DroppedElsewhere<T> {
-    fn drop(&mut self) {
-        if !self.0.is_empty() {
-            drop_elsewhere(std::mem::take(&mut self.0));
-        }
-    }
-}
-
 impl Server {
     /// Drops a removed entry, on another thread if that takes long.
     pub(super) fn discard(&self, entry: Entry) {
@@ -198,25 +187,6 @@ mod tests {
             // Nobody hears it when the test has failed already.
             let _ = self.0.send(thread::current().id());
         }
-    }
-
-    #[test]
-    fn an_aborted_task_drops_nothing_large_itself() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
-        let (told, heard) = mpsc::sync_channel(1);
-        runtime.block_on(async {
-            let kept = DroppedElsewhere(VecDeque::from([Witness(told)]));
-            let task = tokio::spawn(async move {
-                std::future::pending::<()>().await;
-                drop(kept);
-            });
-            tokio::task::yield_now().await;
-            task.abort();
-            drop(task.await);
-        });
-        assert_ne!(heard.recv().unwrap(), thread::current().id());
     }
 
     #[test]

@@ -4,13 +4,18 @@
 use std::io::Read;
 use std::time::Duration;
 
+use crate::aof;
 use crate::data::{full_resyncs, replica_of, wait_until_equal};
-use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
+use crate::support::{
+    Client, Kind, ServerNode, expect_that, redis_check_rdb, secs, start_server, text, wait_for,
+};
 
 /// More than sockets take by themselves.
 const DATA_BYTES: u64 = 32 << 20;
 /// What a transfer that nobody takes may add to memory.
 const EXTRA_BYTES: u64 = 6 << 20;
+/// How many keys the file that is being written will have.
+const TOTAL: &str = "current_save_keys_total";
 
 fn start(kind: Kind, lines: &str) -> ServerNode {
     let server = start_server(kind, &format!("rdbcompression no\n{lines}"));
@@ -225,4 +230,49 @@ fn replicas_that_come_during_a_save_share_the_next_one() {
     });
     let saves = number(&server, "rdb_saves");
     assert!(saves < 4, "{saves} saves");
+}
+
+#[test]
+fn a_save_hands_on_what_a_rewrite_has_not_taken() {
+    let mut server = start(Kind::Ours, "appendonly yes\n");
+    let before = number(&server, "used_memory");
+    let field = |info: &str, name: &str| -> u64 {
+        let mut lines = info.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        value.map_or(0, |value| value.parse().unwrap())
+    };
+    let mut client = server.client();
+    // Until the save comes early enough.
+    wait_for("a save in the first half of a rewrite", secs(60), || {
+        aof::wait_for_rewrite(&server);
+        client.call(&["BGREWRITEAOF"]);
+        loop {
+            let info = text(&client.call(&["INFO", "persistence"]));
+            if field(&info, TOTAL) > 0 || field(&info, "aof_rewrite_in_progress") == 0 {
+                break;
+            }
+        }
+        client
+            .send_raw(b"INFO persistence\r\nSAVE\r\nINFO memory\r\n")
+            .unwrap();
+        let mut reply = || text(&client.receive().unwrap());
+        let (progress, saved, memory) = (reply(), reply(), reply());
+        assert_eq!(saved, "OK");
+        let used = field(&memory, "used_memory");
+        assert!(used < before + EXTRA_BYTES, "{used} after {before}");
+        let done = field(&progress, "current_save_keys_processed");
+        let total = field(&progress, TOTAL);
+        expect_that(done < total / 2, || format!("{done} of {total}"))
+    });
+    // Both files are whole.
+    aof::wait_for_rewrite(&server);
+    server.kill();
+    aof::check(&server);
+    let said = redis_check_rdb()
+        .arg(server.dir().join("dump.rdb"))
+        .output()
+        .unwrap();
+    assert!(said.status.success(), "{said:?}");
+    server.start_again();
+    assert_eq!(ask(&server, "DBSIZE"), (DATA_BYTES / 1024).to_string());
 }

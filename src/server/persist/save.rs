@@ -4,13 +4,13 @@
 //! The file is made under another name, synced, and renamed; so there is always a complete one.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
@@ -22,7 +22,7 @@ use crate::clock::{Mono, Now};
 use crate::server::Server;
 use crate::server::beside::beside_clients;
 use crate::server::keyspace::{Chunk, SnapshotEpoch, Walk};
-use crate::server::lazy_free::{DroppedElsewhere, drop_elsewhere};
+use crate::server::lazy_free::drop_elsewhere;
 
 /// How much is encoded before others get their turn.
 const SLICE_BYTES: usize = 16 * 1024;
@@ -59,6 +59,8 @@ pub(crate) struct Saver {
     /// The unit that is running has removed all data.
     is_flushed: bool,
     running: Option<Running>,
+    /// The file that was begun last in the background, and the queue of its thread while there is one.
+    in_background: Option<(SnapshotEpoch, mpsc::WeakSender<Chunk>)>,
     next_file: u64,
 }
 
@@ -85,6 +87,7 @@ impl Saver {
             is_scheduled: false,
             is_flushed: false,
             running: None,
+            in_background: None,
             next_file: 0,
         }
     }
@@ -264,7 +267,8 @@ impl Server {
         written
     }
 
-    /// Writes all data to a file before it returns: with a head as RDB, without as commands.
+    /// Writes all data to a file before it returns: with a head as RDB, without as commands. What that writes to the
+    /// snapshot of a file in the background (a rewrite) is handed on as it comes, at the pace of that file.
     ///
     /// # Errors
     /// The file cannot be written; what was there before is untouched.
@@ -293,6 +297,7 @@ impl Server {
                         file.write(chunk)?;
                     }
                 }
+                self.hand_on_in_background();
                 if walk == Walk::Complete {
                     return file.finish(to);
                 }
@@ -306,6 +311,33 @@ impl Server {
             to.remove_temp();
         }
         written
+    }
+
+    /// Hands on what waits for the file in the background, whose task does not run while the loop is held up, and waits
+    /// until its thread has room for it.
+    fn hand_on_in_background(&mut self) {
+        let in_background = self.saver.in_background.as_ref();
+        let Some((snapshot, Some(chunks))) =
+            in_background.map(|(snapshot, chunks)| (*snapshot, chunks.upgrade()))
+        else {
+            return;
+        };
+        let mut waiting = None;
+        loop {
+            let output = self.keyspace.snapshot_output(snapshot);
+            let Some(chunk) = waiting.take().or_else(|| output?.pop()) else {
+                return;
+            };
+            match chunks.try_send(chunk) {
+                // A thread that has failed takes nothing more; nobody will.
+                Ok(()) | Err(TrySendError::Closed(_)) => {}
+                Err(TrySendError::Full(chunk)) => {
+                    waiting = Some(chunk);
+                    std::thread::sleep(REST);
+                    self.watchdog.feed(self.clock.mono());
+                }
+            }
+        }
     }
 
     /// Begins to save while clients are served. The receiver gets the file when it is complete, and
@@ -456,22 +488,21 @@ impl FileJob {
         beside_clients("save", move || {
             drop(done.send(write_queue(&file, options, queue, is_complete)));
         })?;
-        while let Some((batch, walk)) = self.slice(server) {
-            let is_end = walk == Walk::Complete && batch.is_empty();
-            // The save may be cancelled while it waits for room, and what is in the batch may be large.
-            let mut batch = DroppedElsewhere(batch);
-            while !batch.0.is_empty() {
-                let Ok(room) = chunks.reserve().await else {
-                    return writer.await.map_err(io::Error::other)?;
-                };
-                if let Some(chunk) = batch.0.pop_front() {
-                    room.send(chunk);
-                }
-            }
-            if is_end {
-                // The writer may have failed already; its result says so.
-                let _ = complete.send(());
+        server.borrow_mut().saver.in_background = Some((self.snapshot, chunks.downgrade()));
+        loop {
+            // Only what there is room for is taken out: the rest is the snapshot's, whoever hands it on or ends it.
+            let Ok(room) = chunks.reserve().await else {
                 break;
+            };
+            match self.next(server) {
+                Some(Next::Chunk(chunk)) => room.send(chunk),
+                Some(Next::NotYet) => {}
+                Some(Next::End) => {
+                    // The writer may have failed already; its result says so.
+                    let _ = complete.send(());
+                    break;
+                }
+                None => break,
             }
             tokio::task::yield_now().await;
         }
@@ -479,13 +510,30 @@ impl FileJob {
         writer.await.map_err(io::Error::other)?
     }
 
-    /// The next chunks; `None` when the snapshot is no more.
-    fn slice(&self, server: &Rc<RefCell<Server>>) -> Option<(VecDeque<Chunk>, Walk)> {
-        let server = &mut *server.borrow_mut();
-        let walk = server.keyspace.advance_snapshot(self.snapshot, SLICE_BYTES);
-        let output = server.keyspace.snapshot_output(self.snapshot)?;
-        Some((std::iter::from_fn(|| output.pop()).collect(), walk))
+    /// Walks on if nothing waits; `None` when the snapshot is no more.
+    fn next(&self, server: &Rc<RefCell<Server>>) -> Option<Next> {
+        let keyspace = &mut server.borrow_mut().keyspace;
+        let mut walk = Walk::Going;
+        let mut chunk = keyspace.snapshot_output(self.snapshot)?.pop();
+        if chunk.is_none() {
+            walk = keyspace.advance_snapshot(self.snapshot, SLICE_BYTES);
+            chunk = keyspace.snapshot_output(self.snapshot)?.pop();
+        }
+        Some(match (chunk, walk) {
+            (Some(chunk), _) => Next::Chunk(chunk),
+            (None, Walk::Going) => Next::NotYet,
+            (None, Walk::Complete) => Next::End,
+        })
     }
+}
+
+/// What comes next of a snapshot.
+enum Next {
+    Chunk(Chunk),
+    /// The walk goes on.
+    NotYet,
+    /// Everything was taken.
+    End,
 }
 
 /// Writes the chunks of a queue to a file. A queue that ends before `is_complete` says so was cancelled.
