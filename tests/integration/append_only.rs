@@ -510,11 +510,10 @@ fn a_damaged_middle_is_refused_with_its_place() {
     assert!(log.contains("redis-check-aof --fix"), "{log}");
 }
 
-#[test]
-fn an_incomplete_file_before_the_last_is_refused() {
-    let server = damaged("", |bytes| bytes.truncate(bytes.len() - 1));
+/// A server of ours that has ended, whose increment is torn, with another of these bytes behind it.
+fn torn_before_another(lines: &str, other: &str) -> ServerNode {
+    let server = damaged(lines, |bytes| bytes.truncate(bytes.len() - 1));
     let folder = folder(&server);
-    let before = fs::read(last_file(&server)).unwrap();
     let listed = OpenOptions::new()
         .append(true)
         .open(folder.join("appendonly.aof.manifest"));
@@ -522,12 +521,42 @@ fn an_incomplete_file_before_the_last_is_refused() {
         .unwrap()
         .write_all(b"file appendonly.aof.2.incr.aof seq 2 type i\n")
         .unwrap();
-    fs::write(folder.join("appendonly.aof.2.incr.aof"), "").unwrap();
+    fs::write(folder.join("appendonly.aof.2.incr.aof"), other).unwrap();
+    server
+}
+
+#[test]
+fn an_incomplete_file_before_the_last_is_refused() {
+    let more = "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n";
+    let server = torn_before_another("", more);
+    let torn = folder(&server).join("appendonly.aof.1.incr.aof");
+    let before = fs::read(&torn).unwrap();
     let (_server, log) = refused(server);
     assert!(log.contains("is not the last file"), "{log}");
+    assert_eq!(fs::read(torn).unwrap(), before);
+}
+
+/// What a power cut leaves while a rewrite begins.
+#[test]
+fn an_incomplete_end_with_empty_files_behind_it_is_cut_off() {
+    let mut server = torn_before_another("", "");
+    server.start_again();
+    let mut client = server.client();
+    assert_eq!(text(&client.call(&["MGET", "a", "b", "c"])), "1 2 (nil)");
+    assert_eq!(text(&client.call(&["SET", "e", "5"])), "OK");
+    server.kill();
+    check(&server);
+    let loader = start_on(Kind::Real, &server, "");
     assert_eq!(
-        fs::read(folder.join("appendonly.aof.1.incr.aof")).unwrap(),
-        before
+        text(&loader.client().call(&["MGET", "a", "d", "e"])),
+        "1 (nil) 5"
+    );
+    let server = torn_before_another("aof-load-truncated no\n", "");
+    let (_server, log) = refused(server);
+    assert!(log.contains("appendonly.aof.1.incr.aof"), "{log}");
+    assert!(
+        log.contains("Unexpected end of file reading the append only file"),
+        "{log}"
     );
 }
 

@@ -154,6 +154,11 @@ impl Folder {
         manifest.live().map(|file| self.size_of(file)).sum()
     }
 
+    /// Whether a file is there and holds nothing.
+    pub(crate) fn is_empty_file(&self, file: &AofFile) -> bool {
+        fs::metadata(self.file(&file.name)).is_ok_and(|found| found.len() == 0)
+    }
+
     /// Bytes of one file.
     pub(crate) fn size_of(&self, file: &AofFile) -> u64 {
         fs::metadata(self.file(&file.name)).map_or(0, |found| found.len())

@@ -64,7 +64,7 @@ pub(crate) enum AofError {
         /// Up to where it is complete.
         at: u64,
     },
-    /// Another file than the last one ends inside a command.
+    /// A file with others behind it that hold something ends inside a command.
     #[error(
         "Fatal error: the truncated file {file} is not the last file: it is complete up to byte {at} only. Make \
          a backup of your AOF files, then use ./redis-check-aof --fix {file}"
@@ -161,7 +161,9 @@ pub(super) struct Cut {
     pub(super) at: u64,
 }
 
-/// Reads all files of a manifest, oldest first. A last file that is incomplete is told, not changed.
+/// Reads all files of a manifest, oldest first. A last file that is incomplete is told, not changed. The last one is
+/// that behind which all are empty: a rewrite makes the next increment durable while the present one still grows, so
+/// that a power cut may tear what is the end of the data. redis-server, which has the same moment, refuses that.
 pub(super) fn read_all(
     folder: &Folder,
     manifest: &Manifest,
@@ -202,7 +204,12 @@ pub(super) fn read_all(
         let mut reader = Reader::new(Arc::new(path), start, &options, out);
         if let Some(at) = reader.read(source)? {
             let path = reader.path.to_path_buf();
-            if index + 1 < files.len() {
+            // A base is durable before it counts: no power cut tears it.
+            let is_base = manifest.base.as_ref() == Some(*file);
+            let mut later = files[index + 1..].iter();
+            let is_last = index + 1 == files.len()
+                || !is_base && later.all(|file| folder.is_empty_file(file));
+            if !is_last {
                 return Err(AofError::TruncatedInside { file: path, at });
             }
             cut = Some(Cut { path, at });

@@ -1,7 +1,7 @@
 //! `BGREWRITEAOF`: a new base in place of the old one and its increments.
 //!
 //! ```text
-//! Preparing    an increment m+1 is made and listed, on another thread
+//! Preparing    what increment m holds becomes durable, then an increment m+1 is made and listed, on another thread
 //! Walking      in one turn the snapshot begins and commands go to m+1; then the base is written
 //! Replacing    the manifest names base n+1 and increment m+1 alone, and what they replace is deleted
 //! ```
@@ -24,7 +24,7 @@ use tokio::task::AbortHandle;
 use super::folder::Folder;
 use super::manifest::Manifest;
 use super::moving::move_over;
-use super::{Aof, State};
+use super::{Aof, State, settle};
 use crate::clock::Mono;
 use crate::server::Server;
 use crate::server::keyspace::SnapshotEpoch;
@@ -425,6 +425,11 @@ async fn rewrite(
     moves_to: Option<Folder>,
     temp: PathBuf,
 ) -> io::Result<()> {
+    if server.borrow().aof.state == State::On {
+        // The next increment is about to be listed behind the present one, of which little shall then be left to tear.
+        // What cannot be made durable is no reason to give up: the rewrite may be the way out of just that.
+        settle(server).await;
+    }
     let prepared = prepare(server, moves_to).await?;
     let plan = server.borrow_mut().begin_walk(prepared, temp)?;
     plan.job.run(server).await?;
