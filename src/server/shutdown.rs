@@ -82,11 +82,20 @@ impl Server {
             return false;
         };
         task.abort();
-        self.shutdown_failed();
+        tracing::info!("Shutdown manually aborted.");
+        self.end_shutdown();
         true
     }
 
     fn shutdown_failed(&mut self) {
+        tracing::warn!(
+            "Errors trying to shut down the server. Check the logs for more information."
+        );
+        self.end_shutdown();
+    }
+
+    /// The server goes on.
+    fn end_shutdown(&mut self) {
         self.shutdown.task = None;
         self.process.shutdown_at = None;
         self.front.unpause(PauseReason::Shutdown);
@@ -157,11 +166,17 @@ async fn shut_down(server: Rc<RefCell<Server>>, options: ShutdownOptions) {
         if save && !server.is_loading() {
             tracing::info!("Saving the final RDB snapshot before exiting.");
             if let Err(error) = server.save_now() {
-                tracing::error!(%error, "Error trying to save the DB");
+                let file = server.in_dir(&server.config.dbfilename);
+                let file = file.display();
                 if !options.force {
+                    tracing::error!(
+                        "Error trying to save the DB, can't exit ({file}: {error}). Once it can be written, stop the \
+                         server again; SHUTDOWN NOSAVE ends it without its data"
+                    );
                     server.shutdown_failed();
                     return;
                 }
+                tracing::error!("Error trying to save the DB. Exit anyway ({file}: {error}).");
             }
         }
         server.tell_what_the_aof_lacks();

@@ -88,6 +88,37 @@ fn a_data_server_that_could_not_save_saves_at_the_next_signal() {
 }
 
 #[test]
+fn a_data_server_whose_folder_is_gone_says_why_it_goes_on() {
+    let mut server = start_server(Kind::Ours, "save 3600 1\nenable-protected-configs yes\n");
+    let mut client = server.client();
+    let folder = server.dir().join("data");
+    fs::create_dir(&folder).unwrap();
+    client.call(&["CONFIG", "SET", "dir", &folder.to_string_lossy()]);
+    client.call(&["SET", "k", "v"]);
+    fs::remove_dir(&folder).unwrap();
+    // As with redis-server, each signal is one attempt.
+    for attempt in 1..3 {
+        server.process.signal(Signal::SIGTERM);
+        wait_for("the shutdown has failed", secs(10), || {
+            let log = server.process.log();
+            let said = log.matches("Errors trying to shut down the server.");
+            expect_that(said.count() == attempt, || log.clone())
+        });
+        assert_eq!(text(&client.call(&["INCR", "n"])), attempt.to_string());
+    }
+    let log = server.process.log();
+    let path = folder.join("dump.rdb");
+    let why = format!("can't exit ({}: No such file", path.display());
+    assert!(log.contains(&why), "{log}");
+    assert!(log.contains("SHUTDOWN NOSAVE"), "{log}");
+    // Unlike redis-server, which stays in the folder that is gone, it finds a new one of that name.
+    fs::create_dir(&folder).unwrap();
+    let status = server.process.terminate(secs(10));
+    assert_eq!(status.code(), Some(0), "{}", server.process.log());
+    assert!(path.exists());
+}
+
+#[test]
 fn a_save_that_a_shutdown_cancels_replaces_nothing() {
     let mut server = start_server(Kind::Ours, "save 3600 1\n");
     for round in 0..20 {
