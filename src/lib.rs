@@ -7,6 +7,7 @@ pub mod clock;
 pub mod ids;
 pub mod memory;
 pub mod resp;
+pub mod room;
 
 // What both programs stand on.
 pub mod config;

@@ -11,6 +11,7 @@ use super::output::OutputLimits;
 use super::reply::Reply;
 use crate::clock::Mono;
 use crate::resp::Value;
+use crate::room::GiveBack;
 
 /// How many replies of one client may be still to come before its further commands wait. Many masters
 /// share one connection of a peer, and each may ask for a vote.
@@ -74,6 +75,8 @@ impl<S: Default> Clients<S> {
         for on in client.held.into_iter().chain(client.output.gaps()) {
             self.waiting.remove(&on);
         }
+        self.by_id.give_back();
+        self.waiting.give_back();
         Some(client)
     }
 

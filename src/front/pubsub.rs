@@ -13,6 +13,7 @@ use super::spec::{Channels, CommandSpec, KeySpec, flag, key};
 use super::{Call, Program, kept};
 use crate::clock::Mono;
 use crate::resp::Protocol;
+use crate::room::GiveBack;
 
 /// The most channels and patterns that one client may be subscribed to.
 const SUBSCRIPTIONS_PER_CLIENT_MAX: usize = 1024 * 1024;
@@ -149,6 +150,7 @@ impl PubSub {
             ids.remove(&id);
             if ids.is_empty() {
                 all.remove(name);
+                all.give_back();
             }
         }
         true
@@ -365,4 +367,25 @@ fn confirm(reply: &mut Reply, word: &str, name: Option<&Bytes>, count: usize) {
         }
         reply.count(count);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::front::toy::Toy;
+
+    #[test]
+    fn what_one_client_listened_to_takes_no_room_when_it_has_gone() {
+        let mut toy = Toy::new();
+        let id = toy.connect(1);
+        for n in 0..10_000 {
+            toy.ask(id, &format!("SUBSCRIBE c{n}"));
+            toy.ask(id, &format!("PSUBSCRIBE p{n}"));
+        }
+        let front = &mut toy.front;
+        assert!(front.pubsub.channels.capacity() >= 10_000);
+        front.pubsub.forget(&mut front.clients, id);
+        assert!(front.pubsub.channels.capacity() < 100);
+        assert!(front.pubsub.patterns.capacity() < 100);
+    }
 }

@@ -22,6 +22,7 @@ use super::replication::wait::Timer;
 use super::{Current, Server};
 use crate::clock::{Mono, Now};
 use crate::front::{Blocked, Call, ClientId, Closing, CommandId, CommandInfo, Reply, WaitId, kept};
+use crate::room::GiveBack;
 
 /// Tries to serve a call from one of its keys; false when nothing is there. An error is the reply.
 pub(crate) type Serve = fn(&mut Server, &Call<'_>, &Bytes, &mut Reply) -> Result<bool, Failure>;
@@ -66,12 +67,14 @@ impl Blocking {
 
     fn remove(&mut self, on: WaitId) -> Option<Rc<Waiter>> {
         let waiter = self.waiters.remove(&on)?;
+        self.waiters.give_back();
         for key in &waiter.words[waiter.keys.clone()] {
             let at = (waiter.db, key.clone());
             if let Some(queue) = self.queues.get_mut(&at) {
                 queue.remove(&on);
                 if queue.is_empty() {
                     self.queues.remove(&at);
+                    self.queues.give_back();
                 }
             }
         }
@@ -91,7 +94,9 @@ impl Blocking {
     /// Takes the next key that is ready.
     fn next_ready(&mut self) -> Option<(usize, Bytes)> {
         let at = self.ready.pop_front()?;
+        self.ready.give_back();
         self.is_ready.remove(&at);
+        self.is_ready.give_back();
         Some(at)
     }
 

@@ -210,3 +210,41 @@ fn returns_to(process: &Process, files: usize) {
         expect_that(open <= files, || format!("{open} descriptors"))
     });
 }
+
+#[test]
+fn names_that_one_client_has_left_take_no_memory() {
+    let server = start_server(Kind::Ours, "");
+    let used = || -> u64 {
+        server
+            .info("used_memory")
+            .and_then(|n| n.parse().ok())
+            .unwrap()
+    };
+    // What is made once stays.
+    assert_eq!(text(&server.client().call(&["PING"])), "PONG");
+    let before = used();
+    let names: Vec<String> = (0..100_000).map(|n| format!("name{n:06}")).collect();
+    for command in ["SUBSCRIBE", "PSUBSCRIBE", "SSUBSCRIBE", "WATCH", "BLPOP"] {
+        let mut client = server.client();
+        for part in names.chunks(if command == "BLPOP" {
+            names.len()
+        } else {
+            10_000
+        }) {
+            let mut words = vec![command];
+            words.extend(part.iter().map(String::as_str));
+            if command == "BLPOP" {
+                words.push("0");
+            }
+            client.send(&words).unwrap();
+            if command == "WATCH" {
+                assert_eq!(text(&client.receive().unwrap()), "OK");
+            } else if command != "BLPOP" {
+                part.iter().for_each(|_| drop(client.receive().unwrap()));
+            }
+        }
+        wait_for(secs(30), "it takes memory", || used() > before + (5 << 20));
+        drop(client);
+        wait_for(secs(30), command, || used() < before + (2 << 20));
+    }
+}

@@ -7,6 +7,7 @@ use crate::front::{
     Call, ClientId, Clients, CommandId, CommandInfo, CommandSpec, KeySpec, Reply, category, flag,
     kept, key, run,
 };
+use crate::room::GiveBack;
 use crate::server::keyspace::{Entry, Keyspace};
 use crate::server::{Server, Session};
 
@@ -311,6 +312,7 @@ impl Server {
                 watches.retain(|watch| watch.client != client);
                 if watches.is_empty() {
                     self.watches.0.remove(&at);
+                    self.watches.0.give_back();
                 }
             }
         }
