@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use hashbrown::HashMap;
 
-use super::client::ClientId;
+use super::client::{Client, ClientId};
 use super::clients::Clients;
 use super::glob::glob_match;
 use super::reply::Reply;
@@ -103,7 +103,7 @@ impl PubSub {
         }
     }
 
-    /// Subscribes a client; false when it was subscribed, or may not have more.
+    /// Subscribes a client; false when it was subscribed. Whoever calls it has asked whether there is room.
     pub fn subscribe<S: Default>(
         &mut self,
         clients: &mut Clients<S>,
@@ -112,9 +112,6 @@ impl PubSub {
         kind: Kind,
     ) -> bool {
         let client = clients.current(id);
-        if client.subscription_count() >= SUBSCRIPTIONS_PER_CLIENT_MAX {
-            return false;
-        }
         let (own, all) = match kind {
             Kind::Channel => (&mut client.channels, &mut self.channels),
             Kind::Pattern => (&mut client.patterns, &mut self.patterns),
@@ -194,8 +191,17 @@ impl Kind {
         }
     }
 
+    /// The subscriptions of this kind.
+    fn of<S>(self, client: &Client<S>) -> &BTreeSet<Bytes> {
+        match self {
+            Kind::Channel => &client.channels,
+            Kind::Pattern => &client.patterns,
+            Kind::Shard => &client.shard_channels,
+        }
+    }
+
     /// The subscriptions that a confirmation counts: shard channels are counted apart.
-    fn count<S>(self, client: &super::Client<S>) -> usize {
+    fn count<S>(self, client: &Client<S>) -> usize {
         match self {
             Kind::Channel | Kind::Pattern => client.channels.len() + client.patterns.len(),
             Kind::Shard => client.shard_channels.len(),
@@ -203,14 +209,15 @@ impl Kind {
     }
 }
 
+/// Whether a client may be subscribed to these too.
+fn has_room<S>(client: &Client<S>, names: &[Bytes], kind: Kind) -> bool {
+    let own = kind.of(client);
+    let new = names.iter().filter(|name| !own.contains(*name)).count();
+    client.subscription_count() + new <= SUBSCRIPTIONS_PER_CLIENT_MAX
+}
+
 fn names_of<S: Default>(clients: &mut Clients<S>, id: ClientId, kind: Kind) -> Vec<Bytes> {
-    let client = clients.current(id);
-    let names = match kind {
-        Kind::Channel => &client.channels,
-        Kind::Pattern => &client.patterns,
-        Kind::Shard => &client.shard_channels,
-    };
-    names.iter().cloned().collect()
+    kind.of(clients.current(id)).iter().cloned().collect()
 }
 
 /// Encodes the message once per protocol and appends it to each client's queue.
@@ -327,6 +334,9 @@ pub fn shard_subscription_commands<P: Program>() -> [CommandSpec<P>; 2] {
 fn subscribe<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply, kind: Kind) {
     let front = program.front();
     let word = kind.subscribe_word();
+    if !has_room(front.clients.current(call.client), call.args(), kind) {
+        return reply.error("ERR too many subscriptions");
+    }
     for name in call.args() {
         front
             .pubsub
@@ -387,5 +397,28 @@ mod tests {
         front.pubsub.forget(&mut front.clients, id);
         assert!(front.pubsub.channels.capacity() < 100);
         assert!(front.pubsub.patterns.capacity() < 100);
+    }
+
+    #[test]
+    fn what_is_confirmed_is_subscribed() {
+        let mut toy = Toy::new();
+        let id = toy.connect(1);
+        let names =
+            (2..SUBSCRIPTIONS_PER_CLIENT_MAX).map(|n| Bytes::from(n.to_be_bytes().to_vec()));
+        toy.front.clients.current(id).channels = names.collect();
+        let refused = "-ERR too many subscriptions|";
+        assert_eq!(toy.ask(id, "SUBSCRIBE a b c"), refused);
+        assert_eq!(
+            toy.ask(id, "SUBSCRIBE a b").matches("subscribe|").count(),
+            2
+        );
+        for request in ["SUBSCRIBE c", "PSUBSCRIBE c"] {
+            assert_eq!(toy.ask(id, request), refused);
+        }
+        assert!(toy.ask(id, "SUBSCRIBE a").contains("subscribe|"), "it is");
+        toy.ask(id, "UNSUBSCRIBE a");
+        assert!(toy.ask(id, "SUBSCRIBE c").contains("subscribe|"));
+        let other = toy.connect(2);
+        assert_eq!(toy.ask(other, "PUBLISH c m"), ":1|");
     }
 }
