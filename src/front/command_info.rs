@@ -167,7 +167,7 @@ fn legacy_keys(info: &CommandInfo) -> (i64, i64, i64) {
                 Some((signed(first), last, signed(step)))
             }
             (
-                Begin::Index(_) | Begin::Keyword { .. } | Begin::Unknown | Begin::StoreOption,
+                Begin::Index(_) | Begin::Keyword { .. } | Begin::Unknown | Begin::LastOption { .. },
                 Find::Range { .. } | Find::KeyNum { .. },
             ) => None,
         });
@@ -203,7 +203,13 @@ fn key_spec(reply: &mut Reply, spec: &KeySpec, note: Option<&str>) {
             reply.bulk("index");
             numbers(reply, &[("index", count(index))]);
         }
-        Begin::Keyword { word, from } => {
+        Begin::Keyword { word, from }
+        | Begin::LastOption {
+            word,
+            from,
+            is_told: true,
+            ..
+        } => {
             reply.bulk("keyword");
             reply.bulk("spec");
             reply.map(2);
@@ -212,7 +218,7 @@ fn key_spec(reply: &mut Reply, spec: &KeySpec, note: Option<&str>) {
             reply.bulk("startfrom");
             reply.integer(i64::from(from));
         }
-        Begin::Unknown | Begin::StoreOption => {
+        Begin::Unknown | Begin::LastOption { .. } => {
             reply.bulk("unknown");
             numbers(reply, &[]);
             reply.bulk("find_keys");

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::options::{MIGRATE_OPTIONS, options};
 use super::spec::{Begin, Channels, CommandInfo, Find, KeySpec, key};
 
 /// A key among the words of a request.
@@ -87,19 +88,11 @@ fn flags_here(info: &CommandInfo, spec: &KeySpec, words: &[Bytes]) -> u16 {
 fn keys_option(info: &CommandInfo, words: &[Bytes]) -> Option<Vec<KeyRef>> {
     let spec = (info.keys.iter()).find(|spec| spec.flags & key::INCOMPLETE != 0)?;
     begin(spec, words)?;
-    let is_it = |at: usize, name: &[u8]| words[at].eq_ignore_ascii_case(name);
-    let mut at = 6;
-    while at < words.len() && !is_it(at, b"keys") {
-        at += match () {
-            () if is_it(at, b"auth2") => 3,
-            () if is_it(at, b"auth") => 2,
-            () => 1,
-        };
-    }
-    let places = match at < words.len() {
-        false => 3..4,
-        true if words[3].is_empty() => at + 1..words.len(),
-        true => 0..0,
+    let mut named = options(words, 6, MIGRATE_OPTIONS);
+    let places = match named.find(|(_, form)| matches!(form, Some(("keys", _)))) {
+        None => 3..4,
+        Some((at, _)) if words[3].is_empty() => at + 1..words.len(),
+        Some(_) => 0..0,
     };
     let flags = spec.flags & !key::INCOMPLETE;
     Some(places.map(|index| KeyRef { index, flags }).collect())
@@ -136,27 +129,16 @@ fn begin(spec: &KeySpec, words: &[Bytes]) -> Option<usize> {
             found.map(|at| at + 1)
         }
         Begin::Unknown => None,
-        Begin::StoreOption => store_option(words),
+        Begin::LastOption {
+            word, from, known, ..
+        } => {
+            let from = usize::try_from(from).ok()?;
+            let places = options(words, from, known)
+                .filter(|(_, form)| form.is_some_and(|(name, _)| name.eq_ignore_ascii_case(word)))
+                .map(|(at, _)| at + 1);
+            places.filter(|at| *at < words.len()).last()
+        }
     }
-}
-
-/// The word after the last `STORE` that is an option of `SORT`, not the value of one.
-fn store_option(words: &[Bytes]) -> Option<usize> {
-    let mut found = None;
-    let mut at = 2;
-    while let Some(word) = words.get(at) {
-        at += match word.to_ascii_lowercase().as_slice() {
-            b"limit" => 2,
-            b"get" | b"by" => 1,
-            b"store" => {
-                found = (at + 1 < words.len()).then_some(at + 1).or(found);
-                1
-            }
-            _ => 0,
-        };
-        at += 1;
-    }
-    found
 }
 
 fn last_of_range(first: usize, last: i32, limit: usize, words: usize) -> Option<usize> {
@@ -230,7 +212,12 @@ mod tests {
         }];
         check(STREAMS, "xread streams a b 0 0", &[2, 3]);
         const STORED: [KeySpec; 1] = [KeySpec {
-            begin: Begin::StoreOption,
+            begin: Begin::LastOption {
+                word: "STORE",
+                from: 2,
+                known: &[("limit", 2), ("get", 1), ("by", 1), ("store", 1)],
+                is_told: false,
+            },
             find: Find::Range {
                 last: 0,
                 step: 1,

@@ -25,6 +25,7 @@ mod glob;
 mod hello;
 mod info;
 mod keys;
+mod options;
 mod output;
 mod pubsub;
 mod rates;
@@ -70,6 +71,7 @@ pub use info::{
     stats_section,
 };
 pub use keys::{KeyRef, command_channels, command_keys};
+pub use options::{HELLO_OPTIONS, MIGRATE_OPTIONS, OptionForm, options};
 pub use output::{OutputClass, OutputLimit, OutputLimits, OutputQueue, Overrun};
 pub use pubsub::{
     Kind as SubscriptionKind, PubSub, shard_subscription_commands, subscription_commands,

@@ -1,6 +1,6 @@
 //! What a command is: its name and arity, flags, ACL categories, keys, channels and documentation.
 
-use super::{Call, Reply};
+use super::{Call, OptionForm, Reply};
 
 /// Command flags. The names that clients see are in [`flag::NAMES`].
 pub mod flag {
@@ -196,8 +196,18 @@ pub enum Begin {
     },
     /// Nowhere among the words: its name follows from data.
     Unknown,
-    /// After the last `STORE` among the options of `SORT`. Clients are told that it is unknown.
-    StoreOption,
+    /// After the last `word` among the options, wherever it stands as the value of another one. Clients are told of a
+    /// keyword, or that it is unknown, as by redis-server.
+    LastOption {
+        /// The option, upper case.
+        word: &'static str,
+        /// Where the options begin.
+        from: i32,
+        /// Those that have values.
+        known: &'static [OptionForm],
+        /// Whether clients are told of the keyword.
+        is_told: bool,
+    },
 }
 
 /// How the other keys of a specification follow.

@@ -22,9 +22,11 @@ type Spec = CommandSpec<Server>;
 /// The keys of `GEORADIUS` and `GEORADIUSBYMEMBER`, whose options begin at word `options`.
 fn radius_keys(options: i32) -> [KeySpec; 3] {
     let store = |word| KeySpec {
-        begin: Begin::Keyword {
+        begin: Begin::LastOption {
             word,
             from: options,
+            known: &[("count", 1), ("store", 1), ("storedist", 1)],
+            is_told: true,
         },
         find: Find::Range {
             last: 0,
@@ -596,4 +598,42 @@ fn search(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::front::{Front, Lookup, command_keys};
+    use crate::server::command;
+
+    /// Which words of a request may be read or written as keys.
+    fn check(request: &str, want: &[usize]) {
+        let front: Front<Server> = Front::new(command::all());
+        let words: Vec<Bytes> = request
+            .split(' ')
+            .map(|word| Bytes::copy_from_slice(word.as_bytes()))
+            .collect();
+        let Lookup::Found(id) = front.table.lookup(&words) else {
+            panic!("no command {request}");
+        };
+        let info = front.table.catalog().entry(id).info;
+        let keys = command_keys(info, &words);
+        let found: Vec<usize> = keys.iter().map(|found| found.index).collect();
+        assert_eq!(found, want, "{request}");
+    }
+
+    #[test]
+    fn what_is_stored_to_is_a_key() {
+        let by_place = "georadius k 0 0 1 km";
+        check(by_place, &[1]);
+        check(&format!("{by_place} store a"), &[1, 7]);
+        check(&format!("{by_place} store a asc STORE z"), &[1, 10]);
+        check(&format!("{by_place} storedist store storedist z"), &[1, 9]);
+        check(
+            &format!("{by_place} store storedist count store any"),
+            &[1, 7],
+        );
+        check("georadiusbymember k m 1 km store a store store", &[1, 8]);
+        check("georadiusbymember k store 1 km storedist z", &[1, 6]);
+    }
 }

@@ -28,7 +28,12 @@ const NAMED: KeySpec = KeySpec {
     flags: key::RO | key::ACCESS,
 };
 const STORED: KeySpec = KeySpec {
-    begin: Begin::StoreOption,
+    begin: Begin::LastOption {
+        word: "STORE",
+        from: 2,
+        known: &[("limit", 2), ("get", 1), ("by", 1), ("store", 1)],
+        is_told: false,
+    },
     find: ONE,
     flags: key::OW | key::UPDATE,
 };
