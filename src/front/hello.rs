@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::acl::Reason;
+use super::options::{HELLO_OPTIONS, options};
 use super::reply::Reply;
 use super::spec::{CommandSpec, category, flag};
 use super::{Call, Program, REDIS_VERSION, arity_error, kept};
@@ -102,32 +103,32 @@ fn authenticate<P: Program>(
 }
 
 fn hello<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
-    let mut args = call.args().iter();
     let mut wanted = None;
-    if let Some(version) = args.next() {
+    if let Some(version) = call.words.get(1) {
         wanted = match parse_version(version) {
             Ok(protocol) => Some(protocol),
             Err(text) => return reply.error(text),
         };
     }
     // One after the other: what comes before a mistake has been done, as in Redis.
-    while let Some(option) = args.next() {
-        let rest = args.as_slice();
-        if option.eq_ignore_ascii_case(b"AUTH") && rest.len() >= 2 {
-            if !authenticate(program, call, &rest[0], &rest[1], reply) {
-                return;
+    for (at, option) in options(call.words, 2, HELLO_OPTIONS) {
+        match (option, &call.words[at + 1..]) {
+            (Some(("auth", _)), [name, password, ..]) => {
+                if !authenticate(program, call, name, password, reply) {
+                    return;
+                }
             }
-            args = rest[2..].iter();
-        } else if option.eq_ignore_ascii_case(b"SETNAME") && !rest.is_empty() {
-            if !is_client_name(&rest[0]) {
-                return reply.error(BAD_CLIENT_NAME);
+            (Some(("setname", _)), [name, ..]) => {
+                if !is_client_name(name) {
+                    return reply.error(BAD_CLIENT_NAME);
+                }
+                let client = program.front().clients.current(call.client);
+                client.name = kept(name);
             }
-            let client = program.front().clients.current(call.client);
-            client.name = kept(&rest[0]);
-            args = rest[1..].iter();
-        } else {
-            let option = String::from_utf8_lossy(option);
-            return reply.error(format!("ERR Syntax error in HELLO option '{option}'"));
+            _ => {
+                let option = String::from_utf8_lossy(&call.words[at]);
+                return reply.error(format!("ERR Syntax error in HELLO option '{option}'"));
+            }
         }
     }
     if program.front().needs_auth(call.client) {

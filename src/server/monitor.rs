@@ -22,7 +22,7 @@ impl Server {
             client.db
         )
         .into_bytes();
-        for word in shown_words(call).iter() {
+        for word in shown_words(self.front.table.catalog(), call).iter() {
             line.push(b' ');
             quote(word, &mut line);
         }

@@ -1,13 +1,17 @@
 //! What is noted around each command: how long it took, whom it must be shown to, what its client now knows.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::Server;
 use super::slowlog::{Slow, shortened};
-use crate::front::{Blocked, Call, ClientId, CommandId, Handler, Reply, flag};
+use crate::front::{
+    Blocked, Call, Catalog, ClientId, CommandId, HELLO_OPTIONS, Handler, MIGRATE_OPTIONS,
+    OptionForm, Reply, flag, options,
+};
 
 /// What stands for a word that nobody may read.
 const REDACTED: Bytes = Bytes::from_static(b"(redacted)");
@@ -62,12 +66,13 @@ impl Server {
             let suspended = Suspended {
                 command: call.command,
                 nanos,
-                words: shortened(&shown_words(call)),
+                words: shortened(&shown_words(self.front.table.catalog(), call)),
             };
             let client = self.front.clients.current(call.client);
             client.session.suspended = Some(Box::new(suspended));
         } else if call.info.flags & flag::SKIP_SLOWLOG == 0 {
-            let words = || shortened(&shown_words(call));
+            let catalog = Rc::clone(self.front.table.catalog());
+            let words = || shortened(&shown_words(&catalog, call));
             self.note_slow(call.client, nanos / 1000, words);
         }
         let event = if call.info.flags & flag::FAST != 0 {
@@ -164,17 +169,16 @@ impl Server {
     }
 }
 
-/// The words of a call without its secrets.
-pub(super) fn shown_words<'a>(call: &Call<'a>) -> Cow<'a, [Bytes]> {
+/// The words of a call without its secrets. What the call is the catalog knows: a client may call it by another name.
+pub(super) fn shown_words<'a>(catalog: &Catalog, call: &Call<'a>) -> Cow<'a, [Bytes]> {
     let words = call.words;
-    let secret: Vec<usize> = match call.info.name {
+    let secret: Vec<usize> = match &*catalog.entry(call.command).full_name {
         "auth" => (1..words.len()).collect(),
-        "hello" => words
-            .iter()
-            .position(|word| word.eq_ignore_ascii_case(b"auth"))
-            .map_or(Vec::new(), |at| vec![at + 1, at + 2]),
-        "setuser" => (2..words.len()).collect(),
-        "set" if words[0].eq_ignore_ascii_case(b"config") => (2..words.len())
+        // From the first word on: whoever forgets the version has sent a password all the same.
+        "hello" => login_words(words, 1, HELLO_OPTIONS),
+        "migrate" => login_words(words, 6, MIGRATE_OPTIONS),
+        "acl|setuser" => (2..words.len()).collect(),
+        "config|set" => (2..words.len())
             .step_by(2)
             .filter(|at| {
                 let is_it = |secret: &&str| words[*at].eq_ignore_ascii_case(secret.as_bytes());
@@ -182,7 +186,6 @@ pub(super) fn shown_words<'a>(call: &Call<'a>) -> Cow<'a, [Bytes]> {
             })
             .map(|at| at + 1)
             .collect(),
-        "migrate" => login_words(words),
         _ => Vec::new(),
     };
     if secret.is_empty() {
@@ -197,19 +200,69 @@ pub(super) fn shown_words<'a>(call: &Call<'a>) -> Cow<'a, [Bytes]> {
     Cow::Owned(words)
 }
 
-/// Which words of a `MIGRATE` are a name or a password.
-fn login_words(words: &[Bytes]) -> Vec<usize> {
-    let mut found = Vec::new();
-    let mut at = 6;
-    while let Some(word) = words.get(at) {
-        let count = match word.to_ascii_lowercase().as_slice() {
-            b"keys" => break,
-            b"auth" => 1,
-            b"auth2" => 2,
-            _ => 0,
+/// Which words are a name or a password, of a request with options from word `from` on.
+fn login_words(words: &[Bytes], from: usize, known: &'static [OptionForm]) -> Vec<usize> {
+    let options = options(words, from, known);
+    let logins = options.filter_map(|(at, form)| Some((at, form?)));
+    logins
+        .filter(|(_, (name, _))| name.starts_with("auth"))
+        .flat_map(|(at, (_, values))| at + 1..=at + values)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::front::{Front, Lookup};
+    use crate::server::command;
+
+    /// What is shown of a request, where commands may have other names.
+    fn check(request: &str, want: &str) {
+        let mut front = Front::new(command::all());
+        front.table.rename("config", "cfg").unwrap();
+        front.table.rename("hello", "hi").unwrap();
+        let words: Vec<Bytes> = request
+            .split(' ')
+            .map(|word| Bytes::copy_from_slice(word.as_bytes()))
+            .collect();
+        let Lookup::Found(command) = front.table.lookup(&words) else {
+            panic!("no command {request}");
         };
-        found.extend(at + 1..=at + count);
-        at += 1 + count;
+        let catalog = front.table.catalog();
+        let call = Call {
+            client: ClientId(1),
+            words: &words,
+            command,
+            info: catalog.entry(command).info,
+            now: Clock::start().now(),
+        };
+        let shown = shown_words(catalog, &call).join(&b' ');
+        assert_eq!(
+            String::from_utf8_lossy(&shown),
+            want.replace('*', "(redacted)")
+        );
     }
-    found
+
+    #[test]
+    fn passwords_are_not_shown() {
+        check("hi 2 SETNAME auth AUTH u p", "hi 2 SETNAME auth AUTH * *");
+        check("hi 2 AUTH u p AUTH v q", "hi 2 AUTH * * AUTH * *");
+        check("hi AUTH u p", "hi AUTH * *");
+        check("hi 2 AUTH p", "hi 2 AUTH *");
+        check(
+            "cfg SET requirepass p timeout 1",
+            "cfg SET requirepass * timeout 1",
+        );
+        check("acl SETUSER u on", "acl SETUSER * *");
+        check(
+            "migrate h 1 k 0 1 COPY AUTH p",
+            "migrate h 1 k 0 1 COPY AUTH *",
+        );
+        check(
+            "migrate h 1  0 1 AUTH2 auth p KEYS auth k",
+            "migrate h 1  0 1 AUTH2 * * KEYS auth k",
+        );
+        check("set config requirepass", "set config requirepass");
+    }
 }
