@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::args::{Failure, SYNTAX, integer, option, word};
+use super::args::{Failure, SYNTAX, integer, word};
 use super::strings::finish;
-use crate::front::{Begin, Call, CommandSpec, Find, KeySpec, Reply, category, flag, key};
+use crate::front::{
+    Begin, Call, CommandSpec, Find, KeySpec, MIGRATE_OPTIONS, Reply, category, flag, key, options,
+};
 use crate::resp::encode_request;
 use crate::server::courier::{Errand, Login, Target};
 use crate::server::persist::dump::write_payload;
@@ -81,32 +83,25 @@ impl Order {
             db: 0,
             patience: Duration::ZERO,
         };
-        let mut at = 6;
-        while let Some(word) = words.get(at) {
-            let argument = |n: usize| words.get(at + n).cloned().ok_or(SYNTAX);
-            match option(word).as_slice() {
-                b"copy" => order.keeps = true,
-                b"replace" => order.may_replace = true,
-                b"auth" => {
+        for (at, form) in options(words, 6, MIGRATE_OPTIONS) {
+            match (form, &words[at + 1..]) {
+                (Some(("copy", _)), _) => order.keeps = true,
+                (Some(("replace", _)), _) => order.may_replace = true,
+                (Some(("auth", _)), [password, ..]) => {
                     order.login = Some(Login {
                         // The name, if there was one before it, stays.
                         user: order.login.and_then(|login| login.user),
-                        password: argument(1)?,
+                        password: password.clone(),
                     });
-                    at += 1;
                 }
-                b"auth2" => {
+                (Some(("auth2", _)), [user, password, ..]) => {
                     order.login = Some(Login {
-                        user: Some(argument(1)?),
-                        password: argument(2)?,
+                        user: Some(user.clone()),
+                        password: password.clone(),
                     });
-                    at += 2;
                 }
-                b"keys" if words[3].is_empty() => {
-                    order.keys = at + 1..words.len();
-                    break;
-                }
-                b"keys" => {
+                (Some(("keys", _)), _) if words[3].is_empty() => order.keys = at + 1..words.len(),
+                (Some(("keys", _)), _) => {
                     return Err(
                         "ERR When using MIGRATE KEYS option, the key argument must be set to the empty string"
                             .into(),
@@ -114,7 +109,6 @@ impl Order {
                 }
                 _ => return Err(SYNTAX.into()),
             }
-            at += 1;
         }
         let millis = match integer(&words[5])? {
             ..=0 => TIMEOUT_MS,
