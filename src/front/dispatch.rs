@@ -291,7 +291,7 @@ impl<P: Program> Front<P> {
             object,
             username,
             at: call.now.mono,
-            client: client_line(client, self.table.catalog(), call.now.mono),
+            client: client_line(client, self.table.catalog(), call.now.mono).into_bytes(),
         });
     }
 }

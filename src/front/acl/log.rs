@@ -10,8 +10,8 @@ const SAME_WITHIN_MS: u64 = 60_000;
 /// Among how many of the newest entries one of the same kind is looked for.
 const RECENT: usize = 10;
 
-/// How much of a denied key, channel or user name is kept. Bytes.
-const OBJECT_BYTES_MAX: usize = 1024;
+/// How much is kept of a denied key, channel or user name, and of what tells of the client. Bytes.
+const TEXT_BYTES_MAX: usize = 1024;
 
 /// Why a request was denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub struct LogEntry {
     /// When last.
     pub at: Mono,
     /// The client, as `CLIENT LIST` shows it.
-    pub client: String,
+    pub client: Vec<u8>,
 }
 
 /// The newest denials.
@@ -87,8 +87,10 @@ impl AclLog {
 
     /// Adds a denial, to an entry of the same kind where there is a recent one.
     pub fn add(&mut self, mut entry: LogEntry) {
-        entry.object.truncate(OBJECT_BYTES_MAX);
-        entry.username.truncate(OBJECT_BYTES_MAX);
+        for text in [&mut entry.object, &mut entry.username, &mut entry.client] {
+            text.truncate(TEXT_BYTES_MAX);
+            text.shrink_to_fit();
+        }
         let known = self.entries.iter().take(RECENT).position(|known| {
             known.reason == entry.reason
                 && known.context == entry.context
@@ -116,7 +118,7 @@ mod tests {
             object: object.into(),
             username: b"u".to_vec(),
             at: Mono(at),
-            client: String::new(),
+            client: Vec::new(),
         }
     }
 
@@ -134,5 +136,21 @@ mod tests {
         log.add(entry("a", 20 + SAME_WITHIN_MS + 1));
         assert_eq!(log.entries().next().unwrap().count, 1);
         assert_eq!(log.entries().len(), 2);
+    }
+
+    #[test]
+    fn little_is_kept_of_long_texts() {
+        let mut log = AclLog::default();
+        let long = "x".repeat(100_000);
+        log.add(LogEntry {
+            username: long.clone().into(),
+            client: long.clone().into(),
+            ..entry(&long, 0)
+        });
+        let kept = log.entries().next().unwrap();
+        for text in [&kept.object, &kept.username, &kept.client] {
+            assert_eq!(text.len(), TEXT_BYTES_MAX);
+            assert!(text.capacity() < 2 * TEXT_BYTES_MAX);
+        }
     }
 }
