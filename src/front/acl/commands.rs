@@ -223,7 +223,9 @@ fn setuser<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     let front = program.front();
     match front.acl.set_user(&call.words[2], &call.words[3..]) {
         Ok(()) => {
-            front.close_unsubscribed_rights();
+            if let Some(user) = front.acl.user(&call.words[2]).map(Rc::clone) {
+                front.close_unsubscribed_rights(&user);
+            }
             reply.ok();
         }
         Err(error) => reply.error(format!("ERR {error}")),
@@ -342,7 +344,7 @@ fn load<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
             // Every other user was made anew, whatever the file says of it now.
             let default = front.acl.default_user();
             front.close_clients_of(call, |_, user| !Rc::ptr_eq(user, &default));
-            front.close_unsubscribed_rights();
+            front.close_unsubscribed_rights(&default);
             reply.ok();
         }
         Err(error) => reply.error(format!("ERR {error}")),
@@ -374,13 +376,13 @@ impl<P: Program> Front<P> {
         }
     }
 
-    /// Ends the connections that listen to what their user may no longer hear.
-    fn close_unsubscribed_rights(&mut self) {
+    /// Ends the connections of a user that listen to what it may no longer hear.
+    fn close_unsubscribed_rights(&mut self, of: &UserRef) {
+        let user = of.borrow();
         for client in self.clients.iter_mut() {
-            if client.subscription_count() == 0 {
+            if client.subscription_count() == 0 || !Rc::ptr_eq(&client.user, of) {
                 continue;
             }
-            let user = client.user.borrow();
             let allows = |name: &Bytes, as_pattern| {
                 user.selectors()
                     .iter()
@@ -389,7 +391,6 @@ impl<P: Program> Front<P> {
             let may_stay = client.channels.iter().all(|name| allows(name, false))
                 && client.shard_channels.iter().all(|name| allows(name, false))
                 && client.patterns.iter().all(|name| allows(name, true));
-            drop(user);
             if !may_stay {
                 client.close(Closing::Now);
             }
