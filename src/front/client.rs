@@ -9,7 +9,7 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use super::acl::UserRef;
-use super::output::{OutputClass, OutputQueue};
+use super::output::{OutputClass, OutputLimits, OutputQueue};
 use super::table::CommandId;
 use crate::clock::Mono;
 use crate::resp::Protocol;
@@ -280,13 +280,22 @@ impl<S> Client<S> {
         self.channels.len() + self.patterns.len() + self.shard_channels.len()
     }
 
-    /// Which output limit applies.
-    pub fn output_class(&self) -> OutputClass {
+    /// Which output limit applies to all that waits for it.
+    fn output_class(&self) -> OutputClass {
         match self.kind {
             ClientKind::Replica => OutputClass::Replica,
             ClientKind::Normal if self.subscription_count() > 0 => OutputClass::PubSub,
             ClientKind::Normal | ClientKind::Master => OutputClass::Normal,
         }
+    }
+
+    /// Whether more waits for it than it may leave unread. What is pushed to an ordinary client counts as messages to a
+    /// subscriber do: its replies have no limit unless one is configured, since it need only ask for less, but others
+    /// decide how much is pushed.
+    pub(super) fn is_over_output_limit(&mut self, limits: &OutputLimits, now: Mono) -> bool {
+        let limit = limits.of(self.output_class());
+        self.output.is_over(limit, now)
+            || (self.kind == ClientKind::Normal && self.output.is_pushed_over(limits.pubsub, now))
     }
 
     /// Ends the connection: at once, or when its replies are written. Never softens an earlier wish.

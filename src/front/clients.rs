@@ -170,15 +170,14 @@ impl<S: Default> Clients<S> {
         let Some(client) = known.filter(|client| client.closing == Closing::No) else {
             return false;
         };
-        client.output.push(bytes);
+        client.output.push_unasked(bytes);
         self.memory.count(client);
         if let Some(prompted) = &mut self.prompted
             && client.kind != ClientKind::Replica
         {
             prompted.push(id);
         }
-        let limit = limits.of(client.output_class());
-        if client.output.is_over(limit, now) {
+        if client.is_over_output_limit(&limits, now) {
             tracing::warn!(
                 client = %client.id, addr = %client.addr, bytes = client.output.len(),
                 "client closed: its output has reached client-output-buffer-limit"

@@ -520,8 +520,7 @@ impl<P: Program> Connection<P> {
         let limits = front.clients.limits;
         let client = front.clients.current(self.id);
         client.query_bytes = query_bytes;
-        let limit = limits.of(client.output_class());
-        if query_bytes > query_bytes_max || client.output.is_over(limit, now.mono) {
+        if query_bytes > query_bytes_max || client.is_over_output_limit(&limits, now.mono) {
             tracing::warn!(
                 client = %self.id, addr = %client.addr, query_bytes,
                 output_bytes = client.output.len(),

@@ -417,8 +417,7 @@ impl<P: Program> Front<P> {
             let does_not_read = is_to_go
                 && client.held.is_none()
                 && now.since(client.last_interaction) > LINGER_MAX;
-            let limit = limits.of(client.output_class());
-            if is_idle || does_not_read || client.output.is_over(limit, now) {
+            if is_idle || does_not_read || client.is_over_output_limit(&limits, now) {
                 client.close(Closing::Now);
             }
         }

@@ -89,6 +89,15 @@ pub struct OutputQueue {
     chunk_bytes: usize,
     hold: Hold,
     overrun: Overrun,
+    pushed: Pushed,
+}
+
+/// What has been pushed to a client unasked, of what waits for it. Replies may stand between it, so that the count is
+/// of the most that it may be: no more than has been pushed since nothing waited, nor than waits.
+#[derive(Debug, Default)]
+struct Pushed {
+    bytes: usize,
+    overrun: Overrun,
 }
 
 /// Since when something that waits has been above the soft limit of its class.
@@ -206,6 +215,12 @@ impl OutputQueue {
             self.chunk_bytes += bytes.len();
             self.chunks.push_back(bytes);
         }
+    }
+
+    /// As [`OutputQueue::push`], what the client has not asked for.
+    pub(super) fn push_unasked(&mut self, bytes: Bytes) {
+        self.pushed.bytes = self.pushed_bytes() + bytes.len();
+        self.push(bytes);
     }
 
     /// Drops everything.
@@ -342,6 +357,21 @@ impl OutputQueue {
     pub fn is_over(&mut self, limit: OutputLimit, now: Mono) -> bool {
         let len = self.len() as u64;
         self.overrun.is_over(len, limit, now)
+    }
+
+    /// Whether what was pushed into it has outgrown a limit of its own, for as long as the soft one allows.
+    pub(super) fn is_pushed_over(&mut self, limit: OutputLimit, now: Mono) -> bool {
+        self.pushed.bytes = self.pushed_bytes();
+        let bytes = self.pushed.bytes as u64;
+        self.pushed.overrun.is_over(bytes, limit, now)
+    }
+
+    /// The most that can still wait of what was pushed. Unknown while a part is with the running command.
+    fn pushed_bytes(&self) -> usize {
+        match self.tail_is_lent {
+            true => self.pushed.bytes,
+            false => self.pushed.bytes.min(self.len()),
+        }
     }
 
     /// Makes the tail, as far as the first gap, a chunk.

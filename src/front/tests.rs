@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::toy::Toy;
-use super::{Blocked, Closing, LINGER_MAX, OutputLimit};
+use super::{Blocked, Closing, LINGER_MAX, OutputLimit, OutputLimits};
 use crate::resp::Value;
 
 #[test]
@@ -260,4 +260,40 @@ fn keys_are_shown_as_the_table_has_them() {
         info.starts_with("*1|*10|$3|set|:-3|*1|+write|:1|:1|:1|*3|+@write|"),
         "{info}"
     );
+}
+
+#[test]
+fn what_is_pushed_has_a_limit_and_replies_have_their_own() {
+    let mut toy = Toy::new();
+    let limit = OutputLimit {
+        hard_bytes: 1000,
+        soft_bytes: 500,
+        soft_for: Duration::from_secs(1),
+    };
+    toy.front.clients.limits.pubsub = limit;
+    let id = toy.connect(1);
+    let now = toy.now.mono;
+    let push = |toy: &mut Toy, bytes| toy.front.clients.send(id, vec![0; bytes].into(), now);
+    toy.front.clients.current(id).output.extend(&[0; 5000]);
+    toy.front.tick(now);
+    assert!(push(&mut toy, 600), "of what waits, little was pushed");
+    toy.queued(id);
+    assert!(push(&mut toy, 600), "what has been read no longer counts");
+    toy.front.tick(now + Duration::from_secs(2));
+    assert!(
+        toy.front
+            .clients
+            .get(id)
+            .is_some_and(|client| !client.is_open())
+    );
+    let id = toy.connect(2);
+    let push = |toy: &mut Toy, bytes| toy.front.clients.send(id, vec![0; bytes].into(), now);
+    assert!(push(&mut toy, 600));
+    assert!(!push(&mut toy, 600));
+    // A configured limit of ordinary clients holds as well.
+    toy.front.clients.limits.normal = limit;
+    toy.front.clients.limits.pubsub = OutputLimits::default().pubsub;
+    let id = toy.connect(3);
+    toy.front.clients.current(id).output.extend(&[0; 900]);
+    assert!(!toy.front.clients.send(id, vec![0; 200].into(), now));
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::support::{
-    Client, Kind, NAME, Port, Process, expect_that, secs, start_sentinel, start_server, text,
-    wait_for,
+    Client, Kind, NAME, Port, Process, ServerNode, expect_that, secs, start_sentinel, start_server,
+    text, wait_for,
 };
 
 /// Runs a check against a sentinel and against a data server of ours.
@@ -246,5 +246,52 @@ fn names_that_one_client_has_left_take_no_memory() {
         wait_for(secs(30), "it takes memory", || used() > before + (5 << 20));
         drop(client);
         wait_for(secs(30), command, || used() < before + (2 << 20));
+    }
+}
+
+/// A client that has asked to be told of something in this way, and never reads.
+fn listen(server: &ServerNode, way: &str) -> Vec<Client> {
+    let mut client = server.client();
+    match way {
+        "MONITOR" => drop(client.call(&["MONITOR"])),
+        "BCAST" => {
+            client.call(&["HELLO", "3"]);
+            client.call(&["CLIENT", "TRACKING", "ON", "BCAST"]);
+        }
+        "REDIRECT" => {
+            client.call(&["HELLO", "3"]);
+            let id = text(&client.call(&["CLIENT", "ID"]));
+            let mut other = server.client();
+            other.call(&["CLIENT", "TRACKING", "ON", "BCAST", "REDIRECT", &id]);
+            return vec![client, other];
+        }
+        _ => unreachable!(),
+    }
+    vec![client]
+}
+
+#[test]
+fn who_does_not_read_what_is_pushed_is_closed() {
+    let server = start_server(Kind::Ours, "client-output-buffer-limit pubsub 4mb 0 0\n");
+    let closed = |server: &ServerNode| {
+        let reply = server.client().call(&["CLIENT", "LIST"]);
+        let listed = text(&reply);
+        !listed.contains(" flags=O ") && !listed.contains(" resp=3 ")
+    };
+    let key = "k".repeat(20_000);
+    for way in ["MONITOR", "BCAST", "REDIRECT"] {
+        let listeners = listen(&server, way);
+        assert!(!closed(&server), "{way}");
+        let mut writer = server.client();
+        let mut written = 0;
+        while !closed(&server) {
+            assert!(written < 2000, "{way}: more than 40 MB wait");
+            for n in 0..50 {
+                writer.call(&["SET", &format!("{key}{n}"), ""]);
+            }
+            written += 50;
+        }
+        assert!(written > 100, "{way}: less than the limit");
+        drop(listeners);
     }
 }
