@@ -51,10 +51,10 @@ impl NotifyClasses {
         ('e', NotifyClasses::EVICTED),
         ('t', NotifyClasses::STREAM),
         ('d', NotifyClasses::MODULE),
+        ('n', NotifyClasses::NEW),
         ('K', NotifyClasses::KEYSPACE),
         ('E', NotifyClasses::KEYEVENT),
         ('m', NotifyClasses::KEY_MISS),
-        ('n', NotifyClasses::NEW),
     ];
     /// How many of [`NotifyClasses::LETTERS`] `A` stands for.
     const IN_ALL: usize = 10;
@@ -106,9 +106,13 @@ impl Form for ClassesForm {
         Ok(())
     }
 
-    /// As 7.0 shows it, which never names `n`.
+    /// As 7.0 shows it, which does not name `n` beside `A`.
     fn show(&self, value: &NotifyClasses) -> String {
-        ClassesForm::letters(*value).replace('n', "")
+        let letters = ClassesForm::letters(*value);
+        match letters.starts_with('A') {
+            true => letters.replace('n', ""),
+            false => letters,
+        }
     }
 
     fn lines(&self, value: &NotifyClasses) -> Vec<Vec<String>> {
@@ -177,7 +181,15 @@ mod tests {
         check("KEA", "AKE");
         check("Ex", "xE");
         check("g$lshzxetd", "A");
-        check("mnKlE", "lKEmn");
+        check("mnKlE", "lnKEm");
+        check("mnKA", "AnKm");
+        let shown = |text| {
+            let mut classes = NotifyClasses::NONE;
+            let parsed = ClassesForm.parse(&[text], When::RunTime, &mut classes);
+            parsed.map(|()| ClassesForm.show(&classes))
+        };
+        assert_eq!(shown("KEn").unwrap(), "nKE");
+        assert_eq!(shown("KAn").unwrap(), "AK");
         check("q", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
     }
 }
