@@ -464,13 +464,15 @@ impl<C: Clone + Default + 'static> Table<C> {
         if let Some((name, _)) = pairs.iter().find(|(name, _)| known(name).is_none()) {
             return Err(SetError::Unknown((*name).to_owned()));
         }
-        for (name, value) in pairs {
+        for (at, (name, value)) in pairs.iter().enumerate() {
             let refused = |reason: String| SetError::Refused {
                 name: (*name).to_owned(),
                 reason,
             };
             let directive = known(name).expect("all names were looked up before");
-            if names.contains(&directive.name) {
+            // An older name beside the present one is not the same parameter to redis-server: the last of them holds.
+            let is_same = |(other, _): &(&str, &str)| other.eq_ignore_ascii_case(name);
+            if pairs[..at].iter().any(is_same) {
                 return Err(refused("duplicate parameter".to_owned()));
             }
             match directive.change {
@@ -493,7 +495,9 @@ impl<C: Clone + Default + 'static> Table<C> {
                 .access
                 .parse(&words, When::RunTime, &mut changed)
                 .map_err(|refusal| refused(refusal.reason))?;
-            names.push(directive.name);
+            if !names.contains(&directive.name) {
+                names.push(directive.name);
+            }
         }
         *config = changed;
         Ok(names)

@@ -220,9 +220,10 @@ pub fn parse_memory(word: &str) -> Option<u64> {
     };
     let number = match digits {
         0 => 0,
-        _ => word[..digits].parse::<u64>().ok()?,
+        // All that can be wrong with digits is that there are too many.
+        _ => word[..digits].parse::<u64>().unwrap_or(u64::MAX),
     };
-    number.checked_mul(unit)
+    Some(number.saturating_mul(unit))
 }
 
 /// Bytes with the largest unit that divides them, as redis-server writes them into a file.
@@ -309,41 +310,28 @@ impl<T: Copy + PartialEq + Send + Sync + 'static> Form for Choice<T> {
     }
 }
 
-/// The one value that is possible while a feature is not there.
-pub struct Only<T> {
-    value: T,
-    shown: &'static str,
-    reason: &'static str,
-}
+/// A switch that cannot be turned on, and why.
+pub struct AlwaysNo(pub &'static str);
 
-impl<T> Only<T> {
-    /// `value`, written as `shown`; `reason` tells why nothing else can be.
-    pub fn new(value: T, shown: &'static str, reason: &'static str) -> Only<T> {
-        Only {
-            value,
-            shown,
-            reason,
+impl Form for AlwaysNo {
+    type Value = bool;
+
+    fn parse(&self, words: &[&str], when: When, value: &mut bool) -> Result<(), Refusal> {
+        let mut wanted = false;
+        YesNo.parse(words, when, &mut wanted)?;
+        if wanted {
+            return Err(Refusal::new(self.0));
         }
-    }
-}
-
-impl<T: Clone + PartialEq + Send + Sync + 'static> Form for Only<T> {
-    type Value = T;
-
-    fn parse(&self, words: &[&str], _: When, value: &mut T) -> Result<(), Refusal> {
-        if !words[0].eq_ignore_ascii_case(self.shown) {
-            return Err(Refusal::new(self.reason));
-        }
-        *value = self.value.clone();
+        *value = false;
         Ok(())
     }
 
-    fn show(&self, _: &T) -> String {
-        self.shown.to_owned()
+    fn show(&self, value: &bool) -> String {
+        YesNo.show(value)
     }
 
     fn expected(&self) -> String {
-        self.shown.to_owned()
+        "no".to_owned()
     }
 }
 
@@ -547,9 +535,10 @@ mod tests {
         assert_eq!(check(&memory, 0, "1Kb"), "1024");
         assert_eq!(check(&memory, 0, "3gb"), "3221225472");
         assert_eq!(check(&memory, 0, "1zz"), "argument must be a memory value");
+        assert_eq!(check(&memory, 0, "99999999999gb"), u64::MAX.to_string());
         assert_eq!(
-            check(&memory, 0, "99999999999gb"),
-            "argument must be a memory value"
+            check(&Memory::at_most(1 << 40), 0, "99999999999999999999"),
+            "argument must be between 0 and 1099511627776 inclusive"
         );
         assert_eq!(show_memory(3 << 30), "3gb");
         assert_eq!(show_memory(1500), "1500");

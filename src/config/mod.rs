@@ -25,7 +25,7 @@ pub use crate::config_at as at;
 pub use directive::{Directive, Form, Lens, Seen, SetError, Table, When};
 pub use errors::{ConfigErrors, Mistake, Place, Refusal};
 pub use forms::{
-    Choice, FileMode, Folder, Memory, Milliseconds, Number, Only, OptionalPath, OptionalText,
+    AlwaysNo, Choice, FileMode, Folder, Memory, Milliseconds, Number, OptionalPath, OptionalText,
     Seconds, Text, Words, YesNo,
 };
 pub use load::{LoadError, Source};

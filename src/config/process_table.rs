@@ -35,7 +35,11 @@ impl Form for OutputLimitsForm {
         (0, usize::MAX)
     }
 
-    fn parse(&self, words: &[&str], _: When, value: &mut OutputLimits) -> Result<(), Refusal> {
+    fn parse(&self, words: &[&str], when: When, value: &mut OutputLimits) -> Result<(), Refusal> {
+        if words.is_empty() && when == When::RunTime {
+            // As in redis-server: no class is named, and none is changed.
+            return Ok(());
+        }
         if words.is_empty() || !words.len().is_multiple_of(4) {
             return Err(Refusal::new(
                 "Wrong number of arguments in buffer limit configuration.",

@@ -11,8 +11,8 @@ use super::notify::{self, NotifyClasses};
 use super::shutdown::{SaveChoice, ShutdownOptions};
 use crate::config::forms::{parse_integer, parse_memory};
 use crate::config::{
-    Choice, Directive, Form, Memory, Milliseconds, Number, Only, OptionalText, Refusal, Text, When,
-    YesNo, at,
+    AlwaysNo, Choice, Directive, Form, Memory, Milliseconds, Number, OptionalText, Refusal, Text,
+    When, YesNo, at,
 };
 use crate::front::DEFAULT_HZ;
 
@@ -226,7 +226,7 @@ tuning! {
     /// without effect: tables here never pause to grow
     activerehashing: bool = true, at_run_time "activerehashing", YesNo;
     /// memory is not moved together here
-    activedefrag: bool = false, at_run_time "activedefrag", Only::new(false, "no", NO_DEFRAG);
+    activedefrag: bool = false, at_run_time "activedefrag", AlwaysNo(NO_DEFRAG);
     /// without effect
     active_defrag_cycle_min: i32 = 1, at_run_time "active-defrag-cycle-min", Number::between(1, 99);
     /// without effect
@@ -325,7 +325,7 @@ tuning! {
     aof_rewrite_cpulist: String = String::new(), at_start "aof_rewrite_cpulist", Text;
 
     /// cluster mode is not there
-    cluster_enabled: bool = false, at_start "cluster-enabled", Only::new(false, "no", "this server does not have cluster mode");
+    cluster_enabled: bool = false, at_start "cluster-enabled", AlwaysNo("this server does not have cluster mode");
     /// without effect: there is no cluster mode
     cluster_config_file: String = "nodes.conf".to_owned(), at_start "cluster-config-file", Text;
     /// without effect: there is no cluster mode
@@ -344,7 +344,7 @@ tuning! {
     cluster_announce_ip: Option<std::sync::Arc<str>> = None, at_run_time "cluster-announce-ip", OptionalText;
     /// without effect: there is no cluster mode
     cluster_announce_hostname: Option<std::sync::Arc<str>> = None,
-        at_run_time "cluster-announce-hostname", OptionalText;
+        at_run_time "cluster-announce-hostname", HostName;
     /// without effect: there is no cluster mode
     cluster_preferred_endpoint_type: Word = "ip",
         at_run_time "cluster-preferred-endpoint-type", Choice::of(ENDPOINT);
@@ -503,9 +503,10 @@ impl Form for MemoryOrPercent {
                 }
                 -percent
             }
-            None => parse_memory(words[0])
-                .and_then(|bytes| i64::try_from(bytes).ok())
-                .ok_or_else(bad)?,
+            None => {
+                let bytes = parse_memory(words[0]).ok_or_else(bad)?;
+                i64::try_from(bytes).unwrap_or(i64::MAX)
+            }
         };
         Ok(())
     }
@@ -520,6 +521,35 @@ impl Form for MemoryOrPercent {
 
     fn expected(&self) -> String {
         "bytes, or a percentage such as 5%".to_owned()
+    }
+}
+
+/// The name of a host; the empty one unsets.
+struct HostName;
+
+impl Form for HostName {
+    type Value = Option<std::sync::Arc<str>>;
+
+    fn parse(&self, words: &[&str], when: When, value: &mut Self::Value) -> Result<(), Refusal> {
+        const BYTES_MAX: usize = 255;
+        if words[0].len() > BYTES_MAX {
+            return Err(Refusal::new("Hostnames must be less than 256 characters"));
+        }
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.');
+        if !words[0].bytes().all(is_plain) {
+            return Err(Refusal::new(
+                "Hostnames may only contain alphanumeric characters, hyphens or dots",
+            ));
+        }
+        OptionalText.parse(words, when, value)
+    }
+
+    fn show(&self, value: &Self::Value) -> String {
+        OptionalText.show(value)
+    }
+
+    fn expected(&self) -> String {
+        "the name of a host, or \"\" for none".to_owned()
     }
 }
 

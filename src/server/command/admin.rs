@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::args::{Failure, NOT_POSITIVE, OUT_OF_RANGE, SYNTAX, not_negative, option};
+use super::args::{Failure, NOT_POSITIVE, OUT_OF_RANGE, not_negative, option};
 use super::digest;
 use super::lolwut::lolwut;
 use super::strings::finish;
+use super::strtod::beginning;
 use crate::clock::Mono;
 use crate::config::process::Allow;
 use crate::front::{Call, Closing, CommandSpec, InfoSections, Reply, ReplyMode, category, flag};
@@ -141,11 +142,8 @@ fn reset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
 fn debug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     match (option(&call.words[1]).as_slice(), &call.words[2..]) {
         (b"sleep", [seconds]) => {
-            let seconds: f64 = std::str::from_utf8(seconds)
-                .ok()
-                .and_then(|text| text.parse().ok())
-                .ok_or(super::args::NOT_A_FLOAT)?;
-            let pause = Duration::try_from_secs_f64(seconds).map_err(|_| SYNTAX)?;
+            // As in redis-server, what is no time is none.
+            let pause = Duration::try_from_secs_f64(beginning(seconds)).unwrap_or_default();
             // To stop everything is what it is for.
             std::thread::sleep(pause);
             reply.ok();

@@ -44,6 +44,11 @@ pub(super) fn bound(word: &[u8]) -> Option<f64> {
     Some(c_string(word)?.value)
 }
 
+/// What C reads at the beginning of a word: nothing there is 0, and what follows a number is left out.
+pub(super) fn beginning(word: &[u8]) -> f64 {
+    number(word).map_or(0.0, |number| number.value)
+}
+
 /// What elements are sorted by: read as loosely as [`bound`], but neither what is out of range nor what has lost
 /// digits for being so small.
 pub(super) fn weight(word: &[u8]) -> Option<f64> {
