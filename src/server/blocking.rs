@@ -230,6 +230,8 @@ impl Server {
             db: waiter.db,
             is_from_master: false,
             client: Some(waiter.client),
+            has_run: false,
+            has_waited: true,
         };
         let call = Call {
             client: waiter.client,

@@ -143,6 +143,10 @@ struct Current {
     db: usize,
     is_from_master: bool,
     client: Option<ClientId>,
+    /// It runs, and its client's place in the stream has not been noted since it began.
+    has_run: bool,
+    /// It has waited, and is being served.
+    has_waited: bool,
 }
 
 /// What a server keeps for each client.
@@ -156,8 +160,9 @@ pub struct Session {
     introduction: Introduction,
     /// It is a replica.
     feed: Option<Feed>,
-    /// Where the stream was after its last write: what `WAIT` waits for.
-    written: ReplOffset,
+    /// Where the stream was after its last command, whatever that was: what `WAIT` waits for. A client that
+    /// has read what another wrote can so wait for that.
+    seen: ReplOffset,
     /// The command that it waits in.
     suspended: Option<Box<Suspended>>,
 }
@@ -263,6 +268,7 @@ impl Server {
         let found = self.front.clients.current(client);
         self.current = Current {
             db: found.db,
+            ..Current::default()
             is_from_master: found.kind == ClientKind::Master,
             client: Some(client),
         };
@@ -279,21 +285,19 @@ impl Server {
     }
 
     fn append_unit(&mut self) {
-        if self.effects.is_empty() {
+        let has_effects = !self.effects.is_empty();
+        if has_effects {
+            self.append_unit_to_aof();
+            self.replication.append_unit(&self.effects);
+            self.effects.clear();
+        }
+        if !std::mem::take(&mut self.current.has_run) && !has_effects {
             return;
         }
-        self.append_unit_to_aof();
-        let offset = self.replication.append_unit(&self.effects);
-        self.effects.clear();
-        let Some(offset) = offset else {
-            return;
-        };
-        let writer = self
-            .current
-            .client
-            .and_then(|id| self.front.clients.get_mut(id));
-        if let Some(client) = writer {
-            client.session.written = offset;
+        let offset = self.replication.history.offset();
+        let client = self.current.client;
+        if let Some(client) = client.and_then(|id| self.front.clients.get_mut(id)) {
+            client.session.seen = offset;
         }
     }
 
@@ -431,6 +435,8 @@ impl Program for Server {
     fn heard(&mut self, client: ClientId) {
         self.replica_heard(client);
     }
+        // What a transaction runs is part of its `EXEC`.
+        self.current.has_run |= !self.in_exec;
 
     fn execute(&mut self, call: &Call<'_>, handler: Handler<Server>, reply: &mut Reply) {
         self.run_observed(call, handler, reply);

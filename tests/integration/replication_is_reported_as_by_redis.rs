@@ -2,6 +2,7 @@
 //! order, and the same values wherever they do not name a port, an id or a moment.
 
 use crate::data::{follow, promote, replica_of, wait_until_equal};
+use crate::stream::begin;
 use crate::support::{
     Answer, Client, Fake, Kind, ServerNode, expect_that, secs, start_server, text, wait_for,
 };
@@ -142,6 +143,46 @@ fn in_every_state() {
     for (ours, real) in reports[0].iter().zip(&reports[1]) {
         assert_eq!(ours, real);
     }
+}
+
+/// What a client has been told of, whoever wrote it, is what its `WAIT` waits for.
+#[test]
+fn a_client_waits_for_what_it_has_seen() {
+    let [real, ours] = [Kind::Real, Kind::Ours].map(|kind| {
+        let server = start_server(kind, "repl-ping-replica-period 3600\n");
+        let mut replica = server.client();
+        begin(&mut replica);
+        let offset = || server.info("master_repl_offset").unwrap_or_default();
+        let mut acknowledge = |offset: &str| {
+            replica.send(&["REPLCONF", "ACK", offset]).unwrap();
+            wait_for("it is heard", secs(5), || {
+                let slave = server.info("slave0").unwrap_or_default();
+                let wanted = format!("state=online,offset={offset},");
+                expect_that(slave.contains(&wanted), || slave)
+            });
+        };
+        acknowledge(&offset());
+        let (mut writer, mut reader, mut idle) =
+            (server.client(), server.client(), server.client());
+        let wait = |client: &mut Client| text(&client.call(&["WAIT", "1", "50"]));
+        let mut seen = vec![wait(&mut writer)];
+        writer.call(&["SET", "k", "v"]);
+        let written = offset();
+        seen.push(wait(&mut reader));
+        reader.call(&["GET", "k"]);
+        seen.push(wait(&mut reader));
+        for line in ["MULTI", "SET k w", "WAIT 1 0", "EXEC"] {
+            let words: Vec<&str> = line.split(' ').collect();
+            seen.push(text(&idle.call(&words)));
+        }
+        // What asks for an acknowledgement need not be in it.
+        acknowledge(&written);
+        seen.push(wait(&mut reader));
+        seen.push(wait(&mut writer));
+        seen.push(wait(&mut idle));
+        seen
+    });
+    assert_eq!(real, ours);
 }
 
 #[test]

@@ -356,7 +356,7 @@ fn wait(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
     let millis =
         integer(&call.words[2]).map_err(|_| "ERR timeout is not an integer or out of range")?;
     let millis = u64::try_from(millis).map_err(|_| "ERR timeout is negative")?;
-    let offset = server.front.clients.current(call.client).session.written;
+    let offset = server.front.clients.current(call.client).session.seen;
     let count = server.replicas_at(offset);
     if count >= wanted || server.in_exec {
         reply.integer(count);
@@ -366,6 +366,8 @@ fn wait(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
         0 => Mono::NEVER,
         millis => call.now.mono + Duration::from_millis(millis),
     };
+    // A further `WAIT` need not wait until what asks for acknowledgements is acknowledged.
+    server.end_unit();
     server.wait_for_replicas(call.client, offset, wanted, until);
     Ok(())
 }

@@ -227,7 +227,7 @@ impl Server {
         self.current = Current {
             db: master.db,
             is_from_master: true,
-            client: None,
+            ..Current::default()
         };
         let call = Call {
             client,

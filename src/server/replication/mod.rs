@@ -16,7 +16,7 @@ pub(crate) mod wait;
 
 use crate::clock::Mono;
 use crate::front::ClientId;
-use crate::ids::{ReplId, ReplOffset};
+use crate::ids::ReplId;
 use crate::server::effects::Effects;
 use history::History;
 use link::Link;
@@ -102,15 +102,14 @@ impl Replication {
         self.is_master() && self.history.is_recording()
     }
 
-    /// Makes what a unit has propagated part of the stream; the offset after it, or `None` for nothing.
-    pub(crate) fn append_unit(&mut self, effects: &Effects) -> Option<ReplOffset> {
+    /// Makes what a unit has propagated part of the stream, where there is one.
+    pub(crate) fn append_unit(&mut self, effects: &Effects) {
         if !self.is_producing() {
-            return None;
+            return;
         }
         let before = self.turn.len();
         effects.write_to_stream(&mut self.stream_db, &mut self.turn);
         self.history.record(&self.turn[before..]);
-        Some(self.history.offset())
     }
 
     /// Makes bytes part of the stream: what our master sent, or a `PING` of ours.
