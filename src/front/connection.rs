@@ -483,10 +483,12 @@ impl<P: Program> Connection<P> {
                     break;
                 }
                 Err(error) => {
-                    let client = program.front().clients.current(self.id);
-                    client
-                        .output
-                        .extend(format!("-ERR Protocol error: {error}\r\n").as_bytes());
+                    let text = format!("ERR Protocol error: {error}");
+                    program.refused(self.id, None, text.as_bytes());
+                    let front = program.front();
+                    front.stats.error_replies += 1;
+                    let client = front.clients.current(self.id);
+                    client.output.extend(format!("-{text}\r\n").as_bytes());
                     client.close(Closing::AfterReplies);
                     tracing::debug!(client = %self.id, addr = %client.addr, %error, "protocol error");
                     break;

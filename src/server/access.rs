@@ -17,6 +17,11 @@ impl Server {
         self.current.db
     }
 
+    /// Whether the command that is running has waited for a key, and is being served now.
+    pub(crate) fn has_waited(&self, _: &Call<'_>) -> bool {
+        self.current.has_waited
+    }
+
     /// Whether the command that is running came from our master.
     pub(crate) fn is_from_master(&self, _: &Call<'_>) -> bool {
         self.current.is_from_master
@@ -119,11 +124,20 @@ impl Server {
     /// As [`Server::is_there`], for a command that comes across keys by chance: what it removes are units of their
     /// own, as what is removed with time, unless it is part of a transaction.
     pub(crate) fn is_there_by_chance(&mut self, call: &Call<'_>, key: &[u8]) -> bool {
-        let is_there = self.is_there(call, key);
-        if !is_there && !self.in_exec {
+        let found = self.by_chance(|server| server.is_there(call, key).then_some(()));
+        found.is_some()
+    }
+
+    /// As [`Server::is_there_by_chance`], with a look-up of one's own; what it finds.
+    pub(crate) fn by_chance<R>(
+        &mut self,
+        look_up: impl FnOnce(&mut Server) -> Option<R>,
+    ) -> Option<R> {
+        let found = look_up(self);
+        if found.is_none() && !self.in_exec {
             self.end_unit();
         }
-        is_there
+        found
     }
 
     fn is_live(&mut self, call: &Call<'_>, key: &[u8], is_use: bool) -> bool {
@@ -317,11 +331,18 @@ impl Server {
         self.saver.dirty += changes as u64;
     }
 
-    /// Counts all that `work` changes as one change.
-    pub(crate) fn as_one_change<R>(&mut self, work: impl FnOnce(&mut Server) -> R) -> R {
+    /// Counts nothing that `work` changes.
+    pub(crate) fn uncounted<R>(&mut self, work: impl FnOnce(&mut Server) -> R) -> R {
         let before = self.saver.dirty;
         let result = work(self);
-        self.saver.dirty = before + 1;
+        self.saver.dirty = before;
+        result
+    }
+
+    /// Counts all that `work` changes as one change.
+    pub(crate) fn as_one_change<R>(&mut self, work: impl FnOnce(&mut Server) -> R) -> R {
+        let result = self.uncounted(work);
+        self.saver.dirty += 1;
         result
     }
 

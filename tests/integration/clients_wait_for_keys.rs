@@ -25,7 +25,7 @@ fn waiting(server: &ServerNode, line: &str, nth: usize) -> Client {
     client
 }
 
-/// What each of the clients that wait gets after a script, and what the keys hold then. `BLPOP a 0` and the
+/// What each of the clients that wait gets after a script, how many changes were counted, and what the keys hold then. `BLPOP a 0` and the
 /// like in `waits`, in the order of arrival; what is still waiting after the script is unblocked.
 fn run(kind: Kind, waits: &str, script: &str) -> Vec<String> {
     let server = start_server(kind, "");
@@ -43,6 +43,7 @@ fn run(kind: Kind, waits: &str, script: &str) -> Vec<String> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         seen.push(text(&client.call(&words)));
     }
+    seen.push(format!("{:?}", server.info("rdb_changes_since_last_save")));
     client.call(&["SET", "the-end", "1"]);
     let list = text(&client.call(&["CLIENT", "LIST"]));
     for line in list.lines().filter(|line| line.contains(" flags=b ")) {

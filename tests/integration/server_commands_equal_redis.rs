@@ -706,6 +706,7 @@ fn changes_are_counted_alike() {
         GEORADIUS nosuch 1 1 1 m STORE g
         MSET a 1 b 2
         DEL a b x
+        DEBUG POPULATE 3 p 10
         FLUSHALL
     ";
     let [real, ours] = both("").map(|server| {
@@ -789,6 +790,11 @@ fn calls_and_errors_are_counted_alike() {
             "SELECT 99",
         ] {
             client.call(&line.split(' ').collect::<Vec<_>>());
+        }
+        for request in ["*1\r\n$a\r\n", "*a\r\n", "SET a \"b\r\n"] {
+            let mut other = server.client();
+            other.send_raw(request.as_bytes()).unwrap();
+            assert!(other.receive().unwrap().is_error(), "{request:?}");
         }
         let info = text(&client.call(&["INFO", "commandstats", "errorstats"]));
         let mut lines: Vec<String> = info
@@ -942,6 +948,40 @@ fn a_blocking_command_is_noted_when_it_goes_on() {
         }
         assert_eq!(real, ours);
     }
+}
+
+#[test]
+fn look_ups_are_counted_alike() {
+    const LINES: &[&str] = &[
+        "MSET a 1 b 2",
+        "RPUSH l 1",
+        "SCAN 0 TYPE string",
+        "SCAN 0 TYPE list MATCH a*",
+        "SCAN 0 MATCH l*",
+        "DEBUG SET-ACTIVE-EXPIRE 0",
+        "PEXPIRE b 1",
+        "DEBUG SLEEP 0.01",
+        "SCAN 0 TYPE string",
+        "SADD s 1 2 3",
+        "SPOP s 2",
+        "SPOP s 9",
+        "SADD s 1",
+        "SPOP s",
+        "SPOP s 1",
+    ];
+    let [real, ours] = both("").map(|server| {
+        let mut client = server.client();
+        LINES
+            .iter()
+            .map(|line| {
+                client.call(&words_of(line));
+                let counts =
+                    ["keyspace_hits", "keyspace_misses", "expired_keys"].map(|of| server.info(of));
+                format!("{line}: {counts:?}")
+            })
+            .collect::<Vec<_>>()
+    });
+    assert_eq!(real, ours);
 }
 
 #[test]

@@ -336,7 +336,7 @@ fn populate(
         if let Some(length) = length {
             value.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
         }
-        server.store(call, &key, Value::string(&value), None);
+        server.uncounted(|server| server.store(call, &key, Value::string(&value), None));
     }
     reply.ok();
     Ok(())

@@ -242,16 +242,20 @@ fn scan(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
         .keyspace
         .db(server.db())
         .scan(cursor, options.count, |entry| {
-            let is_wanted = options.wants(&entry.key)
-                && options
-                    .type_name
-                    .as_ref()
-                    .is_none_or(|t| *t == entry.value.type_name().as_bytes());
-            if is_wanted {
+            if options.wants(&entry.key) {
                 found.push(entry.key.clone());
             }
         });
-    found.retain(|key| server.is_there_by_chance(call, key));
+    found.retain(|key| match &options.type_name {
+        None => server.is_there_by_chance(call, key),
+        // As in redis-server, whoever asks for the type of a key looks it up, which counts.
+        Some(wanted) => {
+            server.by_chance(|server| {
+                let entry = server.peek(call, key);
+                entry.map(|entry| entry.value.type_name().as_bytes() == wanted)
+            }) == Some(true)
+        }
+    });
     begin_scan_reply(reply, next, found.len());
     for key in found {
         reply.bulk(key);

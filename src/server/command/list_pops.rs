@@ -249,6 +249,16 @@ impl PopMany for List {
     }
 }
 
+/// Serves a call by what `work` does. As in redis-server, what goes from who pushes it right on to who has waited
+/// counts once, as pushed.
+fn serve<R>(server: &mut Server, call: &Call<'_>, work: impl FnOnce(&mut Server) -> R) -> R {
+    if server.has_waited(call) {
+        server.uncounted(work)
+    } else {
+        work(server)
+    }
+}
+
 fn serve_pop(
     server: &mut Server,
     call: &Call<'_>,
@@ -261,7 +271,9 @@ fn serve_pop(
     }
     reply.array(2);
     reply.bulk(key);
-    take_out(server, call, key, end, 1, reply);
+    serve(server, call, |server| {
+        take_out(server, call, key, end, 1, reply);
+    });
     server.propagate(call, &[pop_word(end), key.clone()]);
     Ok(true)
 }
@@ -311,7 +323,9 @@ fn serve_move(
     server.modify(call, to, |list: &mut List| {
         list.push(push_end, &element, limit)
     });
-    server.touched(to, NotifyClasses::LIST, events(push_end).0);
+    serve(server, call, |server| {
+        server.touched(to, NotifyClasses::LIST, events(push_end).0);
+    });
     // Both lists have changed, which counts once.
     server.touch(server.db(), from);
     server.notify_here(NotifyClasses::LIST, events(pop_end).1, from);

@@ -183,6 +183,8 @@ fn spop_many(
             bulk(reply, member);
         }
         let more = set.len() - 1;
+        // As in redis-server, which here looks it up once more to show it whole.
+        server.stats.keyspace_hits += 1;
         server.notify_here(NotifyClasses::SET, "spop", key);
         server.delete(call, key);
         server.changed_more(more);
