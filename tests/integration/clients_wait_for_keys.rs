@@ -134,7 +134,7 @@ fn nobody_waits_in_a_transaction() {
 #[test]
 fn moves_go_down_a_chain() {
     check(
-        "BLMOVE a b left right 0
+        "BLMOVE a b LEFT Right 0
          BLMOVE b c right left 0
          BRPOPLPUSH c d 0
          BLPOP d 0",

@@ -613,6 +613,9 @@ fn what_replicas_are_told_of_an_expiry() {
         set b 1 nx exat 99999999999
         set b 1 xx keepttl
         set b 1
+        pexpireat b 9999999999998
+        PExpireAt b 9999999999999 gt
+        expireat b 99999999999 lt
     "#,
     );
 }

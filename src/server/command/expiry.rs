@@ -204,7 +204,11 @@ fn expire(
     } else {
         server.expire(call, key, Some(at));
         server.notify_here(NotifyClasses::GENERIC, "expire", key);
-        let mut words = vec![word("PEXPIREAT"), key.clone(), number(at)];
+        let name = match call.info.name {
+            "pexpireat" => call.words[0].clone(),
+            _ => word("PEXPIREAT"),
+        };
+        let mut words = vec![name, key.clone(), number(at)];
         words.extend_from_slice(&call.words[3..]);
         server.propagate(call, &words);
     }

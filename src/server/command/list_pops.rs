@@ -340,6 +340,12 @@ fn serve_move(
         _ => {
             let mut words = call.words[..call.words.len() - 1].to_vec();
             words[0] = word(name);
+            if server.has_waited(call) {
+                // As in redis-server, however they were typed.
+                for side in &mut words[3..] {
+                    *side = side.to_ascii_lowercase().into();
+                }
+            }
             server.propagate(call, &words);
         }
     }
