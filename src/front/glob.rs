@@ -2,6 +2,9 @@
 
 /// Whether all of `text` matches `pattern`, byte by byte, with the case respected.
 ///
+/// As in redis-server 7.0, only the empty pattern matches what is empty, and `*` does not. Those commands that take
+/// all there is where their whole pattern is `*` see to that themselves.
+///
 /// One position to go back to is remembered, so the cost is at most `pattern × text`, never exponential.
 pub fn glob_match(pattern: &[u8], text: &[u8]) -> bool {
     matches(pattern, text, false)
@@ -13,6 +16,9 @@ pub fn glob_match_ignore_case(pattern: &[u8], text: &[u8]) -> bool {
 }
 
 fn matches(pattern: &[u8], text: &[u8], ignore_case: bool) -> bool {
+    if text.is_empty() {
+        return pattern.is_empty();
+    }
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
@@ -111,7 +117,9 @@ mod tests {
         check("\\*", "a", false);
         check("[\\]]", "]", true);
         check("[a", "a", true);
-        check("*", "", true);
+        check("*", "", false);
+        check("**", "", false);
+        check("a*", "a", true);
         check("", "", true);
         check("", "a", false);
         check("a*b*c", "aXbYbZc", true);

@@ -984,6 +984,55 @@ fn look_ups_are_counted_alike() {
     assert_eq!(real, ours);
 }
 
+/// Only `*` as a whole, where all is asked for, fits what is empty.
+#[test]
+fn what_is_empty_fits_no_pattern() {
+    compare(
+        r#"
+        a: SET "" v
+        a: KEYS **
+        a: KEYS *
+        a: KEYS ""
+        a: HSET h "" 1
+        a: SADD s ""
+        a: ZADD z 1 ""
+        a: SCAN 0 MATCH ** TYPE string
+        a: SCAN 0 MATCH * TYPE string
+        a: SCAN 0 MATCH "" TYPE string
+        a: HSCAN h 0 MATCH **
+        a: HSCAN h 0 MATCH *
+        a: HSCAN h 0 MATCH ""
+        a: SSCAN s 0 MATCH **
+        a: SSCAN s 0 MATCH *
+        a: ZSCAN z 0 MATCH **
+        a: ZSCAN z 0 MATCH *
+        a: ACL SETUSER all on nopass ~* &* +@all
+        a: ACL SETUSER few on nopass ~** &** +@all
+        a: ACL SETUSER reads on nopass %R~* +@all
+        b: AUTH all x
+        b: GET ""
+        b: PUBLISH "" ""
+        c: AUTH few x
+        c: GET ""
+        c: GET s
+        c: PUBLISH "" ""
+        c: SUBSCRIBE ""
+        d: AUTH reads x
+        d: GET ""
+        e: SUBSCRIBE ""
+        a: PUBSUB CHANNELS
+        a: PUBSUB CHANNELS *
+        a: PUBSUB CHANNELS ""
+        f: PSUBSCRIBE *
+        g: PSUBSCRIBE ""
+        a: PUBLISH "" message
+        e: READ
+        f: READ
+        g: READ
+        "#,
+    );
+}
+
 #[test]
 fn clients_and_times_to_live_are_counted() {
     let server = start_server(Kind::Ours, "hz 20\n");

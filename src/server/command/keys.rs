@@ -316,7 +316,8 @@ impl<'a> ScanOptions<'a> {
                 return Err(SYNTAX.into());
             };
             match option(name).as_slice() {
-                b"match" => options.pattern = Some(value),
+                // Only this pattern fits what is empty, see `glob_match`.
+                b"match" => options.pattern = Some(value).filter(|value| *value != "*"),
                 b"count" => {
                     let wanted = usize::try_from(integer(value)?);
                     options.count = wanted.ok().filter(|n| *n > 0).ok_or(SYNTAX)?;
