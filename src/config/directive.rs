@@ -494,7 +494,10 @@ impl<C: Clone + Default + 'static> Table<C> {
             directive
                 .access
                 .parse(&words, When::RunTime, &mut changed)
-                .map_err(|refusal| refused(refusal.reason))?;
+                .map_err(|refusal| SetError::Refused {
+                    name: name.to_ascii_lowercase(),
+                    reason: refusal.reason,
+                })?;
             if !names.contains(&directive.name) {
                 names.push(directive.name);
             }

@@ -21,6 +21,9 @@ use crate::server::{Present, Server};
 
 type Spec = CommandSpec<Server>;
 
+/// The bits of its clock that redis-server keeps for each key.
+const LRU_MASK: u32 = (1 << 24) - 1;
+
 /// The commands of this file.
 pub(super) fn commands() -> Vec<Spec> {
     vec![
@@ -239,7 +242,7 @@ fn describe(entry: &Entry, compress: bool, idle_seconds: u32) -> String {
         std::ptr::from_ref(entry),
         entry.value.encoding(),
         saved.len(),
-        entry.access(),
+        entry.access() & LRU_MASK,
     );
     if let Value::List(list) = &entry.value {
         let (nodes, bytes) = list

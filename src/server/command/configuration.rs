@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use super::args::{Failure, option};
+use super::args::Failure;
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, Reply, flag, glob_match_ignore_case};
 use crate::server::config::server_table;
@@ -114,7 +114,7 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
     };
     let mut pairs = Vec::new();
     for pair in words.chunks_exact(2) {
-        pairs.push((text(&option(&pair[0]))?, text(&pair[1])?));
+        pairs.push((text(&pair[0])?, text(&pair[1])?));
     }
     let pairs: Vec<(&str, &str)> = pairs
         .iter()
