@@ -226,6 +226,8 @@ pub struct Client<S> {
     pub notify_drained: bool,
     /// The number of queued commands of a transaction; `None` outside one. For display.
     pub multi: Option<usize>,
+    /// A key that it watches has changed.
+    pub lost_watch: bool,
     /// What the program keeps.
     pub session: S,
     pub(super) waker: Option<Waker>,
@@ -268,6 +270,7 @@ impl<S: Default> Client<S> {
             no_evict: false,
             notify_drained: false,
             multi: None,
+            lost_watch: false,
             session: S::default(),
             waker: None,
         }

@@ -74,6 +74,7 @@ fn flags<S>(client: &Client<S>) -> String {
         ('b', client.blocked.is_some()),
         ('t', tracking.is_some()),
         ('B', tracking.is_some_and(|tracking| tracking.broadcast)),
+        ('d', client.lost_watch),
         ('c', client.closing == Closing::AfterReplies),
         ('A', client.closing == Closing::Now),
         ('U', matches!(client.addr, ClientAddr::Unix(_))),

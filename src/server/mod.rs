@@ -154,8 +154,6 @@ struct Current {
 pub struct Session {
     transaction: Option<Transaction>,
     watched: Vec<Watched>,
-    /// A watched key has changed.
-    is_dirty: bool,
     /// What it said about itself before it became a replica.
     introduction: Introduction,
     /// It is a replica.
@@ -268,9 +266,9 @@ impl Server {
         let found = self.front.clients.current(client);
         self.current = Current {
             db: found.db,
-            ..Current::default()
             is_from_master: found.kind == ClientKind::Master,
             client: Some(client),
+            ..Current::default()
         };
     }
 
@@ -435,10 +433,10 @@ impl Program for Server {
     fn heard(&mut self, client: ClientId) {
         self.replica_heard(client);
     }
-        // What a transaction runs is part of its `EXEC`.
-        self.current.has_run |= !self.in_exec;
 
     fn execute(&mut self, call: &Call<'_>, handler: Handler<Server>, reply: &mut Reply) {
+        // What a transaction runs is part of its `EXEC`.
+        self.current.has_run |= !self.in_exec;
         self.run_observed(call, handler, reply);
         self.serve_blocked();
     }

@@ -1034,6 +1034,21 @@ fn what_is_empty_fits_no_pattern() {
 }
 
 #[test]
+fn a_client_whose_watch_is_lost_is_marked() {
+    let [real, ours] = both("").map(|server| {
+        let mut client = server.client();
+        ["WATCH k", "SET k v", "MULTI", "EXEC"].map(|line| {
+            client.call(&words_of(line));
+            let list = text(&server.client().call(&["CLIENT", "LIST"]));
+            let fields = list.lines().next().map(|line| line.split(' '));
+            let flags = fields.and_then(|mut all| all.find(|field| field.starts_with("flags=")));
+            format!("{line}: {flags:?}")
+        })
+    });
+    assert_eq!(real, ours);
+}
+
+#[test]
 fn clients_and_times_to_live_are_counted() {
     let server = start_server(Kind::Ours, "hz 20\n");
     let mut client = server.client();

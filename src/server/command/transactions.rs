@@ -302,7 +302,7 @@ impl Server {
         let Some(found) = self.front.clients.get_mut(client) else {
             return;
         };
-        found.session.is_dirty = false;
+        found.lost_watch = false;
         let all = std::mem::take(&mut found.session.watched);
         let bytes: usize = all.iter().map(Watched::bytes).sum();
         found.multi_bytes = found.multi_bytes.saturating_sub(bytes);
@@ -333,7 +333,7 @@ impl Server {
             if is_gone && watch.is_of_expired {
                 watch.is_of_expired = false;
             } else if let Some(client) = self.front.clients.get_mut(watch.client) {
-                client.session.is_dirty = true;
+                client.lost_watch = true;
             }
         }
     }
@@ -399,7 +399,7 @@ impl Server {
             Held::of(entry, call.now.unix.0) == Held::Expired
                 && !self.watches_expired(call, watched)
         };
-        client.session.is_dirty || client.session.watched.iter().any(has_expired)
+        client.lost_watch || client.session.watched.iter().any(has_expired)
     }
 
     /// Whether a key that has expired had done so when the client of a call began to watch it.
@@ -424,7 +424,7 @@ fn mark(watches: &mut [Watch], clients: &mut Clients<Session>, before: Held, aft
             Held::Expired if before == Held::Nothing => watch.is_of_expired = true,
             Held::Nothing | Held::Expired | Held::Live => {
                 if let Some(client) = clients.get_mut(watch.client) {
-                    client.session.is_dirty = true;
+                    client.lost_watch = true;
                 }
             }
         }
