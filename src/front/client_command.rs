@@ -423,6 +423,10 @@ fn pause<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
         _ => return too_many(call, reply),
     };
     let ms = match integer(&call.words[2]).map(u64::try_from) {
+        // redis-server, whose moments have 63 bits as well, says OK to these and pauses nobody.
+        Some(Ok(ms)) if i64::try_from(call.now.unix.0.saturating_add(ms)).is_err() => {
+            return reply.error("ERR timeout is out of range");
+        }
         Some(Ok(ms)) => ms,
         Some(Err(_)) => return reply.error("ERR timeout is negative"),
         None => return reply.error("ERR timeout is not an integer or out of range"),

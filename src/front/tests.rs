@@ -29,6 +29,17 @@ fn a_pause_stops_writes_or_everything_until_its_end() {
     assert_eq!(toy.ask(other, "SET k v"), "+OK|");
 }
 
+/// Nobody could end such a pause of everything.
+#[test]
+fn a_pause_that_has_no_end_is_refused() {
+    let mut toy = Toy::new();
+    let admin = toy.connect(1);
+    toy.now.unix.0 = 1;
+    let refused = toy.ask(admin, "CLIENT PAUSE 9223372036854775807");
+    assert_eq!(refused, "-ERR timeout is out of range|");
+    assert_eq!(toy.ask(admin, "CLIENT PAUSE 9223372036854775806"), "+OK|");
+}
+
 #[test]
 fn unpause_wakes_those_who_wait() {
     let mut toy = Toy::new();
