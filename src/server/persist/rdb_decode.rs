@@ -517,8 +517,16 @@ impl<R: Read> Reader<R> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
     use crate::server::keyspace::{Chunk, End, Hash, Key, Kind, List, Set, SortedSet, Value, Walk};
+    use crate::server::persist::rdb::{
+        TYPE_HASH, TYPE_HASH_LISTPACK, TYPE_HASH_ZIPLIST, TYPE_HASH_ZIPMAP, TYPE_LIST,
+        TYPE_LIST_QUICKLIST, TYPE_LIST_QUICKLIST_2, TYPE_LIST_ZIPLIST, TYPE_SET, TYPE_SET_INTSET,
+        TYPE_SET_LISTPACK, TYPE_STRING, TYPE_ZSET, TYPE_ZSET_2, TYPE_ZSET_LISTPACK,
+        TYPE_ZSET_ZIPLIST,
+    };
     use crate::server::persist::rdb_encode::{Head, ImageWriter};
     use proptest::prelude::*;
 
@@ -588,6 +596,11 @@ mod tests {
     }
 
     fn example() -> Keyspace {
+        example_of(&[("small", 3), ("large", 700)])
+    }
+
+    /// Strings, and a value of each other type for each name, of so many elements.
+    fn example_of(collections: &[(&str, i32)]) -> Keyspace {
         let mut keyspace = Keyspace::new(16);
         for (db, key, value, expire_at) in [
             (0, "k", "v".to_owned(), None),
@@ -600,7 +613,7 @@ mod tests {
                 Entry::new(key.as_bytes(), Value::string(value.as_bytes()), expire_at),
             );
         }
-        for (name, size) in [("small", 3), ("large", 700)] {
+        for &(name, size) in collections {
             let (mut list, mut set, mut integers) =
                 (List::default(), Set::default(), Set::default());
             let (mut hash, mut sorted) = (Hash::default(), SortedSet::default());
@@ -730,6 +743,140 @@ mod tests {
         }
     }
 
+    /// A file of every opcode and every form of value that we read and do not write.
+    fn former_file() -> Vec<u8> {
+        let mut file =
+            b"REDIS0011\xfa\x03ctr\x03val\xfe\x02\xfb\x40\x10\x01\xf4\x01\x02\x03".to_vec();
+        let short = |bytes: &[u8], file: &mut Vec<u8>| {
+            assert!(bytes.len() < 64);
+            file.push(u8::try_from(bytes.len()).unwrap());
+            file.extend(bytes);
+        };
+        // "a", 1024, -1, 12, each with the length of the one before it.
+        let body = b"\x00\x01a\x03\xc0\x00\x04\x04\xfe\xff\x03\xfd";
+        let mut ziplist = vec![23, 0, 0, 0, 0, 0, 0, 0, 4, 0];
+        ziplist.extend(body);
+        ziplist.push(0xff);
+        let zipmap = b"\x02\x03foo\x03\x00bar\x01x\x02\x01yy_\xff";
+        let listpack = b"\x0c\0\0\0\x02\0\x81a\x02\x05\x01\xff";
+        let intset = b"\x02\0\0\0\x02\0\0\0\x01\0\x07\0";
+        for (code, head, packed) in [
+            (TYPE_HASH_ZIPMAP, &b""[..], &zipmap[..]),
+            (TYPE_LIST_ZIPLIST, b"", &ziplist),
+            (TYPE_ZSET_ZIPLIST, b"", &ziplist),
+            (TYPE_HASH_ZIPLIST, b"", &ziplist),
+            (TYPE_LIST_QUICKLIST, b"\x01", &ziplist),
+            (TYPE_LIST_QUICKLIST_2, b"\x02\x01\x05plain\x02", listpack),
+            (TYPE_HASH_LISTPACK, b"", listpack),
+            (TYPE_ZSET_LISTPACK, b"", listpack),
+            (TYPE_SET_LISTPACK, b"", listpack),
+            (TYPE_SET_INTSET, b"", intset),
+        ] {
+            file.push(code);
+            short(format!("packed {code}").as_bytes(), &mut file);
+            file.extend(head);
+            short(packed, &mut file);
+        }
+        for (code, value) in [
+            (TYPE_LIST, &b"\x02\x01a\xc0\x05"[..]),
+            (TYPE_SET, b"\x02\x01a\xc1\x05\x01"),
+            (TYPE_ZSET, b"\x04\x01a\x031.5\x01b\xfe\x01c\xff\x01d\x02-7"),
+            (
+                TYPE_ZSET_2,
+                b"\x02\x01a\0\0\0\0\0\0\xf0\x3f\x01b\0\0\0\0\0\0\xf0\x7f",
+            ),
+            (TYPE_HASH, b"\x02\x01a\x01b\xc2\x05\x01\x01\x01\x01c"),
+            // "aaaaaaaaaaaaaaaaaaaa", compressed.
+            (TYPE_STRING, b"\xc3\x06\x14\x01aa\xe0\x09\0"),
+            (TYPE_STRING, b"\x80\0\0\0\x02ab"),
+        ] {
+            // With expiries and uses of both forms.
+            match file.len() % 3 {
+                0 => file.extend(b"\xfd\0\0\0\x6f\xf8\x05"),
+                1 => file.extend(b"\xfc\0\0\0\0\0\x01\0\0\xf9\x07"),
+                _ => {}
+            }
+            file.push(code);
+            short(format!("{code} at {}", file.len()).as_bytes(), &mut file);
+            file.extend(value);
+        }
+        file.push(OP_EOF);
+        file.extend(CRC64.checksum(&file).to_le_bytes());
+        file
+    }
+
+    /// Valid files with all forms of values, as short as they can be.
+    static ALL_FORMS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+        let small = || example_of(&[("small", 3)]);
+        let mut sorted = SortedSet::default();
+        for n in 0..130 {
+            sorted.insert(&[n], 0.5, &THRESHOLDS);
+        }
+        let mut large = Keyspace::new(16);
+        large.insert(2, Entry::new(b"s", sorted.into_value(), Some(1 << 40)));
+        let files = [
+            former_file(),
+            save(&mut small(), false),
+            save(&mut small(), true),
+            save(&mut large, false),
+        ];
+        files.to_vec()
+    });
+
+    /// Loads a damaged file whose checksum is right. What loads must be as good as anything else.
+    fn load_damaged(mut file: Vec<u8>) -> Result<(), String> {
+        let end = file.len() - 8;
+        let checksum = CRC64.checksum(&file[..end]);
+        file[end..].copy_from_slice(&checksum.to_le_bytes());
+        let mut loaded = load(&file[..], OPTIONS).map_err(|error| error.to_string())?;
+        let before = contents(&loaded.keyspace);
+        let again = load(&save(&mut loaded.keyspace, true)[..], OPTIONS).unwrap();
+        assert_eq!(contents(&again.keyspace), before);
+        Ok(())
+    }
+
+    #[test]
+    fn no_damaged_byte_is_a_danger_behind_a_right_checksum() {
+        /// Ends, lengths and encodings of every form, and what makes one element another.
+        const DAMAGES: [u8; 13] = [
+            0, 1, 0x20, 0x31, 0x3f, 0x40, 0x7f, 0x80, 0x81, 0x90, 0xc3, 0xfe, 0xff,
+        ];
+        let mut refusals = std::collections::BTreeSet::new();
+        for file in ALL_FORMS.iter() {
+            assert_eq!(load_damaged(file.clone()), Ok(()));
+            // The long one repeats itself.
+            for at in (9..file.len() - 8).step_by(file.len() / 1000 * 6 + 1) {
+                for byte in DAMAGES {
+                    let mut damaged = file.clone();
+                    damaged[at] = byte;
+                    refusals.extend(load_damaged(damaged).err());
+                }
+            }
+        }
+        // The damage has reached everything that can be wrong.
+        for what in [
+            "a malformed ziplist",
+            "a malformed zipmap",
+            "a malformed listpack",
+            "a malformed intset",
+            "a compressed string of impossible length",
+            "a compressed string that does not unpack",
+            "an unknown kind of list node",
+            "a set with the same member twice",
+            "a hash with the same field twice",
+            "a sorted set with the same member twice",
+            "a sorted set with a score that is no number",
+            "a sorted set out of order",
+            "a score that is no number",
+            "a string longer than this server takes",
+            "an unknown form of length",
+            "an encoded string where a length must be",
+        ] {
+            let is_seen = refusals.iter().any(|refusal| refusal.contains(what));
+            assert!(is_seen, "{what} is not among {refusals:#?}");
+        }
+    }
+
     #[test]
     fn what_we_cannot_hold_is_named() {
         let check = |body: &[u8], want: &str| {
@@ -767,10 +914,25 @@ mod tests {
         }
 
         #[test]
-        fn garbage_is_refused_without_panic(tail in any::<Vec<u8>>()) {
-            let mut file = b"REDIS0010".to_vec();
-            file.extend(tail);
-            prop_assert!(load(&file[..], OPTIONS).is_err());
+        fn no_damage_is_a_danger_behind_a_right_checksum(
+            which in any::<proptest::sample::Index>(),
+            changes in proptest::collection::vec(
+                (any::<proptest::sample::Index>(), 0..3, any::<u8>()),
+                1..6,
+            ),
+        ) {
+            let mut file = which.get(&ALL_FORMS[..]).clone();
+            for (place, how, byte) in changes {
+                let at = 9 + place.index(file.len() - 17);
+                match how {
+                    0 => file[at] = byte,
+                    1 => file.insert(at, byte),
+                    _ => {
+                        file.remove(at);
+                    }
+                }
+            }
+            drop(load_damaged(file));
         }
     }
 }

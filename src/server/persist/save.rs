@@ -118,9 +118,21 @@ pub(crate) struct FileOptions {
     rest: Duration,
 }
 
+/// Where a file is written to.
+trait Disk: Write {
+    /// Makes what was written durable.
+    fn sync_data(&self) -> io::Result<()>;
+}
+
+impl Disk for File {
+    fn sync_data(&self) -> io::Result<()> {
+        File::sync_data(self)
+    }
+}
+
 /// An RDB file in the making.
-struct RdbFile {
-    out: BufWriter<File>,
+struct RdbFile<D: Disk = File> {
+    out: BufWriter<D>,
     digest: crc::Digest<'static, u64, crc::Table<16>>,
     options: FileOptions,
     /// Bytes written since the last sync.
@@ -129,15 +141,15 @@ struct RdbFile {
     unrested: usize,
 }
 
-impl RdbFile {
-    fn create(file: &NewFile, options: FileOptions) -> io::Result<RdbFile> {
-        Ok(RdbFile {
-            out: BufWriter::with_capacity(SLICE_BYTES, file.create()?),
+impl<D: Disk> RdbFile<D> {
+    fn new(disk: D, options: FileOptions) -> RdbFile<D> {
+        RdbFile {
+            out: BufWriter::with_capacity(SLICE_BYTES, disk),
             digest: CRC64.digest(),
             options,
             unsynced: 0,
             unrested: 0,
-        })
+        }
     }
 
     fn write(&mut self, chunk: Chunk) -> io::Result<()> {
@@ -187,6 +199,12 @@ impl RdbFile {
             }
         }
         Ok(())
+    }
+}
+
+impl RdbFile {
+    fn create(file: &NewFile, options: FileOptions) -> io::Result<RdbFile> {
+        Ok(RdbFile::new(file.create()?, options))
     }
 
     /// Adds the checksum, makes everything durable, and gives the file its name.
@@ -558,6 +576,8 @@ fn write_queue(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     const OPTIONS: FileOptions = FileOptions {
@@ -605,28 +625,56 @@ mod tests {
         assert!(!temp.exists() && !path.exists());
     }
 
+    /// Counts what is written and not synced.
+    #[derive(Default)]
+    struct Counting {
+        unsynced: Cell<usize>,
+        unsynced_max: Cell<usize>,
+        syncs: Cell<usize>,
+    }
+
+    impl Write for Counting {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.unsynced.update(|unsynced| unsynced + bytes.len());
+            let most = self.unsynced_max.get().max(self.unsynced.get());
+            self.unsynced_max.set(most);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Disk for Counting {
+        fn sync_data(&self) -> io::Result<()> {
+            self.unsynced.set(0);
+            self.syncs.update(|syncs| syncs + 1);
+            Ok(())
+        }
+    }
+
     #[test]
     fn what_waits_for_a_sync_is_bounded() {
-        let folder = tempfile::tempdir().unwrap();
-        let [temp, path] = ["temp", "file"].map(|name| folder.path().join(name));
-        for often in [true, false] {
+        let bytes = vec![b'x'; SYNC_BYTES - SLICE_BYTES + 7];
+        for (often, syncs) in [(true, 3), (false, 0)] {
             let options = FileOptions {
                 sync_bytes: sync_bytes(often),
                 ..OPTIONS
             };
-            let to = NewFile::new(temp.clone(), path.clone());
-            let mut file = RdbFile::create(&to, options).unwrap();
-            let bytes = vec![b'x'; SYNC_BYTES - SLICE_BYTES];
-            for round in 1..=3 {
+            let mut file = RdbFile::new(Counting::default(), options);
+            for _ in 0..4 {
                 file.write_bytes(&bytes).unwrap();
-                let synced = round * bytes.len() - file.unsynced;
-                let want = round * bytes.len() / SYNC_BYTES * SYNC_BYTES;
-                assert_eq!(synced, if often { want } else { 0 });
-                assert!(std::fs::metadata(&temp).unwrap().len() >= synced as u64);
             }
-            file.finish(&to).unwrap();
-            let len = std::fs::metadata(&path).unwrap().len();
-            assert_eq!(len, (3 * bytes.len() + 8) as u64);
+            file.out.flush().unwrap();
+            let disk = file.out.get_ref();
+            assert_eq!(disk.syncs.get(), syncs);
+            let most = disk.unsynced_max.get();
+            if often {
+                assert!(most < SYNC_BYTES + SLICE_BYTES, "{most}");
+            } else {
+                assert_eq!(most, 4 * bytes.len());
+            }
         }
     }
 }
