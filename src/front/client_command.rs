@@ -300,16 +300,14 @@ struct KillFilter {
 
 impl KillFilter {
     fn covers<S>(&self, client: &Client<S>) -> bool {
-        let is = |wanted: &Option<Bytes>, text: String| {
-            wanted
-                .as_ref()
-                .is_none_or(|wanted| *wanted == text.as_bytes())
+        let is = |wanted: &Option<Bytes>, text: &[u8]| {
+            wanted.as_ref().is_none_or(|wanted| *wanted == text)
         };
         self.id.is_none_or(|id| id == client.id)
             && self.kind.is_none_or(|kind| kind == TypeFilter::of(client))
-            && is(&self.addr, client.addr.to_string())
-            && is(&self.laddr, client.laddr.to_string())
-            && is(&self.user, client.user.borrow().name().to_string())
+            && is(&self.addr, client.addr.to_string().as_bytes())
+            && is(&self.laddr, client.laddr.to_string().as_bytes())
+            && is(&self.user, client.user.borrow().name())
     }
 }
 

@@ -59,7 +59,9 @@ pub fn client_line<S>(client: &Client<S>, catalog: &Catalog, now: Mono) -> Strin
 fn user<S>(client: &Client<S>) -> String {
     match client.kind {
         ClientKind::Master => "(superuser)".to_owned(),
-        ClientKind::Normal | ClientKind::Replica => client.user.borrow().name().to_string(),
+        ClientKind::Normal | ClientKind::Replica => {
+            String::from_utf8_lossy(client.user.borrow().name()).into_owned()
+        }
     }
 }
 

@@ -267,8 +267,8 @@ impl<P: Program> Front<P> {
             .user
             .borrow()
             .name()
-            .to_string();
-        self.log_refused(call, reason, object, username.into_bytes());
+            .to_vec();
+        self.log_refused(call, reason, object, username);
     }
 
     /// Puts a refusal into `ACL LOG`.

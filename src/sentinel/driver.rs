@@ -26,7 +26,7 @@ use super::surface::{
 use crate::clock::{Clock, Mono, Now, millis};
 use crate::config::Process;
 use crate::front::{
-    DEFAULT_HZ, DataStats, Front, ProcessInfo, Program, clients_section, cpu_section,
+    AclError, DEFAULT_HZ, DataStats, Front, ProcessInfo, Program, clients_section, cpu_section,
     server_section, stats_section,
 };
 use crate::net::{Log, Lookup, Resolver, Signal, Signals, Watchdog, ensure_files};
@@ -343,12 +343,17 @@ impl Daemon {
         }
         let now = self.planned;
         let (core, acl, process) = (&self.core, &self.front.acl, &self.process);
+        let told = |line: Result<String, AclError>| {
+            let told = line.inspect_err(|error| tracing::warn!("a user is not saved: {error}"));
+            told.ok()
+        };
         self.saver.write_if_due(now, || Snapshot {
             seq: core.seq(),
             durable: core.durable(),
             users: match process.aclfile {
                 Some(_) => Vec::new(),
-                None => acl.user_lines(),
+                // Who cannot be written is left out, not written as somebody else.
+                None => acl.text_lines().filter_map(told).collect(),
             },
         });
     }

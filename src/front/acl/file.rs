@@ -69,7 +69,7 @@ impl Acl {
                     "WARNING: Duplicate user '{shown}' found on line {number}. "
                 ));
             } else {
-                let mut user = User::new(&shown, &self.base);
+                let mut user = User::new(name, &self.base);
                 self.apply_line(&mut user, rules, &place, &mut mistakes);
                 loaded.insert(name.to_vec(), user);
             }
@@ -132,15 +132,15 @@ impl Acl {
     /// No file is configured, or it cannot be written.
     pub fn save_file(&self) -> Result<(), AclError> {
         let path = self.file.as_ref().ok_or(AclError::NoFile)?;
-        let mut text = self.user_lines().join("\n");
-        text.push('\n');
+        let mut text = self.user_lines().join(&b'\n');
+        text.push(b'\n');
         let write = || -> std::io::Result<()> {
             let folder = path
                 .parent()
                 .filter(|parent| !parent.as_os_str().is_empty());
             let folder = folder.unwrap_or(Path::new("."));
             let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            file.write_all(text.as_bytes())?;
+            file.write_all(&text)?;
             file.as_file().sync_all()?;
             file.persist(path)?;
             fs::File::open(folder)?.sync_all()

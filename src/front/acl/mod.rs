@@ -61,6 +61,9 @@ pub enum AclError {
     /// More users than [`USERS_MAX`].
     #[error("Too many users")]
     TooManyUsers,
+    /// A configuration, which is text, cannot hold it.
+    #[error("The rules of user '{0}' are not UTF-8: only an ACL file can hold them")]
+    NotText(String),
     /// `ACL LOAD` and `SAVE` without a file.
     #[error(
         "This Redis instance is not configured to use an ACL file. You may want to specify users via the ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) in order to store users in the Redis configuration."
@@ -120,7 +123,7 @@ impl Acl {
     /// Whether a connection's user is still one of the users.
     pub fn is_current(&self, user: &UserRef) -> bool {
         let name = Rc::clone(user.borrow().name());
-        let known = self.users.get(name.as_bytes());
+        let known = self.users.get(&*name);
         known.is_some_and(|known| Rc::ptr_eq(known, user))
     }
 
@@ -165,8 +168,7 @@ impl Acl {
         if !is_name(name) {
             return Err(AclError::Name);
         }
-        let mut user =
-            base.unwrap_or_else(|| User::new(&String::from_utf8_lossy(name), &self.base));
+        let mut user = base.unwrap_or_else(|| User::new(name, &self.base));
         for rule in join_selectors(rules)? {
             user.apply(&rule, &self.base)
                 .map_err(|error| AclError::Rule {
@@ -192,34 +194,50 @@ impl Acl {
         name != b"default" && self.users.remove(name).is_some()
     }
 
-    /// All users as lines of a configuration or ACL file: `user <name> <rules>`.
-    pub fn user_lines(&self) -> Vec<String> {
-        self.users()
-            .map(|user| {
-                let user = user.borrow();
-                format!("user {} {}", user.name(), user.describe(&self.base.catalog))
+    /// All users as lines of an ACL file: `user <name> <rules>`.
+    pub fn user_lines(&self) -> Vec<Vec<u8>> {
+        let of = |user: &UserRef| {
+            let user = user.borrow();
+            let rules = user.describe(&self.base.catalog);
+            [b"user".as_slice(), user.name(), &rules].join(&b' ')
+        };
+        self.users().map(of).collect()
+    }
+
+    /// The same as lines of a configuration, each where it is text.
+    pub fn text_lines(&self) -> impl Iterator<Item = Result<String, AclError>> {
+        self.user_lines().into_iter().map(|line| {
+            String::from_utf8(line).map_err(|error| {
+                let name = error.as_bytes().split(|b| *b == b' ').nth(1);
+                AclError::NotText(String::from_utf8_lossy(name.unwrap_or_default()).into_owned())
             })
-            .collect()
+        })
     }
 
     /// The `user` lines that a configuration file needs, where it has `before` now: all users, but for a
     /// default user that is what `requirepass` makes of it and has no line. With an ACL file the users
     /// are not the configuration's: `before`.
-    pub fn lines_for_config(&self, requirepass: Option<&str>, before: &[String]) -> Vec<String> {
+    ///
+    /// # Errors
+    /// One of them is not text.
+    pub fn lines_for_config(
+        &self,
+        requirepass: Option<&str>,
+        before: &[String],
+    ) -> Result<Vec<String>, AclError> {
         if self.file.is_some() {
-            return before.to_vec();
+            return Ok(before.to_vec());
         }
         let is_default = |line: &str| line.split_ascii_whitespace().nth(1) == Some("default");
         let has_line = before.iter().any(|line| is_default(line));
         let needs_line = |words: &Vec<&str>| {
             has_line || words[1] != "default" || !implies_default_user(requirepass, &words[2..])
         };
-        self.user_lines()
+        let lines: Vec<String> = self.text_lines().collect::<Result<_, _>>()?;
+        let words = lines
             .iter()
-            .map(|line| line.split_ascii_whitespace().collect())
-            .filter(needs_line)
-            .map(lex::join)
-            .collect()
+            .map(|line| line.split_ascii_whitespace().collect());
+        Ok(words.filter(needs_line).map(lex::join).collect())
     }
 
     /// `requirepass`: the only password of the default user; `None` or an empty one opens it.
@@ -392,21 +410,24 @@ mod tests {
         let mut acl = Acl::new(table.catalog());
         acl.set_requirepass(Some(b"secret"));
         let none: [String; 0] = [];
-        assert_eq!(acl.lines_for_config(Some("secret"), &none), none);
+        assert_eq!(acl.lines_for_config(Some("secret"), &none).unwrap(), none);
         acl.set_user(b"q\"", &["on", "nopass", "+get", "~a"])
             .unwrap();
-        let lines = acl.lines_for_config(Some("secret"), &none);
+        let lines = acl.lines_for_config(Some("secret"), &none).unwrap();
         let [quoted] = lines.as_slice() else {
             panic!("{lines:?}");
         };
         let words = lex::words(quoted.as_bytes()).unwrap().unwrap();
         assert_eq!(words[1], "q\"");
         // A password that is no longer the configured one, and a line that is there already.
-        assert_eq!(acl.lines_for_config(None, &none).len(), 2);
+        assert_eq!(acl.lines_for_config(None, &none).unwrap().len(), 2);
         let before = ["user default on nopass ~* &* +@all".to_owned()];
-        assert_eq!(acl.lines_for_config(Some("secret"), &before).len(), 2);
+        assert_eq!(
+            acl.lines_for_config(Some("secret"), &before).unwrap().len(),
+            2
+        );
         acl.set_file(Some("users.acl".into()));
-        assert_eq!(acl.lines_for_config(None, &before), before);
+        assert_eq!(acl.lines_for_config(None, &before).unwrap(), before);
     }
 
     #[test]
@@ -464,7 +485,7 @@ mod tests {
             let mut acl = Acl::new(table.catalog());
             acl.set_user(b"u", &rules).unwrap();
             let line = acl.user(b"u").unwrap().borrow().describe(table.catalog());
-            let words: Vec<&str> = line.split(' ').collect();
+            let words: Vec<&[u8]> = line.split(|b| *b == b' ').collect();
             acl.set_user(b"v", &words).unwrap();
             assert_eq!(
                 acl.user(b"v").unwrap().borrow().describe(table.catalog()),
@@ -484,7 +505,7 @@ mod tests {
             let rules: Vec<&str> = rules.split(' ').collect();
             acl.set_user(b"u", &rules).unwrap();
             let user = acl.user(b"u").unwrap().borrow();
-            user.selectors()[0].describe_commands(table.catalog())
+            String::from_utf8(user.selectors()[0].describe_commands(table.catalog())).unwrap()
         };
         assert_eq!(described("+@all -EVAL"), "+@all -@scripting");
         assert_eq!(described("+xadd|K +xadd|k"), "+@all -@scripting");
@@ -535,6 +556,44 @@ mod tests {
         assert!(acl.authenticate(b"default", b"secret").is_some());
         acl.set_requirepass(None);
         assert!(acl.default_is_open());
+    }
+
+    #[test]
+    fn names_and_patterns_need_not_be_text() {
+        let table = table();
+        let folder = tempfile::tempdir().unwrap();
+        let mut acl = Acl::new(table.catalog());
+        let rules: [&[u8]; 6] = [
+            b"on",
+            b"nopass",
+            b"~\xfe*",
+            b"&\xfd",
+            b"+select|\xfc",
+            b"+get",
+        ];
+        for name in [b"\xff", b"\xfe"] {
+            acl.set_user(name, &rules).unwrap();
+        }
+        let name = acl.user(b"\xff").unwrap().borrow().name().to_vec();
+        assert_eq!(name, b"\xff");
+        assert!(acl.is_current(acl.user(b"\xff").unwrap()));
+        let error = acl.lines_for_config(None, &[]).unwrap_err();
+        assert!(matches!(error, AclError::NotText(_)), "{error}");
+        let before = acl.user_lines();
+        acl.set_file(Some(folder.path().join("users.acl")));
+        acl.save_file().unwrap();
+        let mut other = Acl::new(table.catalog());
+        other.set_file(Some(folder.path().join("users.acl")));
+        other.load_file().unwrap();
+        assert_eq!(other.user_lines(), before);
+        let user = Rc::clone(other.user(b"\xff").unwrap());
+        for (key, is_allowed) in [(b"\xfe1", true), (b"\xff1", false)] {
+            let words = [Bytes::from_static(b"get"), Bytes::from_static(key)];
+            let Lookup::Found(get) = table.lookup(&words) else {
+                panic!("no command");
+            };
+            assert_eq!(other.check(&user, get, &words).is_ok(), is_allowed);
+        }
     }
 
     #[test]

@@ -126,11 +126,11 @@ impl Selector {
                 [b'&', pattern @ ..] => self.add_channels(pattern)?,
                 [sign @ (b'+' | b'-'), name @ ..] => {
                     let allow = *sign == b'+';
-                    let name = String::from_utf8_lossy(name);
-                    match name.strip_prefix('@') {
-                        Some(category) => self.set_category(allow, category, catalog)?,
-                        None if allow => self.allow(&name, catalog)?,
-                        None => self.deny(&name, catalog)?,
+                    let text = || String::from_utf8_lossy(name);
+                    match name.first() {
+                        Some(b'@') => self.set_category(allow, &text()[1..], catalog)?,
+                        _ if allow => self.allow(name, catalog)?,
+                        _ => self.deny(&text(), catalog)?,
                     }
                 }
                 _ => return Err(RuleError::Syntax),
@@ -222,26 +222,27 @@ impl Selector {
         Ok(())
     }
 
-    fn allow(&mut self, name: &str, catalog: &Catalog) -> Result<(), RuleError> {
-        let Some((command, first_arg)) = name.rsplit_once('|') else {
-            return self.set_command(true, name, catalog);
+    fn allow(&mut self, name: &[u8], catalog: &Catalog) -> Result<(), RuleError> {
+        let text = String::from_utf8_lossy;
+        let Some(bar) = memchr::memrchr(b'|', name) else {
+            return self.set_command(true, &text(name), catalog);
         };
-        let id = catalog.find_known(command);
+        let (command, first_arg) = (&name[..bar], &name[bar + 1..]);
+        let id = catalog.find_known(&text(command));
         let id = id.ok_or(RuleError::UnknownCommand)?;
         let entry = catalog.entry(id);
         if entry.parent.is_some() {
             return Err(RuleError::FirstArgOfSubcommand);
         }
-        if first_arg.is_empty() || !is_plain(first_arg.as_bytes()) {
+        if first_arg.is_empty() || !is_plain(first_arg) {
             return Err(RuleError::Syntax);
         }
         if entry.subcommand_count > 0 {
-            return self.set_command(true, name, catalog);
+            return self.set_command(true, &text(name), catalog);
         }
         if self.first_args.len() >= RULES_PER_USER_MAX {
             return Err(RuleError::TooMany);
         }
-        let first_arg = first_arg.as_bytes();
         let is_same = |(known, arg): &(CommandId, Vec<u8>)| {
             *known == id && arg.eq_ignore_ascii_case(first_arg)
         };
@@ -267,12 +268,12 @@ impl Selector {
 
     /// The command rules, in few words: from all or from none, whole categories as long as they are more right than
     /// wrong, then single commands. As redis-server 7.0 describes them, but with those in a fixed order.
-    pub fn describe_commands(&self, catalog: &Catalog) -> String {
+    pub fn describe_commands(&self, catalog: &Catalog) -> Vec<u8> {
         let is_additive = !self.allowed.has_future();
         let sign = |allow: bool| if allow { '+' } else { '-' };
         let mut given = CommandSet::new(catalog, !is_additive);
         let mut left = self.allowed.clone();
-        let mut text = format!("{}@all", sign(!is_additive));
+        let mut rules = format!("{}@all", sign(!is_additive)).into_bytes();
         let categories = category::NAMES.iter();
         let mut categories: Vec<(&str, CommandSet)> = categories
             .map(|(bit, name)| (*name, CommandSet::of_category(catalog, *bit)))
@@ -293,20 +294,20 @@ impl Selector {
             let (name, members) = categories.remove(at);
             given.put_all(&members, is_additive, catalog);
             left.put_all(&members, !is_additive, catalog);
-            text.push_str(&format!(" {}@{name}", sign(is_additive)));
+            rules.extend_from_slice(format!(" {}@{name}", sign(is_additive)).as_bytes());
         }
         for (id, entry) in catalog.known() {
             let allow = self.allowed.has(id);
             if allow != given.has(id) {
                 given.put_whole(id, allow, catalog);
-                text.push_str(&format!(" {}{}", sign(allow), entry.full_name));
+                rules.extend_from_slice(format!(" {}{}", sign(allow), entry.full_name).as_bytes());
             }
             for (_, first) in self.first_args.iter().filter(|(of, _)| *of == id && !allow) {
-                let first = String::from_utf8_lossy(first);
-                text.push_str(&format!(" +{}|{first}", entry.full_name));
+                rules.extend_from_slice(format!(" +{}|", entry.full_name).as_bytes());
+                rules.extend_from_slice(first);
             }
         }
-        text
+        rules
     }
 
     /// Whether a request is covered, and every key may be read besides.
@@ -382,49 +383,45 @@ impl Selector {
     }
 
     /// The key patterns as rules.
-    pub fn describe_keys(&self) -> String {
+    pub fn describe_keys(&self) -> Vec<u8> {
         if self.all_keys {
-            return "~*".to_owned();
+            return b"~*".to_vec();
         }
-        let words = self.keys.iter().map(|allowed| {
-            let pattern = String::from_utf8_lossy(&allowed.pattern);
-            match (allowed.read, allowed.write) {
-                (true, false) => format!("%R~{pattern}"),
-                (false, true) => format!("%W~{pattern}"),
-                (true, true) | (false, false) => format!("~{pattern}"),
-            }
+        let rules = self.keys.iter().map(|allowed| {
+            let mark = match (allowed.read, allowed.write) {
+                (true, false) => "%R~",
+                (false, true) => "%W~",
+                (true, true) | (false, false) => "~",
+            };
+            [mark.as_bytes(), &allowed.pattern].concat()
         });
-        words.collect::<Vec<_>>().join(" ")
+        rules.collect::<Vec<_>>().join(&b' ')
     }
 
     /// The channel patterns as rules.
-    pub fn describe_channels(&self) -> String {
+    pub fn describe_channels(&self) -> Vec<u8> {
         if self.all_channels {
-            return "&*".to_owned();
+            return b"&*".to_vec();
         }
-        let words = self
-            .channels
-            .iter()
-            .map(|pattern| format!("&{}", String::from_utf8_lossy(pattern)));
-        words.collect::<Vec<_>>().join(" ")
+        let patterns = self.channels.iter();
+        let rules = patterns.map(|pattern| [b"&".as_slice(), pattern].concat());
+        rules.collect::<Vec<_>>().join(&b' ')
     }
 
     /// All of it as rules.
-    pub fn describe(&self, catalog: &Catalog) -> String {
-        let mut parts = Vec::new();
-        let keys = self.describe_keys();
-        if !keys.is_empty() {
-            parts.push(keys);
-        }
-        if !self.all_channels {
-            parts.push("resetchannels".to_owned());
-        }
-        let channels = self.describe_channels();
-        if !channels.is_empty() {
-            parts.push(channels);
-        }
-        parts.push(self.describe_commands(catalog));
-        parts.join(" ")
+    pub fn describe(&self, catalog: &Catalog) -> Vec<u8> {
+        let reset = match self.all_channels {
+            true => Vec::new(),
+            false => b"resetchannels".to_vec(),
+        };
+        let mut parts = vec![
+            self.describe_keys(),
+            reset,
+            self.describe_channels(),
+            self.describe_commands(catalog),
+        ];
+        parts.retain(|part| !part.is_empty());
+        parts.join(&b' ')
     }
 }
 

@@ -1,7 +1,6 @@
 //! Users and what they may do.
 
 use std::cell::RefCell;
-use std::fmt::Write;
 use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
@@ -26,7 +25,7 @@ pub enum SanitizePayload {
 /// A user, with its passwords and rights.
 #[derive(Clone, Debug)]
 pub struct User {
-    name: Rc<str>,
+    name: Rc<[u8]>,
     enabled: bool,
     nopass: bool,
     sanitize_payload: SanitizePayload,
@@ -44,7 +43,7 @@ pub(super) const RULES_PER_USER_MAX: usize = 10_000;
 
 impl User {
     /// A new user: off, without a password, with the rights of a new selector.
-    pub(super) fn new(name: &str, base: &RuleBase) -> User {
+    pub(super) fn new(name: &[u8], base: &RuleBase) -> User {
         User {
             name: Rc::from(name),
             enabled: false,
@@ -57,7 +56,7 @@ impl User {
 
     /// The user of clients that have not authenticated: may do everything, needs no password.
     pub(super) fn default_user(base: &RuleBase) -> User {
-        let mut user = User::new("default", base);
+        let mut user = User::new(b"default", base);
         for rule in ["on", "nopass", "~*", "&*", "+@all"] {
             user.apply(rule.as_bytes(), base)
                 .expect("the default user's rules are valid");
@@ -65,8 +64,8 @@ impl User {
         user
     }
 
-    /// Its name.
-    pub fn name(&self) -> &Rc<str> {
+    /// Its name, which need not be text.
+    pub fn name(&self) -> &Rc<[u8]> {
         &self.name
     }
 
@@ -191,21 +190,20 @@ impl User {
         names
     }
 
-    /// All of it as rules, as in a configuration file after `user <name>`.
-    pub fn describe(&self, catalog: &Catalog) -> String {
-        let mut text = self.flag_names().join(" ");
+    /// All of it as rules, as in a file after `user <name>`.
+    pub fn describe(&self, catalog: &Catalog) -> Vec<u8> {
+        let mut rules = self.flag_names().join(" ").into_bytes();
         for hash in &self.passwords {
-            let _ = write!(text, " #{hash}");
+            rules.extend_from_slice(b" #");
+            rules.extend_from_slice(hash.as_bytes());
         }
         for (i, selector) in self.selectors.iter().enumerate() {
-            let rules = selector.describe(catalog);
-            let _ = if i == 0 {
-                write!(text, " {rules}")
-            } else {
-                write!(text, " ({rules})")
-            };
+            let (open, close) = if i == 0 { (" ", "") } else { (" (", ")") };
+            rules.extend_from_slice(open.as_bytes());
+            rules.extend_from_slice(&selector.describe(catalog));
+            rules.extend_from_slice(close.as_bytes());
         }
-        text
+        rules
     }
 }
 

@@ -140,7 +140,8 @@ fn rewrite(server: &mut Server, _: &Call<'_>, reply: &mut Reply) -> Result<(), F
     server.note_folder();
     let process = &mut server.config.process;
     let password = process.requirepass.as_deref();
-    process.users = server.front.acl.lines_for_config(password, &process.users);
+    let users = (server.front.acl).lines_for_config(password, &process.users);
+    process.users = users.map_err(|error| format!("ERR Rewriting config file: {error}"))?;
     let Some(path) = &server.config_path else {
         return Err("ERR The server is running without a config file".into());
     };
