@@ -189,3 +189,32 @@ fn a_replica_that_cannot_apply_a_command_takes_all_data_again() {
     assert_eq!(text(&replica.client().call(&["GET", "n"])), "2");
     assert_eq!(full_resyncs(&master), before + 1);
 }
+
+/// Its data are not those of the offset that it would name.
+#[test]
+fn half_a_transaction_is_handed_to_no_replica() {
+    let master = start_server(Kind::Real, "");
+    let lines = replica_of(&master) + "repl-diskless-sync-delay 2\n";
+    let middle = start_server(Kind::Ours, &lines);
+    wait_until_equal(&master, &middle);
+    let last = start_server(Kind::Real, &replica_of(&middle));
+    crate::support::wait_for("a replica waits", crate::support::secs(10), || {
+        let waits = middle.info("slave0");
+        let is_there = waits.as_deref().is_some_and(|w| w.contains("wait_bgsave"));
+        crate::support::expect_that(is_there, || format!("{waits:?}"))
+    });
+    let mut client = master.client();
+    for line in ["MULTI", "INCR n", "XADD s * f v", "EXEC"] {
+        client.call(&line.split(' ').collect::<Vec<_>>());
+    }
+    crate::support::wait_for("the data are refused", crate::support::secs(10), || {
+        let status = middle.info("master_link_status");
+        crate::support::expect_that(status.as_deref() == Some("down"), || format!("{status:?}"))
+    });
+    // The delay is long over before the middle one asks for all data again.
+    std::thread::sleep(crate::support::secs(4));
+    assert_eq!(text(&last.client().call(&["GET", "n"])), "(nil)");
+    client.call(&["DEL", "s"]);
+    wait_until_equal(&middle, &last);
+    assert_eq!(text(&last.client().call(&["GET", "n"])), "1");
+}

@@ -45,7 +45,9 @@ impl Server {
         let is_due = !self.config.diskless_sync
             || now.since(longest) >= self.config.diskless_sync_delay
             || (most > 0 && waiting.len() >= most);
-        if !is_due || self.is_writing_snapshot() {
+        // Data that hold half a unit are at no offset. Whoever waits is closed when they have been replaced.
+        let is_at_offset = !self.replication.needs_all_data;
+        if !is_due || !is_at_offset || self.is_writing_snapshot() {
             let ids: Vec<ClientId> = waiting.iter().map(|(id, _)| *id).collect();
             self.keep_alive(&ids);
             return;
