@@ -343,7 +343,7 @@ impl Server {
         if is_write && self.lacks_good_replicas(call.now.mono) {
             return Some("NOREPLICAS Not enough good replicas to write.".into());
         }
-        if is_write && !self.replication.is_master() && self.config.read_only {
+        if is_write && self.is_read_only_replica() {
             return Some("READONLY You can't write against a read only replica.".into());
         }
         let is_stale = self.replication.is_link_down() && !self.config.serve_stale_data;
@@ -359,6 +359,11 @@ impl Server {
             Some(_) => self.common_flags_of(call) & flag::LOADING == 0,
         };
         is_refused.then(|| "LOADING Redis is loading the dataset in memory".into())
+    }
+
+    /// Whether nobody but our master changes the data.
+    fn is_read_only_replica(&self) -> bool {
+        !self.replication.is_master() && self.config.read_only
     }
 
     /// Whether a call may not run when memory is above its limit. What is queued takes memory too.

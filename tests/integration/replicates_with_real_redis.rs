@@ -1,7 +1,7 @@
 //! Any mixture of our data server and redis-server 7.0 as master and replica, with every way to transfer the
 //! data: same data, same offset, down a chain too.
 
-use crate::data::{Commands, digest, full_resyncs, replica_of, wait_until_equal, write};
+use crate::data::{Commands, digest, full_resyncs, promote, replica_of, wait_until_equal, write};
 use crate::support::{Kind, start_server, text};
 
 fn check(master: Kind, replica: Kind, lines: &str, seed: u64) {
@@ -217,4 +217,23 @@ fn half_a_transaction_is_handed_to_no_replica() {
     client.call(&["DEL", "s"]);
     wait_until_equal(&middle, &last);
     assert_eq!(text(&last.client().call(&["GET", "n"])), "1");
+}
+
+/// They are in no stream, and the new master goes on from where the old one was before them.
+#[test]
+fn what_a_transaction_writes_behind_its_own_replicaof_is_not_kept() {
+    let old = start_server(Kind::Ours, "");
+    let new = start_server(Kind::Ours, &replica_of(&old));
+    old.client().call(&["SET", "n", "1"]);
+    wait_until_equal(&old, &new);
+    promote(&new);
+    let mut client = old.client();
+    let port = new.port().to_string();
+    client.call(&["MULTI"]);
+    client.call(&["REPLICAOF", "127.0.0.1", &port]);
+    client.call(&["INCR", "n"]);
+    assert_eq!(text(&client.call(&["EXEC"])), "OK 2");
+    wait_until_equal(&new, &old);
+    assert_eq!(text(&client.call(&["GET", "n"])), "1");
+    assert_eq!(full_resyncs(&new), 1);
 }

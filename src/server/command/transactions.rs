@@ -189,7 +189,11 @@ fn exec(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
         let queued = call.queued(&queued.words, queued.command, queued.info);
         match server.front.lost_right(&queued) {
             Some(text) => reply.error(text),
-            None => run(server, &queued, reply),
+            None => {
+                let before = server.saver.dirty;
+                run(server, &queued, reply);
+                server.note_stray_change(before);
+            }
         }
     }
     server.front.clients.current(call.client).multi = None;
@@ -286,6 +290,13 @@ impl Server {
         if let Some(transaction) = session.and_then(|s| s.transaction.as_mut()) {
             transaction.is_spoilt = true;
         }
+    }
+
+    /// A command of a transaction has run; `before` is the count of changes until then. If the transaction itself has
+    /// made a replica of us, a change is in no stream, and the offset that we would offer does not tell of it.
+    fn note_stray_change(&mut self, before: u64) {
+        let is_stray = self.is_read_only_replica() && self.saver.dirty != before;
+        self.replication.needs_all_data |= is_stray;
     }
 
     /// Takes the transaction of a client away.

@@ -43,7 +43,8 @@ pub(crate) struct Replication {
     pub(crate) refusal: Option<String>,
     /// A failover that this server has begun.
     pub(crate) failover: Option<failover::Failover>,
-    /// The stream broke off inside a unit: our data is not what our offset says, so only all data helps.
+    /// The stream broke off inside a unit, or a transaction went on writing behind its own `REPLICAOF`: our data is
+    /// not what our offset says, so only all data helps.
     pub(crate) needs_all_data: bool,
 }
 
