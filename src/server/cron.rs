@@ -52,9 +52,7 @@ impl Server {
         self.watchdog.feed(now);
         self.front.tick(now);
         self.advance_failover();
-        if self.replication.gate.asks_later {
-            self.ask_for_waiters(now);
-        }
+        self.ask_for_waiters();
         let is_behind = self.expire_keys();
         self.make_room();
         self.check_save_points();

@@ -335,14 +335,18 @@ impl Server {
         self.flush_stream();
     }
 
-    /// Asks the replicas for what a `WAIT` waits for. Not while clients are paused: whoever paused them relies on
-    /// an offset that stays.
-    pub(crate) fn ask_for_waiters(&mut self, now: Mono) {
-        let is_wanted = !self.replication.gate.waiters.is_empty();
-        let is_paused = self.front.paused(now).is_some();
-        self.replication.gate.asks_later = is_wanted && is_paused;
-        if is_wanted && !is_paused {
+    /// Asks the replicas for what a `WAIT` waits for, if one has begun. Not while clients are paused: whoever paused
+    /// them relies on an offset that stays. Between turns.
+    pub(crate) fn ask_for_waiters(&mut self) {
+        let is_to_ask = self.replication.gate.is_to_ask;
+        if !is_to_ask || self.front.paused(self.clock.mono()).is_some() {
+            return;
+        }
+        self.replication.gate.is_to_ask = false;
+        if !self.replication.gate.waiters.is_empty() {
             self.ask_for_acks();
+            // The next turn did not send this.
+            self.hold_prompted();
         }
     }
 

@@ -131,8 +131,8 @@ fn a_reply_stays_behind_a_stream_that_left_within_its_turn() {
         let server = &mut *server.borrow_mut();
         replica(server, FeedState::Online);
         let client = connect(server);
-        // WAIT has the replicas asked, which takes the stream along.
-        turn(server, client, &["SET k v", "WAIT 1 0"]);
+        // A change of role takes the stream along.
+        turn(server, client, &["SET k v", "REPLICAOF 127.0.0.1 1"]);
         let client = server.front.clients.current(client);
         assert!(client.held.is_some());
         assert_eq!(client.output.front_to_leave(), b"");
@@ -141,6 +141,43 @@ fn a_reply_stays_behind_a_stream_that_left_within_its_turn() {
         let other = connect(server);
         turn(server, other, &["GET k"]);
         assert!(server.front.clients.current(other).held.is_none());
+    });
+}
+
+#[test]
+fn replicas_are_asked_once_for_all_who_wait() {
+    run(async {
+        let server = server(&[]);
+        tokio::task::spawn_local(open_gate(Rc::clone(&server)));
+        tokio::task::yield_now().await;
+        let (id, waiting, other) = {
+            let server = &mut *server.borrow_mut();
+            let id = replica(server, FeedState::Online);
+            let waiting: Vec<ClientId> = (0..3).map(|_| connect(server)).collect();
+            for client in &waiting {
+                turn(server, *client, &["SET k v", "WAIT 1 0"]);
+            }
+            (id, waiting, connect(server))
+        };
+        let asked = |server: &mut Server| {
+            let output = &mut server.front.clients.current(id).output;
+            let mut sent = Vec::new();
+            while let n @ 1.. = output.front_to_leave().len() {
+                sent.extend_from_slice(output.front_to_leave());
+                output.advance(n);
+            }
+            let sent = String::from_utf8(sent).unwrap();
+            sent.matches("GETACK").count()
+        };
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        let server = &mut *server.borrow_mut();
+        assert_eq!(asked(server), 1);
+        // What was asked between turns is not what a turn has sent.
+        turn(server, other, &["GET k"]);
+        assert!(server.front.clients.current(other).held.is_none());
+        assert_eq!(server.replication.gate.waiters.len(), waiting.len());
     });
 }
 

@@ -40,8 +40,8 @@ pub(crate) struct Gate {
     waker: Option<Waker>,
     /// Clients that wait for acknowledgements.
     pub(crate) waiters: Vec<Waiter>,
-    /// The replicas are to be asked for them when clients are no longer paused.
-    pub(crate) asks_later: bool,
+    /// The replicas are to be asked for them: once for all clients of a round, and not while clients are paused.
+    pub(super) is_to_ask: bool,
 }
 
 /// Replies that have been held since the gate last looked.
@@ -100,6 +100,7 @@ pub(crate) async fn open_gate(server: Rc<RefCell<Server>>) {
     poll_fn(|cx| {
         let mut server = server.borrow_mut();
         let server = &mut *server;
+        server.ask_for_waiters();
         server.advance_aof();
         let position = server.aof.writer.appended();
         let gate = &mut server.replication.gate;
@@ -210,8 +211,8 @@ impl Server {
             replicas,
             _timer: timer,
         });
-        let now = self.clock.mono();
-        self.ask_for_waiters(now);
+        self.replication.gate.is_to_ask = true;
+        self.replication.gate.wake();
     }
 
     /// Has [`Server::end_wait`] called at this time, if ever.
