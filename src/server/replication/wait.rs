@@ -86,6 +86,12 @@ impl Gate {
         self.wake();
     }
 
+    /// Takes the `WAIT` with this number, if there is one.
+    fn take_waiter(&mut self, on: WaitId) -> Option<Waiter> {
+        let at = self.waiters.iter().position(|waiter| waiter.on == on)?;
+        Some(self.waiters.swap_remove(at))
+    }
+
     /// Has the gate look at everything, after all that was woken before.
     pub(crate) fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
@@ -239,9 +245,7 @@ impl Server {
 
     /// Ends one wait with what there is: its time is over.
     pub(crate) fn end_wait(&mut self, on: WaitId) {
-        let waiters = &mut self.replication.gate.waiters;
-        if let Some(at) = waiters.iter().position(|waiter| waiter.on == on) {
-            let waiter = waiters.swap_remove(at);
+        if let Some(waiter) = self.replication.gate.take_waiter(on) {
             let count = self.replicas_at(waiter.offset);
             let clients = &mut self.front.clients;
             clients.resolve_with(on, |reply| reply.integer(count));
@@ -253,6 +257,7 @@ impl Server {
     /// Ends one wait with an error.
     pub(crate) fn fail_wait(&mut self, on: WaitId, text: &'static str) {
         self.forget_blocked(on);
+        self.replication.gate.take_waiter(on);
         if self
             .front
             .clients
@@ -285,8 +290,9 @@ impl Server {
 
     /// Ends every wait with an error: this server is no longer what they wait on.
     pub(crate) fn release_waiters(&mut self) {
+        let waiters = std::mem::take(&mut self.replication.gate.waiters);
         self.release_blocked();
-        for waiter in std::mem::take(&mut self.replication.gate.waiters) {
+        for waiter in waiters {
             self.fail_and_close(waiter.on);
         }
     }
