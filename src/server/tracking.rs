@@ -84,11 +84,12 @@ impl TrackingTable {
 impl Server {
     /// A client has chosen what to track, or has gone.
     pub(super) fn tracking_of(&mut self, id: ClientId) {
-        self.tracking.forget(id);
         let client = self.front.clients.get(id);
         let Some(tracking) = client.and_then(|client| client.tracking.as_ref()) else {
+            self.tracking.forget(id);
             return;
         };
+        // What it listens to can only have become more. What has changed in this turn stays to be told.
         self.tracking.clients.insert(id);
         for prefix in &tracking.prefixes {
             let broadcast = self.tracking.prefixes.entry(prefix.clone()).or_default();

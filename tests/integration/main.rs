@@ -27,6 +27,7 @@ mod bytes_equal_redis_sentinel;
 mod clients_do_their_ordinary_work;
 mod clients_follow_a_switch;
 mod clients_share_a_limit;
+mod clients_track_keys;
 mod clients_wait_for_keys;
 mod command_line;
 mod debian_unit_starts_us;
