@@ -160,9 +160,9 @@ pub trait Program: Sized + 'static {
         handler(self, call, reply);
     }
 
-    /// `CLIENT TRACKING` of this client has changed.
-    fn tracking_changed(&mut self, client: ClientId) {
-        let _ = client;
+    /// `CLIENT TRACKING` of this client has changed; what it was before.
+    fn tracking_changed(&mut self, client: ClientId, before: Option<&Tracking>) {
+        let _ = (client, before);
     }
 
     /// Whether `call` counts as a write for `CLIENT PAUSE WRITE`. `EXEC` does when it holds one.

@@ -10,7 +10,7 @@ use super::reply::Reply;
 use super::spec::CommandSpec;
 use super::{Call, Program, kept};
 
-/// The most prefixes of one client.
+/// The most prefixes of one client. All of a client's are compared with each other.
 const PREFIXES_MAX: usize = 1024;
 
 /// `CACHING`, `GETREDIR`, `TRACKING`, `TRACKINGINFO`: for [`super::client_commands`] of a program whose
@@ -57,8 +57,9 @@ pub fn tracking_subcommands<P: Program>() -> Vec<CommandSpec<P>> {
 fn tracking<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     match parse(program, call) {
         Ok(wanted) => {
-            program.front().clients.current(call.client).tracking = wanted;
-            program.tracking_changed(call.client);
+            let tracking = &mut program.front().clients.current(call.client).tracking;
+            let before = std::mem::replace(tracking, wanted);
+            program.tracking_changed(call.client, before.as_ref());
             reply.ok();
         }
         Err(text) => reply.error(text),
@@ -82,9 +83,6 @@ fn parse<P: Program>(program: &mut P, call: &Call<'_>) -> Result<Option<Tracking
                     .transpose()?;
             }
             b"prefix" if !options.as_slice().is_empty() => {
-                if prefixes.len() >= PREFIXES_MAX {
-                    return Err("ERR too many prefixes".into());
-                }
                 prefixes.extend(options.next().map(kept));
             }
             b"bcast" => wanted.broadcast = true,
@@ -113,6 +111,12 @@ fn parse<P: Program>(program: &mut P, call: &Call<'_>) -> Result<Option<Tracking
         .current(call.client)
         .tracking
         .clone();
+    let known_prefixes = known.as_ref().map_or(0, |known| known.prefixes.len());
+    if known_prefixes + prefixes.len() > PREFIXES_MAX {
+        return Err(format!(
+            "ERR A client can have at most {PREFIXES_MAX} prefixes"
+        ));
+    }
     check(&wanted, &prefixes, known.as_ref())?;
     if wanted.broadcast && prefixes.is_empty() {
         prefixes.push(Bytes::new());

@@ -62,7 +62,7 @@ pub use tuning::{DisklessLoad, EvictionPolicy, Percentiles, Tuning};
 use crate::clock::{Clock, Now};
 use crate::front::{
     AbsentCommand, Call, ClientId, ClientKind, Closing, CommandId, DataStats, Front, Handler,
-    ProcessInfo, Program, Reply, Requests, WaitId, flag,
+    ProcessInfo, Program, Reply, Requests, Tracking, WaitId, flag,
 };
 use crate::ids::{ReplId, ReplOffset, RunId, random_hex};
 use crate::memory;
@@ -446,8 +446,8 @@ impl Program for Server {
         self.serve_blocked();
     }
 
-    fn tracking_changed(&mut self, client: ClientId) {
-        self.tracking_of(client);
+    fn tracking_changed(&mut self, client: ClientId, before: Option<&Tracking>) {
+        self.tracking_of(client, before);
     }
 
     fn refused(

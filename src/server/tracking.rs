@@ -2,14 +2,15 @@
 //! change. Costs nothing while nobody tracks.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use bytes::Bytes;
 use rand::Rng;
 
 use super::Server;
-use super::keyspace::{Key, Keyed, Table};
+use super::keyspace::{Key, Keyed, Table, steps};
 use super::lazy_free::drop_elsewhere;
-use crate::front::{Call, ClientId, Reply, TrackingChoice, command_keys, flag};
+use crate::front::{Call, ClientId, Reply, Tracking, TrackingChoice, command_keys, flag};
 use crate::resp::Protocol;
 
 /// Where invalidations go for a client of RESP2 that another one is redirected to.
@@ -26,9 +27,13 @@ pub(crate) struct TrackingTable {
     items: usize,
     /// How often in a row some were given up and there were still too many.
     rounds_over: usize,
-    /// `BCAST`: who listens to keys that begin so, and what has changed in this turn.
-    prefixes: BTreeMap<Bytes, Broadcast>,
+    /// `BCAST`: who listens to keys that begin so.
+    prefixes: Prefixes,
+    /// For each prefix the keys that have changed in this turn, and who changed each last.
+    changed: BTreeMap<Bytes, BTreeMap<Bytes, Option<ClientId>>>,
 }
+
+type Prefixes = BTreeMap<Bytes, BTreeSet<ClientId>>;
 
 /// A key that has been read, and by whom. A client may have gone since.
 #[derive(Clone, Debug)]
@@ -41,13 +46,6 @@ impl Keyed for Read {
     fn key(&self) -> &[u8] {
         &self.key
     }
-}
-
-#[derive(Debug, Default)]
-struct Broadcast {
-    clients: BTreeSet<ClientId>,
-    /// The keys, and who changed each last.
-    changed: BTreeMap<Bytes, Option<ClientId>>,
 }
 
 /// What a message says to be invalid.
@@ -72,37 +70,68 @@ impl TrackingTable {
         (self.read.len(), self.items, self.prefixes.len())
     }
 
-    fn forget(&mut self, id: ClientId) {
+    /// A client tracks no more; what it did before.
+    fn forget(&mut self, id: ClientId, before: &Tracking) {
         self.clients.remove(&id);
-        self.prefixes.retain(|_, broadcast| {
-            broadcast.clients.remove(&id);
-            !broadcast.clients.is_empty()
-        });
+        for prefix in &before.prefixes {
+            let Some(clients) = self.prefixes.get_mut(prefix) else {
+                continue;
+            };
+            clients.remove(&id);
+            if clients.is_empty() {
+                self.prefixes.remove(prefix);
+                self.changed.remove(prefix);
+            }
+        }
     }
 }
 
+/// The prefixes of a key among these, longest first. Each step is one search, however many begin otherwise.
+fn prefixes_of<'a>(prefixes: &'a Prefixes, key: &'a [u8]) -> impl Iterator<Item = &'a Bytes> {
+    let mut within = Some(key);
+    std::iter::from_fn(move || {
+        loop {
+            steps::count(1);
+            let upper = within?;
+            let range = (Bound::Unbounded, Bound::Included(upper));
+            let (prefix, _) = prefixes.range::<[u8], _>(range).next_back()?;
+            let common = prefix.iter().zip(upper).take_while(|(a, b)| a == b);
+            let common = common.count();
+            // In order, whatever is longer and begins as the key does would stand between this one and the key.
+            if common < prefix.len() {
+                within = Some(&key[..common]);
+                continue;
+            }
+            within = common.checked_sub(1).map(|len| &key[..len]);
+            return Some(prefix);
+        }
+    })
+}
+
 impl Server {
-    /// A client has chosen what to track, or has gone.
-    pub(super) fn tracking_of(&mut self, id: ClientId) {
+    /// A client has chosen what to track; what it did before.
+    pub(super) fn tracking_of(&mut self, id: ClientId, before: Option<&Tracking>) {
         let client = self.front.clients.get(id);
         let Some(tracking) = client.and_then(|client| client.tracking.as_ref()) else {
-            self.tracking.forget(id);
+            if let Some(before) = before {
+                self.tracking.forget(id, before);
+            }
             return;
         };
         // What it listens to can only have become more. What has changed in this turn stays to be told.
         self.tracking.clients.insert(id);
         for prefix in &tracking.prefixes {
-            let broadcast = self.tracking.prefixes.entry(prefix.clone()).or_default();
-            broadcast.clients.insert(id);
+            let clients = self.tracking.prefixes.entry(prefix.clone()).or_default();
+            clients.insert(id);
         }
     }
 
     /// Ends the tracking of a client that goes or resets itself.
     pub(super) fn end_tracking(&mut self, id: ClientId) {
-        if let Some(client) = self.front.clients.get_mut(id) {
-            client.tracking = None;
+        let client = self.front.clients.get_mut(id);
+        if let Some(before) = client.and_then(|client| client.tracking.take()) {
+            self.tracking.forget(id, &before);
         }
-        self.tracking.forget(id);
     }
 
     /// Remembers the keys that a command has read, if its client tracks.
@@ -139,10 +168,9 @@ impl Server {
             return;
         }
         let by = self.current.client;
-        for (prefix, broadcast) in &mut self.tracking.prefixes {
-            if key.starts_with(prefix) {
-                broadcast.changed.insert(Bytes::copy_from_slice(key), by);
-            }
+        for prefix in prefixes_of(&self.tracking.prefixes, key) {
+            let changed = self.tracking.changed.entry(prefix.clone()).or_default();
+            changed.insert(Bytes::copy_from_slice(key), by);
         }
         self.tell_readers(key);
     }
@@ -179,16 +207,12 @@ impl Server {
 
     /// Sends what has changed in this turn to those who listen to prefixes.
     pub(super) fn broadcast_invalidations(&mut self) {
-        if self.tracking.prefixes.is_empty() {
+        if self.tracking.changed.is_empty() {
             return;
         }
         let mut messages = Vec::new();
-        for broadcast in self.tracking.prefixes.values_mut() {
-            if broadcast.changed.is_empty() {
-                continue;
-            }
-            let changed = std::mem::take(&mut broadcast.changed);
-            for id in &broadcast.clients {
+        for (prefix, changed) in std::mem::take(&mut self.tracking.changed) {
+            for id in self.tracking.prefixes.get(&prefix).into_iter().flatten() {
                 let client = self.front.clients.get(*id);
                 let no_loop = client
                     .and_then(|client| client.tracking.as_ref())
@@ -289,5 +313,37 @@ impl Server {
         let target = target.id;
         let message = Bytes::from(message.into_bytes());
         self.front.clients.send(target, message, now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn prefixes_of_others_cost_nothing() {
+        let name = |n: usize| Bytes::from(format!("{n}:"));
+        let prefixes: Prefixes = (0..10_000).map(|n| (name(n), BTreeSet::new())).collect();
+        let (taken, found) = steps::of(|| prefixes_of(&prefixes, b"4711:key").count());
+        assert_eq!(found, 1);
+        assert!(taken < 10, "{taken}");
+    }
+
+    proptest! {
+        #[test]
+        fn prefixes_are_found_by_neighbours(
+            all in prop::collection::btree_set("[ab]{0,6}", 0..20),
+            key in "[ab]{0,8}",
+        ) {
+            let prefixes: Prefixes = all
+                .iter()
+                .map(|prefix| (Bytes::from(prefix.clone()), BTreeSet::new()))
+                .collect();
+            let found: Vec<&Bytes> = prefixes_of(&prefixes, key.as_bytes()).collect();
+            let mut wanted: Vec<&String> = all.iter().filter(|prefix| key.starts_with(*prefix)).collect();
+            wanted.sort_by_key(|prefix| std::cmp::Reverse(prefix.len()));
+            prop_assert_eq!(found, wanted);
+        }
     }
 }

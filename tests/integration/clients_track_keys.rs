@@ -30,3 +30,37 @@ fn a_change_is_told_though_another_prefix_follows_in_the_same_turn() {
     assert_eq!(ours, real);
     assert_eq!(ours[3], "invalidate a1");
 }
+
+/// Nor do the clients of others pay for them: see the search in `server/tracking.rs`.
+#[test]
+fn the_prefixes_of_a_client_have_a_limit_however_many_calls_bring_them() {
+    const AT_ONCE: usize = 512;
+    let ours = start_server(Kind::Ours, "");
+    let mut client = ours.client();
+    client.call(&["HELLO", "3"]);
+    let mut add = |round: usize, count: usize| {
+        let names: Vec<String> = (0..count).map(|n| format!("{round}:{n}:")).collect();
+        let mut words = vec!["CLIENT", "TRACKING", "ON", "BCAST"];
+        words.extend(names.iter().flat_map(|name| ["PREFIX", name.as_str()]));
+        text(&client.call_large(&words))
+    };
+    assert_eq!(add(0, AT_ONCE), "OK");
+    assert_eq!(add(1, AT_ONCE), "OK");
+    let refused = "ERR A client can have at most 1024 prefixes";
+    assert_eq!(add(2, 1), refused);
+    assert_eq!(
+        ours.info("tracking_total_prefixes").as_deref(),
+        Some("1024")
+    );
+    client.call(&["CLIENT", "TRACKING", "OFF"]);
+    assert_eq!(ours.info("tracking_total_prefixes").as_deref(), Some("0"));
+    let other = hear(
+        &mut client,
+        &[
+            "CLIENT TRACKING ON BCAST PREFIX 1:7: PREFIX 1:8",
+            "SET 1:7:x y",
+        ],
+        3,
+    );
+    assert_eq!(other[2], "invalidate 1:7:x");
+}

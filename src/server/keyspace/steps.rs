@@ -8,7 +8,7 @@ thread_local! {
 
 /// Counts steps; outside of tests nothing.
 #[inline]
-pub(super) fn count(steps: usize) {
+pub(in crate::server) fn count(steps: usize) {
     #[cfg(test)]
     TAKEN.set(TAKEN.get() + steps);
     #[cfg(not(test))]
