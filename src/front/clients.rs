@@ -287,6 +287,43 @@ impl<S: Default> Clients<S> {
         true
     }
 
+    /// Begins the reply of a client that waits. As with one whose command runs, what is sent to it until
+    /// [`Clients::resolve_begun`] or [`Clients::abandon_reply`] comes after that.
+    pub(crate) fn begin_reply(&mut self, id: ClientId) -> Reply {
+        let client = self.current(id);
+        Reply::onto(client.output.take_tail(), client.protocol)
+    }
+
+    /// Goes on waiting: nothing was written to the reply that [`Clients::begin_reply`] has begun.
+    pub(crate) fn abandon_reply(&mut self, id: ClientId, reply: Reply) {
+        self.current(id).output.put_tail(reply.into_bytes());
+    }
+
+    /// Ends a wait with the reply that [`Clients::begin_reply`] has begun, which is what follows `start`.
+    pub(crate) fn resolve_begun(
+        &mut self,
+        on: WaitId,
+        id: ClientId,
+        mut reply: Reply,
+        start: usize,
+    ) {
+        self.waiting.remove(&on);
+        if let Some(prompted) = &mut self.prompted {
+            prompted.push(id);
+        }
+        let client = self.current(id);
+        client.blocked = None;
+        if client.reply_mode != ReplyMode::On {
+            reply.leave_out(start);
+        }
+        if client.reply_mode == ReplyMode::Skip {
+            client.reply_mode = ReplyMode::On;
+        }
+        client.output.put_tail(reply.into_bytes());
+        client.wake();
+        self.recount(id);
+    }
+
     /// Lets go what a hold keeps back. Another one begins, and is returned, for what was queued meanwhile.
     #[must_use]
     pub fn release(&mut self, on: WaitId) -> Option<WaitId> {

@@ -32,34 +32,43 @@ pub(crate) fn dispatch<P: Program>(
     words: &[Bytes],
     now: Now,
 ) -> Outcome {
+    // What is sent to the client until here comes before the reply: it made room for the command.
+    let admission = admit(program, id, words, now);
+    if let Admission::Paused = admission {
+        program.front().clients.current(id).blocked = Some(Blocked::Paused);
+        return Outcome::Paused;
+    }
     let client = program.front().clients.current(id);
     let mut reply = Reply::onto(client.output.take_tail(), client.protocol);
     let start = reply.len();
-    let outcome = checked(program, id, words, now, &mut reply);
+    match admission {
+        Admission::Granted(call) if program.enqueue(&call) => reply.simple("QUEUED"),
+        Admission::Granted(call) => run(program, &call, &mut reply),
+        Admission::Refused(text) => reply.error(text),
+        Admission::Paused | Admission::Closed => {}
+    }
     let front = program.front();
     front.stats.error_replies += u64::from(reply.as_bytes().get(start) == Some(&b'-'));
     let catalog = front.table.catalog();
     let client = front.clients.current(id);
-    if outcome == Outcome::Done {
-        end_caching(client, catalog);
-        match client.reply_mode {
-            ReplyMode::On => {}
-            ReplyMode::Off => reply.leave_out(start),
-            ReplyMode::SkipNext => {
-                reply.leave_out(start);
-                client.reply_mode = ReplyMode::Skip;
-            }
-            ReplyMode::Skip => {
-                reply.leave_out(start);
-                // A reply that comes later ends the skipping when it comes.
-                if !matches!(client.blocked, Some(Blocked::Waiting { .. })) {
-                    client.reply_mode = ReplyMode::On;
-                }
+    end_caching(client, catalog);
+    match client.reply_mode {
+        ReplyMode::On => {}
+        ReplyMode::Off => reply.leave_out(start),
+        ReplyMode::SkipNext => {
+            reply.leave_out(start);
+            client.reply_mode = ReplyMode::Skip;
+        }
+        ReplyMode::Skip => {
+            reply.leave_out(start);
+            // A reply that comes later ends the skipping when it comes.
+            if !matches!(client.blocked, Some(Blocked::Waiting { .. })) {
+                client.reply_mode = ReplyMode::On;
             }
         }
     }
     client.output.put_tail(reply.into_bytes());
-    outcome
+    Outcome::Done
 }
 
 /// What `CLIENT CACHING` says is for the next command alone, or for the next transaction; one that is refused is
@@ -75,13 +84,25 @@ fn end_caching<S>(client: &mut Client<S>, catalog: &Catalog) {
     }
 }
 
-fn checked<P: Program>(
+/// What the checks of a request came to.
+enum Admission<'a> {
+    /// It may run, or be queued.
+    Granted(Call<'a>),
+    /// It is to be tried again when the client is no longer paused.
+    Paused,
+    /// It gets this error.
+    Refused(Vec<u8>),
+    /// Its connection is closed without a word.
+    Closed,
+}
+
+/// Looks a request up and checks whether it may run.
+fn admit<'a, P: Program>(
     program: &mut P,
     id: ClientId,
-    words: &[Bytes],
+    words: &'a [Bytes],
     now: Now,
-    reply: &mut Reply,
-) -> Outcome {
+) -> Admission<'a> {
     let front = program.front();
     let command = match front.table.lookup(words) {
         Lookup::Found(command) => command,
@@ -94,10 +115,9 @@ fn checked<P: Program>(
                     "client closed: it speaks HTTP, perhaps a browser that was tricked into it"
                 );
                 client.close(Closing::Now);
-                return Outcome::Done;
+                return Admission::Closed;
             }
-            let text = unknown(missing, words);
-            return refuse(program, id, None, text, reply);
+            return refuse(program, id, None, unknown(missing, words));
         }
     };
     let call = Call {
@@ -108,22 +128,14 @@ fn checked<P: Program>(
         now,
     };
     program.front().clients.current(id).last_command = Some(command);
-    if let Some(text) = check_front(program, &call) {
-        return refuse(program, id, Some(command), text.as_bytes(), reply);
-    }
-    if let Some(text) = program.refuse(&call) {
-        return refuse(program, id, Some(command), text.as_bytes(), reply);
+    let refusal = check_front(program, &call).or_else(|| program.refuse(&call));
+    if let Some(text) = refusal {
+        return refuse(program, id, Some(command), text.into_owned().into_bytes());
     }
     if is_paused(program, &call) {
-        program.front().clients.current(id).blocked = Some(Blocked::Paused);
-        return Outcome::Paused;
+        return Admission::Paused;
     }
-    if program.enqueue(&call) {
-        reply.simple("QUEUED");
-        return Outcome::Done;
-    }
-    run(program, &call, reply);
-    Outcome::Done
+    Admission::Granted(call)
 }
 
 /// Runs a call without any check: those were made when it arrived. `EXEC` uses it for what was queued.
@@ -137,14 +149,9 @@ fn refuse<P: Program>(
     program: &mut P,
     id: ClientId,
     command: Option<CommandId>,
-    text: impl AsRef<[u8]>,
-    reply: &mut Reply,
-) -> Outcome {
-    match program.refused(id, command, text.as_ref()) {
-        Some(instead) => reply.error(instead),
-        None => reply.error(text),
-    }
-    Outcome::Done
+    text: Vec<u8>,
+) -> Admission<'static> {
+    Admission::Refused(program.refused(id, command, &text).unwrap_or(text))
 }
 
 /// The first words of an HTTP request or its headers. A web page can make a browser send them here with

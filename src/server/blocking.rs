@@ -225,16 +225,18 @@ impl Server {
             self.blocking.remove(on);
             return;
         };
-        let mut reply = Reply::new(client.protocol);
+        let client = client.id;
+        let mut reply = self.front.clients.begin_reply(client);
+        let start = reply.len();
         self.current = Current {
             db: waiter.db,
             is_from_master: false,
-            client: Some(waiter.client),
+            client: Some(client),
             has_run: false,
             has_waited: true,
         };
         let call = Call {
-            client: waiter.client,
+            client,
             words: &waiter.words,
             command: waiter.command,
             info: waiter.info,
@@ -244,6 +246,7 @@ impl Server {
         let served = (waiter.serve)(self, &call, key, &mut reply);
         let ended = self.clock.nanos();
         if matches!(served, Ok(false)) {
+            self.front.clients.abandon_reply(client, reply);
             return;
         }
         if let Err(text) = &served {
@@ -254,11 +257,10 @@ impl Server {
         // The command that comes next has not taken this time.
         self.read_at = self.read_at.map(|_| ended);
         let nanos = ended.saturating_sub(begun);
-        self.note_unblocked(waiter.client, nanos, served.is_err());
+        self.note_unblocked(client, nanos, served.is_err());
         self.blocking.remove(on);
-        let bytes = reply.into_bytes();
-        self.front.clients.resolve_with(on, |out| out.raw(&bytes));
-        self.hold_behind_stream(waiter.client);
+        self.front.clients.resolve_begun(on, client, reply, start);
+        self.hold_behind_stream(client);
     }
 
     /// Ends a wait without what it was for: its time is over.

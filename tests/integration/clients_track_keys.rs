@@ -1,6 +1,6 @@
 //! What clients that keep copies of keys hear of changes (`CLIENT TRACKING`), and when: as from redis-server.
 
-use crate::support::{Client, Kind, ServerNode, start_server, text};
+use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
 
 /// A redis-server and one of ours.
 fn both() -> [ServerNode; 2] {
@@ -29,6 +29,56 @@ fn a_change_is_told_though_another_prefix_follows_in_the_same_turn() {
     });
     assert_eq!(ours, real);
     assert_eq!(ours[3], "invalidate a1");
+}
+
+/// That is before its command runs.
+#[test]
+fn who_needs_memory_hears_first_what_went_for_it() {
+    for server in both() {
+        let mut client = server.client();
+        client.call(&["HELLO", "3"]);
+        client.call(&["CLIENT", "TRACKING", "ON"]);
+        let number = |field: &str| {
+            let found = server.info(field).unwrap_or_default();
+            found.parse::<u64>().expect("a number")
+        };
+        let used = number("used_memory") - number("mem_not_counted_for_evict");
+        client.call(&[
+            "CONFIG",
+            "SET",
+            "maxmemory",
+            &(used + 100 * 1024).to_string(),
+        ]);
+        client.call(&["CONFIG", "SET", "maxmemory-policy", "volatile-random"]);
+        client.call(&["SETEX", "short", "10000", "x"]);
+        client.call(&["GET", "short"]);
+        client.call(&["SETBIT", "large", "1600000", "0"]);
+        let heard = hear(&mut client, &["GETBIT large 0"], 2);
+        assert_eq!(heard, ["invalidate short", "0"]);
+    }
+}
+
+#[test]
+fn who_waited_hears_of_its_own_change_behind_its_reply() {
+    for server in both() {
+        let (mut client, mut other) = (server.client(), server.client());
+        other.call(&["RPUSH", "to", "a"]);
+        client.call(&["HELLO", "3"]);
+        client.call(&["CLIENT", "TRACKING", "ON"]);
+        client.call(&["LRANGE", "to", "0", "-1"]);
+        client
+            .send(&["BLMOVE", "from", "to", "LEFT", "LEFT", "0"])
+            .unwrap();
+        wait_for("it waits", secs(10), || {
+            let found = server.info("blocked_clients");
+            expect_that(found.as_deref() == Some("1"), || format!("{found:?}"))
+        });
+        other.call(&["RPUSH", "from", "b"]);
+        assert_eq!(
+            hear(&mut client, &["PING"], 3),
+            ["b", "invalidate to", "PONG"]
+        );
+    }
 }
 
 /// Nor do the clients of others pay for them: see the search in `server/tracking.rs`.
