@@ -286,6 +286,7 @@ impl Server {
         let has_effects = !self.effects.is_empty();
         if has_effects {
             self.append_unit_to_aof();
+            self.replication.gate.has_written |= self.effects.has_data();
             self.replication.append_unit(&self.effects);
             self.effects.clear();
         }

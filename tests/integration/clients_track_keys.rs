@@ -47,12 +47,12 @@ fn who_needs_memory_hears_first_what_went_for_it() {
             "CONFIG",
             "SET",
             "maxmemory",
-            &(used + 100 * 1024).to_string(),
+            &(used + (1 << 20)).to_string(),
         ]);
         client.call(&["CONFIG", "SET", "maxmemory-policy", "volatile-random"]);
         client.call(&["SETEX", "short", "10000", "x"]);
         client.call(&["GET", "short"]);
-        client.call(&["SETBIT", "large", "1600000", "0"]);
+        client.call(&["SETBIT", "large", "16000000", "0"]);
         let heard = hear(&mut client, &["GETBIT large 0"], 2);
         assert_eq!(heard, ["invalidate short", "0"]);
     }

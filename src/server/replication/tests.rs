@@ -145,6 +145,25 @@ fn a_reply_stays_behind_a_stream_that_left_within_its_turn() {
 }
 
 #[test]
+fn a_message_stays_behind_the_write_of_which_it_tells() {
+    run(async {
+        let server = server(&["--notify-keyspace-events", "KA"]);
+        let server = &mut *server.borrow_mut();
+        replica(server, FeedState::Online);
+        let (writer, listener) = (connect(server), connect(server));
+        turn(server, listener, &["SUBSCRIBE __keyspace@0__:k"]);
+        turn(server, writer, &["PUBLISH __keyspace@0__:k m"]);
+        let output = &mut server.front.clients.current(listener).output;
+        assert!(!output.front_to_leave().is_empty());
+        output.advance(output.front_to_leave().len());
+        turn(server, writer, &["SET k v"]);
+        let output = &server.front.clients.current(listener).output;
+        assert_eq!(output.front_to_leave(), b"");
+        assert!(!output.is_empty());
+    });
+}
+
+#[test]
 fn replicas_are_asked_once_for_all_who_wait() {
     run(async {
         let server = server(&[]);

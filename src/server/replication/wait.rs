@@ -8,9 +8,8 @@
 //! to the append-only file at once. Only then do their replies leave; with `appendfsync always`, after one fsync
 //! for all of them. A client that only read waits as well: what it has seen may not be safe yet.
 //!
-//! With an append-only file, so does who is told of a write without having asked: a subscriber, a client that tracks
-//! keys, a monitor. (Replicas alone keep no message back: it may be there before the write is.) What was
-//! queued for it before its hold began leaves at the end of that, whatever has come meanwhile; for the rest another
+//! So does who is told of a write without having asked: a subscriber, a client that tracks keys, a monitor. (A turn
+//! that only published keeps nothing back for the replicas: it tells of no write.) What was queued for it before its hold began leaves at the end of that, whatever has come meanwhile; for the rest another
 //! begins then. How far the append-only file must be is noted when the gate looks at a hold for the first time:
 //! by then the turn is over in which the hold began, and all that this turn has written has been appended.
 
@@ -37,6 +36,8 @@ pub(crate) struct Gate {
     served: Vec<ClientId>,
     /// Something has been queued for the replicas since the end of the last turn.
     pub(super) has_sent: bool,
+    /// There is a write among that.
+    pub(crate) has_written: bool,
     waker: Option<Waker>,
     /// Clients that wait for acknowledgements.
     pub(crate) waiters: Vec<Waiter>,
@@ -138,7 +139,7 @@ impl Server {
     /// wait until they went.
     pub(crate) fn end_turn_of(&mut self, client: ClientId) {
         self.flush_stream();
-        let for_replicas = std::mem::take(&mut self.replication.gate.has_sent);
+        let for_replicas = self.replication.gate.has_sent;
         let found = self.front.clients.get(client);
         // What goes to a replica is no reply.
         let has_replies = found.is_some_and(|c| c.is_open() && c.kind != ClientKind::Replica);
@@ -152,17 +153,21 @@ impl Server {
     /// Holds those who got something by what others did, or by what came with time: a reply that they were
     /// waiting for, a message. It may tell of a write that is not safe yet. Call it when the stream has been flushed.
     pub(crate) fn hold_prompted(&mut self) {
-        self.replication.gate.has_sent = false;
+        let gate = &mut self.replication.gate;
+        let has_sent = std::mem::take(&mut gate.has_sent);
+        let has_written = std::mem::take(&mut gate.has_written);
+        let mut told = std::mem::take(&mut gate.served);
         let has_replicas = !self.replication.replicas.is_empty();
-        let mut told = std::mem::take(&mut self.replication.gate.served);
-        if !self.aof.writer.is_recording() {
-            self.front.clients.prompted = None;
-        } else {
+        if has_replicas || self.aof.writer.is_recording() {
+            let may_be_early = has_sent && has_written || self.has_unsettled_aof();
             let prompted = self.front.clients.prompted.get_or_insert_default();
-            let prompted = std::mem::take(prompted);
-            if self.has_unsettled_aof() {
-                told.extend(prompted);
+            if may_be_early {
+                told.append(prompted);
+            } else {
+                prompted.clear();
             }
+        } else {
+            self.front.clients.prompted = None;
         }
         for client in told {
             if self.front.clients.get(client).is_some_and(|c| c.is_open()) {
