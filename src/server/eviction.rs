@@ -183,8 +183,8 @@ impl Server {
             .saturating_sub(limit)
     }
 
-    /// Bytes that wait to be sent to replicas or written to files. If they counted, evictions, which go there too,
-    /// would cause more of them.
+    /// Bytes that wait to be sent to replicas or written to files, or are kept for snapshots alone. If they counted,
+    /// evictions, which go there too, would cause more of them.
     pub(super) fn not_counted_for_eviction(&self) -> u64 {
         // Asked before each command while memory is short: nothing here goes over all clients.
         self.replica_output_bytes()

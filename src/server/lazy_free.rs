@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Server;
 use super::beside::beside_clients;
-use super::keyspace::{Db, Entry, estimate};
+use super::keyspace::{Db, Entry};
 use super::memory_usage::entry_bytes;
 
 /// So much may wait to be freed before whoever removes a large value frees it at once. The thread gives way to
@@ -22,9 +22,6 @@ const WAITING_PART_MAX: u64 = 8;
 
 /// Elements that are looked at to estimate what a collection frees.
 const SAMPLES: usize = 5;
-
-/// Keys that are looked at to estimate what a database frees. They are in no order.
-const KEYS_LOOKED_AT: usize = 64;
 
 /// There is one, as there is one memory.
 static QUEUE: Queue = Queue {
@@ -105,23 +102,23 @@ impl Queue {
 
 /// Drops something large that is no key on another thread.
 pub(crate) fn drop_elsewhere<T: Send + 'static>(value: T) {
+    drop_bytes_elsewhere(value, 0);
+}
+
+/// The same with something that is known to take about so many bytes.
+pub(crate) fn drop_bytes_elsewhere<T: Send + 'static>(value: T, bytes: u64) {
     QUEUE.push(Value {
         what: Box::new(value),
         objects: 0,
-        bytes: 0,
+        bytes,
     });
 }
 
 /// Drops a database on another thread, whatever it takes; that is estimated from some of its keys.
 pub(crate) fn drop_database_elsewhere(db: Db) {
-    let keys = db.iter().map(|entry| {
-        let value = entry.value.heap_bytes(SAMPLES);
-        entry.key.heap_bytes() + value
-    });
-    let bytes = db.heap_bytes() + estimate(keys, db.len(), KEYS_LOOKED_AT);
     QUEUE.push(Value {
         objects: db.len() as u64,
-        bytes: bytes as u64,
+        bytes: db.estimated_bytes() as u64,
         what: Box::new(db),
     });
 }
@@ -161,6 +158,7 @@ pub(crate) fn reset_freed() {
 impl Server {
     /// Drops a removed entry, on another thread if that takes long.
     pub(super) fn discard(&self, entry: Entry) {
+        self.keyspace.note_dropped(&entry);
         let waiting_max = match self.config.maxmemory {
             0 => WAITING_BYTES_MAX,
             limit => WAITING_BYTES_MAX.min(limit / WAITING_PART_MAX),

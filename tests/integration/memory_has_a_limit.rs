@@ -321,6 +321,41 @@ fn a_replica_that_takes_nothing_costs_no_keys() {
     assert_eq!(number(&server, "evicted_keys"), 0);
 }
 
+/// What has changed or gone since a snapshot began is there for the snapshot alone.
+#[test]
+fn what_a_snapshot_keeps_costs_no_keys() {
+    const FIELDS: usize = 40_000;
+    const PER_CALL: usize = 500;
+    let server = start_server(Kind::Ours, "maxmemory-policy allkeys-lru\n");
+    let mut client = server.client();
+    let mut fill = |key: &str, value: &str| {
+        for first in (0..FIELDS).step_by(PER_CALL) {
+            let mut words = vec!["HSET".to_owned(), key.to_owned()];
+            for n in first..first + PER_CALL {
+                words.extend([format!("field:{n}"), value.to_owned()]);
+            }
+            client.call(&words);
+        }
+    };
+    fill("changed", &"x".repeat(50));
+    fill("removed", &"x".repeat(50));
+    limit(&server, 1_000_000);
+    let mut replica = server.client();
+    replica.call(&["REPLCONF", "capa", "eof"]);
+    replica.send(&["PSYNC", "?", "-1"]).unwrap();
+    wait_for("the transfer has begun", secs(20), || {
+        let found = server.info("rdb_bgsave_in_progress").unwrap_or_default();
+        expect_that(found == "1", || found)
+    });
+    fill("changed", &"y".repeat(50));
+    server.client().call(&["DEL", "removed"]);
+    fill("new", &"x".repeat(50));
+    assert_eq!(number(&server, "evicted_keys"), 0);
+    // One hash as it was, the other still.
+    let held = number(&server, "mem_not_counted_for_evict");
+    assert!(held > 5_000_000, "{held} bytes");
+}
+
 /// What each of two replicas has not read is its own, where it is many small pieces.
 #[test]
 fn two_replicas_that_read_nothing_cost_no_keys() {

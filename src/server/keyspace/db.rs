@@ -11,7 +11,7 @@ use super::extendible::{Extendible, Leaf, below};
 use super::key::Key;
 use super::snapshot::SnapshotEpoch;
 use super::steps;
-use super::value::Value;
+use super::value::{Value, estimate};
 
 /// A key with what it holds.
 #[derive(Clone, Debug)]
@@ -452,6 +452,18 @@ impl Db {
         }
         segment.expires_from = soonest;
         found
+    }
+
+    /// About how many bytes it takes with all that is in it, from some of its keys, which are in no order.
+    pub fn estimated_bytes(&self) -> usize {
+        const KEYS_LOOKED_AT: usize = 64;
+        /// Elements of each that are looked at.
+        const SAMPLES: usize = 5;
+        let keys = self.iter().map(|entry| {
+            let value = entry.value.heap_bytes(SAMPLES);
+            entry.key.heap_bytes() + value
+        });
+        self.heap_bytes() + estimate(keys, self.len(), KEYS_LOOKED_AT)
     }
 
     /// Bytes of memory of its tables, without what the entries refer to.

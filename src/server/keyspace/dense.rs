@@ -6,6 +6,7 @@
 use hashbrown::HashTable;
 
 use super::extendible::LEAF_KEYS_MAX;
+use super::held::Whole;
 use super::key::Key;
 use super::steps;
 
@@ -19,11 +20,26 @@ pub trait Keyed {
     fn touch(&self) -> usize {
         self.key().first().map_or(0, |byte| usize::from(*byte))
     }
+
+    /// Bytes of memory that a clone takes beyond itself. What it has in common with the original is none.
+    fn copied_bytes(&self) -> usize {
+        0
+    }
+
+    /// Bytes of what clones have in common, as far as that has more than so many owners.
+    fn common_bytes(&self, owners: usize) -> usize {
+        let _ = owners;
+        0
+    }
 }
 
 impl Keyed for Key {
     fn key(&self) -> &[u8] {
         self
+    }
+
+    fn common_bytes(&self, owners: usize) -> usize {
+        Key::common_bytes(self, owners)
     }
 }
 
@@ -57,6 +73,28 @@ fn grown(len: usize) -> usize {
 /// seven, and the directory above them has used the top ones.
 fn table_hash(hash: u64) -> u64 {
     hash.rotate_left(32)
+}
+
+impl<E: Keyed + Clone> Whole for Dense<E> {
+    fn copied_bytes(&self) -> usize {
+        let entries = self.entries.iter().map(Keyed::copied_bytes);
+        self.heap_bytes() + entries.sum::<usize>()
+    }
+}
+
+impl<E: Keyed> Dense<E> {
+    /// Bytes of memory with all that its entries refer to.
+    pub(super) fn all_bytes(&self) -> usize {
+        let bytes_of = |entry: &E| entry.copied_bytes() + entry.common_bytes(0);
+        self.heap_bytes() + self.entries.iter().map(bytes_of).sum::<usize>()
+    }
+}
+
+impl<E> Dense<E> {
+    /// Bytes of memory that it holds, without what its entries refer to.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<E>() + self.index.allocation_size()
+    }
 }
 
 impl<E: Keyed> Dense<E> {
@@ -223,11 +261,6 @@ impl<E: Keyed> Dense<E> {
         self.index
             .find(table_hash(hash), is_it)
             .map(|at| usize::from(*at))
-    }
-
-    /// Bytes of memory that it holds, without what its entries refer to.
-    pub(super) fn heap_bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<E>() + self.index.allocation_size()
     }
 
     /// Looks each entry up.

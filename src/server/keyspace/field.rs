@@ -1,6 +1,7 @@
 //! A field of a large hash with its value: one allocation where both are short.
 
 use super::dense::Keyed;
+use super::held;
 use super::key::Key;
 use super::text::{Element, SHORT_BYTES_MAX, Text};
 
@@ -62,18 +63,16 @@ impl Field {
                 }
             }
             Form::Apart(both) if !fits_together(&both.0, value) => both.1.assign(value),
-            Form::Apart(_) => *self = Field::new(self.name(), value),
+            Form::Apart(both) => {
+                held::leave(both.1.common_bytes(1));
+                *self = Field::new(self.name(), value);
+            }
         }
     }
 
     /// Bytes of memory beyond those of the `Field` itself.
     pub fn heap_bytes(&self) -> usize {
-        match &self.0 {
-            Form::Together(bytes) => bytes.len(),
-            Form::Apart(both) => {
-                size_of::<(Key, Text)>() + both.0.heap_bytes() + both.1.heap_bytes()
-            }
-        }
+        self.copied_bytes() + self.common_bytes(0)
     }
 }
 
@@ -90,6 +89,23 @@ impl Keyed for Field {
         match &self.0 {
             Form::Together(bytes) => usize::from(bytes[0]),
             Form::Apart(both) => both.1.touch(),
+        }
+    }
+
+    fn copied_bytes(&self) -> usize {
+        match &self.0 {
+            Form::Together(bytes) => bytes.len(),
+            Form::Apart(both) => {
+                let (_, value) = &**both;
+                size_of::<(Key, Text)>() + value.heap_bytes() - value.common_bytes(0)
+            }
+        }
+    }
+
+    fn common_bytes(&self, owners: usize) -> usize {
+        match &self.0 {
+            Form::Together(_) => 0,
+            Form::Apart(both) => both.0.common_bytes(owners) + both.1.common_bytes(owners),
         }
     }
 }

@@ -44,11 +44,18 @@ impl From<&[u8]> for Key {
 impl Key {
     /// Bytes of memory beyond the 24 of the key itself. A shared one counts wherever it is.
     pub fn heap_bytes(&self) -> usize {
+        self.common_bytes(0)
+    }
+
+    /// The same, if those that share it are more than so many.
+    pub(super) fn common_bytes(&self, owners: usize) -> usize {
         /// The two counters before the bytes.
         const SHARED_HEAD_BYTES: usize = 16;
         match &self.0 {
-            Form::Inline(..) => 0,
-            Form::Shared(bytes) => SHARED_HEAD_BYTES + bytes.len(),
+            Form::Shared(bytes) if Arc::strong_count(bytes) > owners => {
+                SHARED_HEAD_BYTES + bytes.len()
+            }
+            Form::Shared(_) | Form::Inline(..) => 0,
         }
     }
 }

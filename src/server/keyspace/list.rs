@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::held::{self, Whole};
 use super::listpack::{Listpack, Place, encoded_len};
 use super::text::{Element, canonical_integer};
 
@@ -39,6 +40,15 @@ impl NodeLimit {
             NodeLimit::Bytes(max) => bytes <= max,
             NodeLimit::Elements(max) => node.len() < max && bytes <= BYTES_MAX,
         }
+    }
+}
+
+/// A node's counters and its listpack's vector.
+const NODE_HEAD_BYTES: usize = 48;
+
+impl Whole for Listpack {
+    fn copied_bytes(&self) -> usize {
+        self.heap_bytes() + NODE_HEAD_BYTES
     }
 }
 
@@ -122,7 +132,7 @@ impl List {
         };
         if let Some(node) = node {
             if limit.has_room(node, element) {
-                let node = Arc::make_mut(node);
+                let node = held::make_mut(node);
                 return match end {
                     End::Left => node.push_front(element),
                     End::Right => node.push(element),
@@ -151,7 +161,7 @@ impl List {
             End::Left => self.nodes.front_mut(),
             End::Right => self.nodes.back_mut(),
         }?;
-        let node = Arc::make_mut(node);
+        let node = held::make_mut(node);
         let place = match end {
             End::Left => node.first(),
             End::Right => node.last(),
@@ -179,19 +189,19 @@ impl List {
         let node = &mut self.nodes[number];
         let place = node.nth(inside);
         if limit.has_room(node, element) {
-            Arc::make_mut(node).insert(place, &[element]);
+            held::make_mut(node).insert(place, &[element]);
             return;
         }
         let mut at = number;
         if inside > 0 {
             let place = place.expect("the index is inside the node");
-            let behind = Arc::make_mut(node).split_off(place);
+            let behind = held::make_mut(node).split_off(place);
             self.nodes.insert(number + 1, Arc::new(behind));
             at = number + 1;
         }
         // The element now belongs between two nodes: at the end of the left one, or in one of its own.
         match at.checked_sub(1).map(|left| &mut self.nodes[left]) {
-            Some(left) if limit.has_room(left, element) => Arc::make_mut(left).push(element),
+            Some(left) if limit.has_room(left, element) => held::make_mut(left).push(element),
             _ => self.nodes.insert(at, Arc::new(Listpack::of(element))),
         }
     }
@@ -204,7 +214,7 @@ impl List {
         let node = &mut self.nodes[number];
         let place = node.nth(inside).expect("the index is inside the node");
         if node.len() == 1 || limit.has_room(node, element) {
-            Arc::make_mut(node).replace(place, element);
+            held::make_mut(node).replace(place, element);
         } else {
             self.remove(index, 1);
             self.insert(index, element, limit);
@@ -229,13 +239,14 @@ impl List {
                 whole += 1;
             } else {
                 let place = node.nth(inside).expect("the index is inside the node");
-                Arc::make_mut(node).remove(place, here);
+                held::make_mut(node).remove(place, here);
             }
             left -= here;
             inside = 0;
             number += 1;
         }
-        self.nodes.drain(first_whole..first_whole + whole);
+        let whole = self.nodes.drain(first_whole..first_whole + whole);
+        whole.for_each(|node| held::leave_whole(&node));
     }
 
     /// Removes up to `max` elements that are these bytes, the ones nearest to an end; returns how many.
@@ -262,7 +273,7 @@ impl List {
                 End::Right => drop(found.drain(..found.len().saturating_sub(max - removed))),
             }
             if !found.is_empty() {
-                let node = Arc::make_mut(node);
+                let node = held::make_mut(node);
                 found.iter().rev().for_each(|at| node.remove(*at, 1));
                 removed += found.len();
             }
@@ -320,6 +331,18 @@ impl List {
         back.skip(skipped)
     }
 
+    /// About how many bytes others have alone when it is dropped.
+    pub(super) fn shared_bytes(&self) -> usize {
+        held::sum_of_some(self.nodes.len(), |number| {
+            let node = &self.nodes[number];
+            if held::is_shared(node) {
+                node.copied_bytes()
+            } else {
+                0
+            }
+        })
+    }
+
     /// The node that holds an index, and the index inside it; looked for from the nearer end.
     pub(super) fn find(&self, index: usize) -> Option<(usize, usize)> {
         if index >= self.len {
@@ -348,12 +371,7 @@ impl List {
 
     /// Bytes of memory beyond those of the `List` itself.
     pub fn heap_bytes(&self, samples: usize) -> usize {
-        /// A node's counters and its listpack's vector.
-        const NODE_HEAD_BYTES: usize = 48;
-        let each = self
-            .nodes
-            .iter()
-            .map(|node| node.heap_bytes() + NODE_HEAD_BYTES);
+        let each = self.nodes.iter().map(|node| node.copied_bytes());
         self.nodes.capacity() * size_of::<Arc<Listpack>>()
             + super::estimate(each, self.nodes.len(), samples)
     }

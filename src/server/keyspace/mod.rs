@@ -10,6 +10,7 @@ mod dense;
 mod extendible;
 mod field;
 mod hash;
+mod held;
 mod intset;
 mod key;
 mod list;
@@ -263,9 +264,17 @@ impl Keyspace {
         self.snapshots.output(id)
     }
 
-    /// What snapshots have written and nobody has taken yet, in all. Bytes.
+    /// About what is kept for snapshots alone: what they have written and nobody has taken yet, and what they still
+    /// have of data that have changed or gone since they began. Bytes; 0 without a snapshot.
     pub fn snapshot_bytes(&self) -> u64 {
-        self.snapshots.waiting_bytes() as u64
+        self.snapshots.held_bytes()
+    }
+
+    /// Notes that an entry that was removed is about to be dropped: snapshots may have what was in it for longer.
+    pub fn note_dropped(&self, entry: &Entry) {
+        if !self.snapshots.is_idle() {
+            held::leave(entry.value.shared_bytes());
+        }
     }
 
     /// Keys that a snapshot has, and keys that it will have in all.

@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 
 use super::db::{Db, Entry, Segment};
 use super::dense::Keyed;
+use super::held;
 use super::key::Key;
 use super::value::Image;
 use crate::server::persist::command_encode::{self, Selected};
@@ -64,6 +65,8 @@ pub struct ChunkQueue {
     ready: VecDeque<Chunk>,
     tail: Vec<u8>,
     bytes: usize,
+    /// Of these, what is encoded: memory that is there for nothing else.
+    encoded: usize,
 }
 
 impl ChunkQueue {
@@ -77,7 +80,9 @@ impl ChunkQueue {
         }
         let before = self.tail.len();
         write(&mut self.tail);
-        self.bytes += self.tail.len() - before;
+        let more = self.tail.len() - before;
+        self.bytes += more;
+        self.encoded += more;
         if self.tail.len() >= Self::CHUNK_BYTES {
             self.cut();
         }
@@ -114,6 +119,9 @@ impl ChunkQueue {
         }
         let chunk = self.ready.pop_front()?;
         self.bytes -= chunk.len();
+        if let Chunk::Encoded(bytes) = &chunk {
+            self.encoded -= bytes.len();
+        }
         Some(chunk)
     }
 
@@ -219,6 +227,10 @@ pub(super) struct Snapshots {
     newest: SnapshotEpoch,
     active: Vec<Snapshot>,
     detached: Vec<Detached>,
+    /// The sum of [`held`] when the first of those in progress began.
+    held_before: u64,
+    /// About what databases took that were flushed since.
+    flushed_bytes: u64,
 }
 
 /// What one slice of a walk came to.
@@ -246,6 +258,10 @@ impl Snapshots {
         dbs: &[Db],
         places: &[usize],
     ) -> SnapshotEpoch {
+        if self.is_idle() {
+            self.held_before = held::total();
+            self.flushed_bytes = 0;
+        }
         self.newest.0 += 1;
         let mut out = ChunkQueue::default();
         let form = match opening {
@@ -331,7 +347,12 @@ impl Snapshots {
 
     /// Keeps a flushed database until the snapshots that need it have it. Gives it back if none does.
     pub(super) fn detach(&mut self, number: usize, db: Db) -> Option<Db> {
-        if self.active.iter().all(|s| s.finished) || db.is_empty() {
+        if self.is_idle() || db.is_empty() {
+            return Some(db);
+        }
+        // Those that have all of it may still have to pass large values on.
+        self.flushed_bytes += db.estimated_bytes() as u64;
+        if self.active.iter().all(|s| s.finished) {
             return Some(db);
         }
         let until = self.newest;
@@ -403,9 +424,16 @@ impl Snapshots {
             .map(|s| &mut s.out)
     }
 
-    /// Bytes that wait to be taken, in all outputs.
-    pub(super) fn waiting_bytes(&self) -> usize {
-        self.active.iter().map(|s| s.out.len()).sum()
+    /// About how many bytes are held for snapshots alone: what is encoded and not yet taken, and what has left the
+    /// data since the first of those in progress began. That counts until the last of them ends, although it may be
+    /// gone sooner: nothing tells when a reader is done with a part of an image.
+    pub(super) fn held_bytes(&self) -> u64 {
+        if self.is_idle() {
+            return 0;
+        }
+        let encoded: usize = self.active.iter().map(|s| s.out.encoded).sum();
+        let left = held::total().wrapping_sub(self.held_before);
+        encoded as u64 + left + self.flushed_bytes
     }
 
     /// Keys written and keys to be written in all.

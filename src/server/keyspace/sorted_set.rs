@@ -50,6 +50,11 @@ impl Keyed for Scored {
     fn key(&self) -> &[u8] {
         &self.member
     }
+
+    fn common_bytes(&self, owners: usize) -> usize {
+        // Each member is there twice, by name and in the order.
+        self.member.common_bytes(2 * owners)
+    }
 }
 
 impl Scored {

@@ -8,6 +8,7 @@ use foldhash::quality::RandomState;
 
 use super::dense::{Dense, Keyed};
 use super::extendible::{Extendible, Leaf, WARM_MAX};
+use super::held;
 
 /// A table whose clone costs one counter for each couple of hundred entries.
 #[derive(Clone, Debug)]
@@ -24,11 +25,12 @@ impl<E: Keyed + Clone> Leaf for Arc<Dense<E>> {
     }
 
     fn split_off(&mut self, hash_of: impl Fn(&[u8]) -> u64, goes: impl Fn(u64) -> bool) -> Self {
-        Arc::new(Arc::make_mut(self).split_off(hash_of, goes))
+        Arc::new(held::make_mut(self).split_off(hash_of, goes))
     }
 
     fn absorb(&mut self, other: Self, hash_of: impl Fn(&[u8]) -> u64) {
-        Arc::make_mut(self).absorb(Arc::unwrap_or_clone(other), hash_of);
+        held::leave_whole(&other);
+        held::make_mut(self).absorb(Arc::unwrap_or_clone(other), hash_of);
     }
 }
 
@@ -61,7 +63,7 @@ impl<E: Keyed + Clone> Table<E> {
     pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut E> {
         let hash = self.leaves.hash(key);
         let (leaf, _) = self.leaves.leaf_mut(self.leaves.leaf_at(hash));
-        Arc::make_mut(leaf).find_mut(hash, key)
+        held::make_mut(leaf).find_mut(hash, key)
     }
 
     /// Adds the entry that `make` makes unless one with these bytes is there; true if it is new.
@@ -87,7 +89,7 @@ impl<E: Keyed + Clone> Table<E> {
         let hash = self.leaves.hash(key);
         let number = self.leaves.leaf_at(hash);
         let (leaf, _) = self.leaves.leaf_mut(number);
-        if let Some(entry) = Arc::make_mut(leaf).find_mut(hash, key) {
+        if let Some(entry) = held::make_mut(leaf).find_mut(hash, key) {
             change(entry);
             return false;
         }
@@ -98,7 +100,7 @@ impl<E: Keyed + Clone> Table<E> {
     /// Adds an entry that is not there yet to the leaf in charge of it.
     fn push(&mut self, hash: u64, number: usize, entry: E) {
         let (leaf, hasher) = self.leaves.leaf_mut(number);
-        Arc::make_mut(leaf).push(hash, entry, |key| hasher.hash_one(key));
+        held::make_mut(leaf).push(hash, entry, |key| hasher.hash_one(key));
         self.len += 1;
         self.leaves.split_while_full(hash);
     }
@@ -107,10 +109,13 @@ impl<E: Keyed + Clone> Table<E> {
     pub fn insert(&mut self, entry: E) -> Option<E> {
         let hash = self.leaves.hash(entry.key());
         let (leaf, hasher) = self.leaves.leaf_mut(self.leaves.leaf_at(hash));
-        let before = Arc::make_mut(leaf).insert(hash, entry, |key| hasher.hash_one(key));
-        if before.is_none() {
-            self.len += 1;
-            self.leaves.split_while_full(hash);
+        let before = held::make_mut(leaf).insert(hash, entry, |key| hasher.hash_one(key));
+        match &before {
+            Some(before) => held::leave(before.common_bytes(1)),
+            None => {
+                self.len += 1;
+                self.leaves.split_while_full(hash);
+            }
         }
         before
     }
@@ -122,8 +127,11 @@ impl<E: Keyed + Clone> Table<E> {
         // A leaf that lacks it need not be copied.
         self.leaves.leaf(number).find(hash, key)?;
         let (leaf, hasher) = self.leaves.leaf_mut(number);
-        let entry = Arc::make_mut(leaf).remove(hash, key, |key| hasher.hash_one(key));
-        self.len -= usize::from(entry.is_some());
+        let entry = held::make_mut(leaf).remove(hash, key, |key| hasher.hash_one(key));
+        if let Some(entry) = &entry {
+            held::leave(entry.common_bytes(1));
+            self.len -= 1;
+        }
         self.leaves.merge_while_sparse(hash, |_| {});
         entry
     }
@@ -168,6 +176,22 @@ impl<E: Keyed + Clone> Table<E> {
     /// Bytes of memory, without what the entries refer to.
     pub fn heap_bytes(&self) -> usize {
         self.leaves.heap_bytes()
+    }
+
+    /// About how many bytes others have alone when it is dropped.
+    pub(super) fn shared_bytes(&self) -> usize {
+        held::sum_of_some(self.leaves.leaf_count(), |number| {
+            let leaf = self.leaves.leaf(number);
+            if held::is_shared(leaf) {
+                leaf.all_bytes()
+            } else {
+                // It was copied, but not what is long in it.
+                leaf.entries()
+                    .iter()
+                    .map(|entry| entry.common_bytes(1))
+                    .sum()
+            }
+        })
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::held::{self, Whole};
 use crate::resp::OWN_BUFFER_MIN;
 
 /// The longest string that is copied when it is changed or saved. Bytes. Longer ones are shared with the
@@ -84,6 +85,14 @@ impl Clone for Long {
     }
 }
 
+impl Whole for Long {
+    fn copied_bytes(&self) -> usize {
+        /// The two counters before it.
+        const SHARED_HEAD_BYTES: usize = 16;
+        self.capacity() + size_of::<Long>() + SHARED_HEAD_BYTES
+    }
+}
+
 /// One element of a collection, or a string, as its store has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Element<'a> {
@@ -153,6 +162,7 @@ impl Text {
         if word.len() < OWN_BUFFER_MIN {
             self.assign(word);
         } else {
+            held::leave(self.common_bytes(1));
             *self = Text::Long(Arc::new(Long::Received(word.clone())));
         }
     }
@@ -164,6 +174,7 @@ impl Text {
         {
             own.copy_from_slice(bytes);
         } else {
+            held::leave(self.common_bytes(1));
             *self = Text::from_bytes(bytes);
         }
     }
@@ -234,7 +245,7 @@ impl Text {
     /// Changes the bytes in place; amortised like a `Vec` for long texts.
     pub fn edit<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
         if let Text::Long(shared) = self {
-            return change(Arc::make_mut(shared).make_vec());
+            return change(held::make_mut(shared).make_vec());
         }
         let mut bytes = self.element().to_vec();
         let result = change(&mut bytes);
@@ -247,7 +258,15 @@ impl Text {
         match self {
             Text::Integer(_) | Text::Inline(..) | Text::EditedInline(..) => 0,
             Text::Short(bytes) | Text::EditedShort(bytes) => bytes.len(),
-            Text::Long(bytes) => bytes.capacity() + size_of::<Long>() + 16,
+            Text::Long(_) => self.common_bytes(0),
+        }
+    }
+
+    /// Bytes of what clones have in common, if that has more than so many owners.
+    pub(super) fn common_bytes(&self, owners: usize) -> usize {
+        match self {
+            Text::Long(bytes) if Arc::strong_count(bytes) > owners => bytes.copied_bytes(),
+            _ => 0,
         }
     }
 

@@ -306,6 +306,26 @@ impl Value {
         }
     }
 
+    /// About how many bytes snapshots have alone when it is dropped.
+    pub(super) fn shared_bytes(&self) -> usize {
+        match self {
+            Value::String(text) => text.common_bytes(1),
+            Value::List(list) => list.shared_bytes(),
+            Value::Set(set) => match &**set {
+                Set::Table(table) => table.shared_bytes(),
+                Set::Integers(_) => 0,
+            },
+            Value::Hash(hash) => match &**hash {
+                Hash::Table(table) => table.shared_bytes(),
+                Hash::Packed(_) => 0,
+            },
+            Value::SortedSet(set) => match &**set {
+                SortedSet::Ranked(ranking) => ranking.members().shared_bytes(),
+                SortedSet::Packed(_) => 0,
+            },
+        }
+    }
+
     /// Bytes of memory beyond those of the value itself; of large collections an estimate from this many of
     /// their elements.
     pub fn heap_bytes(&self, samples: usize) -> usize {

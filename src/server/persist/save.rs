@@ -22,7 +22,7 @@ use crate::clock::{Mono, Now};
 use crate::server::Server;
 use crate::server::beside::beside_clients;
 use crate::server::keyspace::{Chunk, SnapshotEpoch, Walk};
-use crate::server::lazy_free::drop_elsewhere;
+use crate::server::lazy_free::drop_bytes_elsewhere;
 
 /// How much is encoded before others get their turn.
 const SLICE_BYTES: usize = 16 * 1024;
@@ -421,11 +421,14 @@ impl Server {
 
     /// Ends a snapshot; what only it needed is dropped on another thread.
     pub(crate) fn end_snapshot(&mut self, id: SnapshotEpoch) {
+        let held = self.keyspace.snapshot_bytes();
         let output = self.keyspace.snapshot_output(id);
         let output = output.map(std::mem::take).unwrap_or_default();
         let flushed = self.keyspace.end_snapshot(id);
         if !flushed.is_empty() || !output.is_empty() {
-            drop_elsewhere((flushed, output));
+            // What was held for it waits to be freed from now on.
+            let freed = held.saturating_sub(self.keyspace.snapshot_bytes());
+            drop_bytes_elsewhere((flushed, output), freed);
         }
     }
 

@@ -1,0 +1,62 @@
+//! Memory that only snapshots have any more: originals of what was copied because it was shared, and what was removed
+//! or replaced while it was.
+//!
+//! Each thread keeps one sum, which only grows; whoever wants to know what has come to it meanwhile takes the
+//! difference. Nothing is counted where nothing is shared, so that changes outside of snapshots cost no more than before.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+thread_local! {
+    static LEFT: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Something that is shared with snapshots as a whole.
+pub(super) trait Whole: Clone {
+    /// Bytes of memory that a copy takes.
+    fn copied_bytes(&self) -> usize;
+}
+
+/// All that was left to others so far. Bytes.
+pub(super) fn total() -> u64 {
+    LEFT.get()
+}
+
+/// Notes that so many bytes are left to others.
+pub(super) fn leave(bytes: usize) {
+    if bytes > 0 {
+        LEFT.set(LEFT.get().wrapping_add(bytes as u64));
+    }
+}
+
+/// Notes that others, if there are any, have this alone from now on.
+pub(super) fn leave_whole<T: Whole>(shared: &Arc<T>) {
+    if is_shared(shared) {
+        leave(shared.copied_bytes());
+    }
+}
+
+/// The content, to be changed: a copy where others have it too, to whom the original is left.
+pub(super) fn make_mut<T: Whole>(shared: &mut Arc<T>) -> &mut T {
+    leave_whole(shared);
+    Arc::make_mut(shared)
+}
+
+/// Whether others have it too.
+pub(super) fn is_shared<T>(shared: &Arc<T>) -> bool {
+    Arc::strong_count(shared) > 1
+}
+
+/// The sum over all of `count` parts, from some that are spread evenly among them.
+pub(super) fn sum_of_some(count: usize, bytes_of: impl Fn(usize) -> usize) -> usize {
+    const LOOKED_AT_MAX: usize = 8;
+    let step = count.div_ceil(LOOKED_AT_MAX).max(1);
+    let (mut looked_at, mut sum) = (0, 0_usize);
+    for number in (0..count).step_by(step) {
+        looked_at += 1;
+        sum += bytes_of(number);
+    }
+    sum.saturating_mul(count)
+        .checked_div(looked_at)
+        .unwrap_or(0)
+}
