@@ -101,6 +101,18 @@ impl Segment {
         }
     }
 
+    /// Whether some entries were written ahead.
+    pub(super) fn has_marks(&self) -> bool {
+        self.ahead > self.saved
+    }
+
+    /// Takes the marks from all entries.
+    pub(super) fn clear_marks(&mut self) {
+        for entry in self.table.entries_mut() {
+            entry.is_ahead = false;
+        }
+    }
+
     fn note_expiry(&mut self, before: u64, after: u64) {
         if before != 0 {
             self.volatile -= 1;
@@ -242,6 +254,11 @@ impl Db {
     /// Where the segment that is in charge of `hash` ends, or `None` at the end of the hash space.
     pub(super) fn segment_end(&self, hash: u64) -> Option<u64> {
         self.segments.leaf_end(hash)
+    }
+
+    /// The segment that [`Db::pop_segment`] takes.
+    pub(super) fn last_segment_mut(&mut self) -> Option<&mut Segment> {
+        self.segments.last_leaf_mut()
     }
 
     /// Takes one segment out; what is left is no database any more.

@@ -143,6 +143,11 @@ impl<L: Leaf> Extendible<L> {
         self.leaves.len()
     }
 
+    /// The leaf that [`Extendible::pop_leaf`] takes.
+    pub(super) fn last_leaf_mut(&mut self) -> Option<&mut L> {
+        self.leaves.last_mut().map(|placed| &mut placed.leaf)
+    }
+
     /// Takes one leaf out; what is left is no whole any more.
     pub(super) fn pop_leaf(&mut self) -> Option<L> {
         self.leaves.pop().map(|placed| placed.leaf)

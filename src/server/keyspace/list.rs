@@ -161,21 +161,22 @@ impl List {
             End::Left => self.nodes.front_mut(),
             End::Right => self.nodes.back_mut(),
         }?;
-        let node = held::make_mut(node);
-        let place = match end {
-            End::Left => node.first(),
-            End::Right => node.last(),
+        let (place, behind) = match end {
+            End::Left => node.first().map(|first| (first, node.next(first))),
+            End::Right => node.last().map(|last| (last, node.prev(last))),
         }?;
         let shown = show(node.get(place));
-        node.remove(place, 1);
-        let is_empty = node.is_empty();
         self.len -= 1;
-        if is_empty {
-            match end {
-                End::Left => self.nodes.pop_front(),
-                End::Right => self.nodes.pop_back(),
-            };
+        if behind.is_some() {
+            held::make_mut(node).remove(place, 1);
+            return Some(shown);
         }
+        // Nothing of the node stays, so that it need not be copied where it is shared.
+        held::leave_whole(node);
+        match end {
+            End::Left => self.nodes.pop_front(),
+            End::Right => self.nodes.pop_back(),
+        };
         Some(shown)
     }
 
@@ -213,7 +214,10 @@ impl List {
         };
         let node = &mut self.nodes[number];
         let place = node.nth(inside).expect("the index is inside the node");
-        if node.len() == 1 || limit.has_room(node, element) {
+        if node.len() == 1 && held::is_shared(node) {
+            held::leave_whole(node);
+            *node = Arc::new(Listpack::of(element));
+        } else if node.len() == 1 || limit.has_room(node, element) {
             held::make_mut(node).replace(place, element);
         } else {
             self.remove(index, 1);
@@ -272,10 +276,16 @@ impl List {
                 End::Left => found.truncate(max - removed),
                 End::Right => drop(found.drain(..found.len().saturating_sub(max - removed))),
             }
-            if !found.is_empty() {
+            if found.is_empty() {
+                continue;
+            }
+            removed += found.len();
+            if found.len() == node.len() {
+                held::leave_whole(node);
+                *node = Arc::default();
+            } else {
                 let node = held::make_mut(node);
                 found.iter().rev().for_each(|at| node.remove(*at, 1));
-                removed += found.len();
             }
         }
         if removed > 0 {
@@ -407,6 +417,25 @@ mod tests {
                 .eq(model.into_iter().map(Element::Integer))
         );
         assert!(list.nodes().iter().all(|node| !node.is_empty()));
+    }
+
+    #[test]
+    fn a_shared_node_is_not_copied_to_lose_all_that_it_has() {
+        let long = vec![b'x'; 1 << 20];
+        let limit = NodeLimit::Bytes(8192);
+        let mut list = List::default();
+        (0..4).for_each(|_| list.push(End::Right, &long, limit));
+        let image = list.clone();
+        let (steps, ()) = steps::of(|| {
+            assert_eq!(list.pop(End::Left).unwrap().len(), long.len());
+            assert_eq!(list.pop(End::Right).unwrap().len(), long.len());
+            assert!(list.set(1, b"short", limit));
+            assert_eq!(list.remove_equal(&long, 0, End::Left), 0);
+            assert_eq!(list.remove_equal(&long, 9, End::Left), 1);
+        });
+        assert!(steps < 1000, "{steps} bytes");
+        assert_eq!(texts(&list), [b"short"]);
+        assert_eq!(texts(&image), vec![long; 4]);
     }
 
     fn element() -> impl Strategy<Value = Vec<u8>> {

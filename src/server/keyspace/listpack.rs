@@ -49,6 +49,7 @@ impl Default for Listpack {
 /// Without the room of the original.
 impl Clone for Listpack {
     fn clone(&self) -> Listpack {
+        steps::count(self.as_bytes().len());
         Listpack::of_buffer(self.as_bytes().to_vec())
     }
 }

@@ -4,6 +4,7 @@
 //! whoever is about to change an entry of a segment that an unfinished snapshot still lacks writes that entry
 //! out first, ahead of its segment, and marks it; the walk leaves marked entries out, and so are those
 //! marked that came later. So each snapshot gets each entry exactly once, as it was when the snapshot began.
+//! A segment that takes more than [`SEGMENT_BYTES`] is left in the middle: the walk marks what it has written, too.
 //!
 //! Several snapshots may run at once (a `BGSAVE` and full resyncs). A segment carries one stamp, the newest
 //! epoch that has it; therefore a segment is always written to *every* snapshot that lacks it together. Marks
@@ -19,6 +20,9 @@ use super::key::Key;
 use super::value::Image;
 use crate::server::persist::command_encode::{self, Selected};
 use crate::server::persist::rdb_encode::{self, Encoder, Head};
+
+/// One step of the walk writes little more than this of a segment: one full of ordinary keys takes less.
+pub(super) const SEGMENT_BYTES: usize = 64 * 1024;
 
 /// Counts snapshots; a segment with a stamp below a running snapshot's epoch is not yet in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,18 +169,16 @@ impl Snapshot {
     }
 
     fn write_segment(&mut self, db: usize, segment: &Segment) {
-        let has_marks = segment.ahead > segment.saved && self.epoch <= segment.ahead;
-        let entries = segment.table.entries();
-        let is_wanted = |entry: &&Entry| !(has_marks && entry.is_ahead);
-        // Fetched from memory all at the same time, not one after the other.
-        let touched = entries.iter().filter(is_wanted).map(Keyed::touch);
-        std::hint::black_box(touched.fold(0, usize::wrapping_add));
-        for entry in entries.iter().filter(is_wanted) {
+        let has_marks = segment.has_marks() && self.epoch <= segment.ahead;
+        let entries = segment.table.entries().iter();
+        for entry in entries.filter(|entry| !(has_marks && entry.is_ahead)) {
             self.write_entry(db, entry);
         }
     }
 
-    fn write_entry(&mut self, db: usize, entry: &Entry) {
+    /// Writes an entry; returns how much that comes to.
+    fn write_entry(&mut self, db: usize, entry: &Entry) -> usize {
+        let before = self.out.len();
         self.keys_done += 1;
         let (number, sizes) = self.sizes[db];
         let image = entry.value.image();
@@ -184,7 +186,7 @@ impl Snapshot {
             Form::Rdb(encoder) => encoder,
             Form::Commands(selected) => {
                 write_commands(entry, number, selected, &mut self.out);
-                return;
+                return self.out.len() - before;
             }
         };
         self.out.encode(|out| {
@@ -197,6 +199,7 @@ impl Snapshot {
         if let Some(image) = image {
             self.out.push_large(Chunk::Large(image));
         }
+        self.out.len() - before
     }
 }
 
@@ -320,13 +323,11 @@ impl Snapshots {
         if !self.active.iter().any(|s| s.epoch > segment.saved) {
             return false;
         }
-        if segment.ahead < self.newest {
-            if segment.ahead > segment.saved {
-                save_up_to(&mut self.active, number, segment, self.newest);
-                return false;
-            }
-            segment.ahead = self.newest;
+        if !may_mark(&self.active, segment, self.newest) {
+            save_up_to(&mut self.active, number, segment, self.newest);
+            return false;
         }
+        segment.ahead = self.newest;
         let Some(place) = place else { return true };
         let entry = segment.table.at_mut(place);
         if !entry.is_ahead {
@@ -379,10 +380,12 @@ impl Snapshots {
             let snapshot = &self.active[at];
             let detached = self.detached.last_mut();
             if let Some(detached) = detached.filter(|detached| snapshot.needs(detached)) {
-                match detached.db.pop_segment() {
-                    Some(mut segment) => {
-                        let (number, until) = (detached.number, detached.until);
-                        save_up_to(&mut self.active, number, &mut segment, until);
+                let (number, until) = (detached.number, detached.until);
+                match detached.db.last_segment_mut() {
+                    Some(segment) => {
+                        if save_part(&mut self.active, number, segment, until) {
+                            detached.db.pop_segment();
+                        }
                     }
                     None => {
                         self.detached.pop();
@@ -402,12 +405,13 @@ impl Snapshots {
                 }
                 break;
             };
-            snapshot.cursor = match db.segment_end(position) {
-                Some(end) => Some((number, end)),
-                None => Some((number + 1, 0)),
-            };
             let segment = db.segment_mut(position);
-            self.save(number, segment);
+            if save_part(&mut self.active, number, segment, self.newest) {
+                self.active[at].cursor = match db.segment_end(position) {
+                    Some(end) => Some((number, end)),
+                    None => Some((number + 1, 0)),
+                };
+            }
         }
         if self.active[at].finished {
             Walk::Complete
@@ -450,6 +454,67 @@ fn dbs(detached: Vec<Detached>) -> Vec<Db> {
     detached.into_iter().map(|detached| detached.db).collect()
 }
 
+/// Whether entries of a segment can be marked as written to every snapshot up to `until` that lacks it. Not where
+/// there are marks which are only good for older ones in progress; those that are good for none any more go.
+fn may_mark(active: &[Snapshot], segment: &mut Segment, until: SnapshotEpoch) -> bool {
+    if segment.ahead >= until || !segment.has_marks() {
+        return true;
+    }
+    let (saved, ahead) = (segment.saved, segment.ahead);
+    if active.iter().any(|s| s.epoch > saved && s.epoch <= ahead) {
+        return false;
+    }
+    segment.clear_marks();
+    true
+}
+
+/// Writes what is left of a segment to each snapshot up to `until` that lacks it, or about [`SEGMENT_BYTES`] of it;
+/// false where there is more.
+fn save_part(
+    active: &mut [Snapshot],
+    number: usize,
+    segment: &mut Segment,
+    until: SnapshotEpoch,
+) -> bool {
+    if !may_mark(active, segment, until) {
+        save_up_to(active, number, segment, until);
+        return true;
+    }
+    let saved = segment.saved;
+    let entries = segment.table.entries_mut();
+    // Fetched from memory all at the same time, not one after the other.
+    let touched = entries.iter().filter(|entry| !entry.is_ahead);
+    std::hint::black_box(touched.map(Keyed::touch).fold(0, usize::wrapping_add));
+    let mut bytes = 0;
+    for at in 0..entries.len() {
+        if entries[at].is_ahead {
+            continue;
+        }
+        if bytes >= SEGMENT_BYTES {
+            entries[..at].iter_mut().for_each(|e| e.is_ahead = true);
+            segment.ahead = until;
+            return false;
+        }
+        for snapshot in &mut *active {
+            if snapshot.epoch > saved && snapshot.epoch <= until {
+                bytes += snapshot.write_entry(number, &entries[at]);
+            }
+        }
+    }
+    have_saved(segment, until);
+    true
+}
+
+/// Notes that each snapshot up to `until` has the segment.
+fn have_saved(segment: &mut Segment, until: SnapshotEpoch) {
+    let had_marks = segment.has_marks();
+    segment.saved = segment.saved.max(until);
+    if had_marks && !segment.has_marks() {
+        segment.clear_marks();
+    }
+}
+
+/// Writes all of a segment to each snapshot up to `until` that lacks it.
 fn save_up_to(active: &mut [Snapshot], number: usize, segment: &mut Segment, until: SnapshotEpoch) {
     for snapshot in active {
         if snapshot.epoch > segment.saved && snapshot.epoch <= until {
@@ -457,13 +522,7 @@ fn save_up_to(active: &mut [Snapshot], number: usize, segment: &mut Segment, unt
             snapshot.write_segment(number, segment);
         }
     }
-    let had_marks = segment.ahead > segment.saved;
-    segment.saved = segment.saved.max(until);
-    if had_marks && segment.ahead <= segment.saved {
-        for entry in segment.table.entries_mut() {
-            entry.is_ahead = false;
-        }
-    }
+    have_saved(segment, until);
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! What the data structures do, counted in tests, which can so say what something costs without a clock: entries
-//! looked up or moved, nodes and sums visited.
+//! looked up or moved, nodes and sums visited, bytes of listpacks copied.
 
 #[cfg(test)]
 thread_local! {

@@ -250,7 +250,9 @@ fn key(n: u16) -> Vec<u8> {
 fn apply(op: &Op, keyspace: &mut Keyspace, model: &mut Model) {
     match op {
         Op::Insert(db, k, v, expire_at) => {
-            let value = Value::string(v.to_string().as_bytes());
+            // Some are so long that one step of a walk ends between them.
+            let len = if v % 4 == 0 { 3000 } else { 1 };
+            let value = Value::string(v.to_string().repeat(len / 5 + 1).as_bytes());
             let before = keyspace.insert(*db, Entry::new(&key(*k), value.clone(), *expire_at));
             let want = model.insert((*db, key(*k)), (value, *expire_at));
             assert_eq!(before.map(|e| (e.value.clone(), e.expire_at())), want);
@@ -1000,5 +1002,110 @@ mod what_snapshots_hold {
         expect(&keyspace, 4000);
         while keyspace.snapshot_output(id).unwrap().pop().is_some() {}
         assert_eq!(keyspace.snapshot_bytes(), 0);
+    }
+}
+
+/// What one step of a walk encodes, however long the values are.
+mod a_step {
+    use super::*;
+    use crate::server::keyspace::snapshot::SEGMENT_BYTES;
+
+    const BUDGET: usize = 1000;
+    /// The longest that a text may be which is not shared.
+    const LONG: usize = 4000;
+
+    fn put(keyspace: &mut Keyspace, db: usize, n: u16, value: &Value) {
+        keyspace.insert(db, Entry::new(&key(n), value.clone(), None));
+    }
+
+    /// One step; returns what it encoded and how many values it passed on.
+    fn step(keyspace: &mut Keyspace, running: &mut Running) -> (Walk, usize) {
+        let before = running.file.len();
+        let walk = running.walk(keyspace, BUDGET);
+        (walk, running.file.len() - before)
+    }
+
+    #[test]
+    fn ends_inside_a_segment_of_long_values() {
+        const KEYS: u16 = 400;
+        const STEP_MAX: usize = BUDGET + SEGMENT_BYTES + 2 * LONG;
+        let value = Value::string(&[b'x'; LONG]);
+        assert!(!value.is_large());
+        for is_rdb in [true, false] {
+            let mut keyspace = Keyspace::new(2);
+            for db in 0..2 {
+                (0..KEYS).for_each(|n| put(&mut keyspace, db, n, &value));
+            }
+            // One that was given up in the middle has left its marks.
+            let id = keyspace.begin_snapshot(&head());
+            for n in 0..20 {
+                keyspace.set_expiry(0, &key(n), Some(7));
+            }
+            keyspace.advance_snapshot(id, BUDGET);
+            keyspace.end_snapshot(id);
+
+            let want = model_of(&keyspace);
+            let mut running = Running::begin(&mut keyspace, is_rdb, &want);
+            assert!(keyspace.flush(1).is_none());
+            let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+            let (mut steps, mut new) = (0, KEYS);
+            loop {
+                let (walk, bytes) = step(&mut keyspace, &mut running);
+                assert!(bytes <= STEP_MAX, "{bytes} in one step");
+                steps += 1;
+                if walk == Walk::Complete {
+                    break;
+                }
+                // Before, behind and in the middle of what the next one begins with.
+                let n: u16 = rand::RngExt::random_range(&mut dice, 0..KEYS);
+                match n % 3 {
+                    0 => drop(keyspace.remove(0, &key(n))),
+                    1 => drop(keyspace.set_expiry(0, &key(n), Some(9))),
+                    _ => {
+                        put(&mut keyspace, 0, new, &value);
+                        new += 1;
+                    }
+                }
+                drain(&mut keyspace, running.id, &mut running.file);
+            }
+            let all = usize::from(KEYS) * 2 * LONG;
+            assert!(steps > all / STEP_MAX, "{steps}");
+            running.check(&mut keyspace);
+            (0..2).for_each(|db| keyspace.db(db).check());
+        }
+    }
+
+    #[test]
+    fn encodes_nothing_of_what_is_few_long_elements() {
+        const HEADS_BYTES_MAX: usize = 2000;
+        let long = vec![b'x'; 100_000];
+        let thresholds = &Thresholds::DEFAULT;
+        let (mut hash, mut set) = (Hash::default(), Set::default());
+        let (mut scored, mut list) = (SortedSet::default(), List::default());
+        for n in 0..20 {
+            let name = [n.to_string().as_bytes(), &long].concat();
+            hash.set(n.to_string().as_bytes(), &long, thresholds);
+            set.insert(&name, thresholds);
+            scored.insert(&name, f64::from(n), thresholds);
+        }
+        list.push(End::Left, &long, thresholds.list_node);
+        let values = [
+            hash.into_value(),
+            set.into_value(),
+            scored.into_value(),
+            list.into_value(),
+        ];
+        for is_rdb in [true, false] {
+            let mut keyspace = Keyspace::new(1);
+            for (n, value) in (0..).zip(&values) {
+                put(&mut keyspace, 0, n, value);
+            }
+            let want = model_of(&keyspace);
+            let mut running = Running::begin(&mut keyspace, is_rdb, &want);
+            while keyspace.advance_snapshot(running.id, BUDGET) == Walk::Going {}
+            assert!(keyspace.snapshot_bytes() < HEADS_BYTES_MAX as u64);
+            drain(&mut keyspace, running.id, &mut running.file);
+            running.check(&mut keyspace);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Strings, stored by what they are, and how an element of any collection is handed out.
 
+use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -111,6 +112,14 @@ impl<'a> Element<'a> {
         match self {
             Element::Integer(n) => digits.format(n).as_bytes(),
             Element::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// The bytes, copied only where they are stored as a number.
+    pub fn to_cow(self) -> Cow<'a, [u8]> {
+        match self {
+            Element::Integer(_) => Cow::Owned(self.to_vec()),
+            Element::Bytes(bytes) => Cow::Borrowed(bytes),
         }
     }
 
@@ -266,7 +275,12 @@ impl Text {
     pub(super) fn common_bytes(&self, owners: usize) -> usize {
         match self {
             Text::Long(bytes) if Arc::strong_count(bytes) > owners => bytes.copied_bytes(),
-            _ => 0,
+            Text::Long(_)
+            | Text::Integer(_)
+            | Text::Inline(..)
+            | Text::Short(_)
+            | Text::EditedInline(..)
+            | Text::EditedShort(_) => 0,
         }
     }
 

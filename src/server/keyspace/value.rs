@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::dense::Keyed;
 use super::field::Field;
 use super::hash::Hash;
 use super::key::Key;
@@ -287,7 +288,9 @@ impl Value {
         match self {
             Value::String(text) => text.len() > SLOW_TEXT_BYTES_MIN,
             Value::List(list) => list.nodes().len() > LARGE_ELEMENTS_MIN,
-            Value::Set(_) | Value::Hash(_) | Value::SortedSet(_) => self.is_large(),
+            Value::Set(_) | Value::Hash(_) | Value::SortedSet(_) => {
+                self.has_table() && self.elements() > LARGE_ELEMENTS_MIN
+            }
         }
     }
 
@@ -295,14 +298,23 @@ impl Value {
     pub fn is_large(&self) -> bool {
         match self {
             Value::String(text) => text.is_large(),
-            Value::List(list) => list.nodes().len() > 1,
-            Value::Set(set) => matches!(&**set, Set::Table(_)) && set.len() > LARGE_ELEMENTS_MIN,
-            Value::Hash(hash) => {
-                matches!(&**hash, Hash::Table(_)) && hash.len() > LARGE_ELEMENTS_MIN
-            }
-            Value::SortedSet(set) => {
-                matches!(&**set, SortedSet::Ranked(_)) && set.len() > LARGE_ELEMENTS_MIN
-            }
+            Value::List(list) => match list.nodes().front() {
+                Some(node) => list.nodes().len() > 1 || node.as_bytes().len() > LARGE_BYTES_MIN,
+                None => false,
+            },
+            // A small form is one piece that every change moves as a whole: it is written as a whole, too.
+            Value::Set(set) => match &**set {
+                Set::Table(table) => is_large_table(table),
+                Set::Integers(_) => false,
+            },
+            Value::Hash(hash) => match &**hash {
+                Hash::Table(table) => is_large_table(table),
+                Hash::Packed(_) => false,
+            },
+            Value::SortedSet(set) => match &**set {
+                SortedSet::Ranked(ranking) => is_large_table(ranking.members()),
+                SortedSet::Packed(_) => false,
+            },
         }
     }
 
@@ -339,10 +351,17 @@ impl Value {
     }
 }
 
-/// Tables with no more elements are saved in place.
+/// Tables with no more elements are saved in place, if these are short.
 const LARGE_ELEMENTS_MIN: usize = 64;
+/// Collections of no more bytes are saved in place, if they are few elements.
+const LARGE_BYTES_MIN: usize = 16 * 1024;
 /// A text is one piece, so that only a very long one takes long to drop. Bytes.
 const SLOW_TEXT_BYTES_MIN: usize = 1 << 20;
+
+fn is_large_table<E: Keyed + Clone>(table: &Table<E>) -> bool {
+    let bytes_of = |entry: &E| entry.copied_bytes() + entry.common_bytes(0);
+    table.len() > LARGE_ELEMENTS_MIN || table.iter().map(bytes_of).sum::<usize>() > LARGE_BYTES_MIN
+}
 
 /// Two values are equal when they have the same type and content, whatever their form.
 impl PartialEq for Value {

@@ -1,11 +1,16 @@
 //! Writing commands that make values again: what a rewrite of the append-only file writes with
 //! `aof-use-rdb-preamble no`.
 
+use std::borrow::Cow;
+
 use crate::resp::{double_text, encode_request};
 use crate::server::keyspace::{Element, Field, Image, Key, List, Scored, Value};
 
 /// Items that one command adds. Redis's own bound, so that loading never stalls over one command.
 const ITEMS_MAX: usize = 64;
+
+/// A command of so many bytes gets no more items.
+const COMMAND_BYTES: usize = 64 * 1024;
 
 /// The database that what was written so far has selected.
 #[derive(Debug, Default)]
@@ -34,19 +39,19 @@ pub fn value(key: &[u8], value: &Value, out: &mut Vec<u8>) {
         }
         Value::List(list) => nodes(key, list, 0..list.nodes().len(), out),
         Value::Set(set) => {
-            let items = set.iter().map(|member| [member.to_vec()]);
+            let items = set.iter().map(|member| [member.to_cow()]);
             batches("SADD", key, items, out);
         }
         Value::Hash(hash) => {
             let items = hash
                 .iter()
-                .map(|(name, value)| [name.to_vec(), value.to_vec()]);
+                .map(|(name, value)| [name.to_cow(), value.to_cow()]);
             batches("HSET", key, items, out);
         }
         Value::SortedSet(set) => {
             let items = set
                 .iter()
-                .map(|(member, score)| [double_text(score).into_bytes(), member.to_vec()]);
+                .map(|(member, score)| [score_text(score), member.to_cow()]);
             batches("ZADD", key, items, out);
         }
     }
@@ -65,6 +70,8 @@ pub struct RecreationWriter {
     image: Image,
     /// Nodes or groups written.
     done: usize,
+    /// Entries written of the group that is next.
+    entries: usize,
 }
 
 impl RecreationWriter {
@@ -74,6 +81,7 @@ impl RecreationWriter {
             key,
             image,
             done: 0,
+            entries: 0,
         }
     }
 
@@ -89,55 +97,126 @@ impl RecreationWriter {
         };
         while self.done < pieces && out.len() < enough {
             let (key, at) = (&*self.key, self.done);
-            match &self.image {
-                Image::Text(text) => encode_request(&[b"SET", key, text], out),
-                Image::List(list) => nodes(key, list, at..at + 1, out),
-                Image::Set(table) => {
-                    let items = table.group(at).iter().map(|member| [member.to_vec()]);
-                    batches("SADD", key, items, out);
+            let entries = &mut self.entries;
+            let is_whole = match &self.image {
+                Image::Text(text) => {
+                    encode_request(&[b"SET", key, text], out);
+                    true
                 }
-                Image::Hash(table) => {
-                    batches("HSET", key, table.group(at).iter().map(field), out);
+                Image::List(list) => {
+                    nodes(key, list, at..at + 1, out);
+                    true
                 }
+                Image::Set(table) => group("SADD", key, table.group(at), entries, member, out),
+                Image::Hash(table) => group("HSET", key, table.group(at), entries, field, out),
                 Image::SortedSet(table) => {
-                    batches("ZADD", key, table.group(at).iter().map(scored), out);
+                    group("ZADD", key, table.group(at), entries, scored, out)
                 }
+            };
+            if is_whole {
+                self.done += 1;
+                self.entries = 0;
             }
-            self.done += 1;
         }
         self.done >= pieces
     }
 }
 
-fn field(field: &Field) -> [Vec<u8>; 2] {
-    [field.name().to_vec(), field.value().to_vec()]
+fn member(member: &Key) -> [Cow<'_, [u8]>; 1] {
+    [Cow::Borrowed(member)]
 }
 
-fn scored(item: &Scored) -> [Vec<u8>; 2] {
-    [double_text(item.score).into_bytes(), item.member.to_vec()]
+fn field(field: &Field) -> [Cow<'_, [u8]>; 2] {
+    [Cow::Borrowed(field.name()), field.value().to_cow()]
+}
+
+fn scored(item: &Scored) -> [Cow<'_, [u8]>; 2] {
+    [score_text(item.score), Cow::Borrowed(&item.member)]
+}
+
+fn score_text(score: f64) -> Cow<'static, [u8]> {
+    Cow::Owned(double_text(score).into_bytes())
 }
 
 fn nodes(key: &[u8], list: &List, which: std::ops::Range<usize>, out: &mut Vec<u8>) {
     let elements = which.flat_map(|node| list.nodes()[node].iter());
-    batches(
-        "RPUSH",
-        key,
-        elements.map(Element::to_vec).map(|item| [item]),
-        out,
-    );
+    let items = elements.map(Element::to_cow).map(|item| [item]);
+    batches("RPUSH", key, items, out);
 }
 
-/// One command for every [`ITEMS_MAX`] items.
-fn batches<const WORDS: usize>(
-    name: &str,
-    key: &[u8],
-    items: impl Iterator<Item = [Vec<u8>; WORDS]>,
+/// One command for entries of a group from `done` on; true when it was all.
+fn group<'a, E, const WORDS: usize>(
+    name: &'a str,
+    key: &'a [u8],
+    group: &'a [E],
+    done: &mut usize,
+    item: impl Fn(&'a E) -> [Cow<'a, [u8]>; WORDS],
+    out: &mut Vec<u8>,
+) -> bool {
+    let mut items = group[*done..].iter().map(item);
+    *done += batch(name, key, &mut items, out);
+    *done == group.len()
+}
+
+/// As many commands as all items need.
+fn batches<'a, const WORDS: usize>(
+    name: &'a str,
+    key: &'a [u8],
+    mut items: impl Iterator<Item = [Cow<'a, [u8]>; WORDS]>,
     out: &mut Vec<u8>,
 ) {
-    let mut items = items.peekable();
-    while items.peek().is_some() {
-        let mut words = vec![name.as_bytes().to_vec(), key.to_vec()];
-        words.extend(items.by_ref().take(ITEMS_MAX).flatten());
+    while batch(name, key, &mut items, out) > 0 {}
+}
+
+/// One command for the next items, if there are any; returns how many it has: up to [`ITEMS_MAX`], and few long ones.
+fn batch<'a, const WORDS: usize>(
+    name: &'a str,
+    key: &'a [u8],
+    items: &mut impl Iterator<Item = [Cow<'a, [u8]>; WORDS]>,
+    out: &mut Vec<u8>,
+) -> usize {
+    let mut words = vec![Cow::Borrowed(name.as_bytes()), Cow::Borrowed(key)];
+    let (mut count, mut bytes) = (0, 0);
+    while count < ITEMS_MAX && bytes < COMMAND_BYTES {
+        let Some(item) = items.next() else { break };
+        count += 1;
+        bytes += item.iter().map(|word| word.len()).sum::<usize>();
+        words.extend(item);
+    }
+    if count > 0 {
         encode_request(&words, out);
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::keyspace::{Hash, Kind, Thresholds};
+
+    #[test]
+    fn a_large_value_is_written_in_parts_however_long_its_elements_are() {
+        const LONG: usize = 100_000;
+        const STEP_BYTES: usize = 1000;
+        let mut hash = Hash::default();
+        for n in 0..100 {
+            hash.set(
+                n.to_string().as_bytes(),
+                &[b'x'; LONG],
+                &Thresholds::DEFAULT,
+            );
+        }
+        let hash = hash.into_value();
+        let mut whole = Vec::new();
+        value(b"key", &hash, &mut whole);
+        let mut writer = RecreationWriter::new(Key::from(&b"key"[..]), hash.image().unwrap());
+        let mut out = Vec::new();
+        let mut is_complete = false;
+        while !is_complete {
+            let before = out.len();
+            is_complete = writer.write(STEP_BYTES, &mut out);
+            assert!(out.len() - before < STEP_BYTES + 2 * LONG);
+        }
+        assert!(out == whole);
     }
 }

@@ -3,7 +3,9 @@
 //! It appends to buffers and knows nothing of files or sockets. The checksum is added by whoever sends the
 //! bytes on, because only there is their final order known.
 
-use std::ops::RangeInclusive;
+use std::collections::VecDeque;
+
+use bytes::Bytes;
 
 use super::lzf;
 use super::rdb::{
@@ -13,8 +15,8 @@ use super::rdb::{
     VERSION,
 };
 use crate::server::keyspace::{
-    Element, Entry, Field, Hash, Image, Key, Keyed, List, Rating, Scored, Set, SortedSet, Table,
-    Usage, Value, canonical_integer,
+    Element, Entry, Field, Hash, Image, Key, Keyed, Rating, Scored, Set, SortedSet, Table, Usage,
+    Value, canonical_integer,
 };
 
 /// Shorter strings are never compressed. Redis's own bound.
@@ -137,24 +139,32 @@ pub fn value_type(value: &Value) -> u8 {
 pub fn value(value: &Value, compress: bool, out: &mut Vec<u8>) {
     match value {
         Value::String(text) => element(text.element(), compress, out),
-        Value::List(list) => list_part(list, 0..=list.nodes().len(), compress, out),
+        Value::List(list) => {
+            length(list.nodes().len(), out);
+            for node in list.nodes() {
+                length(QUICKLIST_PACKED, out);
+                string(node.as_bytes(), compress, out);
+            }
+        }
         Value::Set(set) => match &**set {
             Set::Integers(set) => string(set.as_bytes(), compress, out),
-            Set::Table(table) => table_part(table, 0..=table.groups(), compress, out, member),
+            Set::Table(table) => whole(table, compress, out, |member, compress, out| {
+                string(member, compress, out);
+            }),
         },
         Value::Hash(hash) => match &**hash {
             Hash::Packed(pack) => string(pack.as_bytes(), compress, out),
-            Hash::Table(table) => table_part(table, 0..=table.groups(), compress, out, field),
+            Hash::Table(table) => whole(table, compress, out, field),
         },
         Value::SortedSet(set) => match &**set {
             SortedSet::Packed(pack) => string(pack.as_bytes(), compress, out),
-            SortedSet::Ranked(ranking) => {
-                let table = ranking.members();
-                table_part(table, 0..=table.groups(), compress, out, scored);
-            }
+            SortedSet::Ranked(ranking) => whole(ranking.members(), compress, out, scored),
         },
     }
 }
+
+/// Longer strings of a large value are written in parts, without a copy of the whole. Bytes.
+const LONG_BYTES_MIN: usize = 64 * 1024;
 
 /// Writes a large value piece by piece.
 #[derive(Debug)]
@@ -162,15 +172,24 @@ pub struct ImageWriter {
     image: Image,
     /// Pieces written: the length, then node by node or group by group.
     done: usize,
+    /// Entries written of the group that is next.
+    entries: usize,
+    /// What is to be written before anything else.
+    rest: VecDeque<Bytes>,
 }
 
 impl ImageWriter {
     /// Nothing is written yet.
     pub fn new(image: Image) -> ImageWriter {
-        ImageWriter { image, done: 0 }
+        ImageWriter {
+            image,
+            done: 0,
+            entries: 0,
+            rest: VecDeque::new(),
+        }
     }
 
-    /// Appends about `bytes_max` more bytes; true when that was the last of it.
+    /// Appends about `bytes_max` more bytes, however long the strings are; true when that was the last of it.
     pub fn write(&mut self, compress: bool, bytes_max: usize, out: &mut Vec<u8>) -> bool {
         let enough = out.len() + bytes_max;
         let pieces = match &self.image {
@@ -180,55 +199,165 @@ impl ImageWriter {
             Image::Hash(table) => table.groups(),
             Image::SortedSet(table) => table.groups(),
         };
-        while self.done <= pieces && out.len() < enough {
-            let piece = self.done..=self.done;
-            match &self.image {
-                Image::Text(text) => string(text, compress, out),
-                Image::List(list) => list_part(list, piece, compress, out),
-                Image::Set(table) => table_part(table, piece, compress, out, member),
-                Image::Hash(table) => table_part(table, piece, compress, out, field),
-                Image::SortedSet(table) => table_part(table, piece, compress, out, scored),
+        while out.len() < enough {
+            if let Some(part) = self.rest.front_mut() {
+                out.extend_from_slice(&part.split_to(part.len().min(enough - out.len())));
+                if part.is_empty() {
+                    self.rest.pop_front();
+                }
+            } else if self.done <= pieces {
+                self.write_next(compress, enough, out);
+            } else {
+                break;
             }
+        }
+        self.done > pieces && self.rest.is_empty()
+    }
+
+    /// Writes the next piece, or of a group as much as is enough.
+    fn write_next(&mut self, compress: bool, enough: usize, out: &mut Vec<u8>) {
+        let mut to = Pieces {
+            compress,
+            out,
+            rest: &mut self.rest,
+        };
+        let piece = self.done.checked_sub(1);
+        let is_whole = match (&self.image, piece) {
+            (Image::Text(text), _) => {
+                to.string(text, || shared(text, |text| text));
+                true
+            }
+            (Image::List(list), None) => to.length(list.nodes().len()),
+            (Image::Set(table), None) => to.length(table.len()),
+            (Image::Hash(table), None) => to.length(table.len()),
+            (Image::SortedSet(table), None) => to.length(table.len()),
+            (Image::List(list), Some(piece)) => {
+                let node = &list.nodes()[piece];
+                to.plain(|out| length(QUICKLIST_PACKED, out));
+                to.string(node.as_bytes(), || shared(node, |node| node.as_bytes()));
+                true
+            }
+            (Image::Set(table), Some(piece)) => {
+                let each = |to: &mut Pieces<'_>, member: &Key| to.key(member);
+                to.group(table.group(piece), &mut self.entries, enough, each)
+            }
+            (Image::Hash(table), Some(piece)) => {
+                to.group(table.group(piece), &mut self.entries, enough, Pieces::field)
+            }
+            (Image::SortedSet(table), Some(piece)) => {
+                let each = |to: &mut Pieces<'_>, item: &Scored| {
+                    to.key(&item.member);
+                    to.plain(|out| out.extend_from_slice(&item.score.to_le_bytes()));
+                };
+                to.group(table.group(piece), &mut self.entries, enough, each)
+            }
+        };
+        if is_whole {
             self.done += 1;
+            self.entries = 0;
         }
-        self.done > pieces
     }
 }
 
-/// Pieces of a list: 0 is its length, the others are its nodes.
-fn list_part(list: &List, pieces: RangeInclusive<usize>, compress: bool, out: &mut Vec<u8>) {
-    for piece in pieces {
-        match piece.checked_sub(1) {
-            None => length(list.nodes().len(), out),
-            Some(node) => {
-                length(QUICKLIST_PACKED, out);
-                string(list.nodes()[node].as_bytes(), compress, out);
+/// Takes the pieces of a large value: long strings are not copied but wait, and so does what comes behind them.
+struct Pieces<'a> {
+    compress: bool,
+    out: &'a mut Vec<u8>,
+    rest: &'a mut VecDeque<Bytes>,
+}
+
+impl Pieces<'_> {
+    fn plain(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.rest.is_empty() {
+            write(self.out);
+        } else {
+            let mut bytes = Vec::new();
+            write(&mut bytes);
+            self.rest.push_back(Bytes::from(bytes));
+        }
+    }
+
+    /// A length is a piece of its own.
+    fn length(&mut self, n: usize) -> bool {
+        self.plain(|out| length(n, out));
+        true
+    }
+
+    /// A string, which `share` refers to where it is long.
+    fn string(&mut self, bytes: &[u8], share: impl FnOnce() -> Bytes) {
+        let compress = self.compress;
+        if bytes.len() <= LONG_BYTES_MIN {
+            return self.plain(|out| string(bytes, compress, out));
+        }
+        let packed = if compress { lzf::compress(bytes) } else { None };
+        let long = if let Some(packed) = packed {
+            self.plain(|out| head_of_compressed(packed.len(), bytes.len(), out));
+            Bytes::from(packed)
+        } else {
+            self.plain(|out| length(bytes.len(), out));
+            share()
+        };
+        self.rest.push_back(long);
+    }
+
+    fn key(&mut self, key: &Key) {
+        self.string(key, || Bytes::from_owner(key.clone()));
+    }
+
+    fn field(&mut self, field: &Field) {
+        self.string(field.name(), || shared(field, Field::name));
+        match field.value() {
+            Element::Integer(n) => self.plain(|out| integer_or_text(n, out)),
+            Element::Bytes(value) => self.string(value, || {
+                shared(field, |field| match field.value() {
+                    Element::Bytes(value) => value,
+                    Element::Integer(_) => unreachable!("no number is long"),
+                })
+            }),
+        }
+    }
+
+    /// Entries of a group from `done` on, until that is enough; true when it was all.
+    fn group<E>(
+        &mut self,
+        group: &[E],
+        done: &mut usize,
+        enough: usize,
+        each: impl Fn(&mut Self, &E),
+    ) -> bool {
+        for entry in &group[*done..] {
+            if self.out.len() >= enough || !self.rest.is_empty() {
+                return false;
             }
+            each(self, entry);
+            *done += 1;
         }
+        true
     }
 }
 
-/// Pieces of a table: 0 is its length, the others are its groups.
-fn table_part<E: Keyed + Clone>(
+/// Some bytes of what a clone of `owner` keeps: the clone shares what is long.
+fn shared<T: Clone + Send + 'static>(owner: &T, bytes_of: fn(&T) -> &[u8]) -> Bytes {
+    struct View<T>(T, fn(&T) -> &[u8]);
+
+    impl<T> AsRef<[u8]> for View<T> {
+        fn as_ref(&self) -> &[u8] {
+            (self.1)(&self.0)
+        }
+    }
+
+    Bytes::from_owner(View(owner.clone(), bytes_of))
+}
+
+/// A whole table: its length, then its entries.
+fn whole<E: Keyed + Clone>(
     table: &Table<E>,
-    pieces: RangeInclusive<usize>,
     compress: bool,
     out: &mut Vec<u8>,
     each: impl Fn(&E, bool, &mut Vec<u8>),
 ) {
-    for piece in pieces {
-        match piece.checked_sub(1) {
-            None => length(table.len(), out),
-            Some(group) => table
-                .group(group)
-                .iter()
-                .for_each(|entry| each(entry, compress, out)),
-        }
-    }
-}
-
-fn member(member: &Key, compress: bool, out: &mut Vec<u8>) {
-    string(member, compress, out);
+    length(table.len(), out);
+    table.iter().for_each(|entry| each(entry, compress, out));
 }
 
 fn field(field: &Field, compress: bool, out: &mut Vec<u8>) {
@@ -289,11 +418,15 @@ fn compressed(bytes: &[u8], out: &mut Vec<u8>) -> bool {
     let Some(packed) = lzf::compress(bytes) else {
         return false;
     };
-    out.push(ENC_LZF);
-    length(packed.len(), out);
-    length(bytes.len(), out);
+    head_of_compressed(packed.len(), bytes.len(), out);
     out.extend_from_slice(&packed);
     true
+}
+
+fn head_of_compressed(packed: usize, len: usize, out: &mut Vec<u8>) {
+    out.push(ENC_LZF);
+    length(packed, out);
+    length(len, out);
 }
 
 fn integer_or_text(n: i64, out: &mut Vec<u8>) {
@@ -324,6 +457,7 @@ fn low_byte(n: u64) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::keyspace::{End, Kind, List, Thresholds};
 
     fn check(bytes: &[u8], compress: bool, want: &[u8]) {
         let mut out = Vec::new();
@@ -353,6 +487,54 @@ mod tests {
             false,
             &[&[21_u8][..], &[b'a'; 21][..]].concat(),
         );
+    }
+
+    #[test]
+    fn a_large_value_is_written_in_parts_however_long_its_elements_are() {
+        const STEP_BYTES: usize = 1000;
+        let thresholds = &Thresholds::DEFAULT;
+        let (mut hash, mut set) = (Hash::default(), Set::default());
+        let (mut sorted, mut list) = (SortedSet::default(), List::default());
+        for n in 0_usize..40 {
+            // Of all lengths; every other one is worth to be compressed.
+            let repeated = n.to_string().into_bytes();
+            let mut long = repeated.repeat(60 * n * n);
+            if n % 2 == 0 {
+                let mut seed = n as u64;
+                long.fill_with(|| {
+                    seed = seed.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                    seed.to_be_bytes()[0]
+                });
+            }
+            hash.set(&repeated, &long, thresholds);
+            hash.set(&[&long, &repeated[..]].concat(), &repeated, thresholds);
+            set.insert(&long, thresholds);
+            sorted.insert(&long, 0.5, thresholds);
+            list.push(End::Right, &long, thresholds.list_node);
+        }
+        let text = Value::string(&b"text".repeat(20_000));
+        let collections = [
+            hash.into_value(),
+            set.into_value(),
+            sorted.into_value(),
+            list.into_value(),
+        ];
+        for large in collections.into_iter().chain([text]) {
+            for compress in [true, false] {
+                let mut whole = Vec::new();
+                value(&large, compress, &mut whole);
+                let mut writer = ImageWriter::new(large.image().unwrap());
+                let mut out = Vec::new();
+                let mut is_complete = false;
+                while !is_complete {
+                    let before = out.len();
+                    is_complete = writer.write(compress, STEP_BYTES, &mut out);
+                    let more = out.len() - before;
+                    assert!(more <= STEP_BYTES + 2 * LONG_BYTES_MIN, "{more} bytes");
+                }
+                assert!(out == whole, "{} {compress}", large.type_name());
+            }
+        }
     }
 
     #[test]
