@@ -36,7 +36,7 @@ pub(crate) struct TrackingTable {
 type Prefixes = BTreeMap<Bytes, BTreeSet<ClientId>>;
 
 /// A key that has been read, and by whom. A client may have gone since.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Read {
     key: Key,
     by: BTreeSet<ClientId>,

@@ -98,7 +98,8 @@ impl<E> Dense<E> {
 }
 
 impl<E: Keyed> Dense<E> {
-    fn with_room(entries: usize) -> Dense<E> {
+    /// An empty one with room for so many entries.
+    pub(super) fn with_room(entries: usize) -> Dense<E> {
         Dense {
             index: HashTable::with_capacity(entries.min(LEAF_KEYS_MAX + 1)),
             entries: Vec::with_capacity(entries),

@@ -11,10 +11,17 @@ pub struct Field(Form);
 
 #[derive(Clone, Debug)]
 enum Form {
-    /// The length of the name, the name, the value.
+    /// The length of the name, the name, the value; nothing at all where both are empty from the beginning.
     Together(Box<[u8]>),
     /// A longer one: a snapshot that is still writing it out shares what is long.
     Apart(Box<(Key, Text)>),
+}
+
+/// An empty name with an empty value.
+impl Default for Field {
+    fn default() -> Field {
+        Field(Form::Together(Box::default()))
+    }
 }
 
 impl Field {
@@ -38,7 +45,7 @@ impl Field {
     /// The name.
     pub fn name(&self) -> &[u8] {
         match &self.0 {
-            Form::Together(bytes) => &bytes[1..=usize::from(bytes[0])],
+            Form::Together(bytes) => parts(bytes).0,
             Form::Apart(both) => &both.0,
         }
     }
@@ -46,7 +53,7 @@ impl Field {
     /// The value.
     pub fn value(&self) -> Element<'_> {
         match &self.0 {
-            Form::Together(bytes) => Element::Bytes(&bytes[1 + usize::from(bytes[0])..]),
+            Form::Together(bytes) => Element::Bytes(parts(bytes).1),
             Form::Apart(both) => both.1.element(),
         }
     }
@@ -55,8 +62,9 @@ impl Field {
     pub fn set(&mut self, value: &[u8]) {
         match &mut self.0 {
             Form::Together(bytes) => {
-                let start = 1 + usize::from(bytes[0]);
-                if bytes.len() - start == value.len() {
+                let own = parts(bytes).1.len();
+                if own == value.len() {
+                    let start = bytes.len() - own;
                     bytes[start..].copy_from_slice(value);
                 } else {
                     *self = Field::new(self.name(), value);
@@ -76,6 +84,14 @@ impl Field {
     }
 }
 
+/// The name and the value of two that are together.
+fn parts(bytes: &[u8]) -> (&[u8], &[u8]) {
+    match bytes.split_first() {
+        Some((len, both)) => both.split_at(usize::from(*len)),
+        None => (&[], &[]),
+    }
+}
+
 fn fits_together(name: &[u8], value: &[u8]) -> bool {
     name.len() <= usize::from(u8::MAX) && value.len() <= SHORT_BYTES_MAX
 }
@@ -87,7 +103,7 @@ impl Keyed for Field {
 
     fn touch(&self) -> usize {
         match &self.0 {
-            Form::Together(bytes) => usize::from(bytes[0]),
+            Form::Together(bytes) => bytes.first().map_or(0, |byte| usize::from(*byte)),
             Form::Apart(both) => both.1.touch(),
         }
     }
@@ -132,6 +148,10 @@ mod tests {
                 }
             }
         }
+        let mut field = Field::default();
+        assert_eq!((field.name(), field.value().len()), (&b""[..], 0));
+        field.set(b"v");
+        assert_eq!(field.value(), Element::Bytes(b"v"));
         let mut field = Field::new(b"n", b"7");
         assert_eq!(field.value().as_integer(), Some(7));
         field.set(b"-12");

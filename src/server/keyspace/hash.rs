@@ -15,7 +15,7 @@ pub enum Hash {
     /// Fields and values in turn.
     Packed(Listpack),
     /// The large form.
-    Table(Box<Table<Field>>),
+    Table(Table<Field>),
 }
 
 impl Default for Hash {
@@ -151,8 +151,7 @@ impl Hash {
         match self {
             Hash::Packed(pack) => pack.heap_bytes(),
             Hash::Table(table) => {
-                size_of::<Table<Field>>()
-                    + table.heap_bytes()
+                table.heap_bytes()
                     + super::estimate(table.iter().map(Field::heap_bytes), table.len(), samples)
             }
         }
@@ -168,7 +167,7 @@ impl Hash {
                     value.bytes(&mut itoa::Buffer::new()),
                 ));
             }
-            *self = Hash::Table(Box::new(table));
+            *self = Hash::Table(table);
         }
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn make_mut<T: Whole>(shared: &mut Arc<T>) -> &mut T {
 }
 
 /// Whether others have it too.
-pub(super) fn is_shared<T>(shared: &Arc<T>) -> bool {
+pub(super) fn is_shared<T: ?Sized>(shared: &Arc<T>) -> bool {
     Arc::strong_count(shared) > 1
 }
 

@@ -28,6 +28,12 @@ impl Deref for Key {
     }
 }
 
+impl Default for Key {
+    fn default() -> Key {
+        Key(Form::Inline(0, [0; INLINE_BYTES_MAX]))
+    }
+}
+
 impl From<&[u8]> for Key {
     fn from(bytes: &[u8]) -> Key {
         let mut inline = [0; INLINE_BYTES_MAX];

@@ -102,6 +102,11 @@ impl<T> Ranked<T> {
                 self.add(last, 1);
             }
             _ => {
+                if self.chunks.is_empty() {
+                    // Many sets stay as small as one chunk.
+                    self.chunks.reserve_exact(1);
+                    self.sums.reserve_exact(1);
+                }
                 self.chunks.push(vec![item]);
                 self.append_sum();
             }

@@ -12,7 +12,7 @@ pub enum Set {
     /// Integers only.
     Integers(IntSet),
     /// The large form.
-    Table(Box<Table<Key>>),
+    Table(Table<Key>),
 }
 
 impl Default for Set {
@@ -115,8 +115,7 @@ impl Set {
         match self {
             Set::Integers(set) => set.heap_bytes(),
             Set::Table(table) => {
-                size_of::<Table<Key>>()
-                    + table.heap_bytes()
+                table.heap_bytes()
                     + super::estimate(table.iter().map(Key::heap_bytes), table.len(), samples)
             }
         }
@@ -129,7 +128,7 @@ impl Set {
             for n in set.iter() {
                 table.insert(Key::from(itoa::Buffer::new().format(n).as_bytes()));
             }
-            *self = Set::Table(Box::new(table));
+            *self = Set::Table(table);
         }
     }
 }

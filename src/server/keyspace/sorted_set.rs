@@ -31,7 +31,7 @@ pub struct Ranking {
 }
 
 /// A member and its score.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Scored {
     /// The member.
     pub member: Key,

@@ -269,11 +269,11 @@ impl Value {
             Value::String(_) => return None,
             Value::List(list) => Image::List((**list).clone()),
             Value::Set(set) => match &**set {
-                Set::Table(table) => Image::Set((**table).clone()),
+                Set::Table(table) => Image::Set(table.clone()),
                 Set::Integers(_) => return None,
             },
             Value::Hash(hash) => match &**hash {
-                Hash::Table(table) => Image::Hash((**table).clone()),
+                Hash::Table(table) => Image::Hash(table.clone()),
                 Hash::Packed(_) => return None,
             },
             Value::SortedSet(set) => match &**set {
@@ -358,7 +358,7 @@ const LARGE_BYTES_MIN: usize = 16 * 1024;
 /// A text is one piece, so that only a very long one takes long to drop. Bytes.
 const SLOW_TEXT_BYTES_MIN: usize = 1 << 20;
 
-fn is_large_table<E: Keyed + Clone>(table: &Table<E>) -> bool {
+fn is_large_table<E: Keyed + Clone + Default>(table: &Table<E>) -> bool {
     let bytes_of = |entry: &E| entry.copied_bytes() + entry.common_bytes(0);
     table.len() > LARGE_ELEMENTS_MIN || table.iter().map(bytes_of).sum::<usize>() > LARGE_BYTES_MIN
 }

@@ -350,7 +350,7 @@ fn shared<T: Clone + Send + 'static>(owner: &T, bytes_of: fn(&T) -> &[u8]) -> By
 }
 
 /// A whole table: its length, then its entries.
-fn whole<E: Keyed + Clone>(
+fn whole<E: Keyed + Clone + Default>(
     table: &Table<E>,
     compress: bool,
     out: &mut Vec<u8>,
