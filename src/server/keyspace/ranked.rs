@@ -6,8 +6,12 @@
 
 use super::steps;
 
-/// A chunk with more items splits.
+/// A chunk that is to have more items splits.
 const CHUNK_ITEMS_MAX: usize = 256;
+
+/// Two neighbours become one chunk when they have no more items than this together. So few that as many must come or
+/// go before that one splits or takes in another: each of them pays for little of the sums that are made anew.
+const MERGED_ITEMS_MAX: usize = CHUNK_ITEMS_MAX / 2;
 
 /// The sequence. Who inserts sees to the order.
 #[derive(Clone, Debug)]
@@ -83,14 +87,18 @@ impl<T> Ranked<T> {
             return self.push(item);
         };
         let inside = items.partition_point(is_before);
-        items.insert(inside, item);
-        if items.len() > CHUNK_ITEMS_MAX {
-            let upper = items.split_off(items.len() / 2);
-            self.chunks.insert(chunk + 1, upper);
-            self.rebuild();
-        } else {
-            self.add(chunk, 1);
+        if items.len() < CHUNK_ITEMS_MAX {
+            items.insert(inside, item);
+            return self.add(chunk, 1);
         }
+        // Split before: an item more would have it take twice the room.
+        let mut upper = items.split_off(CHUNK_ITEMS_MAX / 2);
+        match inside.checked_sub(items.len()) {
+            None => items.insert(inside, item),
+            Some(inside) => upper.insert(inside, item),
+        }
+        self.chunks.insert(chunk + 1, upper);
+        self.rebuild();
     }
 
     /// Appends behind the last item. Ascending insertions fill their chunks.
@@ -133,20 +141,55 @@ impl<T> Ranked<T> {
         let item = items.remove(inside);
         self.len -= 1;
         if items.is_empty() {
-            self.chunks.remove(chunk);
-            if chunk == self.chunks.len() {
-                // No other entry of the tree stands for the last chunk.
-                self.sums.pop();
-            } else {
-                self.rebuild();
-            }
-        } else {
-            if items.capacity() > 16 && items.len() * 4 < items.capacity() {
-                items.shrink_to(items.len() * 2);
-            }
-            self.subtract_one(chunk);
+            self.remove_chunk(chunk);
+            return item;
         }
+        let len = items.len();
+        if items.capacity() > 16 && len * 2 < items.capacity() {
+            items.shrink_to(len + len / 4);
+        }
+        self.subtract_one(chunk);
+        self.merge_if_sparse(chunk);
         item
+    }
+
+    /// Makes a chunk, from which an item was taken, one with a neighbour if both have few.
+    fn merge_if_sparse(&mut self, chunk: usize) {
+        let len = self.chunks[chunk].len();
+        let fits = |other: usize| {
+            let other = self.chunks.get(other);
+            other.is_some_and(|other| other.len() + len <= MERGED_ITEMS_MAX)
+        };
+        let lower = match chunk.checked_sub(1) {
+            _ if fits(chunk + 1) => chunk,
+            Some(before) if fits(before) => before,
+            _ => return,
+        };
+        let upper = self.remove_chunk(lower + 1);
+        steps::count(upper.len());
+        self.add(lower, upper.len());
+        let items = &mut self.chunks[lower];
+        items.reserve_exact(upper.len());
+        items.extend(upper);
+    }
+
+    /// Takes a chunk out, with what it holds.
+    fn remove_chunk(&mut self, chunk: usize) -> Vec<T> {
+        /// Fewer are not worth a thought.
+        const ROOM_KEPT: usize = 64;
+        let gone = self.chunks.remove(chunk);
+        let len = self.chunks.len();
+        if chunk == len {
+            // No other entry of the tree stands for the last chunk.
+            self.sums.pop();
+        } else {
+            self.rebuild();
+        }
+        if self.chunks.capacity() > ROOM_KEPT && len * 4 < self.chunks.capacity() {
+            self.chunks.shrink_to(len * 2);
+            self.sums.shrink_to(len * 2);
+        }
+        gone
     }
 
     /// Bytes of memory, without what the items refer to.
@@ -287,6 +330,52 @@ mod tests {
             }
             assert_eq!(ranked.sums, sums);
         }
+    }
+
+    #[test]
+    fn what_is_sparse_gives_its_memory_back() {
+        const ITEMS: usize = 200 * CHUNK_ITEMS_MAX;
+        for kept in [2, 5, 32, 1000] {
+            let mut ranked = Ranked::default();
+            for n in 0..ITEMS {
+                ranked.insert(n, |other| *other < n);
+            }
+            let (steps, ()) = steps::of(|| {
+                for n in (0..ITEMS).filter(|n| n % kept != 0) {
+                    assert_eq!(ranked.remove_first(|other| *other < n), Some(n));
+                }
+            });
+            assert!(steps < ITEMS * 20, "{steps}, one of {kept} kept");
+            assert!(ranked.iter_from(0).copied().eq((0..ITEMS).step_by(kept)));
+            let least = ranked.len() * size_of::<usize>();
+            let bytes = ranked.heap_bytes();
+            assert!(
+                bytes < least * 9 / 4 + 4096,
+                "{bytes} for {least}, one of {kept} kept"
+            );
+            // And few that come and go do not have it split and merge again and again.
+            let (steps, ()) = steps::of(|| {
+                for _ in 0..1000 {
+                    ranked.insert(1, |other| *other < 1);
+                    assert_eq!(ranked.remove_first(|other| *other < 1), Some(1));
+                }
+            });
+            assert!(steps < 1000 * 30, "{steps}, one of {kept} kept");
+        }
+    }
+
+    #[test]
+    fn a_chunk_that_splits_takes_no_more_room() {
+        let mut ranked = Ranked::default();
+        for n in (0..100 * CHUNK_ITEMS_MAX).rev() {
+            ranked.insert(n, |other| *other < n);
+        }
+        assert!(
+            ranked
+                .chunks
+                .iter()
+                .all(|chunk| chunk.capacity() <= CHUNK_ITEMS_MAX)
+        );
     }
 
     proptest! {
