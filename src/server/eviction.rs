@@ -9,7 +9,6 @@ use rand::Rng;
 use super::Server;
 use super::keyspace::{Entry, FrequencyRules, Key, Usage};
 use super::lazy_free;
-use super::memory_usage::entry_bytes;
 use super::tuning::{EvictionPolicy, Tuning};
 use crate::clock::{Mono, UnixMillis};
 use crate::memory;
@@ -19,9 +18,6 @@ const POOL_MAX: usize = 16;
 
 /// Keys that go between two looks at the clock.
 const KEYS_PER_LOOK: usize = 16;
-
-/// Elements that are looked at to estimate what a collection frees.
-const SAMPLES: usize = 5;
 
 /// What the search for memory came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,7 +223,7 @@ impl Server {
             let freed = self.timed("eviction-del", |server| {
                 let entry = server.remove_evicted(db, &key);
                 server.end_unit();
-                entry.map_or(0, |entry| server.free(entry))
+                entry.map_or(0, |entry| server.discard_counted(entry))
             });
             excess = excess.saturating_sub(freed);
             if excess == 0 {
@@ -240,13 +236,6 @@ impl Server {
             }
         }
         Room::Enough
-    }
-
-    /// Drops what an evicted key held. Returns how much memory that gives, about, now or soon.
-    fn free(&self, entry: Entry) -> u64 {
-        let bytes = entry_bytes(&entry, SAMPLES) as u64;
-        self.discard(entry);
-        bytes
     }
 
     /// The key to go next.

@@ -123,16 +123,29 @@ pub(crate) fn drop_database_elsewhere(db: Db) {
     });
 }
 
-/// Drops an entry on another thread if that takes long, unless more than `waiting_max` bytes wait there.
-fn discard(entry: Entry, waiting_max: u64) {
+/// About how much memory it gives to drop an entry. Bytes.
+fn bytes_of(entry: &Entry) -> u64 {
+    entry_bytes(entry, SAMPLES) as u64
+}
+
+/// Drops an entry, which takes as much as `bytes` says, on another thread if that takes long, unless more than
+/// `waiting_max` bytes wait there.
+fn discard(entry: Entry, bytes: impl FnOnce(&Entry) -> u64, waiting_max: u64) {
     if entry.value.is_slow_to_drop() && waiting_bytes() <= waiting_max {
-        let bytes = entry_bytes(&entry, SAMPLES) as u64;
+        let bytes = bytes(&entry);
         QUEUE.push(Value {
             what: Box::new(entry),
             objects: 1,
             bytes,
         });
     }
+}
+
+/// As [`discard`]; returns what it takes, which is estimated once.
+fn discard_counted(entry: Entry, waiting_max: u64) -> u64 {
+    let bytes = bytes_of(&entry);
+    discard(entry, |_| bytes, waiting_max);
+    bytes
 }
 
 /// `lazyfree_pending_objects`
@@ -159,11 +172,21 @@ impl Server {
     /// Drops a removed entry, on another thread if that takes long.
     pub(super) fn discard(&self, entry: Entry) {
         self.keyspace.note_dropped(&entry);
-        let waiting_max = match self.config.maxmemory {
+        discard(entry, bytes_of, self.waiting_max());
+    }
+
+    /// As [`Server::discard`]; returns how much memory that gives, about, now or soon.
+    pub(super) fn discard_counted(&self, entry: Entry) -> u64 {
+        self.keyspace.note_dropped(&entry);
+        discard_counted(entry, self.waiting_max())
+    }
+
+    /// So much may wait to be freed by the other thread. Bytes.
+    fn waiting_max(&self) -> u64 {
+        match self.config.maxmemory {
             0 => WAITING_BYTES_MAX,
             limit => WAITING_BYTES_MAX.min(limit / WAITING_PART_MAX),
-        };
-        discard(entry, waiting_max);
+        }
     }
 }
 
@@ -175,7 +198,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::server::keyspace::{self, End, Kind, List, Thresholds};
+    use crate::server::keyspace::{self, End, Kind, List, Set, Thresholds, steps};
 
     /// Tells on which thread it is dropped.
     struct Witness(mpsc::SyncSender<ThreadId>);
@@ -219,6 +242,19 @@ mod tests {
     }
 
     #[test]
+    fn a_large_value_is_estimated_once() {
+        let mut set = Set::default();
+        for n in 0..1000 {
+            set.insert(format!("m{n}").as_bytes(), &Thresholds::default());
+        }
+        let entry = Entry::new(b"key", set.into_value(), None);
+        assert!(entry.value.is_slow_to_drop());
+        let (steps, bytes) = steps::of(|| discard_counted(entry, u64::MAX));
+        assert_eq!(steps, SAMPLES);
+        assert!(bytes > 1000 * 24, "{bytes}");
+    }
+
+    #[test]
     fn what_waits_is_counted_and_has_a_limit() {
         // The thread is busy with this for as long as nobody hears it.
         let (told, heard) = mpsc::sync_channel(0);
@@ -230,7 +266,7 @@ mod tests {
             assert!(text.is_slow_to_drop());
             Entry::new(b"key", text, None)
         };
-        discard(large(), u64::MAX);
+        discard(large(), bytes_of, u64::MAX);
         let mut data = keyspace::Keyspace::new(1);
         for n in 0..1000 {
             let text = keyspace::Value::string(&[b'x'; 10_000]);
@@ -243,7 +279,7 @@ mod tests {
         assert!(waiting_objects() >= 1001);
         let bytes = waiting_bytes();
         assert!(bytes >= LARGE, "{bytes}");
-        discard(large(), LARGE - 1);
+        discard(large(), bytes_of, LARGE - 1);
         // Other tests free little.
         assert!(waiting_bytes() < bytes + LARGE, "it was dropped here");
         heard.recv().unwrap();

@@ -9,6 +9,7 @@ use super::key::Key;
 use super::list::{List, NodeLimit};
 use super::set::Set;
 use super::sorted_set::{Scored, SortedSet};
+use super::steps;
 use super::table::Table;
 use super::text::{EMBSTR_BYTES_MAX, Element, Long, Text};
 
@@ -406,6 +407,7 @@ impl PartialEq for Value {
 /// What `len` elements come to, from the first `samples` of them; 0 samples: all.
 pub fn estimate(sizes: impl Iterator<Item = usize>, len: usize, samples: usize) -> usize {
     let wanted = if samples == 0 { len } else { samples.min(len) };
+    steps::count(wanted);
     let sum: usize = sizes.take(wanted).sum();
     sum.saturating_mul(len).checked_div(wanted).unwrap_or(0)
 }
