@@ -263,10 +263,21 @@ impl Server {
         self.hold_behind_stream(client);
     }
 
+    /// Ends a wait with a reply that `write` writes, and forgets what has not been noted about its command by now.
+    /// False when nobody waits for it any more.
+    pub(crate) fn answer_wait(&mut self, on: WaitId, write: impl FnOnce(&mut Reply)) -> bool {
+        let clients = &mut self.front.clients;
+        let client = clients.waiting_for(on);
+        if let Some(client) = client.and_then(|client| clients.get_mut(client)) {
+            client.session.suspended = None;
+        }
+        clients.resolve_with(on, write)
+    }
+
     /// Ends a wait without what it was for: its time is over.
     pub(crate) fn end_blocked(&mut self, on: WaitId) {
         if self.blocking.remove(on).is_some() {
-            self.front.clients.resolve_with(on, Reply::null_array);
+            self.answer_wait(on, Reply::null_array);
         }
     }
 

@@ -484,12 +484,12 @@ impl Program for Server {
     }
 
     fn unblock(&mut self, client: ClientId, on: WaitId, error: Option<&'static str>) {
+        // As in redis-server, whoever did not get what it waited for has failed.
+        self.note_unblocked(client, 0, true);
         match error {
             Some(text) => self.fail_wait(on, text),
             None => self.end_wait(on),
         }
-        // As in redis-server, whoever did not get what it waited for has failed.
-        self.note_unblocked(client, 0, true);
     }
 
     fn end_turn(&mut self, client: ClientId) {

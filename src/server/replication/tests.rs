@@ -11,7 +11,7 @@ use tokio::task::LocalSet;
 use super::master::{Feed, FeedState, Introduction, Retained};
 use super::wait::open_gate;
 use crate::clock::{Clock, Mono};
-use crate::front::{ClientAddr, ClientId, ClientKind, Front, Peer, Program, dispatch};
+use crate::front::{Blocked, ClientAddr, ClientId, ClientKind, Front, Peer, Program, dispatch};
 use crate::server::command;
 use crate::server::{Server, load_server};
 
@@ -306,5 +306,37 @@ fn replicas_that_come_back_take_no_memory_of_their_own() {
         }
         let both = server.not_counted_for_eviction();
         assert!((13 << 20..16 << 20).contains(&both), "{both}");
+    });
+}
+
+#[test]
+fn nothing_is_kept_of_a_command_whose_wait_is_over() {
+    run(async {
+        let server = server(&[]);
+        let server = &mut *server.borrow_mut();
+        let other = connect(server);
+        for (request, end) in [
+            ("BLPOP k 100", None),
+            ("BLPOP k 100", Some("RPUSH k v")),
+            ("BLPOP k 100", Some("CLIENT UNBLOCK id")),
+            ("BLPOP k 100", Some("CLIENT UNBLOCK id ERROR")),
+            ("WAIT 1 100", None),
+            ("WAIT 1 100", Some("CLIENT UNBLOCK id")),
+        ] {
+            let waits = connect(server);
+            turn(server, waits, &[request]);
+            let client = server.front.clients.current(waits);
+            assert!(client.session.suspended.is_some(), "{request}");
+            let Some(Blocked::Waiting { on, .. }) = client.blocked else {
+                panic!("{request} does not wait");
+            };
+            match end {
+                None => server.end_wait(on),
+                Some(line) => turn(server, other, &[&line.replace("id", &waits.to_string())]),
+            }
+            let client = server.front.clients.current(waits);
+            assert_eq!(client.blocked, None, "{request}, {end:?}");
+            assert!(client.session.suspended.is_none(), "{request}, {end:?}");
+        }
     });
 }

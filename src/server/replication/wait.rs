@@ -252,8 +252,7 @@ impl Server {
     pub(crate) fn end_wait(&mut self, on: WaitId) {
         if let Some(waiter) = self.replication.gate.take_waiter(on) {
             let count = self.replicas_at(waiter.offset);
-            let clients = &mut self.front.clients;
-            clients.resolve_with(on, |reply| reply.integer(count));
+            self.answer_wait(on, |reply| reply.integer(count));
         } else {
             self.end_blocked(on);
         }
@@ -263,11 +262,7 @@ impl Server {
     pub(crate) fn fail_wait(&mut self, on: WaitId, text: &'static str) {
         self.forget_blocked(on);
         self.replication.gate.take_waiter(on);
-        if self
-            .front
-            .clients
-            .resolve_with(on, |reply| reply.error(text))
-        {
+        if self.answer_wait(on, |reply| reply.error(text)) {
             self.count_error_to_another(text);
         }
     }
@@ -284,9 +279,7 @@ impl Server {
                 continue;
             }
             if count >= waiter.replicas {
-                self.front
-                    .clients
-                    .resolve_with(waiter.on, |reply| reply.integer(count));
+                self.answer_wait(waiter.on, |reply| reply.integer(count));
             } else {
                 self.replication.gate.waiters.push(waiter);
             }
