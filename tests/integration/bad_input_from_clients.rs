@@ -295,3 +295,40 @@ fn who_does_not_read_what_is_pushed_is_closed() {
         drop(listeners);
     }
 }
+
+/// A ziplist holds an element in two bytes. What is made of it must not cost many times that.
+#[test]
+fn a_payload_of_many_elements_costs_no_more_than_its_bytes() {
+    const ELEMENTS: usize = 3_000_000;
+    let mut ziplist = u32::try_from(2 * ELEMENTS + 11)
+        .unwrap()
+        .to_le_bytes()
+        .to_vec();
+    ziplist.extend([10, 0, 0, 0, 0xff, 0xff]);
+    ziplist.resize(ziplist.len() + 2 * ELEMENTS, 0);
+    ziplist.push(0xff);
+    let server = start_server(Kind::Ours, "");
+    let mut client = server.client();
+    // A hash, a sorted set and a list of nothing but empty elements.
+    for (code, answer) in [
+        (13, "ERR Bad data format"),
+        (12, "ERR Bad data format"),
+        (10, "OK"),
+    ] {
+        let mut payload = vec![code, 0x80];
+        payload.extend(u32::try_from(ziplist.len()).unwrap().to_be_bytes());
+        payload.extend(&ziplist);
+        payload.extend([10, 0]);
+        let crc = crc::Crc::<u64>::new(&crc::CRC_64_REDIS).checksum(&payload);
+        payload.extend(crc.to_le_bytes());
+        let mut request = Vec::new();
+        let words: [&[u8]; 4] = [b"RESTORE", b"k", b"0", &payload];
+        sentinel::resp::encode_request(&words, &mut request);
+        client.send_raw(&request).unwrap();
+        assert_eq!(text(&client.receive().unwrap()), answer, "type {code}");
+    }
+    assert_eq!(text(&client.call(&["LLEN", "k"])), ELEMENTS.to_string());
+    let peak = server.process.status("VmHWM");
+    let kib: usize = peak.trim_end_matches(" kB").parse().unwrap();
+    assert!(kib * 1024 < 24 * ELEMENTS, "{peak}");
+}

@@ -108,6 +108,39 @@ impl Listpack {
         Ok(Listpack::of_buffer(bytes))
     }
 
+    /// These elements, of which those in text that are numbers become numbers; `None` for more than a listpack may
+    /// hold. Room is made for so many bytes of them at first.
+    pub fn from_elements<'a>(
+        elements: impl Iterator<Item = Element<'a>>,
+        room: usize,
+    ) -> Option<Listpack> {
+        let mut buffer = Vec::with_capacity(HEAD_BYTES + room + 1);
+        buffer.resize(HEAD_BYTES, 0);
+        let mut count = 0;
+        for element in elements {
+            match element {
+                Element::Integer(n) => {
+                    let start = buffer.len();
+                    encode_integer(n, &mut buffer);
+                    push_back_len(buffer.len() - start, &mut buffer);
+                }
+                Element::Bytes(bytes) if bytes.len() < LISTPACK_BYTES_MAX => {
+                    encode(bytes, &mut buffer);
+                }
+                Element::Bytes(_) => return None,
+            }
+            if buffer.len() >= LISTPACK_BYTES_MAX {
+                return None;
+            }
+            count += 1;
+        }
+        buffer.push(END);
+        buffer.shrink_to_fit();
+        let mut pack = Listpack::of_buffer(buffer);
+        pack.set_head(count);
+        Some(pack)
+    }
+
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.buffer[self.start..]

@@ -57,8 +57,8 @@ pub fn read_value<R: Read>(
         TYPE_HASH | TYPE_HASH_ZIPMAP | TYPE_HASH_ZIPLIST => {
             kept(hash_of_pairs(code, reader, thresholds)?)
         }
-        TYPE_HASH_LISTPACK => kept(packed_hash(reader, thresholds)?),
-        TYPE_ZSET_LISTPACK => kept(packed_sorted_set(reader, thresholds)?),
+        TYPE_HASH_LISTPACK => kept(hash_of_pack(listpack(reader)?, reader, thresholds)?),
+        TYPE_ZSET_LISTPACK => kept(sorted_set_of_pack(listpack(reader)?, reader, thresholds)?),
         TYPE_ZSET | TYPE_ZSET_2 | TYPE_ZSET_ZIPLIST => {
             kept(sorted_set_of_pairs(code, reader, thresholds)?)
         }
@@ -74,6 +74,9 @@ fn kept<K: Kind>(value: K) -> Option<Value> {
 fn listpack<R: Read>(reader: &mut Reader<R>) -> Result<Listpack, LoadError> {
     Listpack::from_bytes(reader.string()?).map_err(|_| reader.corrupt("a malformed listpack"))
 }
+
+/// What the largest setting of `list-max-listpack-size` allows. Longer ziplists do not become a node as they are.
+const NODE_BYTES_MAX: usize = 64 * 1024;
 
 fn list<R: Read>(
     code: u8,
@@ -97,8 +100,15 @@ fn list<R: Read>(
                 _ => return Err(reader.corrupt("an unknown kind of list node")),
             },
             _ => {
-                for element in elements_of_ziplist(reader)? {
-                    push(&mut list, &element, reader, thresholds)?;
+                let bytes = reader.string()?;
+                let elements = elements(&bytes, reader)?;
+                if code == TYPE_LIST_QUICKLIST && bytes.len() <= NODE_BYTES_MAX {
+                    list.push_node(packed(elements, &bytes, reader)?);
+                    continue;
+                }
+                for element in elements {
+                    let mut digits = itoa::Buffer::new();
+                    push(&mut list, element.bytes(&mut digits), reader, thresholds)?;
                 }
             }
         }
@@ -162,11 +172,11 @@ fn one_form(element: Element<'_>) -> Element<'_> {
 
 const FIELD_TWICE: &str = "a hash with the same field twice";
 
-fn packed_hash<R: Read>(
-    reader: &mut Reader<R>,
+fn hash_of_pack<R: Read>(
+    pack: Listpack,
+    reader: &Reader<R>,
     thresholds: &Thresholds,
 ) -> Result<Hash, LoadError> {
-    let pack = listpack(reader)?;
     let len = pack.len();
     if !len.is_multiple_of(2) {
         return Err(reader.corrupt("a hash with a field without a value"));
@@ -203,30 +213,24 @@ fn hash_of_pairs<R: Read>(
         }
         return Ok(hash);
     }
-    let elements = if code == TYPE_HASH_ZIPMAP {
-        zipmap(&reader.string()?).ok_or_else(|| reader.corrupt("a malformed zipmap"))?
+    let bytes = reader.string()?;
+    let pack = if code == TYPE_HASH_ZIPMAP {
+        let fields = zipmap(&bytes).ok_or_else(|| reader.corrupt("a malformed zipmap"))?;
+        packed(fields, &bytes, reader)?
     } else {
-        elements_of_ziplist(reader)?
+        packed(elements(&bytes, reader)?, &bytes, reader)?
     };
-    for pair in elements.chunks(2) {
-        let [name, value] = pair else {
-            return Err(reader.corrupt("a hash with a field without a value"));
-        };
-        if !hash.set(name, value, thresholds) {
-            return Err(reader.corrupt(FIELD_TWICE));
-        }
-    }
-    Ok(hash)
+    hash_of_pack(pack, reader, thresholds)
 }
 
 const NO_SCORE: &str = "a sorted set with a score that is no number";
 const MEMBER_TWICE: &str = "a sorted set with the same member twice";
 
-fn packed_sorted_set<R: Read>(
-    reader: &mut Reader<R>,
+fn sorted_set_of_pack<R: Read>(
+    pack: Listpack,
+    reader: &Reader<R>,
     thresholds: &Thresholds,
 ) -> Result<SortedSet, LoadError> {
-    let pack = listpack(reader)?;
     let len = pack.len();
     if !len.is_multiple_of(2) {
         return Err(reader.corrupt("a sorted set with a member without a score"));
@@ -259,19 +263,12 @@ fn sorted_set_of_pairs<R: Read>(
     reader: &mut Reader<R>,
     thresholds: &Thresholds,
 ) -> Result<SortedSet, LoadError> {
-    let mut set = SortedSet::default();
     if code == TYPE_ZSET_ZIPLIST {
-        for pair in elements_of_ziplist(reader)?.chunks(2) {
-            let [member, score] = pair else {
-                return Err(reader.corrupt("a sorted set with a member without a score"));
-            };
-            let score = parse_double(score).ok_or_else(|| reader.corrupt(NO_SCORE))?;
-            if set.insert(member, score, thresholds).is_some() {
-                return Err(reader.corrupt(MEMBER_TWICE));
-            }
-        }
-        return Ok(set);
+        let bytes = reader.string()?;
+        let pack = packed(elements(&bytes, reader)?, &bytes, reader)?;
+        return sorted_set_of_pack(pack, reader, thresholds);
     }
+    let mut set = SortedSet::default();
     let len = reader.length()?;
     if usize::try_from(len).is_ok_and(|len| len > thresholds.sorted_set_entries) {
         set.make_ranked();
@@ -293,6 +290,91 @@ fn sorted_set_of_pairs<R: Read>(
     Ok(set)
 }
 
-fn elements_of_ziplist<R: Read>(reader: &mut Reader<R>) -> Result<Vec<Vec<u8>>, LoadError> {
-    ziplist(&reader.string()?).ok_or_else(|| reader.corrupt("a malformed ziplist"))
+fn elements<'a, R: Read>(
+    bytes: &'a [u8],
+    reader: &Reader<R>,
+) -> Result<impl Iterator<Item = Element<'a>> + use<'a, R>, LoadError> {
+    ziplist(bytes).ok_or_else(|| reader.corrupt("a malformed ziplist"))
+}
+
+/// The elements of an old form, whose length in bytes theirs will be about, as a listpack.
+fn packed<'a, R: Read>(
+    elements: impl Iterator<Item = Element<'a>>,
+    old: &[u8],
+    reader: &Reader<R>,
+) -> Result<Listpack, LoadError> {
+    Listpack::from_elements(elements, old.len())
+        .ok_or_else(|| reader.corrupt("a small form longer than this server takes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::keyspace::steps;
+    use crate::server::persist::rdb_decode::STRING_BYTES_MAX;
+    use crate::server::persist::rdb_encode;
+
+    /// Reads a value of these bytes.
+    fn read(code: u8, body: &[u8]) -> Result<Value, LoadError> {
+        let mut reader = Reader::new(body, STRING_BYTES_MAX);
+        read_value(code, &mut reader, &Thresholds::DEFAULT).map(|value| value.expect("not empty"))
+    }
+
+    /// Texts as one string that holds a ziplist of them.
+    fn ziplist_of(texts: &[String]) -> Vec<u8> {
+        let mut entries = Vec::new();
+        for text in texts {
+            // Nobody reads backwards here.
+            entries.extend([0, u8::try_from(text.len()).unwrap()]);
+            entries.extend(text.as_bytes());
+        }
+        let count = u16::try_from(texts.len()).unwrap().to_le_bytes();
+        let total = u32::try_from(entries.len() + 11).unwrap().to_le_bytes();
+        let ziplist = [&total[..], &[0; 4], &count, &entries, &[0xff]].concat();
+        let mut body = Vec::new();
+        rdb_encode::string(&ziplist, false, &mut body);
+        body
+    }
+
+    fn refusal(code: u8, texts: &[&str]) -> String {
+        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        read(code, &ziplist_of(&texts)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn old_small_forms_are_read_without_a_search_for_each_element() {
+        let texts = |count: u32| (0..count).flat_map(|n| [format!("m{n}"), n.to_string()]);
+        for (code, count) in [(TYPE_HASH_ZIPLIST, 512), (TYPE_ZSET_ZIPLIST, 128)] {
+            let body = ziplist_of(&texts(count).collect::<Vec<_>>());
+            let (steps, value) = steps::of(|| read(code, &body).unwrap());
+            assert!(steps < 10, "{steps}");
+            assert_eq!(value.encoding(), "listpack");
+            assert_eq!(value.elements(), count as usize);
+            let body = ziplist_of(&texts(count + 1).collect::<Vec<_>>());
+            let value = read(code, &body).unwrap();
+            assert_ne!(value.encoding(), "listpack");
+            assert_eq!(value.elements(), count as usize + 1);
+        }
+    }
+
+    #[test]
+    fn what_no_small_form_may_hold_is_refused() {
+        let check = |code, texts: &[&str], want| {
+            let error = refusal(code, texts);
+            assert!(error.contains(want), "{texts:?}: {error}");
+        };
+        check(TYPE_HASH_ZIPLIST, &["a", "1", "a", "2"], FIELD_TWICE);
+        check(
+            TYPE_HASH_ZIPLIST,
+            &["7", "1", "b", "2", "7", "3"],
+            FIELD_TWICE,
+        );
+        check(TYPE_HASH_ZIPLIST, &["a"], "a field without a value");
+        check(TYPE_ZSET_ZIPLIST, &["a", "1", "a", "2"], MEMBER_TWICE);
+        check(TYPE_ZSET_ZIPLIST, &["a", "2", "b", "1"], "out of order");
+        check(TYPE_ZSET_ZIPLIST, &["b", "1", "a", "1.0"], "out of order");
+        check(TYPE_ZSET_ZIPLIST, &["a", "x"], NO_SCORE);
+        check(TYPE_ZSET_ZIPLIST, &["a", "nan"], NO_SCORE);
+        check(TYPE_ZSET_ZIPLIST, &["a"], "a member without a score");
+    }
 }

@@ -1,41 +1,66 @@
 //! The packed forms that Redis wrote before 7.0, to be read only: the ziplist and, older still, the zipmap.
 
-/// The elements of a ziplist; `None` where it is malformed.
+use crate::server::keyspace::Element;
+
+/// Ends the entries of both forms.
+const END: u8 = 0xff;
+
+/// The elements of a ziplist; `None` where it is malformed. They are looked at twice and never copied: a ziplist
+/// holds an element in two bytes, and anything that is made of each is many times as large.
 ///
 /// ```text
 /// u32 bytes in all │ u32 offset of the last entry │ u16 entries (65535: count them) │ entry … │ ff
 /// entry: length of the entry before it │ encoding │ data
 /// ```
-pub(super) fn ziplist(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+pub(super) fn ziplist(bytes: &[u8]) -> Option<impl Iterator<Item = Element<'_>>> {
     let (total, rest) = bytes.split_first_chunk::<4>()?;
     if u32::from_le_bytes(*total) as usize != bytes.len() {
         return None;
     }
     let (_, rest) = rest.split_first_chunk::<4>()?;
-    let (count, mut rest) = rest.split_first_chunk::<2>()?;
+    let (count, entries) = rest.split_first_chunk::<2>()?;
     let count = usize::from(u16::from_le_bytes(*count));
-    let mut elements = Vec::new();
-    loop {
-        let (first, after) = rest.split_first()?;
-        if *first == 0xff {
-            let is_whole = after.is_empty() && (count == 65535 || count == elements.len());
-            return is_whole.then_some(elements);
-        }
-        let entry = if *first == 0xfe {
-            after.split_first_chunk::<4>()?.1
-        } else {
-            after
-        };
-        let (element, after) = ziplist_entry(entry)?;
-        elements.push(element);
-        rest = after;
+    let found = count_entries(entries, ziplist_entry)?;
+    (count == 65535 || count == found).then(|| all_entries(entries, ziplist_entry))
+}
+
+/// How many entries there are up to the end mark, which nothing may follow.
+fn count_entries<'a, E>(
+    mut rest: &'a [u8],
+    split: impl Fn(&'a [u8]) -> Option<(E, &'a [u8])>,
+) -> Option<usize> {
+    let mut count = 0;
+    while *rest.first()? != END {
+        rest = split(rest)?.1;
+        count += 1;
     }
+    (rest.len() == 1).then_some(count)
+}
+
+/// The entries up to the end mark.
+fn all_entries<'a, E>(
+    mut rest: &'a [u8],
+    split: impl Fn(&'a [u8]) -> Option<(E, &'a [u8])>,
+) -> impl Iterator<Item = E> {
+    std::iter::from_fn(move || {
+        if rest.first() == Some(&END) {
+            return None;
+        }
+        let (entry, after) = split(rest)?;
+        rest = after;
+        Some(entry)
+    })
 }
 
 /// An element and what follows it.
-fn ziplist_entry(entry: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+fn ziplist_entry(entry: &[u8]) -> Option<(Element<'_>, &[u8])> {
     let (first, rest) = entry.split_first()?;
-    let text = |len: usize, rest: &'_ [u8]| -> Option<usize> { (len <= rest.len()).then_some(len) };
+    let rest = if *first == 0xfe {
+        rest.split_first_chunk::<4>()?.1
+    } else {
+        rest
+    };
+    let (first, rest) = rest.split_first()?;
     let (len, rest) = match first >> 6 {
         0 => (usize::from(first & 0x3f), rest),
         1 => {
@@ -48,11 +73,11 @@ fn ziplist_entry(entry: &[u8]) -> Option<(Vec<u8>, &[u8])> {
         }
         _ => {
             let (number, rest) = ziplist_integer(*first, rest)?;
-            return Some((number.to_string().into_bytes(), rest));
+            return Some((Element::Integer(number), rest));
         }
     };
-    let (element, rest) = rest.split_at(text(len, rest)?);
-    Some((element.to_vec(), rest))
+    let (element, rest) = rest.split_at_checked(len)?;
+    Some((Element::Bytes(element), rest))
 }
 
 fn ziplist_integer(encoding: u8, rest: &[u8]) -> Option<(i64, &[u8])> {
@@ -76,18 +101,21 @@ fn ziplist_integer(encoding: u8, rest: &[u8]) -> Option<(i64, &[u8])> {
 ///
 /// `u8 fields (254 or more: count them)`, then for each: length, field, length, one byte that says how many
 /// unused bytes follow the value, value, those bytes; `ff`. A length is one byte below 254, else `fe` and 4 (LE).
-pub(super) fn zipmap(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let (_, mut rest) = bytes.split_first()?;
-    let mut elements = Vec::new();
-    while *rest.first()? != 0xff {
-        let (len, after) = zipmap_length(rest)?;
-        elements.push(after.get(..len)?.to_vec());
-        let (len, after) = zipmap_length(&after[len..])?;
-        let (unused, after) = after.split_first()?;
-        elements.push(after.get(..len)?.to_vec());
-        rest = after[len..].get(usize::from(*unused)..)?;
-    }
-    (rest.len() == 1).then_some(elements)
+pub(super) fn zipmap(bytes: &[u8]) -> Option<impl Iterator<Item = Element<'_>>> {
+    let (_, pairs) = bytes.split_first()?;
+    count_entries(pairs, zipmap_pair)?;
+    Some(all_entries(pairs, zipmap_pair).flatten())
+}
+
+/// A field with its value, and what follows them.
+fn zipmap_pair(pair: &[u8]) -> Option<([Element<'_>; 2], &[u8])> {
+    let (len, rest) = zipmap_length(pair)?;
+    let (field, rest) = rest.split_at_checked(len)?;
+    let (len, rest) = zipmap_length(rest)?;
+    let (unused, rest) = rest.split_first()?;
+    let (value, rest) = rest.split_at_checked(len)?;
+    let rest = rest.get(usize::from(*unused)..)?;
+    Some(([field, value].map(Element::Bytes), rest))
 }
 
 fn zipmap_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
@@ -106,9 +134,9 @@ mod tests {
 
     #[test]
     fn a_zipmap_is_read() {
-        let want: Vec<Vec<u8>> = vec![b"foo".to_vec(), b"bar".to_vec()];
-        assert_eq!(zipmap(b"\x01\x03foo\x03\x00bar\xff"), Some(want));
-        assert_eq!(zipmap(b"\x01\x03foo\x03\x05bar\xff"), None);
+        let found = zipmap(b"\x01\x03foo\x03\x00bar\xff").unwrap();
+        assert!(found.eq([&b"foo"[..], b"bar"].map(Element::Bytes)));
+        assert!(zipmap(b"\x01\x03foo\x03\x05bar\xff").is_none());
     }
 
     #[test]
@@ -120,24 +148,21 @@ mod tests {
         bytes.extend([0, 0, 0, 0, 4, 0]);
         bytes.extend(body);
         bytes.push(0xff);
-        let texts: Vec<String> = ziplist(&bytes)
-            .unwrap()
-            .into_iter()
-            .map(|element| String::from_utf8(element).unwrap())
-            .collect();
-        assert_eq!(texts, ["a", "1024", "-1", "12"]);
+        let (integer, want) = (Element::Integer, Element::Bytes(b"a"));
+        let want = [want, integer(1024), integer(-1), integer(12)];
+        assert!(ziplist(&bytes).unwrap().eq(want));
         bytes[8] = 3;
-        assert_eq!(ziplist(&bytes), None, "one more than the head says");
+        assert!(ziplist(&bytes).is_none(), "one more than the head says");
     }
 
     proptest! {
         #[test]
         fn arbitrary_bytes_are_no_danger(mut bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
-            zipmap(&bytes);
+            zipmap(&bytes).map(Iterator::count);
             if bytes.len() >= 4 {
                 let len = u32::try_from(bytes.len()).unwrap();
                 bytes[..4].copy_from_slice(&len.to_le_bytes());
-                ziplist(&bytes);
+                ziplist(&bytes).map(Iterator::count);
             }
         }
     }
