@@ -61,7 +61,7 @@ impl<E> Default for Dense<E> {
 
 /// The room for entries when there are so many: half as much again, in few sizes, so that an allocator can
 /// use for one table what another has outgrown.
-fn grown(len: usize) -> usize {
+pub(super) fn grown(len: usize) -> usize {
     const SIZES: [usize; 10] = [4, 8, 16, 28, 48, 64, 96, 128, 160, 224];
     match SIZES.iter().find(|size| **size > len) {
         Some(size) => *size,

@@ -9,7 +9,7 @@ use std::hash::BuildHasher;
 
 use foldhash::quality::RandomState;
 
-use super::dense::{Dense, Keyed};
+use super::dense::{Dense, Keyed, grown};
 
 /// A leaf with more keys than this splits, so that no more than 224 are ever in one: what 256 slots of a
 /// hashbrown table hold, and a size of which allocators waste nothing.
@@ -98,6 +98,32 @@ impl<L: Leaf> Extendible<L> {
                 prefix: 0,
                 leaf,
             }],
+        }
+    }
+
+    /// Spreads an empty table over the leaves that so many entries need; `leaf` makes one with room for so many.
+    pub(super) fn spread(&mut self, entries: usize, leaf: impl Fn(usize) -> L) {
+        /// A leaf has so many on average, up to twice as many: even the smallest limit lets them in.
+        const LEAF_KEYS: usize = 64;
+        let depth = (entries / LEAF_KEYS).checked_ilog2().unwrap_or(0);
+        let depth = u8::try_from(depth).unwrap_or(DEPTH_MAX).min(DEPTH_MAX);
+        let count = 1_u32 << depth;
+        let room = if depth == 0 {
+            entries
+        } else {
+            grown(entries >> depth)
+        };
+        let place = |n: u32| Placed {
+            depth,
+            prefix: if depth == 0 { 0 } else { n * half(depth) },
+            leaf: leaf(room),
+        };
+        self.depth = depth;
+        self.directory = (0..count).collect();
+        self.leaves = (0..count).map(place).collect();
+        self.of_depth = vec![0; usize::from(depth)];
+        if let Some(last) = self.of_depth.last_mut() {
+            *last = count;
         }
     }
 

@@ -1,6 +1,7 @@
 //! Hashes: fields and their values.
 
 use super::Thresholds;
+use super::bulk::Bulk;
 use super::field::Field;
 use super::listpack::{LISTPACK_BYTES_MAX, Listpack};
 use super::table::Table;
@@ -25,6 +26,18 @@ impl Default for Hash {
 }
 
 impl Hash {
+    /// The fields and values of a listpack, in the form for so many of them; `None` if a field comes twice.
+    pub fn from_pack(pack: Listpack, thresholds: &Thresholds) -> Option<Hash> {
+        if !pack.are_names_distinct() {
+            return None;
+        }
+        let is_short = |element: Element<'_>| element.len() <= thresholds.hash_value_bytes;
+        if pack.len() / 2 <= thresholds.hash_entries && pack.iter().all(is_short) {
+            return Some(Hash::Packed(pack));
+        }
+        Some(Hash::Table(fields_of(&pack).finish()?))
+    }
+
     /// What `OBJECT ENCODING` calls the form.
     pub fn encoding(&self) -> &'static str {
         match self {
@@ -168,6 +181,55 @@ impl Hash {
                 ));
             }
             *self = Hash::Table(table);
+        }
+    }
+}
+
+fn fields_of(pack: &Listpack) -> Bulk<Field> {
+    let (mut name_digits, mut value_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
+    pack.pairs()
+        .map(|(name, value)| {
+            Field::new(name.bytes(&mut name_digits), value.bytes(&mut value_digits))
+        })
+        .collect()
+}
+
+/// A hash of which nothing is known yet but how many fields come.
+#[derive(Debug)]
+pub struct HashBuilder {
+    /// The fields in the small form, until one comes that does not fit in there.
+    pack: Listpack,
+    table: Option<Bulk<Field>>,
+}
+
+impl HashBuilder {
+    /// Nothing yet of so many fields.
+    pub fn new(len: usize, thresholds: &Thresholds) -> HashBuilder {
+        HashBuilder {
+            pack: Listpack::default(),
+            table: (len > thresholds.hash_entries).then(|| Bulk::new(len)),
+        }
+    }
+
+    /// Adds a field.
+    pub fn push(&mut self, name: &[u8], value: &[u8], thresholds: &Thresholds) {
+        let longest = name.len().max(value.len());
+        let bytes = self.pack.as_bytes().len() + name.len() + value.len();
+        let fits =
+            longest <= thresholds.hash_value_bytes && bytes < LISTPACK_BYTES_MAX - ROOM_BYTES;
+        match &mut self.table {
+            None if fits => self.pack.insert(None, &[name, value]),
+            table => table
+                .get_or_insert_with(|| fields_of(&self.pack))
+                .push(Field::new(name, value)),
+        }
+    }
+
+    /// The hash; `None` if a field has come twice.
+    pub fn finish(self, thresholds: &Thresholds) -> Option<Hash> {
+        match self.table {
+            Some(table) => Some(Hash::Table(table.finish()?)),
+            None => Hash::from_pack(self.pack, thresholds),
         }
     }
 }

@@ -7,6 +7,11 @@
 //! element: encoding and data │ their length, written so that it can be read backwards
 //! ```
 
+use std::collections::HashSet;
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
+
 use super::steps;
 use super::text::{Element, canonical_integer};
 
@@ -90,12 +95,10 @@ impl Listpack {
         let mut count = 0_usize;
         while bytes[at] != END {
             let len = checked_len(&bytes[at..]).ok_or(Malformed)?;
-            let back = back_len(len);
-            let mut want = Vec::with_capacity(5);
-            push_back_len(len, &mut want);
+            let (want, back) = back_bytes(len);
             let end = at + len + back;
             // The end mark must follow somewhere.
-            if end >= bytes.len() || bytes[at + len..end] != want[..] {
+            if end >= bytes.len() || bytes[at + len..end] != want[..back] {
                 return Err(Malformed);
             }
             at = end;
@@ -226,7 +229,16 @@ impl Listpack {
 
     /// All elements.
     pub fn iter(&self) -> impl Iterator<Item = Element<'_>> {
-        self.places().map(|at| self.get(at))
+        let mut rest = &self.as_bytes()[HEAD_BYTES..];
+        std::iter::from_fn(move || {
+            if rest[0] == END {
+                return None;
+            }
+            let len = checked_len(rest)?;
+            let element = decode(rest);
+            rest = &rest[len + back_len(len)..];
+            Some(element)
+        })
     }
 
     /// All places.
@@ -236,12 +248,41 @@ impl Listpack {
 
     /// All elements in pairs: fields and values, members and scores. An odd one out is left out.
     pub fn pairs(&self) -> impl Iterator<Item = (Element<'_>, Element<'_>)> {
-        self.pair_places().map(|at| {
-            let second = self
-                .next(at)
-                .expect("places of pairs have a second element");
-            (self.get(at), self.get(second))
-        })
+        let mut elements = self.iter();
+        std::iter::from_fn(move || Some((elements.next()?, elements.next()?)))
+    }
+
+    /// Whether no two of the first elements of pairs, fields or members, are the same.
+    pub fn are_names_distinct(&self) -> bool {
+        /// Two of so many are looked for before there are more, and of twice as many then: what is nothing but the
+        /// same one costs no memory.
+        const LOOK_AT: usize = 1024;
+        let names = || self.pairs().map(|(name, _)| name.as_number_if_one());
+        let hasher = RandomState::default();
+        let mut hashes: Vec<u64> = Vec::with_capacity(LOOK_AT.min(self.len() / 2));
+        let mut look_at = LOOK_AT;
+        let have_two = |hashes: &mut Vec<u64>| {
+            hashes.sort_unstable();
+            !hashes.is_sorted_by(|one, next| one < next)
+        };
+        for name in names() {
+            hashes.push(match name {
+                Element::Integer(n) => hasher.hash_one(n),
+                Element::Bytes(bytes) => hasher.hash_one(bytes),
+            });
+            if hashes.len() == look_at {
+                if have_two(&mut hashes) {
+                    break;
+                }
+                look_at *= 2;
+            }
+        }
+        if !have_two(&mut hashes) {
+            return true;
+        }
+        // Two have the same hash, which all but always means that they are the same.
+        let mut seen = HashSet::new();
+        names().all(|name| seen.insert(name))
     }
 
     /// The places of the first elements of all pairs.
@@ -459,8 +500,10 @@ impl Listpack {
     }
 }
 
+/// The longest length behind an element.
+const BACK_BYTES_MAX: usize = 5;
 /// An encoding with the longest length, and the longest length behind it.
-const AROUND_BYTES_MAX: usize = 5 + 5;
+const AROUND_BYTES_MAX: usize = 5 + BACK_BYTES_MAX;
 
 /// At least the bytes that an element adds to a listpack, whatever it is.
 fn room_for(bytes: &[u8]) -> usize {
@@ -583,12 +626,20 @@ fn back_len(len: usize) -> usize {
     }
 }
 
-fn push_back_len(len: usize, out: &mut Vec<u8>) {
-    let groups = back_len(len);
-    for group in (0..groups).rev() {
-        let more = if group + 1 == groups { 0 } else { 0x80 };
-        out.push(low_byte(len >> (7 * group)) & 0x7f | more);
+/// Those bytes, and how many they are.
+fn back_bytes(len: usize) -> ([u8; BACK_BYTES_MAX], usize) {
+    let mut bytes = [0; BACK_BYTES_MAX];
+    let count = back_len(len);
+    for (at, byte) in bytes[..count].iter_mut().enumerate() {
+        let more = if at == 0 { 0 } else { 0x80 };
+        *byte = low_byte(len >> (7 * (count - 1 - at))) & 0x7f | more;
     }
+    (bytes, count)
+}
+
+fn push_back_len(len: usize, out: &mut Vec<u8>) {
+    let (bytes, count) = back_bytes(len);
+    out.extend_from_slice(&bytes[..count]);
 }
 
 fn low_byte(n: usize) -> u8 {

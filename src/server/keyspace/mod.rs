@@ -5,6 +5,7 @@
 //! This module does no I/O, reads no clock, and knows nothing of clients: whether an expired key may be
 //! removed is its caller's decision.
 
+mod bulk;
 mod db;
 mod dense;
 mod extendible;
@@ -30,12 +31,12 @@ use foldhash::quality::RandomState;
 pub use db::{Db, Entry};
 pub use dense::Keyed;
 pub use field::Field;
-pub use hash::Hash;
+pub use hash::{Hash, HashBuilder};
 pub use intset::IntSet;
 pub use key::Key;
 pub use list::{End, List, NodeLimit, Sought};
 pub use listpack::{LISTPACK_BYTES_MAX, Listpack, Malformed};
-pub use set::Set;
+pub use set::{Set, SetBuilder};
 pub use snapshot::{Chunk, ChunkQueue, SnapshotEpoch, Walk};
 pub use sorted_set::{Change, Ranking, Scored, SortedSet};
 pub use table::Table;

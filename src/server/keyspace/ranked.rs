@@ -34,6 +34,23 @@ impl<T> Default for Ranked<T> {
 }
 
 impl<T> Ranked<T> {
+    /// These items, which are in order.
+    pub(super) fn from_sorted(items: Vec<T>) -> Ranked<T> {
+        let len = items.len();
+        let mut chunks = Vec::with_capacity(len.div_ceil(CHUNK_ITEMS_MAX));
+        let mut items = items.into_iter();
+        while items.len() > 0 {
+            chunks.push(items.by_ref().take(CHUNK_ITEMS_MAX).collect());
+        }
+        let mut ranked = Ranked {
+            chunks,
+            sums: Vec::new(),
+            len,
+        };
+        ranked.rebuild();
+        ranked
+    }
+
     /// Items.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -403,6 +420,9 @@ mod tests {
                 }
             }
             prop_assert_eq!(ranked.len(), model.len());
+            let again = Ranked::from_sorted(model.clone());
+            prop_assert_eq!(again.partition_point(|_| true), model.len());
+            prop_assert!(again.iter_from(0).eq(&model));
             prop_assert!(ranked.iter_from(0).eq(&model));
             for n in (0..=u16::MAX).step_by(997) {
                 let at = model.partition_point(|other| *other < n);

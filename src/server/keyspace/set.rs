@@ -1,6 +1,7 @@
 //! Sets: distinct members without order.
 
 use super::Thresholds;
+use super::bulk::Bulk;
 use super::intset::IntSet;
 use super::key::Key;
 use super::table::Table;
@@ -130,6 +131,56 @@ impl Set {
             }
             *self = Set::Table(table);
         }
+    }
+}
+
+/// A set of which nothing is known yet but how many members come.
+#[derive(Debug)]
+pub struct SetBuilder {
+    /// The members, until one comes that is no integer.
+    integers: IntSet,
+    table: Option<Bulk<Key>>,
+    is_distinct: bool,
+    len: usize,
+}
+
+impl SetBuilder {
+    /// Nothing yet of so many members.
+    pub fn new(len: usize, thresholds: &Thresholds) -> SetBuilder {
+        SetBuilder {
+            integers: IntSet::default(),
+            table: (len > thresholds.intset_entries).then(|| Bulk::new(len)),
+            is_distinct: true,
+            len,
+        }
+    }
+
+    /// Adds a member.
+    pub fn push(&mut self, member: &[u8]) {
+        match (&mut self.table, canonical_integer(member)) {
+            (None, Some(n)) => self.is_distinct &= self.integers.insert(n),
+            (table, _) => table
+                .get_or_insert_with(|| {
+                    let mut table = Bulk::new(self.len);
+                    let mut digits = itoa::Buffer::new();
+                    for n in self.integers.iter() {
+                        table.push(Key::from(digits.format(n).as_bytes()));
+                    }
+                    table
+                })
+                .push(Key::from(member)),
+        }
+    }
+
+    /// The set; `None` if a member has come twice.
+    pub fn finish(self) -> Option<Set> {
+        if !self.is_distinct {
+            return None;
+        }
+        Some(match self.table {
+            Some(table) => Set::Table(table.finish()?),
+            None => Set::Integers(self.integers),
+        })
     }
 }
 

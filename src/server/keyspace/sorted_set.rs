@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::ops::Range;
 
 use super::Thresholds;
+use super::bulk::Bulk;
 use super::dense::Keyed;
 use super::key::Key;
 use super::listpack::{LISTPACK_BYTES_MAX, Listpack, Place};
@@ -176,6 +177,30 @@ impl SortedSet {
         } else {
             SortedSet::Ranked(Box::default())
         }
+    }
+
+    /// These members, in any order, in the form for so many of them; `None` if one comes twice.
+    ///
+    /// # Panics
+    /// A score is NaN.
+    pub fn from_members(mut members: Vec<Scored>, thresholds: &Thresholds) -> Option<SortedSet> {
+        // It costs little where they are in order, up or down.
+        members.sort_unstable_by(|one, other| {
+            compare(one.score, &one.member, other.score, &other.member)
+        });
+        let longest = members.iter().map(|item| item.member.len()).max();
+        let longest = longest.unwrap_or(0);
+        if members.len() <= thresholds.sorted_set_entries
+            && longest <= thresholds.sorted_set_value_bytes
+            && let Some(pack) = pack_of(&members)
+        {
+            return pack.are_names_distinct().then_some(SortedSet::Packed(pack));
+        }
+        let names: Bulk<Scored> = members.iter().cloned().collect();
+        Some(SortedSet::Ranked(Box::new(Ranking {
+            members: names.finish()?,
+            order: Ranked::from_sorted(members),
+        })))
     }
 
     /// What `OBJECT ENCODING` calls the form.
@@ -447,6 +472,18 @@ impl SortedSet {
             *self = SortedSet::Ranked(Box::new(Ranking::from_pack(pack)));
         }
     }
+}
+
+/// Members in their order as a listpack, unless they are too long for one.
+fn pack_of(members: &[Scored]) -> Option<Listpack> {
+    let mut pack = Listpack::default();
+    for item in members {
+        if pack.as_bytes().len() + item.member.len() > LISTPACK_BYTES_MAX {
+            return None;
+        }
+        pack.insert(None, &[&item.member, packed_score(item.score).as_bytes()]);
+    }
+    Some(pack)
 }
 
 /// The text of a score in the small form. Whole numbers are plain integers there, -0 is 0, as with Redis.

@@ -267,6 +267,35 @@ impl<E: Keyed + Clone + Default> Table<E> {
         }
     }
 
+    /// Moves entries in, with the hashes that `hasher` makes of them, into a table that has got all that it has in this
+    /// way; false if one of them has the bytes of another, and then not all.
+    pub(super) fn add_all(&mut self, hasher: &RandomState, entries: &mut Vec<(u64, E)>) -> bool {
+        if self.is_empty() {
+            if entries.len() <= FEW_MAX {
+                let few: Arc<[E]> = entries.drain(..).map(|(_, entry)| entry).collect();
+                let is_distinct =
+                    (1..few.len()).all(|at| place(&few[..at], few[at].key()).is_none());
+                self.0 = Form::Few(few);
+                return is_distinct;
+            }
+            let mut leaves = Extendible::new(hasher.clone(), Arc::default());
+            leaves.spread(entries.len(), |room| Arc::new(Dense::with_room(room)));
+            self.0 = Form::Many(Box::new(Many { leaves, len: 0 }));
+        }
+        let Form::Many(many) = &mut self.0 else {
+            unreachable!("a few are the last that come");
+        };
+        entries.sort_unstable_by_key(|(hash, _)| *hash);
+        for (hash, entry) in entries.drain(..) {
+            let number = many.leaves.leaf_at(hash);
+            if many.leaves.leaf(number).find(hash, entry.key()).is_some() {
+                return false;
+            }
+            many.push(hash, number, entry);
+        }
+        true
+    }
+
     /// Inserts or replaces; returns what was there before.
     pub fn insert(&mut self, entry: E) -> Option<E> {
         match &mut self.0 {
@@ -374,7 +403,7 @@ impl<E: Keyed + Clone + Default> Table<E> {
 
     /// Walks the whole structure.
     #[cfg(test)]
-    fn check(&self) {
+    pub(super) fn check(&self) {
         match &self.0 {
             Form::Few(few) => assert!(few.len() <= FEW_MAX),
             Form::Many(many) => many.leaves.check(),

@@ -134,7 +134,18 @@ impl<'a> Element<'a> {
         reason = "an element is a value, no container"
     )]
     pub fn len(self) -> usize {
-        self.bytes(&mut itoa::Buffer::new()).len()
+        match self {
+            Element::Integer(n) => {
+                let digits = n.unsigned_abs().checked_ilog10().unwrap_or(0) + 1;
+                digits as usize + usize::from(n < 0)
+            }
+            Element::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    /// The same element in one form, whichever it is stored in: a number may be there as its text.
+    pub fn as_number_if_one(self) -> Element<'a> {
+        self.as_integer().map_or(self, Element::Integer)
     }
 
     /// The number that it is, when it is the canonical decimal of an `i64`.
@@ -355,6 +366,13 @@ mod tests {
             (before.len(), text.len()),
             (OWN_BUFFER_MIN, OWN_BUFFER_MIN + 1)
         );
+    }
+
+    #[test]
+    fn a_number_is_as_long_as_its_text() {
+        for n in [0, 9, 10, 99, 100, -1, -10, i64::MAX, i64::MIN] {
+            assert_eq!(Element::Integer(n).len(), n.to_string().len(), "{n}");
+        }
     }
 
     #[test]

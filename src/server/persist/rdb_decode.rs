@@ -454,10 +454,16 @@ impl<R: Read> Reader<R> {
     }
 
     fn bytes(&mut self, len: u64) -> Result<Vec<u8>, LoadError> {
+        let mut bytes = Vec::new();
+        self.bytes_into(len, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads so many bytes into an empty buffer.
+    fn bytes_into(&mut self, len: u64, bytes: &mut Vec<u8>) -> Result<(), LoadError> {
         if len > self.string_bytes_max {
             return Err(self.corrupt("a string longer than this server takes"));
         }
-        let mut bytes = Vec::new();
         let mut left = len;
         // A length that lies costs no more memory than the bytes that really come.
         while left > 0 {
@@ -468,7 +474,7 @@ impl<R: Read> Reader<R> {
             self.fill(&mut bytes[start..])?;
             left -= step;
         }
-        Ok(bytes)
+        Ok(())
     }
 
     pub(super) fn length(&mut self) -> Result<u64, LoadError> {
@@ -490,14 +496,24 @@ impl<R: Read> Reader<R> {
     }
 
     pub(super) fn string(&mut self) -> Result<Vec<u8>, LoadError> {
+        let mut bytes = Vec::new();
+        self.string_into(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// As [`Reader::string`], in the room of one that was read before.
+    pub(super) fn string_into(&mut self, bytes: &mut Vec<u8>) -> Result<(), LoadError> {
+        bytes.clear();
         let first = self.byte()?;
         if let Some(len) = self.length_after(first)? {
-            return self.bytes(len);
+            return self.bytes_into(len, bytes);
         }
+        let mut integer =
+            |n: i32| bytes.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
         match first {
-            ENC_INT8 => Ok(i8::from_le_bytes(self.array()?).to_string().into_bytes()),
-            ENC_INT16 => Ok(i16::from_le_bytes(self.array()?).to_string().into_bytes()),
-            ENC_INT32 => Ok(i32::from_le_bytes(self.array()?).to_string().into_bytes()),
+            ENC_INT8 => integer(i8::from_le_bytes(self.array()?).into()),
+            ENC_INT16 => integer(i16::from_le_bytes(self.array()?).into()),
+            ENC_INT32 => integer(i32::from_le_bytes(self.array()?)),
             ENC_LZF => {
                 let packed = self.length()?;
                 let plain = self.length()?;
@@ -507,11 +523,12 @@ impl<R: Read> Reader<R> {
                 }
                 let packed = self.bytes(packed)?;
                 let plain = usize::try_from(plain).expect("64 bits");
-                lzf::decompress(&packed, plain)
-                    .ok_or_else(|| self.corrupt("a compressed string that does not unpack"))
+                *bytes = lzf::decompress(&packed, plain)
+                    .ok_or_else(|| self.corrupt("a compressed string that does not unpack"))?;
             }
-            _ => Err(self.corrupt("an unknown string encoding")),
+            _ => return Err(self.corrupt("an unknown string encoding")),
         }
+        Ok(())
     }
 }
 

@@ -1,6 +1,5 @@
 //! Reading the values of RDB: every form in which Redis up to 7.2 has written them.
 
-use std::collections::HashSet;
 use std::io::Read;
 
 use super::rdb::{
@@ -13,8 +12,8 @@ use super::rdb_decode::{LoadError, Reader};
 use super::ziplist::{ziplist, zipmap};
 use crate::resp::parse_double;
 use crate::server::keyspace::{
-    Element, End, Hash, IntSet, Kind, LISTPACK_BYTES_MAX, List, Listpack, Set, SortedSet, Text,
-    Thresholds, Value,
+    Element, End, Hash, HashBuilder, IntSet, Key, Kind, LISTPACK_BYTES_MAX, List, Listpack, Scored,
+    Set, SetBuilder, SortedSet, Text, Thresholds, Value,
 };
 
 /// Whether [`read_value`] knows a type.
@@ -136,7 +135,6 @@ fn set<R: Read>(
     reader: &mut Reader<R>,
     thresholds: &Thresholds,
 ) -> Result<Set, LoadError> {
-    const TWICE: &str = "a set with the same member twice";
     if code == TYPE_SET_INTSET {
         let integers = IntSet::from_bytes(reader.string()?)
             .map_err(|_| reader.corrupt("a malformed intset"))?;
@@ -147,27 +145,29 @@ fn set<R: Read>(
         }
         return Ok(set);
     }
-    let mut set = Set::default();
+    let mut set;
     if code == TYPE_SET_LISTPACK {
-        for member in listpack(reader)?.iter() {
-            if !set.insert(member.bytes(&mut itoa::Buffer::new()), thresholds) {
-                return Err(reader.corrupt(TWICE));
-            }
+        let pack = listpack(reader)?;
+        set = SetBuilder::new(pack.len(), thresholds);
+        pack.iter()
+            .for_each(|member| set.push(member.bytes(&mut itoa::Buffer::new())));
+    } else {
+        let len = count(reader)?;
+        set = SetBuilder::new(len, thresholds);
+        let mut member = Vec::new();
+        for _ in 0..len {
+            reader.string_into(&mut member)?;
+            set.push(&member);
         }
-        return Ok(set);
     }
-    for _ in 0..reader.length()? {
-        let member = reader.string()?;
-        if !set.insert(&member, thresholds) {
-            return Err(reader.corrupt(TWICE));
-        }
-    }
-    Ok(set)
+    set.finish()
+        .ok_or_else(|| reader.corrupt("a set with the same member twice"))
 }
 
-/// An element in the same form whichever it was written in: a number may be there as its text.
-fn one_form(element: Element<'_>) -> Element<'_> {
-    element.as_integer().map_or(element, Element::Integer)
+/// How many elements follow.
+fn count<R: Read>(reader: &mut Reader<R>) -> Result<usize, LoadError> {
+    let len = reader.length()?;
+    usize::try_from(len).map_err(|_| reader.corrupt("more elements than this server counts"))
 }
 
 const FIELD_TWICE: &str = "a hash with the same field twice";
@@ -177,21 +177,10 @@ fn hash_of_pack<R: Read>(
     reader: &Reader<R>,
     thresholds: &Thresholds,
 ) -> Result<Hash, LoadError> {
-    let len = pack.len();
-    if !len.is_multiple_of(2) {
+    if !pack.len().is_multiple_of(2) {
         return Err(reader.corrupt("a hash with a field without a value"));
     }
-    let mut names = HashSet::new();
-    if !pack.pairs().all(|(name, _)| names.insert(one_form(name))) {
-        return Err(reader.corrupt(FIELD_TWICE));
-    }
-    let is_short = |element: Element<'_>| element.len() <= thresholds.hash_value_bytes;
-    let is_small = len / 2 <= thresholds.hash_entries && pack.iter().all(is_short);
-    let mut hash = Hash::Packed(pack);
-    if !is_small {
-        hash.make_table();
-    }
-    Ok(hash)
+    Hash::from_pack(pack, thresholds).ok_or_else(|| reader.corrupt(FIELD_TWICE))
 }
 
 fn hash_of_pairs<R: Read>(
@@ -199,19 +188,18 @@ fn hash_of_pairs<R: Read>(
     reader: &mut Reader<R>,
     thresholds: &Thresholds,
 ) -> Result<Hash, LoadError> {
-    let mut hash = Hash::default();
     if code == TYPE_HASH {
-        let len = reader.length()?;
-        if usize::try_from(len).is_ok_and(|len| len > thresholds.hash_entries) {
-            hash.make_table();
-        }
+        let len = count(reader)?;
+        let mut hash = HashBuilder::new(len, thresholds);
+        let (mut name, mut value) = (Vec::new(), Vec::new());
         for _ in 0..len {
-            let (name, value) = (reader.string()?, reader.string()?);
-            if !hash.set(&name, &value, thresholds) {
-                return Err(reader.corrupt(FIELD_TWICE));
-            }
+            reader.string_into(&mut name)?;
+            reader.string_into(&mut value)?;
+            hash.push(&name, &value, thresholds);
         }
-        return Ok(hash);
+        return hash
+            .finish(thresholds)
+            .ok_or_else(|| reader.corrupt(FIELD_TWICE));
     }
     let bytes = reader.string()?;
     let pack = if code == TYPE_HASH_ZIPMAP {
@@ -235,27 +223,59 @@ fn sorted_set_of_pack<R: Read>(
     if !len.is_multiple_of(2) {
         return Err(reader.corrupt("a sorted set with a member without a score"));
     }
-    let mut names = HashSet::new();
-    let mut before: Option<(f64, Vec<u8>)> = None;
+    let mut before: Option<(f64, Element<'_>)> = None;
     let mut is_small = len / 2 <= thresholds.sorted_set_entries;
     for (member, score) in pack.pairs() {
-        let score = parse_double(score.bytes(&mut itoa::Buffer::new()))
-            .ok_or_else(|| reader.corrupt(NO_SCORE))?;
-        if !names.insert(one_form(member)) {
-            return Err(reader.corrupt(MEMBER_TWICE));
-        }
-        let member = member.to_vec();
+        let score = score_of(score).ok_or_else(|| reader.corrupt(NO_SCORE))?;
         is_small &= member.len() <= thresholds.sorted_set_value_bytes;
-        if before.is_some_and(|(low, name)| (score, &member) < (low, &name)) {
+        if before.is_some_and(|(low, name)| score < low || (score <= low && is_below(member, name)))
+        {
             return Err(reader.corrupt("a sorted set out of order"));
         }
         before = Some((score, member));
     }
-    let mut set = SortedSet::Packed(pack);
-    if !is_small {
-        set.make_ranked();
+    if !pack.are_names_distinct() {
+        return Err(reader.corrupt(MEMBER_TWICE));
     }
-    Ok(set)
+    if !is_small {
+        let scored = |(member, score): (Element<'_>, Element<'_>)| {
+            Some(Scored {
+                member: Key::from(member.bytes(&mut itoa::Buffer::new())),
+                score: score_of(score)?,
+            })
+        };
+        let members = pack.pairs().filter_map(scored).collect();
+        return sorted_set(members, reader, thresholds);
+    }
+    Ok(SortedSet::Packed(pack))
+}
+
+/// The score that an element of a small form is.
+fn score_of(element: Element<'_>) -> Option<f64> {
+    match element {
+        Element::Integer(n) => {
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "its text would be rounded alike"
+            )]
+            let score = n as f64;
+            Some(score)
+        }
+        Element::Bytes(text) => parse_double(text),
+    }
+}
+
+/// Whether the bytes of an element come before those of another.
+fn is_below(one: Element<'_>, other: Element<'_>) -> bool {
+    one.bytes(&mut itoa::Buffer::new()) < other.bytes(&mut itoa::Buffer::new())
+}
+
+fn sorted_set<R: Read>(
+    members: Vec<Scored>,
+    reader: &Reader<R>,
+    thresholds: &Thresholds,
+) -> Result<SortedSet, LoadError> {
+    SortedSet::from_members(members, thresholds).ok_or_else(|| reader.corrupt(MEMBER_TWICE))
 }
 
 fn sorted_set_of_pairs<R: Read>(
@@ -268,13 +288,13 @@ fn sorted_set_of_pairs<R: Read>(
         let pack = packed(elements(&bytes, reader)?, &bytes, reader)?;
         return sorted_set_of_pack(pack, reader, thresholds);
     }
-    let mut set = SortedSet::default();
-    let len = reader.length()?;
-    if usize::try_from(len).is_ok_and(|len| len > thresholds.sorted_set_entries) {
-        set.make_ranked();
-    }
+    /// Room is made for so many members at first, however many are said to come.
+    const ROOM_MAX: usize = 1024;
+    let len = count(reader)?;
+    let mut members = Vec::with_capacity(len.min(ROOM_MAX));
+    let mut member = Vec::new();
     for _ in 0..len {
-        let member = reader.string()?;
+        reader.string_into(&mut member)?;
         let score = if code == TYPE_ZSET_2 {
             f64::from_le_bytes(reader.array()?)
         } else {
@@ -283,11 +303,12 @@ fn sorted_set_of_pairs<R: Read>(
         if score.is_nan() {
             return Err(reader.corrupt(NO_SCORE));
         }
-        if set.insert(&member, score, thresholds).is_some() {
-            return Err(reader.corrupt(MEMBER_TWICE));
-        }
+        members.push(Scored {
+            member: Key::from(&*member),
+            score,
+        });
     }
-    Ok(set)
+    sorted_set(members, reader, thresholds)
 }
 
 fn elements<'a, R: Read>(
@@ -376,5 +397,102 @@ mod tests {
         check(TYPE_ZSET_ZIPLIST, &["a", "x"], NO_SCORE);
         check(TYPE_ZSET_ZIPLIST, &["a", "nan"], NO_SCORE);
         check(TYPE_ZSET_ZIPLIST, &["a"], "a member without a score");
+    }
+
+    /// Members and scores of 8 bytes.
+    fn scored(members: impl IntoIterator<Item = (String, f64)>) -> Vec<u8> {
+        let members: Vec<_> = members.into_iter().collect();
+        let mut body = Vec::new();
+        rdb_encode::length(members.len(), &mut body);
+        for (member, score) in members {
+            rdb_encode::string(member.as_bytes(), false, &mut body);
+            body.extend(score.to_le_bytes());
+        }
+        body
+    }
+
+    fn strings(texts: impl IntoIterator<Item = String>, per_element: usize) -> Vec<u8> {
+        let texts: Vec<_> = texts.into_iter().collect();
+        let mut body = Vec::new();
+        rdb_encode::length(texts.len() / per_element, &mut body);
+        texts
+            .iter()
+            .for_each(|text| rdb_encode::string(text.as_bytes(), false, &mut body));
+        body
+    }
+
+    #[test]
+    fn the_form_depends_on_what_is_read_not_on_how_it_was_written() {
+        let name = |n: u32| format!("name {n}");
+        for (count, long, [hash, set, sorted]) in [
+            (3, "", ["listpack", "hashtable", "listpack"]),
+            (129, "", ["listpack", "hashtable", "skiplist"]),
+            (513, "", ["hashtable", "hashtable", "skiplist"]),
+            (3, &*"x".repeat(65), ["hashtable", "hashtable", "skiplist"]),
+        ] {
+            let names = || (0..count).map(move |n| name(n) + if n == 1 { long } else { "" });
+            let check = |code, body: &[u8], encoding| {
+                let value = read(code, body).unwrap();
+                assert_eq!(
+                    (value.encoding(), value.elements()),
+                    (encoding, count as usize)
+                );
+                value
+            };
+            check(
+                TYPE_HASH,
+                &strings(names().flat_map(|n| [n.clone(), n]), 2),
+                hash,
+            );
+            check(TYPE_SET, &strings(names(), 1), set);
+            let integers = |from: u32| (from..from + count).map(|n| n.to_string());
+            let small = if count > 512 { "hashtable" } else { "intset" };
+            check(TYPE_SET, &strings(integers(7), 1), small);
+            // Any order of scores comes out the same.
+            let all: Vec<_> = names().zip((0_u32..).map(f64::from)).collect();
+            let up = check(TYPE_ZSET_2, &scored(all.clone()), sorted);
+            let down = check(TYPE_ZSET_2, &scored(all.iter().rev().cloned()), sorted);
+            let apart = all.iter().skip(1).step_by(2).chain(all.iter().step_by(2));
+            let mixed = check(TYPE_ZSET_2, &scored(apart.cloned()), sorted);
+            for value in [up, down, mixed] {
+                let set = SortedSet::of(&value).unwrap();
+                let found: Vec<_> = set
+                    .iter()
+                    .map(|(member, score)| (String::from_utf8(member.to_vec()).unwrap(), score))
+                    .collect();
+                assert_eq!(found, all);
+                assert_eq!(set.score(all[2].0.as_bytes()), Some(2.0));
+            }
+        }
+    }
+
+    #[test]
+    fn no_element_comes_twice() {
+        for count in [3, 600] {
+            let twice = || (0..count).chain([1]).map(|n: u32| n.to_string());
+            let words = || twice().map(|n| format!("name {n}"));
+            for (code, body) in [
+                (TYPE_HASH, strings(words().flat_map(|n| [n.clone(), n]), 2)),
+                (TYPE_SET, strings(words(), 1)),
+                (TYPE_SET, strings(twice(), 1)),
+                (TYPE_ZSET_2, scored(words().zip((0_u32..).map(f64::from)))),
+            ] {
+                let error = read(code, &body).unwrap_err().to_string();
+                assert!(error.contains("twice"), "type {code}, {count}: {error}");
+            }
+        }
+    }
+
+    /// As a file of redis-server has it: the highest score first, or in no order.
+    #[test]
+    fn a_large_sorted_set_is_not_searched_for_each_member() {
+        const COUNT: u32 = 20_000;
+        for factor in [1, 7919] {
+            let member = |n: u32| (format!("m{n}"), f64::from((n * factor) % COUNT));
+            let body = scored((0..COUNT).rev().map(member));
+            let (steps, value) = steps::of(|| read(TYPE_ZSET_2, &body).unwrap());
+            assert_eq!(value.elements(), COUNT as usize);
+            assert!(steps < 4 * COUNT as usize, "{steps}");
+        }
     }
 }
