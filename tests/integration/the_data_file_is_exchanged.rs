@@ -58,6 +58,56 @@ fn a_background_save_holds_the_moment_it_began() {
     assert_eq!(text(&client.call(&["DBSIZE"])), "3001");
 }
 
+/// What has no large value in it is compressed too, by `SAVE` and in the background.
+#[test]
+fn a_file_of_ours_is_as_short_as_one_of_redis() {
+    let fill = |server: &ServerNode| {
+        let mut client = server.client();
+        for n in 0..500 {
+            let record = format!(r#"{{"id":{n},"name":"user {n}","mail":"user{n}@example.org"}}"#);
+            client.call(&["SET", &format!("user:{n}"), &record.repeat(15)]);
+            let url = |m| format!("https://example.org/articles/{n}/{m}?page={m}");
+            let fields: Vec<String> = (0..30).flat_map(|m| [m.to_string(), url(m)]).collect();
+            let mut words = vec!["HSET", "hash"];
+            let key = format!("urls:{n}");
+            words[1] = &key;
+            words.extend(fields.iter().map(String::as_str));
+            client.call(&words);
+        }
+    };
+    let saved = |server: &ServerNode, command| {
+        drop(fs::remove_file(server.dir().join("dump.rdb")));
+        server.client().call(&[command]);
+        wait_for("the save has ended", secs(20), || {
+            let running = server.info("rdb_bgsave_in_progress");
+            expect_that(running.as_deref() == Some("0"), || format!("{running:?}"))
+        });
+        fs::metadata(server.dir().join("dump.rdb")).unwrap().len()
+    };
+    let real = start_server(Kind::Real, "");
+    fill(&real);
+    let want = saved(&real, "SAVE");
+    let mut ours = start_server(Kind::Ours, "");
+    fill(&ours);
+    for command in ["SAVE", "BGSAVE"] {
+        let len = saved(&ours, command);
+        assert!(
+            len < want + want / 50,
+            "{command}: {len} bytes, redis {want}"
+        );
+    }
+    let before = digest(&ours);
+    ours.client()
+        .call(&["CONFIG", "SET", "rdbcompression", "no"]);
+    let plain = saved(&ours, "SAVE");
+    assert!(plain > 4 * want, "{plain} bytes, compressed {want}");
+    ours.client()
+        .call(&["CONFIG", "SET", "rdbcompression", "yes"]);
+    saved(&ours, "BGSAVE");
+    ours.kill();
+    assert_eq!(digest(&start_on(Kind::Real, &ours)), before);
+}
+
 #[test]
 fn a_save_in_a_transaction_begins_after_it() {
     let mut saver = start_server(Kind::Ours, "");

@@ -6,6 +6,7 @@ pub mod dump;
 mod lzf;
 pub(crate) mod new_file;
 pub mod rdb;
+mod rdb_compress;
 pub mod rdb_decode;
 pub mod rdb_encode;
 pub mod rdb_values;

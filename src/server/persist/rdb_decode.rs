@@ -544,6 +544,7 @@ mod tests {
         TYPE_SET_LISTPACK, TYPE_STRING, TYPE_ZSET, TYPE_ZSET_2, TYPE_ZSET_LISTPACK,
         TYPE_ZSET_ZIPLIST,
     };
+    use crate::server::persist::rdb_compress::CompressingWriter;
     use crate::server::persist::rdb_encode::{Head, ImageWriter};
     use proptest::prelude::*;
 
@@ -588,6 +589,10 @@ mod tests {
         let output = keyspace.snapshot_output(id).unwrap();
         while let Some(chunk) = output.pop() {
             match chunk {
+                Chunk::Encoded(encoded) if compress => {
+                    let mut writer = CompressingWriter::new(&encoded);
+                    while !writer.write(1000, &mut bytes) {}
+                }
                 Chunk::Encoded(encoded) => bytes.extend(encoded),
                 Chunk::Large(image) => {
                     let mut writer = ImageWriter::new(image);

@@ -20,7 +20,7 @@ use crate::server::keyspace::{
 };
 
 /// Shorter strings are never compressed. Redis's own bound.
-const COMPRESS_BYTES_MIN: usize = 21;
+pub(super) const COMPRESS_BYTES_MIN: usize = 21;
 
 /// What the head of a file says beside the version.
 #[derive(Clone, Debug)]
@@ -48,8 +48,8 @@ pub struct ReplicationInfo {
     pub stream_db: u32,
 }
 
-/// The state of one file being written. It compresses nothing: it runs between clients, and the table that
-/// LZF needs costs more than a short string is worth. Long strings are compressed by who writes the file.
+/// The state of one file being written. It compresses nothing: it runs between clients. Strings are compressed by
+/// who writes the file.
 #[derive(Debug, Default)]
 pub struct Encoder {
     db: Option<usize>,
@@ -414,7 +414,7 @@ pub fn string(bytes: &[u8], compress: bool, out: &mut Vec<u8>) {
 }
 
 /// Writes the string compressed where that saves four bytes, without the lengths in front of it: as redis-server does.
-fn compressed(bytes: &[u8], out: &mut Vec<u8>) -> bool {
+pub(super) fn compressed(bytes: &[u8], out: &mut Vec<u8>) -> bool {
     let Some(packed) = lzf::compress(bytes) else {
         return false;
     };

@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 use super::command_encode::RecreationWriter;
 use super::new_file::NewFile;
 use super::rdb::CRC64;
+use super::rdb_compress::CompressingWriter;
 use super::rdb_encode::{Head, ImageWriter};
 use crate::clock::{Mono, Now};
 use crate::server::Server;
@@ -137,7 +138,7 @@ struct RdbFile<D: Disk = File> {
     options: FileOptions,
     /// Bytes written since the last sync.
     unsynced: usize,
-    /// Bytes written since the last rest.
+    /// Bytes written, or looked at and compressed, since the last rest.
     unrested: usize,
 }
 
@@ -154,6 +155,20 @@ impl<D: Disk> RdbFile<D> {
 
     fn write(&mut self, chunk: Chunk) -> io::Result<()> {
         match chunk {
+            Chunk::Encoded(encoded) if self.options.compress && self.options.is_rdb => {
+                let mut writer = CompressingWriter::new(&encoded);
+                let mut bytes = Vec::new();
+                loop {
+                    let is_complete = writer.write(SLICE_BYTES, &mut bytes);
+                    self.write_bytes(&bytes)?;
+                    // The work is in what is compressed, not in what is left of it.
+                    self.rest_after(SLICE_BYTES.saturating_sub(bytes.len()));
+                    if is_complete {
+                        return Ok(());
+                    }
+                    bytes.clear();
+                }
+            }
             Chunk::Encoded(bytes) => self.write_bytes(&bytes),
             Chunk::Large(image) => {
                 let mut writer = ImageWriter::new(image);
@@ -187,11 +202,7 @@ impl<D: Disk> RdbFile<D> {
             self.digest.update(slice);
             self.out.write_all(slice)?;
             self.unsynced += slice.len();
-            self.unrested += slice.len();
-            if self.unrested >= SLICE_BYTES && !self.options.rest.is_zero() {
-                std::thread::sleep(self.options.rest);
-                self.unrested = 0;
-            }
+            self.rest_after(slice.len());
             if self.unsynced >= self.options.sync_bytes {
                 self.out.flush()?;
                 self.out.get_ref().sync_data()?;
@@ -199,6 +210,15 @@ impl<D: Disk> RdbFile<D> {
             }
         }
         Ok(())
+    }
+
+    /// Rests if this and what was done before are enough for that. Bytes.
+    fn rest_after(&mut self, done: usize) {
+        self.unrested += done;
+        if self.unrested >= SLICE_BYTES && !self.options.rest.is_zero() {
+            std::thread::sleep(self.options.rest);
+            self.unrested = 0;
+        }
     }
 }
 
