@@ -465,10 +465,10 @@ impl<C: Clone + Default + 'static> Table<C> {
             return Err(SetError::Unknown((*name).to_owned()));
         }
         for (at, (name, value)) in pairs.iter().enumerate() {
-            let refused = |reason: String| SetError::Refused {
-                name: (*name).to_owned(),
-                reason,
-            };
+            // As in redis-server: a parameter is called as it was given, and as it is known where its value is wrong.
+            let named = |name: String, reason| SetError::Refused { name, reason };
+            let refused = |reason: String| named((*name).to_owned(), reason);
+            let bad_value = |reason: String| named(name.to_ascii_lowercase(), reason);
             let directive = known(name).expect("all names were looked up before");
             // An older name beside the present one is not the same parameter to redis-server: the last of them holds.
             let is_same = |(other, _): &(&str, &str)| other.eq_ignore_ascii_case(name);
@@ -489,15 +489,12 @@ impl<C: Clone + Default + 'static> Table<C> {
                 value.split_ascii_whitespace().collect()
             };
             if words.len() < least || words.len() > most {
-                return Err(refused("wrong number of arguments".to_owned()));
+                return Err(bad_value("wrong number of arguments".to_owned()));
             }
             directive
                 .access
                 .parse(&words, When::RunTime, &mut changed)
-                .map_err(|refusal| SetError::Refused {
-                    name: name.to_ascii_lowercase(),
-                    reason: refusal.reason,
-                })?;
+                .map_err(|refusal| bad_value(refusal.reason))?;
             if !names.contains(&directive.name) {
                 names.push(directive.name);
             }

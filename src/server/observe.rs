@@ -1,7 +1,6 @@
 //! What is noted around each command: how long it took, whom it must be shown to, what its client now knows.
 
 use std::borrow::Cow;
-use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -71,8 +70,7 @@ impl Server {
             let client = self.front.clients.current(call.client);
             client.session.suspended = Some(Box::new(suspended));
         } else if call.info.flags & flag::SKIP_SLOWLOG == 0 {
-            let catalog = Rc::clone(self.front.table.catalog());
-            let words = || shortened(&shown_words(&catalog, call));
+            let words = |catalog: &Catalog| shortened(&shown_words(catalog, call));
             self.note_slow(call.client, nanos / 1000, words);
         }
         let event = if call.info.flags & flag::FAST != 0 {
@@ -112,7 +110,7 @@ impl Server {
         let kept = self.config.tuning.latency_tracking.then_some(nanos);
         let command = suspended.command;
         self.metrics.unblocked(command, serving, failed, kept);
-        self.note_slow(client, nanos / 1000, || suspended.words);
+        self.note_slow(client, nanos / 1000, |_| suspended.words);
         self.note_latency("command-unblocking", Duration::from_nanos(serving));
     }
 
@@ -123,18 +121,24 @@ impl Server {
     }
 
     /// Puts a command into the slow log if it took long enough.
-    fn note_slow(&mut self, client: ClientId, micros: u64, words: impl FnOnce() -> Vec<Bytes>) {
+    fn note_slow(
+        &mut self,
+        client: ClientId,
+        micros: u64,
+        words: impl FnOnce(&Catalog) -> Vec<Bytes>,
+    ) {
         let threshold = u64::try_from(self.config.tuning.slowlog_log_slower_than);
         if !threshold.is_ok_and(|threshold| micros >= threshold) {
             return;
         }
         let at = self.clock.now().unix.0 / 1000;
+        let words = words(self.front.table.catalog());
         let client = self.front.clients.current(client);
         let slow = Slow {
             id: 0,
             at,
             micros,
-            words: words(),
+            words,
             addr: client.addr.to_string(),
             client_name: client.name.clone(),
         };

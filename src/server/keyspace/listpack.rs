@@ -98,7 +98,15 @@ impl Listpack {
             let (want, back) = back_bytes(len);
             let end = at + len + back;
             // The end mark must follow somewhere.
-            if end >= bytes.len() || bytes[at + len..end] != want[..back] {
+            if end >= bytes.len() {
+                return Err(Malformed);
+            }
+            // Nearly always it is one byte, for which a comparison of slices takes too long.
+            let is_right = match &bytes[at + len..end] {
+                [byte] => *byte == want[0],
+                found => *found == want[..back],
+            };
+            if !is_right {
                 return Err(Malformed);
             }
             at = end;

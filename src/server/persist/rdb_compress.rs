@@ -191,7 +191,7 @@ mod tests {
             .map(|text| Value::string(text.as_bytes()))
             .into();
         for len in [20, 21, 63, 64, 4096, 20_000] {
-            values.push(Value::string("ab".repeat(len)[..len].as_bytes()));
+            values.push(Value::string(&"ab".repeat(len).as_bytes()[..len]));
         }
         values.push(Value::string(b"no three letters of this come twice"));
         for thresholds in [small, large] {
