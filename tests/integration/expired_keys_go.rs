@@ -1,6 +1,8 @@
 //! Keys that have expired are removed without anybody asking for them, here and on replicas; a replica hides
 //! them until it is told, unless it takes writes.
 
+use std::time::Duration;
+
 use crate::both::lines_of;
 use crate::data::{replica_of, send, wait_until_equal};
 use crate::support::{Kind, expect_that, secs, start_server, text, wait_for};
@@ -32,6 +34,24 @@ fn without_being_asked_for() {
     }
     assert_eq!(ours.info("expired_keys"), Some(KEYS.to_string()));
     wait_until_equal(&ours, &real);
+}
+
+/// One that has expired takes memory until it is removed: its size is told, which is no use of it.
+#[test]
+fn until_then_they_have_a_size() {
+    for kind in [Kind::Real, Kind::Ours] {
+        let server = start_server(kind, "enable-debug-command yes\n");
+        let mut client = server.client();
+        client.call(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+        client.call(&["SET", "k", "v"]);
+        let size = client.call(&["MEMORY", "USAGE", "k"]);
+        client.call(&["PEXPIRE", "k", "1"]);
+        std::thread::sleep(Duration::from_millis(20));
+        assert_eq!(client.call(&["MEMORY", "USAGE", "k"]), size, "{kind:?}");
+        assert_eq!(text(&client.call(&["DBSIZE"])), "1", "{kind:?}");
+        assert_eq!(text(&client.call(&["EXISTS", "k"])), "0", "{kind:?}");
+        assert_eq!(text(&client.call(&["MEMORY", "USAGE", "k"])), "(nil)");
+    }
 }
 
 #[test]

@@ -91,8 +91,8 @@ fn usage(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
         };
         samples = usize::try_from(integer(count)?).map_err(|_| SYNTAX)?;
     }
-    let entry = server.keyspace.get(server.db(), &call.words[2]);
-    match entry.filter(|entry| !server.is_hidden(call, entry)) {
+    // One that has expired takes memory until it is removed.
+    match server.keyspace.get(server.db(), &call.words[2]) {
         None => reply.null(),
         Some(entry) => reply.count(entry_bytes(entry, samples)),
     }
