@@ -1,11 +1,20 @@
 //! redis-server 7.0 and ours side by side: the same commands to both, and what comes back compared.
 
+use std::collections::BTreeMap;
+
+use sentinel::resp::Value;
+
 use crate::data::{digest, replica_of, send, wait_until_equal};
 use crate::support::{Client, Kind, ServerNode, start_server, text};
 
 /// From ours to redis-server, and back.
 pub(crate) const DIRECTIONS: [(Kind, Kind); 2] =
     [(Kind::Ours, Kind::Real), (Kind::Real, Kind::Ours)];
+
+/// redis-server and ours, with these lines of configuration.
+pub(crate) fn start_both(lines: &str) -> [ServerNode; 2] {
+    [Kind::Real, Kind::Ours].map(|kind| start_server(kind, lines))
+}
 
 /// Both servers with a client each.
 pub(crate) struct Both {
@@ -15,7 +24,7 @@ pub(crate) struct Both {
 
 impl Both {
     pub(crate) fn start() -> Both {
-        let servers = [Kind::Real, Kind::Ours].map(|kind| start_server(kind, ""));
+        let servers = start_both("");
         let clients = [servers[0].client(), servers[1].client()];
         Both { servers, clients }
     }
@@ -59,6 +68,30 @@ pub(crate) fn lines_of(lines: &str) -> impl Iterator<Item = Vec<String>> {
             .map(|word| word.trim_matches('"').replace('_', " "))
             .collect()
     })
+}
+
+/// The words of a line, which single blanks separate.
+pub(crate) fn words_of(line: &str) -> Vec<&str> {
+    line.split(' ').collect()
+}
+
+/// The elements of an array.
+pub(crate) fn elements(value: &Value) -> &[Value] {
+    let Value::Array(items) = value else {
+        panic!("not an array: {value:?}");
+    };
+    items
+}
+
+/// Names and values of a flat map.
+pub(crate) fn pairs(value: &Value) -> BTreeMap<String, Value> {
+    let Value::Array(items) = value else {
+        panic!("{value:?}");
+    };
+    items
+        .chunks_exact(2)
+        .map(|pair| (text(&pair[0]), pair[1].clone()))
+        .collect()
 }
 
 /// Sends a script to both, in RESP2 and in RESP3, and compares replies and data.

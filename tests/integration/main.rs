@@ -75,6 +75,7 @@ mod settings_change_as_a_whole;
 mod slow_events_are_kept;
 mod sort_equals_redis;
 mod sorted_sets_equal_redis;
+mod statistics_equal_redis;
 mod status;
 mod the_data_file_is_exchanged;
 mod the_debian_package;
