@@ -218,6 +218,13 @@ impl<S: Default> Clients<S> {
         on
     }
 
+    /// Ends the wait of a client that goes without a reply.
+    pub(super) fn stop_waiting(&mut self, id: ClientId) {
+        if let Some(Blocked::Waiting { on, .. }) = self.current(id).blocked.take() {
+            self.waiting.remove(&on);
+        }
+    }
+
     /// Keeps back what is queued for a client until [`Clients::release`], for a program that waits for a write to
     /// become durable. `None` if something is kept back already: what was queued since will be held then, so
     /// that a client to which something goes at any time gets it all the same.

@@ -283,7 +283,7 @@ impl<P: Program> Connection<P> {
             return Poll::Pending;
         }
         if client.sends_no_more {
-            return self.poll_end(client);
+            return self.poll_end(program);
         }
         // Whoever waits may do so for long, and must not be given anything when it has gone. Its end comes behind
         // all that it has sent; so that is read, as much as a client may have waiting.
@@ -319,7 +319,7 @@ impl<P: Program> Connection<P> {
                     let client = program.front().clients.current(self.id);
                     client.last_interaction = now.mono;
                     client.sends_no_more = true;
-                    return self.poll_end(client);
+                    return self.poll_end(program);
                 }
                 Poll::Ready(Err(_)) => return Poll::Ready(Event::Closed),
             }
@@ -328,17 +328,27 @@ impl<P: Program> Connection<P> {
     }
 
     /// The client will send nothing more; what can run now has run. It may still be there to read its replies.
-    fn poll_end(&self, client: &mut Client<P::Session>) -> Poll<Event> {
-        if client.blocked.is_some() || client.kind != ClientKind::Normal {
+    fn poll_end(&self, program: &mut P) -> Poll<Event> {
+        let client = program.front().clients.current(self.id);
+        let waits = client.blocked.is_some();
+        // Replies that are not there yet are none that it could hear before it goes.
+        let hears_more =
+            client.held.is_some() || self.must_flush || !client.output.front_to_leave().is_empty();
+        if client.kind != ClientKind::Normal || (waits && !hears_more) {
             return Poll::Ready(Event::Closed);
         }
-        // What it has sent before its end may have to run after a release, or when it has read some replies.
-        if self.has_more {
+        if waits {
+            // What it waits for is not for it any more, nor does what is behind that run; but the replies in front of
+            // it are still to come.
+            program.gives_up(self.id);
+            program.front().clients.stop_waiting(self.id);
+        } else if self.has_more {
+            // What it has sent before its end may have to run after a release, or when it has read some replies.
             return Poll::Pending;
-        }
-        if client.held.is_none() && client.output.is_empty() && !self.must_flush {
+        } else if !hears_more && client.output.is_empty() {
             return Poll::Ready(Event::Closed);
         }
+        let client = program.front().clients.current(self.id);
         client.close(Closing::AfterReplies);
         Poll::Pending
     }

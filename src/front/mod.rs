@@ -184,6 +184,12 @@ pub trait Program: Sized + 'static {
         self.front().clients.resolve(on, &reply);
     }
 
+    /// A client that waits goes before it has what it waits for: it must not be given that any more. It is still
+    /// to hear the replies that are queued for it.
+    fn gives_up(&mut self, client: ClientId) {
+        let _ = client;
+    }
+
     /// A client's batch has been executed and its replies are about to leave. What must go before them
     /// (the AOF, the replication feed) goes now; [`Clients::hold_turn`] keeps them back.
     fn end_turn(&mut self, client: ClientId) {

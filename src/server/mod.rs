@@ -507,12 +507,16 @@ impl Program for Server {
         self.replica_drained(client);
     }
 
+    fn gives_up(&mut self, client: ClientId) {
+        self.forget_waiter(client);
+        self.forget_blocked_client(client);
+    }
+
     fn closed(&mut self, client: ClientId) {
         self.unwatch(client);
         self.set_monitor(client, false);
         self.end_tracking(client);
-        self.forget_waiter(client);
-        self.forget_blocked_client(client);
+        self.gives_up(client);
         self.replica_gone(client);
     }
 }

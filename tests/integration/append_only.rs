@@ -644,6 +644,29 @@ fn a_client_that_sends_no_more_still_hears_of_its_write() {
 }
 
 #[test]
+fn a_client_that_waits_and_sends_no_more_still_hears_of_its_write() {
+    for kind in [Kind::Real, Kind::Ours] {
+        let server = start(kind, "appendfsync always\n");
+        let mut other = server.client();
+        for round in 0..50 {
+            let mut client = server.client();
+            let mut requests = Vec::new();
+            encode_request(&["SET", "a", "1"], &mut requests);
+            encode_request(&["BLMOVE", "l", "m", "LEFT", "LEFT", "0"], &mut requests);
+            client.send_raw(&requests).unwrap();
+            client.stream().shutdown(Shutdown::Write).unwrap();
+            let reply = client.receive();
+            let reply = reply.unwrap_or_else(|error| panic!("{kind:?}, round {round}: {error}"));
+            assert_eq!(text(&reply), "OK", "{kind:?}");
+            client.wait_for_close(secs(5)).unwrap();
+            // What it waited for is for others.
+            assert_eq!(text(&other.call(&["RPUSH", "l", "v"])), "1", "{kind:?}");
+            assert_eq!(text(&other.call(&["LPOP", "l"])), "v", "{kind:?}");
+        }
+    }
+}
+
+#[test]
 fn a_folder_that_was_renamed_is_still_written_to() {
     for kind in [Kind::Real, Kind::Ours] {
         let server = start(kind, "enable-protected-configs yes\n");
