@@ -139,6 +139,8 @@ pub enum TrackingChoice {
 pub struct Tracking {
     /// Invalidations go to this client instead.
     pub redirect: Option<ClientId>,
+    /// One could not go there: that client has gone.
+    pub is_broken: bool,
     /// `BCAST`
     pub broadcast: bool,
     /// `OPTIN`, `OPTOUT`

@@ -75,6 +75,7 @@ fn flags<S>(client: &Client<S>) -> String {
         ('x', client.multi.is_some()),
         ('b', client.blocked.is_some()),
         ('t', tracking.is_some()),
+        ('R', tracking.is_some_and(|tracking| tracking.is_broken)),
         ('B', tracking.is_some_and(|tracking| tracking.broadcast)),
         ('d', client.lost_watch),
         ('c', client.closing == Closing::AfterReplies),

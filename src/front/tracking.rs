@@ -259,10 +259,7 @@ fn trackinginfo<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply)
             if tracking.no_loop {
                 flags.push("noloop");
             }
-            if tracking
-                .redirect
-                .is_some_and(|id| front.clients.get(id).is_none())
-            {
+            if tracking.is_broken {
                 flags.push("broken_redirect");
             }
             tracking.prefixes.clone()

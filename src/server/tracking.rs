@@ -265,27 +265,36 @@ impl Server {
         self.read_at = None;
     }
 
+    /// What was for a client that has gone is lost: who wanted it there is told so where its protocol can.
+    fn redirect_is_broken(&mut self, id: ClientId, to: ClientId) {
+        let now = self.clock.mono();
+        let clients = &mut self.front.clients;
+        let Some(client) = clients.get_mut(id) else {
+            return;
+        };
+        if let Some(tracking) = &mut client.tracking {
+            tracking.is_broken = true;
+        }
+        if client.protocol == Protocol::Resp3 {
+            let mut message = Reply::new(Protocol::Resp3);
+            message.push(2);
+            message.bulk("tracking-redir-broken");
+            message.integer(i64::try_from(to.0).unwrap_or(i64::MAX));
+            clients.send(id, Bytes::from(message.into_bytes()), now);
+        }
+    }
+
     fn send_invalidation(&mut self, id: ClientId, what: &Invalid<'_>) {
         let Some(client) = self.front.clients.get(id) else {
             return;
         };
         let redirect = client.tracking.as_ref().and_then(|t| t.redirect);
         let now = self.clock.mono();
-        let target = match redirect {
-            None => client,
-            Some(to) => match self.front.clients.get(to).filter(|to| to.is_open()) {
-                Some(target) => target,
-                None if client.protocol == Protocol::Resp3 => {
-                    let mut message = Reply::new(Protocol::Resp3);
-                    message.push(2);
-                    message.bulk("tracking-redir-broken");
-                    message.integer(i64::try_from(to.0).unwrap_or(i64::MAX));
-                    let message = Bytes::from(message.into_bytes());
-                    self.front.clients.send(id, message, now);
-                    return;
-                }
-                None => return,
-            },
+        let to = redirect.unwrap_or(id);
+        let target = self.front.clients.get(to);
+        let Some(target) = target.filter(|target| redirect.is_none() || target.is_open()) else {
+            self.redirect_is_broken(id, to);
+            return;
         };
         let mut message = Reply::new(target.protocol);
         match target.protocol {
