@@ -487,7 +487,7 @@ fn look_ups_are_counted_alike() {
         "SPOP s",
         "SPOP s 1",
     ];
-    let [real, ours] = both("").map(|server| {
+    let [real, ours] = start_both("").map(|server| {
         let mut client = server.client();
         LINES
             .iter()
@@ -504,7 +504,7 @@ fn look_ups_are_counted_alike() {
 
 #[test]
 fn a_client_whose_watch_is_lost_is_marked() {
-    let [real, ours] = both("").map(|server| {
+    let [real, ours] = start_both("").map(|server| {
         let mut client = server.client();
         ["WATCH k", "SET k v", "MULTI", "EXEC"].map(|line| {
             client.call(&words_of(line));
