@@ -93,6 +93,10 @@ fn list<R: Read>(
             TYPE_LIST_QUICKLIST_2 => match usize::try_from(reader.length()?) {
                 Ok(QUICKLIST_PLAIN) => {
                     let element = reader.string()?;
+                    // Such a node is for one that is too long for others.
+                    if element.is_empty() {
+                        return Err(reader.corrupt("a node of a list without an element"));
+                    }
                     push(&mut list, &element, reader, thresholds)?;
                 }
                 Ok(QUICKLIST_PACKED) => list.push_node(listpack(reader)?),

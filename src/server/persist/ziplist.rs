@@ -10,24 +10,37 @@ const END: u8 = 0xff;
 ///
 /// ```text
 /// u32 bytes in all │ u32 offset of the last entry │ u16 entries (65535: count them) │ entry … │ ff
-/// entry: length of the entry before it │ encoding │ data
+/// entry: length of the entry before it (one byte, or fe and u32) │ encoding │ data
 /// ```
+///
+/// Nobody here walks one backwards, but what contradicts itself is damaged, as for redis-server, whose checks these are.
 pub(super) fn ziplist(bytes: &[u8]) -> Option<impl Iterator<Item = Element<'_>>> {
     let (total, rest) = bytes.split_first_chunk::<4>()?;
     if u32::from_le_bytes(*total) as usize != bytes.len() {
         return None;
     }
-    let (_, rest) = rest.split_first_chunk::<4>()?;
+    let (tail, rest) = rest.split_first_chunk::<4>()?;
+    let tail = u32::from_le_bytes(*tail) as usize;
     let (count, entries) = rest.split_first_chunk::<2>()?;
     let count = usize::from(u16::from_le_bytes(*count));
-    let found = count_entries(entries, ziplist_entry)?;
-    (count == 65535 || count == found).then(|| all_entries(entries, ziplist_entry))
+    let (mut last, mut length) = (None, 0);
+    let found = count_entries(entries, |rest| {
+        let (length_told, _) = length_before(rest)?;
+        let (element, after) = ziplist_entry(rest)?;
+        let is_right = length_told == length;
+        length = rest.len() - after.len();
+        last = Some(bytes.len() - rest.len());
+        is_right.then_some((element, after))
+    })?;
+    let is_tail = last.map_or(tail < bytes.len(), |last| last == tail);
+    let is_counted = count == 65535 || count == found;
+    (is_tail && is_counted).then(|| all_entries(entries, ziplist_entry))
 }
 
 /// How many entries there are up to the end mark, which nothing may follow.
 fn count_entries<'a, E>(
     mut rest: &'a [u8],
-    split: impl Fn(&'a [u8]) -> Option<(E, &'a [u8])>,
+    mut split: impl FnMut(&'a [u8]) -> Option<(E, &'a [u8])>,
 ) -> Option<usize> {
     let mut count = 0;
     while *rest.first()? != END {
@@ -52,14 +65,19 @@ fn all_entries<'a, E>(
     })
 }
 
+/// The length of the entry before this one, and what follows that.
+fn length_before(entry: &[u8]) -> Option<(usize, &[u8])> {
+    let (first, rest) = entry.split_first()?;
+    if *first == 0xfe {
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        return Some((u32::from_le_bytes(*length) as usize, rest));
+    }
+    Some((usize::from(*first), rest))
+}
+
 /// An element and what follows it.
 fn ziplist_entry(entry: &[u8]) -> Option<(Element<'_>, &[u8])> {
-    let (first, rest) = entry.split_first()?;
-    let rest = if *first == 0xfe {
-        rest.split_first_chunk::<4>()?.1
-    } else {
-        rest
-    };
+    let (_, rest) = length_before(entry)?;
     let (first, rest) = rest.split_first()?;
     let (len, rest) = match first >> 6 {
         0 => (usize::from(first & 0x3f), rest),
@@ -145,7 +163,7 @@ mod tests {
         let body: &[u8] = b"\x00\x01a\x03\xc0\x00\x04\x04\xfe\xff\x03\xfd";
         let total = u32::try_from(body.len() + 11).unwrap();
         let mut bytes = total.to_le_bytes().to_vec();
-        bytes.extend([0, 0, 0, 0, 4, 0]);
+        bytes.extend([20, 0, 0, 0, 4, 0]);
         bytes.extend(body);
         bytes.push(0xff);
         let (integer, want) = (Element::Integer, Element::Bytes(b"a"));
@@ -153,6 +171,21 @@ mod tests {
         assert!(ziplist(&bytes).unwrap().eq(want));
         bytes[8] = 3;
         assert!(ziplist(&bytes).is_none(), "one more than the head says");
+        bytes[8] = 4;
+        assert!(ziplist(&bytes).is_some());
+        for (at, wrong) in [
+            (4, 19),
+            (4, 21),
+            (10, 1),
+            (13, 2),
+            (13, 4),
+            (17, 3),
+            (20, 0),
+        ] {
+            let mut bytes = bytes.clone();
+            bytes[at] = wrong;
+            assert!(ziplist(&bytes).is_none(), "{wrong} at {at}");
+        }
     }
 
     proptest! {
