@@ -256,7 +256,8 @@ pub(crate) fn yaml(data: &[u8]) -> u64 {
 /// trailer that it would need.
 pub(crate) fn restore(data: &[u8]) -> u64 {
     const STRING_BYTES_MAX: u64 = 1 << 20;
-    let read = |payload: &[u8]| read_payload(payload, &Thresholds::default(), STRING_BYTES_MAX);
+    let read =
+        |payload: &[u8]| read_payload(payload, &Thresholds::default(), STRING_BYTES_MAX, true);
     let mut signed = [data, &[10, 0]].concat();
     signed.extend(CRC64.checksum(&signed).to_le_bytes());
     let mut kinds = Vec::new();

@@ -126,6 +126,8 @@ pub struct Directive<C> {
     name: &'static str,
     alias: Option<&'static str>,
     change: Change,
+    /// Only who asks for exactly this name is shown it.
+    is_hidden: bool,
     help: &'static str,
     access: Arc<dyn Access<C>>,
 }
@@ -142,6 +144,7 @@ impl<C: 'static> Directive<C> {
             name,
             alias: None,
             change: Change::AtStart,
+            is_hidden: false,
             help,
             access: Arc::new(Field { form, field }),
         }
@@ -157,6 +160,19 @@ impl<C: 'static> Directive<C> {
         Directive {
             change: Change::AtRunTime,
             ..Directive::at_start(name, form, field, help)
+        }
+    }
+
+    /// A directive that `CONFIG SET` can change, and that `CONFIG GET` shows to those only who name it.
+    pub fn hidden<F: Form>(
+        name: &'static str,
+        form: F,
+        field: Lens<C, F::Value>,
+        help: &'static str,
+    ) -> Directive<C> {
+        Directive {
+            is_hidden: true,
+            ..Directive::at_run_time(name, form, field, help)
         }
     }
 
@@ -200,6 +216,7 @@ impl<C: 'static> Directive<C> {
             name: self.name,
             alias: self.alias,
             change: self.change,
+            is_hidden: self.is_hidden,
             help: self.help,
             access: Arc::new(Within {
                 access: self.access,
@@ -318,6 +335,15 @@ pub struct Table<C> {
     tolerated: HashSet<&'static str>,
 }
 
+/// Which directives a rewrite writes lines for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RewriteOf {
+    /// Those that the file does not give the right value.
+    Changes,
+    /// Each.
+    All,
+}
+
 /// The directives that a file has set so far: a first line replaces a default, a later one may add.
 #[derive(Debug, Default)]
 pub struct Seen(HashSet<&'static str>);
@@ -421,15 +447,17 @@ impl<C: Clone + Default + 'static> Table<C> {
         })
     }
 
-    /// `CONFIG GET`: the directives, under the name or alias that `matches`, with their values.
+    /// `CONFIG GET`: the directives, under the name or alias that `matches`, with their values. `by_pattern`: without the
+    /// hidden ones.
     pub fn get(
         &self,
         config: &C,
+        by_pattern: bool,
         matches: impl Fn(&'static str) -> bool,
     ) -> Vec<(&'static str, String)> {
         let mut found = Vec::new();
         for directive in &self.directives {
-            if directive.change == Change::FileOnly {
+            if directive.change == Change::FileOnly || by_pattern && directive.is_hidden {
                 continue;
             }
             for name in [Some(directive.name), directive.alias]
@@ -505,7 +533,7 @@ impl<C: Clone + Default + 'static> Table<C> {
 
     /// The text of a file that gives `config`, made from `text` with the operator's comments and order,
     /// for `CONFIG REWRITE`. A directive whose lines already give its value is left as it was written.
-    pub fn rewrite(&self, config: &C, text: &[u8]) -> Vec<u8> {
+    pub fn rewrite(&self, config: &C, text: &[u8], of: RewriteOf) -> Vec<u8> {
         let mut in_file = C::default();
         let mut seen = Seen::default();
         let document = Document::parse(text, |mut words| {
@@ -523,7 +551,7 @@ impl<C: Clone + Default + 'static> Table<C> {
         let mut changed = HashSet::new();
         let mut entries = Vec::new();
         for directive in &self.directives {
-            if directive.access.same(config, &in_file) {
+            if of == RewriteOf::Changes && directive.access.same(config, &in_file) {
                 continue;
             }
             changed.insert(directive.name);
@@ -583,6 +611,7 @@ pub(crate) mod tests {
             let change = match directive.change {
                 _ if !has_config => "",
                 Change::AtStart => " at start |",
+                Change::AtRunTime if directive.is_hidden => " `CONFIG SET`, hidden |",
                 Change::AtRunTime => " `CONFIG SET` |",
                 Change::Protected => " `CONFIG SET`, protected |",
                 Change::FileOnly => " at start, not shown |",
@@ -674,7 +703,7 @@ pub(crate) mod tests {
         assert_eq!(process.port, 2);
         assert_eq!(process.bind, ["127.0.0.1", "-::1"]);
         assert_eq!(
-            table().get(&process, |name| name.starts_with("client-output")),
+            table().get(&process, true, |name| name.starts_with("client-output")),
             [(
                 "client-output-buffer-limit",
                 "normal 1024 2 3 slave 7 8 9 pubsub 4 5 6".to_owned()
@@ -736,7 +765,7 @@ pub(crate) mod tests {
         let mut process = load(&["port 7000"]).unwrap();
         process.timeout = std::time::Duration::from_secs(9);
         process.requirepass = Some(Arc::from("a b"));
-        let after = table().rewrite(&process, before.as_bytes());
+        let after = table().rewrite(&process, before.as_bytes(), RewriteOf::Changes);
         assert_eq!(
             String::from_utf8(after).unwrap(),
             "# mine\nPort   7000\ntimeout 9\nlogfile \"\"\nfoo bar\n\n\
@@ -754,6 +783,7 @@ pub(crate) mod tests {
         let text = table().rewrite(
             &before,
             b"port 1\nbind ::1\ntls-auth-clients no\nsyslog-ident x\n",
+            RewriteOf::Changes,
         );
         let text = String::from_utf8(text).unwrap();
         let lines: Vec<&str> = text

@@ -22,7 +22,7 @@ pub mod statements;
 pub mod yaml;
 
 pub use crate::config_at as at;
-pub use directive::{Directive, Form, Lens, Seen, SetError, Table, When};
+pub use directive::{Directive, Form, Lens, RewriteOf, Seen, SetError, Table, When};
 pub use errors::{ConfigErrors, Mistake, Place, Refusal};
 pub use forms::{
     AlwaysNo, Choice, FileMode, Folder, Memory, Milliseconds, Number, OptionalPath, OptionalText,

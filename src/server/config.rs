@@ -548,6 +548,7 @@ const WITHOUT_EFFECT: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::RewriteOf;
 
     fn load(arguments: &[&str]) -> Result<ServerConfig, String> {
         let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
@@ -681,13 +682,35 @@ mod tests {
             replicaof: Some(("10.0.0.1".into(), 7)),
             ..ServerConfig::default()
         };
-        let text = table.rewrite(&config, b"# mine\nport 6379\n");
+        let text = table.rewrite(&config, b"# mine\nport 6379\n", RewriteOf::Changes);
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("# mine\n"), "{text}");
         assert!(text.contains("replicaof 10.0.0.1 7"), "{text}");
         config.replicaof = None;
-        let text = String::from_utf8(table.rewrite(&config, text.as_bytes())).unwrap();
+        let text =
+            String::from_utf8(table.rewrite(&config, text.as_bytes(), RewriteOf::Changes)).unwrap();
         assert!(!text.contains("10.0.0.1"), "{text}");
+    }
+
+    #[test]
+    fn a_line_for_each_setting_says_what_it_is() {
+        let table = server_table();
+        let config = load(&["--save", "7 8", "--hz", "20", "--maxmemory-clients", "5%"]).unwrap();
+        let text = table.rewrite(&config, b"port 6379\n", RewriteOf::All);
+        let text = String::from_utf8(text).unwrap();
+        for line in ["hash-max-listpack-entries 512", "key-load-delay 0", "hz 20"] {
+            assert!(text.lines().any(|found| found == line), "{line}: {text}");
+        }
+        let mut again = ServerConfig::default();
+        let mut seen = Seen::default();
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let words = crate::config::lex::words(line.as_bytes()).unwrap();
+            let words = words.unwrap_or_default();
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let applied = table.apply(&mut again, &words, &mut seen);
+            assert!(applied.is_ok(), "{line}: {applied:?}");
+        }
+        assert_eq!(again, config);
     }
 
     #[test]

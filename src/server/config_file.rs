@@ -5,18 +5,19 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::config::{ServerConfig, server_table};
+use crate::config::RewriteOf;
 
 /// Rewrites the file so that it gives `config`, with the operator's comments and order.
 ///
 /// # Errors
 /// The file cannot be read or replaced; it is then as it was.
-pub(super) fn rewrite(path: &Path, config: &ServerConfig) -> io::Result<()> {
+pub(super) fn rewrite(path: &Path, config: &ServerConfig, of: RewriteOf) -> io::Result<()> {
     let old = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error),
     };
-    let new = server_table().rewrite(config, &old);
+    let new = server_table().rewrite(config, &old, of);
     if new == old {
         return Ok(());
     }

@@ -50,6 +50,9 @@ impl Server {
     fn round(&mut self, round: u64) -> bool {
         let now = self.clock.mono();
         self.watchdog.feed(now);
+        if self.switches.is_cron_paused {
+            return false;
+        }
         self.front.tick(now);
         self.advance_failover();
         self.ask_for_waiters();
@@ -79,7 +82,7 @@ impl Server {
     fn expire_keys(&mut self) -> bool {
         let now = self.clock.now();
         let is_paused = self.front.paused(now.mono).is_some();
-        if !self.expires_actively || is_paused || self.is_loading() {
+        if !self.switches.expires_actively || is_paused || self.is_loading() {
             return false;
         }
         let begun = self.clock.nanos();

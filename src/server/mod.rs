@@ -24,6 +24,7 @@ mod eviction;
 mod histogram;
 mod hyperloglog;
 mod info;
+mod key_delay;
 pub mod keyspace;
 mod latency;
 mod lazy_free;
@@ -48,6 +49,7 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -106,8 +108,7 @@ pub struct Server {
     /// The most memory that was in use, and what was when the server began. Bytes.
     memory_peak: u64,
     memory_at_start: u64,
-    /// `DEBUG SET-ACTIVE-EXPIRE`
-    pub(crate) expires_actively: bool,
+    pub(crate) switches: Switches,
     /// Where clients come in.
     pub(crate) serving: Option<net::Serving>,
     /// What other threads see of us, where there is somebody to look.
@@ -130,11 +131,34 @@ pub struct Server {
     pub(crate) in_exec: bool,
     /// Data are being loaded.
     pub(crate) loading: Option<Loading>,
+    /// `key-load-delay`, for those who load on other threads.
+    load_delay: Arc<AtomicI32>,
     clock: Clock,
     /// When the last command of this turn ended, which is when the next one begins. Nanoseconds of the clock.
     read_at: Option<u64>,
     log: Option<&'static Log>,
     me: Weak<RefCell<Server>>,
+}
+
+/// What `DEBUG` switches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Switches {
+    /// `SET-ACTIVE-EXPIRE`
+    pub(crate) expires_actively: bool,
+    /// `PAUSE-CRON`
+    pub(crate) is_cron_paused: bool,
+    /// `SET-SKIP-CHECKSUM-VALIDATION`
+    pub(crate) skips_checksums: bool,
+}
+
+impl Default for Switches {
+    fn default() -> Switches {
+        Switches {
+            expires_actively: true,
+            is_cron_paused: false,
+            skips_checksums: false,
+        }
+    }
 }
 
 /// The command that is running.
@@ -213,7 +237,7 @@ impl Server {
                 slowlog: SlowLog::default(),
                 latencies: Latencies::default(),
                 tracking: TrackingTable::default(),
-                expires_actively: true,
+                switches: Switches::default(),
                 serving: None,
                 shown: None,
                 watchdog: net::Watchdog::default(),
@@ -229,6 +253,7 @@ impl Server {
                 current: Current::default(),
                 in_exec: false,
                 loading: None,
+                load_delay: Arc::default(),
                 config_path: path,
                 rng: ChaCha8Rng::from_rng(&mut rng),
                 config,

@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use anyhow::Context;
 use tokio::task::LocalSet;
 
+use super::key_delay::LoadPace;
 use super::keyspace::Key;
 use super::lazy_free::drop_elsewhere;
 use super::loading::Counted;
@@ -309,10 +311,11 @@ impl Server {
         LoadOptions {
             databases: self.keyspace.databases(),
             drop_expired_at: (!is_replica).then(|| self.clock.now().unix.0),
-            verify_checksum: self.config.rdbchecksum,
+            verify_checksum: self.config.rdbchecksum && !self.switches.skips_checksums,
             string_bytes_max: self.string_bytes_max(),
             thresholds: self.thresholds(),
             usage: self.usage(self.clock.now().unix),
+            pace: LoadPace::by(&self.load_delay),
         }
     }
 
@@ -321,7 +324,11 @@ impl Server {
     /// # Errors
     /// The file cannot be loaded, or has a key that is here and is to be kept; then nothing has changed.
     pub(crate) fn reload(&mut self, present: Present) -> anyhow::Result<()> {
-        let options = self.load_options(!self.replication.is_master());
+        // The loop does not rest.
+        let options = LoadOptions {
+            pace: LoadPace::NONE,
+            ..self.load_options(!self.replication.is_master())
+        };
         let file = File::open(&self.config.dbfilename)?;
         let mut loaded = load(BufReader::with_capacity(1 << 18, file), options)?.keyspace;
         if present == Present::Dropped {
@@ -400,6 +407,8 @@ impl Server {
             .set_pubsub_default(process.acl_pubsub_default);
         let size = self.config.backlog_size();
         self.replication.history.resize_backlog(size);
+        let delay = self.config.tuning.key_load_delay;
+        self.load_delay.store(delay, Ordering::Relaxed);
     }
 
     /// Notes where `dir` is by now.

@@ -271,6 +271,13 @@ tuning! {
     aof_disable_auto_gc: bool = false, at_run_time "aof-disable-auto-gc", YesNo;
     /// `BGSAVE` syncs the file every 4 MiB, not at its end alone
     rdb_save_incremental_fsync: bool = true, at_run_time "rdb-save-incremental-fsync", YesNo;
+    /// for tests: what is saved, rewritten or sent to replicas takes so many microseconds for each key, or one for so many keys where negative
+    rdb_key_save_delay: i32 = 0, hidden "rdb-key-save-delay", Number::between(i32::MIN, i32::MAX);
+    /// for tests: a load takes so many microseconds for each key, or one for so many keys where negative
+    key_load_delay: i32 = 0, hidden "key-load-delay", Number::between(i32::MIN, i32::MAX);
+    /// without effect: clients are served all the while
+    loading_process_events_interval_bytes: i64 = 2 << 20,
+        hidden "loading-process-events-interval-bytes", Number::between(1024, i32::MAX);
     /// without effect: what is restored is always checked
     sanitize_dump_payload: Word = "no", at_run_time "sanitize-dump-payload", Choice::of(SANITIZE);
     /// without effect: there are no scripts
@@ -280,6 +287,8 @@ tuning! {
         at_run_time "propagation-error-behavior", Choice::of(PROPAGATION);
     /// without effect
     jemalloc_bg_thread: bool = true, at_run_time "jemalloc-bg-thread", YesNo;
+    /// without effect: a panic always aborts
+    use_exit_on_panic: bool = false, hidden "use-exit-on-panic", YesNo;
     /// without effect
     crash_log_enabled: bool = true, at_run_time "crash-log-enabled", YesNo;
     /// without effect

@@ -49,6 +49,7 @@ mod http_from_outside;
 mod it_listens_where_it_is_told;
 mod keys_equal_redis;
 mod keys_migrate;
+mod keys_take_as_long_as_they_are_told;
 mod links_are_cut_at_random;
 mod links_are_kept_in_order;
 mod lists_equal_redis;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::args::{Failure, NOT_POSITIVE, OUT_OF_RANGE, not_negative, option};
+use super::configuration::{self, RewriteOf};
 use super::digest;
 use super::lolwut::lolwut;
 use super::strings::finish;
@@ -188,7 +189,24 @@ fn debug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
             reply.simple(&describe(entry, server.config.rdbcompression, idle));
         }
         (b"set-active-expire", [flag]) => {
-            server.expires_actively = flag.as_ref() != b"0";
+            server.switches.expires_actively = atoi(flag) != 0;
+            reply.ok();
+        }
+        (b"set-skip-checksum-validation", [flag]) => {
+            server.switches.skips_checksums = atoi(flag) != 0;
+            reply.ok();
+        }
+        (b"pause-cron", [flag]) => {
+            server.switches.is_cron_paused = atoi(flag) != 0;
+            reply.ok();
+        }
+        (b"aof-flush-sleep", [micros]) => {
+            let micros = u64::try_from(atoi(micros)).unwrap_or(0);
+            server.aof.writer.write_sleep = Duration::from_micros(micros);
+            reply.ok();
+        }
+        (b"config-rewrite-force-all", []) => {
+            configuration::rewrite(server, RewriteOf::All)?;
             reply.ok();
         }
         (b"quicklist-packed-threshold", [bytes]) => {
@@ -201,6 +219,8 @@ fn debug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
                 .ok_or("ERR argument must be a memory value bigger than 1 and smaller than 4gb")?;
             reply.ok();
         }
+        // What waits to be sent has no buffer of a fixed size.
+        (b"replybuffer", [what, _]) if option(what).as_slice() == b"resizing" => reply.ok(),
         (b"error", [text]) => reply.error(text),
         (b"log", [text]) => {
             tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(text));
@@ -392,10 +412,20 @@ impl Server {
     }
 }
 
+/// As in C: a word that is no number is 0.
+fn atoi(word: &[u8]) -> i64 {
+    let text = std::str::from_utf8(word).ok();
+    text.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
 const DEBUG_HELP: &[&str] = &[
     "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "AOF-FLUSH-SLEEP <microsec>",
+    "    Let every write of the append-only file take so much longer.",
     "CHANGE-REPL-ID",
     "    Take a new replication id.",
+    "CONFIG-REWRITE-FORCE-ALL",
+    "    As CONFIG REWRITE, with a line for each setting.",
     "DIGEST",
     "    Show a digest of all data.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -406,6 +436,8 @@ const DEBUG_HELP: &[&str] = &[
     "    Write this to the log.",
     "OBJECT <key>",
     "    Show how a key's value is stored.",
+    "PAUSE-CRON <0|1>",
+    "    Stop what is done ten times a second.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Make strings <prefix>:0 and so on, without telling replicas.",
     "PROTOCOL <type>",
@@ -416,8 +448,12 @@ const DEBUG_HELP: &[&str] = &[
     "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
     "    Save the data and load them again. With NOSAVE, load what the file has; with NOFLUSH, beside",
     "    what is here, which must have none of its keys unless they are to be replaced by MERGE.",
+    "REPLYBUFFER RESIZING <0|1>",
+    "    Accepted, without effect.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Choose whether expired keys go by themselves.",
+    "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+    "    Choose whether RESTORE and loads leave checksums alone.",
     "SLEEP <seconds>",
     "    Stop everything for so long.",
     "HELP",

@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::args::Failure;
 use super::strings::finish;
+pub(super) use crate::config::RewriteOf;
 use crate::front::{Call, CommandSpec, Reply, flag, glob_match_ignore_case};
 use crate::server::config::server_table;
 use crate::server::{Server, config_file, lazy_free};
@@ -38,14 +39,16 @@ pub(super) fn commands() -> Vec<Spec> {
                         "O(N) when N is the number of configuration parameters provided",
                         "Set configuration parameters to the given values",
                     ),
-                Spec::new("rewrite", 2, |s, c, r| finish(rewrite(s, c, r), r))
-                    .flags(FLAGS)
-                    .doc(
-                        "2.8.0",
-                        "server",
-                        "O(1)",
-                        "Rewrite the configuration file with the in memory configuration",
-                    ),
+                Spec::new("rewrite", 2, |s, _, r| {
+                    finish(rewrite(s, RewriteOf::Changes).map(|()| r.ok()), r);
+                })
+                .flags(FLAGS)
+                .doc(
+                    "2.8.0",
+                    "server",
+                    "O(1)",
+                    "Rewrite the configuration file with the in memory configuration",
+                ),
                 Spec::new("resetstat", 2, resetstat).flags(FLAGS).doc(
                     "2.0.0",
                     "server",
@@ -68,7 +71,7 @@ fn get(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     let mut found: Vec<(String, String)> = Vec::new();
     for asked in &call.words[2..] {
         let is_pattern = asked.iter().any(|b| matches!(b, b'*' | b'?' | b'['));
-        let shown = server_table().get(&server.config, |name| {
+        let shown = server_table().get(&server.config, is_pattern, |name| {
             if is_pattern {
                 glob_match_ignore_case(asked, name.as_bytes())
             } else {
@@ -136,7 +139,8 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
     Ok(())
 }
 
-fn rewrite(server: &mut Server, _: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
+/// Writes the settings into the configuration file.
+pub(super) fn rewrite(server: &mut Server, of: RewriteOf) -> Result<(), Failure> {
     server.note_folder();
     let process = &mut server.config.process;
     let password = process.requirepass.as_deref();
@@ -145,13 +149,12 @@ fn rewrite(server: &mut Server, _: &Call<'_>, reply: &mut Reply) -> Result<(), F
     let Some(path) = &server.config_path else {
         return Err("ERR The server is running without a config file".into());
     };
-    if let Err(error) = config_file::rewrite(path, &server.config) {
+    if let Err(error) = config_file::rewrite(path, &server.config, of) {
         tracing::warn!(%error, path = %path.display(), "CONFIG REWRITE failed");
         let text = crate::config::forms::os_text(&error);
         return Err(format!("ERR Rewriting config file: {text}").into());
     }
     tracing::info!("CONFIG REWRITE executed with success.");
-    reply.ok();
     Ok(())
 }
 

@@ -99,7 +99,8 @@ fn restore(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<()
     let ttl = u64::try_from(integer(&call.words[2])?)
         .map_err(|_| "ERR Invalid TTL value, must be >= 0")?;
     let strings = server.string_bytes_max();
-    let value = read_payload(&call.words[3], &server.thresholds(), strings)
+    let verify = !server.switches.skips_checksums;
+    let value = read_payload(&call.words[3], &server.thresholds(), strings, verify)
         .map_err(|error| error.to_string())?;
     let origin = if options.is_absolute {
         0

@@ -64,6 +64,7 @@ fn loaded(mut file: Vec<u8>, databases: usize) -> Model {
             now: 1,
             frequency: None,
         },
+        pace: crate::server::key_delay::LoadPace::NONE,
     };
     model_of(&load(&file[..], options).unwrap().keyspace)
 }

@@ -30,7 +30,7 @@ pub fn write_payload(content: &Value, compress: bool) -> Vec<u8> {
     out
 }
 
-/// The value of a payload. Bytes between the value and the trailer are left alone, as Redis does.
+/// The value of a payload, whose checksum may be left alone. Bytes between the value and the trailer are left alone, as Redis does.
 ///
 /// # Errors
 /// See [`PayloadError`].
@@ -38,12 +38,13 @@ pub fn read_payload(
     payload: &[u8],
     thresholds: &Thresholds,
     string_bytes_max: u64,
+    verify_checksum: bool,
 ) -> Result<Value, PayloadError> {
     let (signed, checksum) = payload.split_last_chunk().ok_or(PayloadError::Trailer)?;
     let (body, version) = signed.split_last_chunk().ok_or(PayloadError::Trailer)?;
     // Replicas of 7.0 will be sent the same payload: what is newer must not get into the stream.
     if u32::from(u16::from_le_bytes(*version)) > VERSION
-        || u64::from_le_bytes(*checksum) != CRC64.checksum(signed)
+        || verify_checksum && u64::from_le_bytes(*checksum) != CRC64.checksum(signed)
     {
         return Err(PayloadError::Trailer);
     }
@@ -69,7 +70,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(payload: &[u8]) -> Result<Value, PayloadError> {
-        read_payload(payload, &Thresholds::default(), STRING_BYTES_MAX)
+        read_payload(payload, &Thresholds::default(), STRING_BYTES_MAX, true)
     }
 
     #[test]
@@ -83,6 +84,8 @@ mod tests {
         let mut unsigned = payload.to_vec();
         unsigned[5..].fill(0);
         assert_eq!(read(&unsigned), Err(PayloadError::Trailer));
+        let read = read_payload(&unsigned, &Thresholds::DEFAULT, STRING_BYTES_MAX, false);
+        assert_eq!(read, Ok(Value::string(b"v")));
     }
 
     fn signed(body: &[u8], version: u16) -> Vec<u8> {

@@ -15,6 +15,7 @@ use super::rdb_encode::ReplicationInfo;
 use super::rdb_values::{is_readable, read_value};
 use crate::ids::ReplOffset;
 use crate::resp::parse_double;
+use crate::server::key_delay::LoadPace;
 use crate::server::keyspace::{Entry, Keyspace, Rating, Thresholds, Usage, WARM_MAX};
 
 /// The longest string that a file or a master's stream may hold, where `proto-max-bulk-len` is not even more.
@@ -90,7 +91,7 @@ pub enum LoadError {
 }
 
 /// How to treat what is loaded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct LoadOptions {
     /// Databases of the keyspace.
     pub databases: usize,
@@ -105,6 +106,8 @@ pub struct LoadOptions {
     pub thresholds: Thresholds,
     /// How the use of keys is counted.
     pub usage: Usage,
+    /// How it rests.
+    pub pace: LoadPace,
 }
 
 /// A complete load.
@@ -128,6 +131,7 @@ pub fn load(source: impl Read, options: LoadOptions) -> Result<Loaded, LoadError
     let mut reader = Reader::new(source, options.string_bytes_max);
     reader.digest = options.verify_checksum.then(Checksum::new);
     let version = reader.magic()?;
+    let databases = options.databases;
     let mut loading = Loading {
         options,
         db: 0,
@@ -136,7 +140,7 @@ pub fn load(source: impl Read, options: LoadOptions) -> Result<Loaded, LoadError
         position: Position::default(),
         read: Vec::with_capacity(WARM_MAX),
         loaded: Loaded {
-            keyspace: Keyspace::new(options.databases),
+            keyspace: Keyspace::new(databases),
             replication: None,
             keys_loaded: 0,
             keys_expired: 0,
@@ -149,7 +153,7 @@ pub fn load(source: impl Read, options: LoadOptions) -> Result<Loaded, LoadError
     loaded.replication = loading.position.complete();
     match &loaded.replication {
         // The stream goes on in this database.
-        Some(position) if position.stream_db as usize >= options.databases => {
+        Some(position) if position.stream_db as usize >= databases => {
             Err(LoadError::Database(u64::from(position.stream_db)))
         }
         Some(_) | None => Ok(loaded),
@@ -264,6 +268,7 @@ impl Loading {
                 code,
             });
         }
+        self.options.pace.rest();
         let (expire_at, rating) = (self.expire_at.take(), self.rating.take());
         let Some(value) = read_value(code, reader, &self.options.thresholds)? else {
             tracing::info!(key = %printable(&key), db = self.db, "an empty collection is left out");
@@ -555,6 +560,7 @@ mod tests {
         string_bytes_max: STRING_BYTES_MAX,
         thresholds: THRESHOLDS,
         usage: USAGE,
+        pace: LoadPace::NONE,
     };
 
     const USAGE: Usage = Usage {
@@ -696,7 +702,7 @@ mod tests {
         };
         let counts = |head: &Head| {
             let file = save_with(&mut example(), head, true);
-            let loaded = load(&file[..], options).unwrap();
+            let loaded = load(&file[..], options.clone()).unwrap();
             (loaded.keys_loaded, loaded.keys_expired)
         };
         assert_eq!(counts(&head()), (14, 0));

@@ -22,6 +22,7 @@ use super::rdb_encode::{Head, ImageWriter};
 use crate::clock::{Mono, Now};
 use crate::server::Server;
 use crate::server::beside::beside_clients;
+use crate::server::key_delay::SavePace;
 use crate::server::keyspace::{Chunk, SnapshotEpoch, Walk};
 use crate::server::lazy_free::drop_bytes_elsewhere;
 
@@ -117,6 +118,8 @@ pub(crate) struct FileOptions {
     sync_bytes: usize,
     /// How long its thread rests after each [`SLICE_BYTES`].
     rest: Duration,
+    /// How long its walk takes for each key, where clients are served meanwhile: see [`SavePace`].
+    pub(crate) key_delay: i32,
 }
 
 /// Where a file is written to.
@@ -260,6 +263,7 @@ impl Server {
             is_rdb: true,
             sync_bytes: sync_bytes(self.config.tuning.rdb_save_incremental_fsync),
             rest: REST,
+            key_delay: self.config.tuning.rdb_key_save_delay,
         }
     }
 
@@ -530,12 +534,13 @@ impl FileJob {
             drop(done.send(write_queue(&file, options, queue, is_complete)));
         })?;
         server.borrow_mut().saver.in_background = Some((self.snapshot, chunks.downgrade()));
+        let mut pace = SavePace::new(options.key_delay);
         loop {
             // Only what there is room for is taken out: the rest is the snapshot's, whoever hands it on or ends it.
             let Ok(room) = chunks.reserve().await else {
                 break;
             };
-            match self.next(server) {
+            match self.next(server, &mut pace) {
                 Some(Next::Chunk(chunk)) => room.send(chunk),
                 Some(Next::NotYet) => {}
                 Some(Next::End) => {
@@ -545,6 +550,9 @@ impl FileJob {
                 }
                 None => break,
             }
+            while let Some(rest) = pace.next_rest() {
+                tokio::time::sleep(rest).await;
+            }
             tokio::task::yield_now().await;
         }
         drop(chunks);
@@ -552,12 +560,13 @@ impl FileJob {
     }
 
     /// Walks on if nothing waits; `None` when the snapshot is no more.
-    fn next(&self, server: &Rc<RefCell<Server>>) -> Option<Next> {
+    fn next(&self, server: &Rc<RefCell<Server>>, pace: &mut SavePace) -> Option<Next> {
         let keyspace = &mut server.borrow_mut().keyspace;
         let mut walk = Walk::Going;
         let mut chunk = keyspace.snapshot_output(self.snapshot)?.pop();
         if chunk.is_none() {
             walk = keyspace.advance_snapshot(self.snapshot, SLICE_BYTES);
+            pace.note(keyspace.snapshot_progress(self.snapshot)?.0);
             chunk = keyspace.snapshot_output(self.snapshot)?.pop();
         }
         Some(match (chunk, walk) {
@@ -609,6 +618,7 @@ mod tests {
         is_rdb: true,
         sync_bytes: usize::MAX,
         rest: Duration::ZERO,
+        key_delay: 0,
     };
 
     /// However late its thread begins: that of a small file has all of it in its queue by then.

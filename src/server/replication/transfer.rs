@@ -10,6 +10,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -18,6 +19,7 @@ use crate::clock::Mono;
 use crate::front::{Client, ClientId, Closing};
 use crate::ids::random_hex;
 use crate::server::Server;
+use crate::server::key_delay::SavePace;
 use crate::server::keyspace::{Chunk, ChunkQueue, Image, Keyspace, Long, SnapshotEpoch, Walk};
 use crate::server::persist::rdb::CRC64;
 use crate::server::persist::rdb_encode::{self, Head, ImageWriter, ReplicationInfo};
@@ -196,13 +198,20 @@ impl Server {
                 takers.push(Taker { id, drained });
             }
         }
+        let pace = SavePace::new(self.config.tuning.rdb_key_save_delay);
         let server = self.handle();
         tokio::task::spawn_local(async move {
             let mut image = Outgoing::new();
+            let mut pace = pace;
             loop {
                 let walk = server
                     .borrow_mut()
                     .send_slice(&mut takers, snapshot, &mut image);
+                loop {
+                    let rest = server.borrow().next_rest(&mut pace, snapshot, &takers);
+                    let Some(rest) = rest else { break };
+                    tokio::time::sleep(rest).await;
+                }
                 if walk == Walk::Complete {
                     break;
                 }
@@ -283,6 +292,20 @@ impl Server {
         } else {
             Walk::Going
         }
+    }
+
+    /// How long the walk of a transfer rests now, if somebody still takes it.
+    fn next_rest(
+        &self,
+        pace: &mut SavePace,
+        snapshot: SnapshotEpoch,
+        takers: &[Taker],
+    ) -> Option<Duration> {
+        let (keys, _) = self.keyspace.snapshot_progress(snapshot)?;
+        let client = |taker: &Taker| self.front.clients.get(taker.id);
+        let is_taken = takers.iter().filter_map(client).any(Client::is_open);
+        pace.note(keys);
+        pace.next_rest().filter(|_| is_taken)
     }
 
     /// Ends the transfer if it is so far behind that what writes have added to its snapshot exceeds the hard limit
@@ -576,6 +599,7 @@ mod tests {
                 now: 1,
                 frequency: None,
             },
+            pace: crate::server::key_delay::LoadPace::NONE,
         };
         let loaded = load(&sent[..], options).unwrap();
         for key in ["text", "hash", "list"] {

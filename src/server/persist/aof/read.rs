@@ -12,6 +12,7 @@ use tokio::sync::mpsc::Sender;
 use super::folder::Folder;
 use super::manifest::Manifest;
 use crate::resp::{Limits, RequestDecoder};
+use crate::server::key_delay::LoadPace;
 use crate::server::loading::{Counted, Progress};
 use crate::server::persist::rdb_decode::{LoadError, LoadOptions, Loaded, load, used_memory_of};
 
@@ -192,7 +193,7 @@ pub(super) fn read_all(
             }
             progress.set_used_memory(used_memory_of(head));
             tracing::info!("Reading RDB base file on AOF loading...");
-            let loaded = load(&mut source, options).map_err(|source| AofError::Rdb {
+            let loaded = load(&mut source, options.clone()).map_err(|source| AofError::Rdb {
                 file: path.clone(),
                 source,
             })?;
@@ -222,6 +223,7 @@ pub(super) fn read_all(
 struct Reader<'a> {
     path: Arc<PathBuf>,
     limits: Limits,
+    pace: LoadPace,
     out: &'a Sender<Piece>,
     batch: Commands,
     batch_bytes: u64,
@@ -251,6 +253,7 @@ impl<'a> Reader<'a> {
         Reader {
             path,
             limits,
+            pace: options.pace.clone(),
             out,
             batch: Commands::default(),
             batch_bytes: 0,
@@ -345,6 +348,7 @@ impl<'a> Reader<'a> {
                 Ok(true) => {
                     let begin = std::mem::replace(&mut self.begin, self.next);
                     self.take(begin);
+                    self.pace.rest();
                 }
             }
             if self.batch_bytes >= CHUNK_BYTES as u64 && self.flush().is_err() {
@@ -425,6 +429,7 @@ mod tests {
             now: 1,
             frequency: None,
         },
+        pace: crate::server::key_delay::LoadPace::NONE,
     };
 
     /// A source that gives its bytes in parts.

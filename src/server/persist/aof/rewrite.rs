@@ -69,6 +69,8 @@ struct Running {
     task: Option<AbortHandle>,
     /// The base that is being written.
     base: Option<NewFile>,
+    /// `rdb-key-save-delay` when it began.
+    key_delay: i32,
 }
 
 /// How far a rewrite is.
@@ -208,6 +210,7 @@ impl Server {
             is_abandoned: false,
             task: None,
             base: None,
+            key_delay: self.config.tuning.rdb_key_save_delay,
         });
         tracing::info!("Background append only file rewriting started");
         let server = self.handle();
@@ -309,7 +312,7 @@ impl Server {
         } else {
             self.begin_snapshot_of_commands()
         };
-        let options = self.base_options(is_rdb);
+        let mut options = self.base_options(is_rdb);
         let aof = &mut self.aof;
         aof.rewriting.count += 1;
         let running = aof.rewriting.running.as_mut();
@@ -317,6 +320,7 @@ impl Server {
         running.stage = Stage::Walking(snapshot);
         let file = NewFile::new(temp, folder.file(&base));
         running.base = Some(file.clone());
+        options.key_delay = running.key_delay;
         Ok(Plan {
             job: FileJob {
                 snapshot,

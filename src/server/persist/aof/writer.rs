@@ -74,6 +74,8 @@ pub(crate) struct Writer {
     sync_now: bool,
     /// When that fsync began which was last complained about.
     late: Option<Mono>,
+    /// `DEBUG AOF-FLUSH-SLEEP`: every write takes so much longer, on another thread.
+    pub(crate) write_sleep: Duration,
     /// `aof_delayed_fsync`
     pub(crate) delayed: u64,
     /// Why the last write failed, in the system's words.
@@ -281,7 +283,8 @@ impl Writer {
         }
         match self.sync_since {
             None if must_sync => Some(Way::WithSync),
-            None => Some(Way::Here),
+            None if self.write_sleep.is_zero() => Some(Way::Here),
+            None => Some(Way::Beside),
             Some(_) if must_sync => None,
             Some(since) => {
                 if now.since(since) >= SYNC_PATIENCE {
@@ -331,7 +334,7 @@ impl Writer {
 enum Way {
     /// On this thread.
     Here,
-    /// On another thread, because an fsync is in progress.
+    /// On another thread, because an fsync is in progress, or it is to sleep first.
     Beside,
     /// On another thread, together with an fsync.
     WithSync,
@@ -406,6 +409,7 @@ struct Job {
     write: bool,
     /// Its number among the attempts.
     attempt: u64,
+    sleep: Duration,
     clock: Clock,
 }
 
@@ -420,6 +424,7 @@ impl Job {
     /// Writes and syncs; what could not be done is left in the job.
     fn run(&mut self) -> (Outcome, io::Result<()>, Took) {
         let begun = self.clock.nanos();
+        std::thread::sleep(self.sleep);
         let outcome = write_out(&mut self.segments);
         let written = self.clock.nanos();
         self.dirty.extend(outcome.targets.iter().cloned());
@@ -540,6 +545,11 @@ impl Server {
             sync,
             write,
             attempt: writer.begin_attempt(),
+            sleep: if write {
+                writer.write_sleep
+            } else {
+                Duration::ZERO
+            },
             clock: self.clock,
         };
         if write {

@@ -1,0 +1,156 @@
+//! `rdb-key-save-delay` and `key-load-delay`: what is written and loaded takes that long, nobody else does.
+
+use std::time::{Duration, Instant};
+
+use crate::data::{replica_of, wait_until_equal};
+use crate::support::{Kind, ServerNode, expect_that, secs, start_server, text, texts, wait_for};
+
+const KEYS: u32 = 20;
+/// Of each key. Microseconds.
+const DELAY: u32 = 50_000;
+/// Of all keys together, less what clocks are wrong by.
+const AT_LEAST: Duration = Duration::from_millis(900);
+
+fn ask(server: &ServerNode, line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').collect();
+    text(&server.client().call(&words))
+}
+
+fn start(kind: Kind, lines: &str) -> ServerNode {
+    let server = start_server(kind, lines);
+    assert_eq!(ask(&server, &format!("DEBUG POPULATE {KEYS}")), "OK");
+    server
+}
+
+/// How long `field` of `INFO` says that something is in progress, while clients are served.
+fn time_of(server: &ServerNode, field: &str) -> Duration {
+    let begun = Instant::now();
+    let mut client = server.client();
+    wait_for("it is over", secs(20), || {
+        let asked = Instant::now();
+        client.call(&["PING"]);
+        assert!(asked.elapsed() < AT_LEAST / 2, "{:?}", asked.elapsed());
+        let found = server.info(field).unwrap_or_default();
+        expect_that(found == "0", || found)
+    });
+    begun.elapsed()
+}
+
+#[test]
+fn they_are_shown_to_those_who_name_them() {
+    for kind in [Kind::Real, Kind::Ours] {
+        let server = start(kind, "key-load-delay -50\n");
+        for (asked, want) in [
+            ("key-load-delay", &["key-load-delay", "-50"][..]),
+            ("KEY-load-delay", &["KEY-load-delay", "-50"]),
+            ("rdb-key-save-delay", &["rdb-key-save-delay", "0"]),
+            ("use-exit-on-panic", &["use-exit-on-panic", "no"]),
+            ("key-load-*", &[]),
+            ("rdb-key-save-dela[y]", &[]),
+            ("use-exit-on-pani?", &[]),
+        ] {
+            let shown = texts(&server.client().call(&["CONFIG", "GET", asked]));
+            assert_eq!(shown, want, "{asked} on {kind:?}");
+        }
+        let reply = ask(&server, "CONFIG SET key-load-delay 2147483648");
+        assert!(reply.ends_with("argument must be between -2147483648 and 2147483647 inclusive"));
+    }
+}
+
+#[test]
+fn files_and_rewrites() {
+    for kind in [Kind::Real, Kind::Ours] {
+        let server = start(kind, &format!("rdb-key-save-delay {DELAY}\n"));
+        for (command, field) in [
+            ("BGSAVE", "rdb_bgsave_in_progress"),
+            ("BGREWRITEAOF", "aof_rewrite_in_progress"),
+        ] {
+            ask(&server, &format!("CONFIG SET rdb-key-save-delay {DELAY}"));
+            ask(&server, command);
+            // What has begun goes on as it began.
+            ask(&server, "CONFIG SET rdb-key-save-delay 0");
+            let took = time_of(&server, field);
+            assert!(took > AT_LEAST, "{command} on {kind:?}: {took:?}");
+        }
+        ask(&server, "CONFIG SET rdb-key-save-delay -50");
+        ask(&server, "BGSAVE");
+        let took = time_of(&server, "rdb_bgsave_in_progress");
+        assert!(took < AT_LEAST, "{kind:?}: {took:?}");
+        // However long one takes, it is given up at once.
+        ask(&server, "CONFIG SET rdb-key-save-delay 10000000");
+        ask(&server, "BGSAVE");
+        ask(&server, "FLUSHALL");
+        let took = time_of(&server, "rdb_bgsave_in_progress");
+        assert!(took < secs(5), "{kind:?}: {took:?}");
+    }
+}
+
+#[test]
+fn transfers() {
+    for diskless in ["yes", "no"] {
+        let lines = format!("rdb-key-save-delay {DELAY}\nrepl-diskless-sync {diskless}\n");
+        let master = start(Kind::Ours, &lines);
+        let begun = Instant::now();
+        let replica = start_server(Kind::Ours, &replica_of(&master));
+        wait_until_equal(&master, &replica);
+        assert!(begun.elapsed() > AT_LEAST, "diskless {diskless}");
+    }
+}
+
+#[test]
+fn a_transfer_without_replicas_is_over_at_once() {
+    let master = start(Kind::Ours, "rdb-key-save-delay 10000000\n");
+    let mut replica = start_server(Kind::Ours, &replica_of(&master));
+    let saving = |wanted: &str| {
+        wait_for("the transfer", secs(5), || {
+            let found = master.info("rdb_bgsave_in_progress").unwrap_or_default();
+            expect_that(found == wanted, || found)
+        });
+    };
+    saving("1");
+    replica.kill();
+    saving("0");
+    assert_eq!(ask(&master, "BGSAVE"), "Background saving started");
+}
+
+#[test]
+fn loads() {
+    for lines in [
+        "appendonly no\n",
+        "appendonly yes\n",
+        "appendonly yes\naof-use-rdb-preamble no\n",
+    ] {
+        let mut server = start(Kind::Ours, &format!("key-load-delay {DELAY}\n{lines}"));
+        if lines.contains("yes") {
+            ask(&server, "BGREWRITEAOF");
+            time_of(&server, "aof_rewrite_in_progress");
+        } else {
+            assert_eq!(ask(&server, "SAVE"), "OK");
+        }
+        server.kill();
+        server.process.start_again();
+        let first = wait_for("it listens", secs(10), || {
+            let client = crate::support::Client::try_to_within(server.port(), secs(5));
+            client.map_err(|error| error.to_string())
+        });
+        drop(first);
+        let took = time_of(&server, "loading");
+        assert!(took > AT_LEAST, "{lines}: {took:?}");
+        assert_eq!(ask(&server, "DBSIZE"), KEYS.to_string());
+    }
+}
+
+#[test]
+fn a_replica_loads_slowly_until_it_is_told_otherwise() {
+    let master = start(Kind::Ours, "");
+    let lines = "key-load-delay 10000000\nrepl-diskless-load swapdb\n";
+    let replica = start_server(Kind::Ours, lines);
+    let port = master.port();
+    assert_eq!(ask(&replica, &format!("REPLICAOF 127.0.0.1 {port}")), "OK");
+    wait_for("it loads", secs(10), || {
+        let found = replica.info("loading").unwrap_or_default();
+        expect_that(found == "1", || found)
+    });
+    assert_eq!(ask(&replica, "CONFIG SET key-load-delay 0"), "OK");
+    wait_until_equal(&master, &replica);
+}
