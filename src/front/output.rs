@@ -9,7 +9,7 @@ use super::client::WaitId;
 use crate::clock::Mono;
 
 /// A shared message shorter than this is copied into the tail instead of being queued on its own.
-const COPY_BYTES_MAX: usize = 1024;
+pub const COPY_BYTES_MAX: usize = 1024;
 
 /// The room for replies that a client keeps when all of them have been written. Bytes.
 const KEPT_BYTES_MAX: usize = 4096;

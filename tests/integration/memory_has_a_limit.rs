@@ -390,3 +390,30 @@ fn two_replicas_that_read_nothing_cost_no_keys() {
         .iter_mut()
         .for_each(|replica| replica.process.resume());
 }
+
+/// What waits takes no more memory than is counted for it, however long the pieces are in which it came.
+#[test]
+fn what_waits_for_a_replica_counts_as_much_as_it_takes() {
+    let server = start_server(
+        Kind::Ours,
+        "repl-backlog-size 16kb\nclient-output-buffer-limit replica 0 0 0\n",
+    );
+    let mut replica = start_server(Kind::Ours, &replica_of(&server));
+    wait_until_equal(&server, &replica);
+    replica.process.stop();
+    let before = number(&server, "used_memory");
+    let mut client = server.client();
+    let command = "SETRANGE k0 0 0123456789abcdef\r\n";
+    for n in 0..2000 {
+        let count = 60 + n % 40;
+        client.send_raw(command.repeat(count).as_bytes()).unwrap();
+        for _ in 0..count {
+            client.receive().unwrap();
+        }
+    }
+    let used = number(&server, "used_memory") - before;
+    let waiting = number(&server, "mem_not_counted_for_evict");
+    assert!(waiting > 2_000_000, "{waiting} bytes");
+    assert!(used < waiting + waiting / 8, "{used} for {waiting} bytes");
+    replica.process.resume();
+}

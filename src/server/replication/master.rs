@@ -8,7 +8,9 @@ use tokio::sync::Notify;
 
 use super::history::Resume;
 use crate::clock::Mono;
-use crate::front::{Call, ClientId, ClientKind, Closing, OutputLimit, OutputQueue, Overrun, Reply};
+use crate::front::{
+    COPY_BYTES_MAX, Call, ClientId, ClientKind, Closing, OutputLimit, OutputQueue, Overrun, Reply,
+};
 use crate::ids::ReplOffset;
 use crate::server::Server;
 use crate::server::keyspace::SnapshotEpoch;
@@ -277,7 +279,7 @@ impl Server {
             return;
         }
         let mut turn = std::mem::take(&mut self.replication.turn);
-        if turn.len() >= SHARED_BYTES_MIN && self.feeds().any(|(_, feed)| feed.retains()) {
+        if self.is_kept_whole(turn.len()) {
             // It may be kept for long, and then takes what is counted for it.
             turn.shrink_to_fit();
         }
@@ -307,6 +309,15 @@ impl Server {
                 }
             }
         }
+    }
+
+    /// Whether so many bytes of the stream may be kept as they are for a replica that does not take them now.
+    fn is_kept_whole(&self, bytes: usize) -> bool {
+        self.feeds().any(|(id, feed)| {
+            let client = self.front.clients.get(id);
+            let is_behind = client.is_some_and(|client| !client.output.is_empty());
+            (is_behind && bytes >= COPY_BYTES_MAX) || (feed.retains() && bytes >= SHARED_BYTES_MIN)
+        })
     }
 
     /// Gives up a replica for which more waits than `client-output-buffer-limit` allows. What its connection has
