@@ -1,6 +1,8 @@
 //! `rdb-key-save-delay` and `key-load-delay`: what is written and loaded takes that long, nobody else does.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use sentinel::clock::Clock;
 
 use crate::data::{replica_of, wait_until_equal};
 use crate::support::{Kind, ServerNode, expect_that, secs, start_server, text, texts, wait_for};
@@ -24,16 +26,18 @@ fn start(kind: Kind, lines: &str) -> ServerNode {
 
 /// How long `field` of `INFO` says that something is in progress, while clients are served.
 fn time_of(server: &ServerNode, field: &str) -> Duration {
-    let begun = Instant::now();
+    let clock = Clock::start();
+    let begun = clock.mono();
     let mut client = server.client();
     wait_for("it is over", secs(20), || {
-        let asked = Instant::now();
+        let asked = clock.mono();
         client.call(&["PING"]);
-        assert!(asked.elapsed() < AT_LEAST / 2, "{:?}", asked.elapsed());
+        let waited = clock.mono().since(asked);
+        assert!(waited < AT_LEAST / 2, "{waited:?}");
         let found = server.info(field).unwrap_or_default();
         expect_that(found == "0", || found)
     });
-    begun.elapsed()
+    clock.mono().since(begun)
 }
 
 #[test]
@@ -90,10 +94,12 @@ fn transfers() {
     for diskless in ["yes", "no"] {
         let lines = format!("rdb-key-save-delay {DELAY}\nrepl-diskless-sync {diskless}\n");
         let master = start(Kind::Ours, &lines);
-        let begun = Instant::now();
+        let clock = Clock::start();
+        let begun = clock.mono();
         let replica = start_server(Kind::Ours, &replica_of(&master));
         wait_until_equal(&master, &replica);
-        assert!(begun.elapsed() > AT_LEAST, "diskless {diskless}");
+        let took = clock.mono().since(begun);
+        assert!(took > AT_LEAST, "diskless {diskless}");
     }
 }
 
