@@ -306,12 +306,11 @@ fn who_does_not_read_what_is_pushed_is_closed() {
 #[test]
 fn a_payload_of_many_elements_costs_little_more_than_its_bytes() {
     const ELEMENTS: usize = 600_000;
-    let mut ziplist = u32::try_from(2 * ELEMENTS + 11)
-        .unwrap()
-        .to_le_bytes()
-        .to_vec();
-    ziplist.extend([10, 0, 0, 0, 0xff, 0xff]);
-    ziplist.resize(ziplist.len() + 2 * ELEMENTS, 0);
+    let [all, last] = [2 * ELEMENTS + 11, 2 * ELEMENTS + 8];
+    let [all, last] = [all, last].map(|n| u32::try_from(n).unwrap().to_le_bytes());
+    let mut ziplist = [&all[..], &last, &[0xff, 0xff, 0, 0]].concat();
+    // Each says how long the one before it is.
+    (1..ELEMENTS).for_each(|_| ziplist.extend([2, 0]));
     ziplist.push(0xff);
     let server = start_server(Kind::Ours, "");
     let mut client = server.client();

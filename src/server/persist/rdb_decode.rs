@@ -780,9 +780,9 @@ mod tests {
             file.push(u8::try_from(bytes.len()).unwrap());
             file.extend(bytes);
         };
-        // "a", 1024, -1, 12, each with the length of the one before it.
-        let body = b"\x00\x01a\x03\xc0\x00\x04\x04\xfe\xff\x03\xfd";
-        let mut ziplist = vec![23, 0, 0, 0, 0, 0, 0, 0, 4, 0];
+        // "a", -1, 1024, 12, each with the length of the one before it.
+        let body = b"\x00\x01a\x03\xfe\xff\x03\xc0\x00\x04\x04\xfd";
+        let mut ziplist = vec![23, 0, 0, 0, 20, 0, 0, 0, 4, 0];
         ziplist.extend(body);
         ziplist.push(0xff);
         let zipmap = b"\x02\x03foo\x03\x00bar\x01x\x02\x01yy_\xff";

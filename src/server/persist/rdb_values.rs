@@ -347,15 +347,17 @@ mod tests {
 
     /// Texts as one string that holds a ziplist of them.
     fn ziplist_of(texts: &[String]) -> Vec<u8> {
-        let mut entries = Vec::new();
+        let (mut entries, mut last) = (Vec::new(), 0);
         for text in texts {
-            // Nobody reads backwards here.
-            entries.extend([0, u8::try_from(text.len()).unwrap()]);
+            let len_before = u8::try_from(entries.len() - last).unwrap();
+            last = entries.len();
+            entries.extend([len_before, u8::try_from(text.len()).unwrap()]);
             entries.extend(text.as_bytes());
         }
         let count = u16::try_from(texts.len()).unwrap().to_le_bytes();
-        let total = u32::try_from(entries.len() + 11).unwrap().to_le_bytes();
-        let ziplist = [&total[..], &[0; 4], &count, &entries, &[0xff]].concat();
+        let [total, tail] = [entries.len() + 11, last + 10];
+        let [total, tail] = [total, tail].map(|n| u32::try_from(n).unwrap().to_le_bytes());
+        let ziplist = [&total[..], &tail, &count, &entries, &[0xff]].concat();
         let mut body = Vec::new();
         rdb_encode::string(&ziplist, false, &mut body);
         body
