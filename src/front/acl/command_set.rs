@@ -30,6 +30,17 @@ impl CommandSet {
         members
     }
 
+    /// Those of these that redis-server 7.0 has as well.
+    pub(super) fn of_redis(&self, catalog: &Catalog) -> CommandSet {
+        let mut members = self.clone();
+        for (id, entry) in catalog.known() {
+            if entry.info.since.starts_with("7.2") {
+                members.put(id, false);
+            }
+        }
+        members
+    }
+
     /// Whether it began with all commands, and so has those that later versions bring.
     pub(super) fn has_future(&self) -> bool {
         self.future

@@ -275,13 +275,18 @@ impl Selector {
         let mut left = self.allowed.clone();
         let mut rules = format!("{}@all", sign(!is_additive)).into_bytes();
         let categories = category::NAMES.iter();
-        let mut categories: Vec<(&str, CommandSet)> = categories
-            .map(|(bit, name)| (*name, CommandSet::of_category(catalog, *bit)))
+        // With those that are counted: one more that redis-server does not know could lead to other words.
+        let mut categories: Vec<(&str, CommandSet, CommandSet)> = categories
+            .map(|(bit, name)| {
+                let members = CommandSet::of_category(catalog, *bit);
+                let counted = members.of_redis(catalog);
+                (*name, members, counted)
+            })
             .collect();
         loop {
             let mut best: Option<(usize, u32, u32)> = None;
-            for (at, (_, members)) in categories.iter().enumerate() {
-                let (on, off) = left.count(members);
+            for (at, (_, _, counted)) in categories.iter().enumerate() {
+                let (on, off) = left.count(counted);
                 let (same, differs) = if is_additive { (on, off) } else { (off, on) };
                 let is_better = best.is_none_or(|(_, least, most)| {
                     differs < least || (differs == least && same > most)
@@ -291,7 +296,7 @@ impl Selector {
                 }
             }
             let Some((at, ..)) = best else { break };
-            let (name, members) = categories.remove(at);
+            let (name, members, _) = categories.remove(at);
             given.put_all(&members, is_additive, catalog);
             left.put_all(&members, !is_additive, catalog);
             rules.extend_from_slice(format!(" {}@{name}", sign(is_additive)).as_bytes());

@@ -19,7 +19,7 @@ pub(super) struct Bulk<E> {
 
 impl<E: Keyed + Clone + Default> Bulk<E> {
     /// Entries that wait at most, which bounds the memory that is needed beside the table.
-    const WAITING_MAX: usize = 1 << 20;
+    const WAITING_MAX: usize = 1 << 17;
     /// Room is made for so many at first, however many are said to come.
     const ROOM_MAX: usize = 1024;
 

@@ -13,6 +13,9 @@ use super::snapshot::SnapshotEpoch;
 use super::steps;
 use super::value::{Value, estimate};
 
+/// Keys that are looked at to estimate what all of them take.
+const KEYS_LOOKED_AT: usize = 64;
+
 /// A key with what it holds.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -473,7 +476,6 @@ impl Db {
 
     /// About how many bytes it takes with all that is in it, from some of its keys, which are in no order.
     pub fn estimated_bytes(&self) -> usize {
-        const KEYS_LOOKED_AT: usize = 64;
         /// Elements of each that are looked at.
         const SAMPLES: usize = 5;
         let keys = self.iter().map(|entry| {
@@ -481,6 +483,12 @@ impl Db {
             entry.key.heap_bytes() + value
         });
         self.heap_bytes() + estimate(keys, self.len(), KEYS_LOOKED_AT)
+    }
+
+    /// About how many bytes others have alone when it is dropped.
+    pub(super) fn shared_bytes(&self) -> usize {
+        let keys = self.iter().map(|entry| entry.value.shared_bytes());
+        estimate(keys, self.len(), KEYS_LOOKED_AT)
     }
 
     /// Bytes of memory of its tables, without what the entries refer to.
@@ -515,7 +523,7 @@ impl Db {
         self.segments.leaves().map(|s| s.table.heap_bytes()).sum()
     }
 
-    #[cfg(test)]
+    /// How many segments there are.
     pub(super) fn segment_count(&self) -> usize {
         self.segments.leaf_count()
     }

@@ -161,13 +161,13 @@ impl List {
             End::Left => self.nodes.front_mut(),
             End::Right => self.nodes.back_mut(),
         }?;
-        let (place, behind) = match end {
-            End::Left => node.first().map(|first| (first, node.next(first))),
-            End::Right => node.last().map(|last| (last, node.prev(last))),
+        let place = match end {
+            End::Left => node.first(),
+            End::Right => node.last(),
         }?;
         let shown = show(node.get(place));
         self.len -= 1;
-        if behind.is_some() {
+        if !node.is_only(place) {
             held::make_mut(node).remove(place, 1);
             return Some(shown);
         }

@@ -204,6 +204,11 @@ impl Listpack {
         (self.as_bytes()[next] != END).then_some(Place(next))
     }
 
+    /// Whether there is no other element.
+    pub fn is_only(&self, at: Place) -> bool {
+        at.0 == HEAD_BYTES && self.next(at).is_none()
+    }
+
     /// The place before this one.
     pub fn prev(&self, at: Place) -> Option<Place> {
         self.before(at.0)

@@ -44,9 +44,11 @@ pub use text::{Element, Long, Text, canonical_integer};
 pub use usage::{FrequencyRules, Rating, Usage};
 pub use value::{Image, Kind, Thresholds, Value, estimate};
 
-use crate::server::persist::rdb_encode::Head;
 pub use extendible::WARM_MAX;
 use snapshot::{Opening, Snapshots};
+
+use crate::memory;
+use crate::server::persist::rdb_encode::Head;
 
 /// All databases.
 #[derive(Debug)]
@@ -244,15 +246,19 @@ impl Keyspace {
 
     /// Begins a snapshot of this moment. Its head is already in its output.
     pub fn begin_snapshot(&mut self, head: &Head) -> SnapshotEpoch {
-        self.snapshots
-            .begin(Opening::Rdb(head), &self.dbs, &self.places)
+        self.begin(Opening::Rdb(head))
     }
 
     /// Begins a snapshot of this moment, as commands that make everything again. `noted_at`: the second (Unix time)
     /// that it begins with a note of.
     pub fn begin_snapshot_of_commands(&mut self, noted_at: Option<u64>) -> SnapshotEpoch {
-        let opening = Opening::Commands(noted_at);
-        self.snapshots.begin(opening, &self.dbs, &self.places)
+        self.begin(Opening::Commands(noted_at))
+    }
+
+    fn begin(&mut self, opening: Opening<'_>) -> SnapshotEpoch {
+        let in_use = memory::used();
+        self.snapshots
+            .begin(opening, &self.dbs, &self.places, in_use)
     }
 
     /// Walks on for a snapshot until it has about `budget_bytes` more of output.

@@ -222,6 +222,19 @@ struct Detached {
     db: Db,
     /// Snapshots that began after this epoch never held it.
     until: SnapshotEpoch,
+    /// About what is left of it takes.
+    bytes: u64,
+}
+
+impl Detached {
+    /// Drops the last segment, which all snapshots have. They may still have to pass large values of it on.
+    fn drop_segment(&mut self) {
+        self.bytes -= self.bytes / (self.db.segment_count() as u64).max(1);
+        if let Some(segment) = self.db.pop_segment() {
+            let entries = segment.table.entries().iter();
+            entries.for_each(|entry| held::leave(entry.value.shared_bytes()));
+        }
+    }
 }
 
 /// The snapshots in progress.
@@ -232,8 +245,8 @@ pub(super) struct Snapshots {
     detached: Vec<Detached>,
     /// The sum of [`held`] when the first of those in progress began.
     held_before: u64,
-    /// About what databases took that were flushed since.
-    flushed_bytes: u64,
+    /// What was in use then: so much can be held at most.
+    held_max: u64,
 }
 
 /// What one slice of a walk came to.
@@ -254,16 +267,17 @@ impl Snapshots {
         self.active.is_empty()
     }
 
-    /// Begins one.
+    /// Begins one. `in_use`: bytes of memory.
     pub(super) fn begin(
         &mut self,
         opening: Opening<'_>,
         dbs: &[Db],
         places: &[usize],
+        in_use: u64,
     ) -> SnapshotEpoch {
         if self.is_idle() {
             self.held_before = held::total();
-            self.flushed_bytes = 0;
+            self.held_max = in_use;
         }
         self.newest.0 += 1;
         let mut out = ChunkQueue::default();
@@ -351,13 +365,17 @@ impl Snapshots {
         if self.is_idle() || db.is_empty() {
             return Some(db);
         }
-        // Those that have all of it may still have to pass large values on.
-        self.flushed_bytes += db.estimated_bytes() as u64;
         if self.active.iter().all(|s| s.finished) {
+            // They may still have to pass large values on.
+            held::leave(db.shared_bytes());
             return Some(db);
         }
-        let until = self.newest;
-        self.detached.push(Detached { number, db, until });
+        self.detached.push(Detached {
+            number,
+            until: self.newest,
+            bytes: db.estimated_bytes() as u64,
+            db,
+        });
         None
     }
 
@@ -384,7 +402,7 @@ impl Snapshots {
                 match detached.db.last_segment_mut() {
                     Some(segment) => {
                         if save_part(&mut self.active, number, segment, until) {
-                            detached.db.pop_segment();
+                            detached.drop_segment();
                         }
                     }
                     None => {
@@ -430,14 +448,16 @@ impl Snapshots {
 
     /// About how many bytes are held for snapshots alone: what is encoded and not yet taken, and what has left the
     /// data since the first of those in progress began. That counts until the last of them ends, although it may be
-    /// gone sooner: nothing tells when a reader is done with a part of an image.
+    /// gone sooner: nothing tells when a reader is done with a part of an image. A copy that `COPY` made is taken for
+    /// a snapshot's when it goes; so it is held to what there was when they began.
     pub(super) fn held_bytes(&self) -> u64 {
         if self.is_idle() {
             return 0;
         }
         let encoded: usize = self.active.iter().map(|s| s.out.encoded).sum();
         let left = held::total().wrapping_sub(self.held_before);
-        encoded as u64 + left + self.flushed_bytes
+        let flushed: u64 = self.detached.iter().map(|detached| detached.bytes).sum();
+        encoded as u64 + (left + flushed).min(self.held_max)
     }
 
     /// Keys written and keys to be written in all.

@@ -196,10 +196,12 @@ impl SortedSet {
         {
             return pack.are_names_distinct().then_some(SortedSet::Packed(pack));
         }
-        let names: Bulk<Scored> = members.iter().cloned().collect();
+        // First, so that the list is gone by the time the table is made.
+        let order = Ranked::from_sorted(members);
+        let names: Bulk<Scored> = order.iter_from(0).cloned().collect();
         Some(SortedSet::Ranked(Box::new(Ranking {
             members: names.finish()?,
-            order: Ranked::from_sorted(members),
+            order,
         })))
     }
 

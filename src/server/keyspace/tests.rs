@@ -858,6 +858,20 @@ mod what_snapshots_hold {
     }
 
     #[test]
+    fn no_more_than_there_was_is_held() {
+        let mut keyspace = holding(hash_of(10_000, b"v").into_value());
+        let id = keyspace.begin_snapshot(&head());
+        // As with a copy that is made and removed over and over.
+        let copy = keyspace.get(0, b"key").unwrap().value.clone();
+        let entry = Entry::new(b"copy", copy, None);
+        (0..5000).for_each(|_| keyspace.note_dropped(&entry));
+        let held = keyspace.snapshot_bytes();
+        assert!(held <= crate::memory::used() * 2, "{held}");
+        assert!(entry.value.shared_bytes() > 100_000, "far more was told");
+        keyspace.end_snapshot(id);
+    }
+
+    #[test]
     fn copies_of_parts_count_until_the_last_one_ends() {
         let mut keyspace = holding(hash_of(10_000, b"v").into_value());
         let all = keyspace.get(0, b"key").unwrap().value.heap_bytes(0);

@@ -30,7 +30,8 @@ pub fn write_payload(content: &Value, compress: bool) -> Vec<u8> {
     out
 }
 
-/// The value of a payload, whose checksum may be left alone. Bytes between the value and the trailer are left alone, as Redis does.
+/// The value of a payload. Bytes between the value and the trailer are left alone, as Redis does; without
+/// `verify_checksum` so is the checksum.
 ///
 /// # Errors
 /// See [`PayloadError`].

@@ -37,9 +37,10 @@ impl<'a> CompressingWriter<'a> {
         }
     }
 
-    /// Appends what about `bytes_max` of the encoded bytes become; true when that was the last of it.
-    pub(super) fn write(&mut self, bytes_max: usize, out: &mut Vec<u8>) -> bool {
-        let enough = self.at.saturating_add(bytes_max).min(self.encoded.len());
+    /// Appends what about `bytes_max` of the encoded bytes become. Returns how many they were.
+    pub(super) fn write(&mut self, bytes_max: usize, out: &mut Vec<u8>) -> usize {
+        let begin = self.at;
+        let enough = begin.saturating_add(bytes_max).min(self.encoded.len());
         while self.at < enough {
             if self.record(out).is_none() {
                 debug_assert!(false, "the encoder writes nothing else");
@@ -48,7 +49,12 @@ impl<'a> CompressingWriter<'a> {
             }
         }
         self.write_up_to(self.at, out);
-        self.at == self.encoded.len()
+        self.at - begin
+    }
+
+    /// Whether that was the last of it.
+    pub(super) fn is_complete(&self) -> bool {
+        self.written == self.encoded.len()
     }
 
     fn write_up_to(&mut self, at: usize, out: &mut Vec<u8>) {
@@ -175,7 +181,9 @@ mod tests {
     fn compress(encoded: &[u8], bytes_max: usize) -> Vec<u8> {
         let mut writer = CompressingWriter::new(encoded);
         let mut out = Vec::new();
-        while !writer.write(bytes_max, &mut out) {}
+        while !writer.is_complete() {
+            writer.write(bytes_max, &mut out);
+        }
         out
     }
 

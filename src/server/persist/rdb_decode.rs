@@ -597,7 +597,9 @@ mod tests {
             match chunk {
                 Chunk::Encoded(encoded) if compress => {
                     let mut writer = CompressingWriter::new(&encoded);
-                    while !writer.write(1000, &mut bytes) {}
+                    while !writer.is_complete() {
+                        writer.write(1000, &mut bytes);
+                    }
                 }
                 Chunk::Encoded(encoded) => bytes.extend(encoded),
                 Chunk::Large(image) => {

@@ -8,6 +8,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -63,6 +65,8 @@ pub(crate) struct Saver {
     running: Option<Running>,
     /// The file that was begun last in the background, and the queue of its thread while there is one.
     in_background: Option<(SnapshotEpoch, mpsc::WeakSender<Chunk>)>,
+    /// While it is set nobody is served, and the threads of files give way to nobody.
+    hurry: Arc<AtomicBool>,
     next_file: u64,
 }
 
@@ -90,6 +94,7 @@ impl Saver {
             is_flushed: false,
             running: None,
             in_background: None,
+            hurry: Arc::default(),
             next_file: 0,
         }
     }
@@ -143,16 +148,18 @@ struct RdbFile<D: Disk = File> {
     unsynced: usize,
     /// Bytes written, or looked at and compressed, since the last rest.
     unrested: usize,
+    hurry: Arc<AtomicBool>,
 }
 
 impl<D: Disk> RdbFile<D> {
-    fn new(disk: D, options: FileOptions) -> RdbFile<D> {
+    fn new(disk: D, options: FileOptions, hurry: Arc<AtomicBool>) -> RdbFile<D> {
         RdbFile {
             out: BufWriter::with_capacity(SLICE_BYTES, disk),
             digest: CRC64.digest(),
             options,
             unsynced: 0,
             unrested: 0,
+            hurry,
         }
     }
 
@@ -161,16 +168,14 @@ impl<D: Disk> RdbFile<D> {
             Chunk::Encoded(encoded) if self.options.compress && self.options.is_rdb => {
                 let mut writer = CompressingWriter::new(&encoded);
                 let mut bytes = Vec::new();
-                loop {
-                    let is_complete = writer.write(SLICE_BYTES, &mut bytes);
+                while !writer.is_complete() {
+                    bytes.clear();
+                    let looked_at = writer.write(SLICE_BYTES, &mut bytes);
                     self.write_bytes(&bytes)?;
                     // The work is in what is compressed, not in what is left of it.
-                    self.rest_after(SLICE_BYTES.saturating_sub(bytes.len()));
-                    if is_complete {
-                        return Ok(());
-                    }
-                    bytes.clear();
+                    self.rest_after(looked_at.saturating_sub(bytes.len()));
                 }
+                Ok(())
             }
             Chunk::Encoded(bytes) => self.write_bytes(&bytes),
             Chunk::Large(image) => {
@@ -206,7 +211,7 @@ impl<D: Disk> RdbFile<D> {
             self.out.write_all(slice)?;
             self.unsynced += slice.len();
             self.rest_after(slice.len());
-            if self.unsynced >= self.options.sync_bytes {
+            if self.unsynced >= self.options.sync_bytes && !self.is_hurried() {
                 self.out.flush()?;
                 self.out.get_ref().sync_data()?;
                 self.unsynced = 0;
@@ -218,16 +223,24 @@ impl<D: Disk> RdbFile<D> {
     /// Rests if this and what was done before are enough for that. Bytes.
     fn rest_after(&mut self, done: usize) {
         self.unrested += done;
-        if self.unrested >= SLICE_BYTES && !self.options.rest.is_zero() {
+        if self.unrested >= SLICE_BYTES && !self.options.rest.is_zero() && !self.is_hurried() {
             std::thread::sleep(self.options.rest);
             self.unrested = 0;
         }
     }
+
+    fn is_hurried(&self) -> bool {
+        self.hurry.load(Ordering::Relaxed)
+    }
 }
 
 impl RdbFile {
-    fn create(file: &NewFile, options: FileOptions) -> io::Result<RdbFile> {
-        Ok(RdbFile::new(file.create()?, options))
+    fn create(
+        file: &NewFile,
+        options: FileOptions,
+        hurry: &Arc<AtomicBool>,
+    ) -> io::Result<RdbFile> {
+        Ok(RdbFile::new(file.create()?, options, Arc::clone(hurry)))
     }
 
     /// Adds the checksum, makes everything durable, and gives the file its name.
@@ -324,6 +337,7 @@ impl Server {
             Some(head) => self.keyspace.begin_snapshot(head),
             None => self.begin_snapshot_of_commands(),
         };
+        let hurry = Arc::clone(&self.saver.hurry);
         let mut write = || -> io::Result<()> {
             // Nobody is served meanwhile: the sooner it is over, the better.
             let options = FileOptions {
@@ -331,7 +345,7 @@ impl Server {
                 rest: Duration::ZERO,
                 ..options
             };
-            let mut file = RdbFile::create(to, options)?;
+            let mut file = RdbFile::create(to, options, &hurry)?;
             loop {
                 let walk = self.keyspace.advance_snapshot(snapshot, SLICE_BYTES);
                 if let Some(output) = self.keyspace.snapshot_output(snapshot) {
@@ -347,7 +361,9 @@ impl Server {
                 self.watchdog.feed(self.clock.mono());
             }
         };
+        hurry.store(true, Ordering::Relaxed);
         let written = write();
+        hurry.store(false, Ordering::Relaxed);
         self.end_snapshot(snapshot);
         if written.is_err() {
             to.remove_temp();
@@ -530,25 +546,22 @@ impl FileJob {
         let (complete, is_complete) = oneshot::channel::<()>();
         let (done, writer) = oneshot::channel();
         let (file, options) = (self.file.clone(), self.options);
+        let hurry = Arc::clone(&server.borrow().saver.hurry);
         beside_clients("save", move || {
-            drop(done.send(write_queue(&file, options, queue, is_complete)));
+            drop(done.send(write_queue(&file, options, &hurry, queue, is_complete)));
         })?;
         server.borrow_mut().saver.in_background = Some((self.snapshot, chunks.downgrade()));
         let mut pace = SavePace::new(options.key_delay);
-        loop {
-            // Only what there is room for is taken out: the rest is the snapshot's, whoever hands it on or ends it.
-            let Ok(room) = chunks.reserve().await else {
-                break;
-            };
-            match self.next(server, &mut pace) {
-                Some(Next::Chunk(chunk)) => room.send(chunk),
-                Some(Next::NotYet) => {}
-                Some(Next::End) => {
+        // Only what there is room for is taken out: the rest is the snapshot's, whoever hands it on or ends it.
+        while let Ok(room) = chunks.reserve().await {
+            match self.turn(server, &mut pace, &chunks, room) {
+                Turn::Going => {}
+                Turn::Last => {
                     // The writer may have failed already; its result says so.
                     let _ = complete.send(());
                     break;
                 }
-                None => break,
+                Turn::Gone => break,
             }
             while let Some(rest) = pace.next_rest() {
                 tokio::time::sleep(rest).await;
@@ -559,42 +572,69 @@ impl FileJob {
         writer.await.map_err(io::Error::other)?
     }
 
-    /// Walks on if nothing waits; `None` when the snapshot is no more.
-    fn next(&self, server: &Rc<RefCell<Server>>, pace: &mut SavePace) -> Option<Next> {
+    /// Sends what waits, or walks on where nothing does and sends what comes of that: about a slice, and no more than
+    /// there is room for, of which `room` is the first.
+    fn turn(
+        &self,
+        server: &Rc<RefCell<Server>>,
+        pace: &mut SavePace,
+        chunks: &mpsc::Sender<Chunk>,
+        room: mpsc::Permit<'_, Chunk>,
+    ) -> Turn {
         let keyspace = &mut server.borrow_mut().keyspace;
+        let Some(output) = keyspace.snapshot_output(self.snapshot) else {
+            return Turn::Gone;
+        };
         let mut walk = Walk::Going;
-        let mut chunk = keyspace.snapshot_output(self.snapshot)?.pop();
-        if chunk.is_none() {
+        if output.is_empty() {
             walk = keyspace.advance_snapshot(self.snapshot, SLICE_BYTES);
-            pace.note(keyspace.snapshot_progress(self.snapshot)?.0);
-            chunk = keyspace.snapshot_output(self.snapshot)?.pop();
+            if let Some((keys, _)) = keyspace.snapshot_progress(self.snapshot) {
+                pace.note(keys);
+            }
         }
-        Some(match (chunk, walk) {
-            (Some(chunk), _) => Next::Chunk(chunk),
-            (None, Walk::Going) => Next::NotYet,
-            (None, Walk::Complete) => Next::End,
-        })
+        let Some(output) = keyspace.snapshot_output(self.snapshot) else {
+            return Turn::Gone;
+        };
+        let (mut room, mut sent) = (Some(room), 0);
+        let mut turn = match walk {
+            Walk::Complete => Turn::Last,
+            Walk::Going => Turn::Going,
+        };
+        while let Some(place) = room.take() {
+            let Some(chunk) = output.pop() else {
+                break;
+            };
+            sent += chunk.len();
+            place.send(chunk);
+            turn = Turn::Going;
+            if sent < SLICE_BYTES {
+                room = chunks.try_reserve().ok();
+            }
+        }
+        turn
     }
 }
 
-/// What comes next of a snapshot.
-enum Next {
-    Chunk(Chunk),
-    /// The walk goes on.
-    NotYet,
-    /// Everything was taken.
-    End,
+/// What a turn of the walk came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Going,
+    /// Everything has been sent.
+    Last,
+    /// The snapshot is no more.
+    Gone,
 }
 
 /// Writes the chunks of a queue to a file. A queue that ends before `is_complete` says so was cancelled.
 fn write_queue(
     to: &NewFile,
     options: FileOptions,
+    hurry: &Arc<AtomicBool>,
     mut queue: mpsc::Receiver<Chunk>,
     is_complete: oneshot::Receiver<()>,
 ) -> io::Result<()> {
     let write = || {
-        let mut file = RdbFile::create(to, options)?;
+        let mut file = RdbFile::create(to, options, hurry)?;
         while let Some(chunk) = queue.blocking_recv() {
             file.write(chunk)?;
         }
@@ -637,7 +677,7 @@ mod tests {
             if is_cancelled {
                 assert!(file.cancel());
             }
-            let written = write_queue(&file, OPTIONS, queue, is_complete);
+            let written = write_queue(&file, OPTIONS, &Arc::default(), queue, is_complete);
             assert_eq!(written.is_err(), is_cancelled);
             let found = std::fs::read(&path).unwrap();
             assert_eq!(found.starts_with(b"newer"), is_cancelled);
@@ -654,7 +694,7 @@ mod tests {
         let (complete, is_complete) = oneshot::channel();
         chunks.try_send(Chunk::Encoded(b"part".to_vec())).unwrap();
         drop((chunks, complete));
-        assert!(write_queue(&file, OPTIONS, queue, is_complete).is_err());
+        assert!(write_queue(&file, OPTIONS, &Arc::default(), queue, is_complete).is_err());
         assert!(!temp.exists() && !path.exists());
     }
 
@@ -695,7 +735,7 @@ mod tests {
                 sync_bytes: sync_bytes(often),
                 ..OPTIONS
             };
-            let mut file = RdbFile::new(Counting::default(), options);
+            let mut file = RdbFile::new(Counting::default(), options, Arc::default());
             for _ in 0..4 {
                 file.write_bytes(&bytes).unwrap();
             }

@@ -115,14 +115,15 @@ fn ziplist_integer(encoding: u8, rest: &[u8]) -> Option<(i64, &[u8])> {
     Some((number, &rest[width..]))
 }
 
-/// Fields and values of a zipmap in turn; `None` where it is malformed.
+/// Fields and values of a zipmap in turn; `None` where it is malformed, or has none.
 ///
 /// `u8 fields (254 or more: count them)`, then for each: length, field, length, one byte that says how many
 /// unused bytes follow the value, value, those bytes; `ff`. A length is one byte below 254, else `fe` and 4 (LE).
 pub(super) fn zipmap(bytes: &[u8]) -> Option<impl Iterator<Item = Element<'_>>> {
-    let (_, pairs) = bytes.split_first()?;
-    count_entries(pairs, zipmap_pair)?;
-    Some(all_entries(pairs, zipmap_pair).flatten())
+    let (told, pairs) = bytes.split_first()?;
+    let found = count_entries(pairs, zipmap_pair)?;
+    let is_counted = *told >= 0xfe || usize::from(*told) == found;
+    (found > 0 && is_counted).then(|| all_entries(pairs, zipmap_pair).flatten())
 }
 
 /// A field with its value, and what follows them.
@@ -155,6 +156,9 @@ mod tests {
         let found = zipmap(b"\x01\x03foo\x03\x00bar\xff").unwrap();
         assert!(found.eq([&b"foo"[..], b"bar"].map(Element::Bytes)));
         assert!(zipmap(b"\x01\x03foo\x03\x05bar\xff").is_none());
+        assert!(zipmap(b"\xfe\x03foo\x03\x00bar\xff").is_some());
+        assert!(zipmap(b"\x02\x03foo\x03\x00bar\xff").is_none());
+        assert!(zipmap(b"\x00\xff").is_none(), "without a field");
     }
 
     #[test]
