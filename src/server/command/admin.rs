@@ -5,12 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::args::{Failure, NOT_POSITIVE, OUT_OF_RANGE, not_negative, option};
-use super::configuration::{self, RewriteOf};
+use super::configuration;
 use super::digest;
 use super::lolwut::lolwut;
 use super::strings::finish;
 use super::strtod::beginning;
 use crate::clock::Mono;
+use crate::config::RewriteOf;
 use crate::config::process::Allow;
 use crate::front::{Call, Closing, CommandSpec, InfoSections, Reply, ReplyMode, category, flag};
 use crate::ids::hex;

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::args::Failure;
 use super::strings::finish;
-pub(super) use crate::config::RewriteOf;
+use crate::config::RewriteOf;
 use crate::front::{Call, CommandSpec, Reply, flag, glob_match_ignore_case};
 use crate::server::config::server_table;
 use crate::server::{Server, config_file, lazy_free};
