@@ -8,10 +8,11 @@
 //! to the append-only file at once. Only then do their replies leave; with `appendfsync always`, after one fsync
 //! for all of them. A client that only read waits as well: what it has seen may not be safe yet.
 //!
-//! So does who is told of a write without having asked: a subscriber, a client that tracks keys, a monitor. (A turn
-//! that only published keeps nothing back for the replicas: it tells of no write.) What was queued for it before its hold began leaves at the end of that, whatever has come meanwhile; for the rest another
+//! So does who is told of a write without having asked: a subscriber, a client that tracks keys, a monitor. What was
+//! queued for it before its hold began leaves at the end of that, whatever has come meanwhile; for the rest another
 //! begins then. How far the append-only file must be is noted when the gate looks at a hold for the first time:
-//! by then the turn is over in which the hold began, and all that this turn has written has been appended.
+//! by then the turn is over in which the hold began, and all that this turn has written has been appended. A turn that
+//! only published (`PUBLISH`) keeps nothing back for the replicas, since it tells of no write.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
