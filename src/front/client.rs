@@ -303,6 +303,19 @@ impl<S> Client<S> {
             || (self.kind == ClientKind::Normal && self.output.is_pushed_over(limits.pubsub, now))
     }
 
+    /// Whether the reply that is complete now is left out, at once or late. Goes on to what `CLIENT REPLY` has chosen for
+    /// the next one.
+    pub(super) fn leaves_out_reply(&mut self) -> bool {
+        let (is_left_out, next) = match self.reply_mode {
+            ReplyMode::On => (false, ReplyMode::On),
+            ReplyMode::Off => (true, ReplyMode::Off),
+            ReplyMode::SkipNext => (true, ReplyMode::Skip),
+            ReplyMode::Skip => (true, ReplyMode::On),
+        };
+        self.reply_mode = next;
+        is_left_out
+    }
+
     /// Ends the connection: at once, or when its replies are written. Never softens an earlier wish.
     pub fn close(&mut self, how: Closing) {
         if self.closing != Closing::Now {

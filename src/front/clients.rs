@@ -284,10 +284,8 @@ impl<S: Default> Clients<S> {
             return is_filled;
         }
         client.blocked = None;
-        match client.reply_mode {
-            ReplyMode::On => client.output.push(Bytes::from(reply.into_bytes())),
-            ReplyMode::Skip => client.reply_mode = ReplyMode::On,
-            ReplyMode::SkipNext | ReplyMode::Off => {}
+        if !client.leaves_out_reply() {
+            client.output.push(Bytes::from(reply.into_bytes()));
         }
         self.memory.count(client);
         client.wake();
@@ -320,11 +318,8 @@ impl<S: Default> Clients<S> {
         }
         let client = self.current(id);
         client.blocked = None;
-        if client.reply_mode != ReplyMode::On {
+        if client.leaves_out_reply() {
             reply.leave_out(start);
-        }
-        if client.reply_mode == ReplyMode::Skip {
-            client.reply_mode = ReplyMode::On;
         }
         client.output.put_tail(reply.into_bytes());
         client.wake();

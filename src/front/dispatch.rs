@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::acl::{Denied, LogEntry, Reason};
-use super::client::{Blocked, Client, ClientId, ClientKind, Closing, ReplyMode};
+use super::client::{Blocked, Client, ClientId, ClientKind, Closing};
 use super::client_line::client_line;
 use super::spec::flag;
 use super::table::{Catalog, CommandId, Lookup};
@@ -52,20 +52,10 @@ pub(crate) fn dispatch<P: Program>(
     let catalog = front.table.catalog();
     let client = front.clients.current(id);
     end_caching(client, catalog);
-    match client.reply_mode {
-        ReplyMode::On => {}
-        ReplyMode::Off => reply.leave_out(start),
-        ReplyMode::SkipNext => {
-            reply.leave_out(start);
-            client.reply_mode = ReplyMode::Skip;
-        }
-        ReplyMode::Skip => {
-            reply.leave_out(start);
-            // A reply that comes later ends the skipping when it comes.
-            if !matches!(client.blocked, Some(Blocked::Waiting { .. })) {
-                client.reply_mode = ReplyMode::On;
-            }
-        }
+    // Of one that comes later, nothing is there yet.
+    let is_late = matches!(client.blocked, Some(Blocked::Waiting { .. }));
+    if !is_late && client.leaves_out_reply() {
+        reply.leave_out(start);
     }
     client.output.put_tail(reply.into_bytes());
     Outcome::Done
