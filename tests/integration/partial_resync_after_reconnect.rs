@@ -161,3 +161,31 @@ fn a_master_that_was_killed_goes_on_from_its_file_in_the_database_of_the_stream(
         assert_eq!(full_resyncs(&heir), 0, "of {:?}", heir.kind);
     }
 }
+
+/// `PFCOUNT` keeps its estimate in the value, on a replica too; that is no change of the replica's own.
+#[test]
+fn a_count_in_a_transaction_of_a_replica_costs_no_full_resync() {
+    for (master, replica) in PAIRS {
+        let master = start_server(master, "");
+        let replica = start_server(replica, &replica_of(&master));
+        wait_until_equal(&master, &replica);
+        let mut client = master.client();
+        client.call(&["PFADD", "h", "a", "b"]);
+        wait_until_equal(&master, &replica);
+        let mut reader = replica.client();
+        reader.call(&["MULTI"]);
+        reader.call(&["PFCOUNT", "h"]);
+        assert_eq!(text(&reader.call(&["EXEC"])), "2");
+        cut_links(&mut client);
+        wait_for("the link is mended", secs(20), || {
+            let count = partial_resyncs(&master);
+            expect_that(count > 0, || count.to_string())
+        });
+        let last = start_server(Kind::Ours, &replica_of(&replica));
+        // The master keeps its estimate as well, and is equal.
+        assert_eq!(text(&client.call(&["PFCOUNT", "h"])), "2");
+        wait_until_equal(&master, &replica);
+        wait_until_equal(&replica, &last);
+        assert_eq!(full_resyncs(&master), 1, "of {:?}", replica.kind);
+    }
+}

@@ -182,6 +182,7 @@ fn exec(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
         return;
     }
     server.in_exec = true;
+    let was_master = server.replication.is_master();
     let count = transaction.queued.len();
     server.front.clients.current(call.client).multi = Some(count);
     reply.array(count);
@@ -192,7 +193,9 @@ fn exec(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
             None => {
                 let before = server.saver.dirty;
                 run(server, &queued, reply);
-                server.note_stray_change(before);
+                if was_master {
+                    server.note_stray_change(before);
+                }
             }
         }
     }
@@ -292,8 +295,9 @@ impl Server {
         }
     }
 
-    /// A command of a transaction has run; `before` is the count of changes until then. If the transaction itself has
-    /// made a replica of us, a change is in no stream, and the offset that we would offer does not tell of it.
+    /// A command has run of a transaction that began on a master; `before` is the count of changes until then. If the
+    /// transaction itself has made a replica of us, a change is in no stream, and the offset that we would offer does
+    /// not tell of it. Who was a replica before changes nothing that counts: `PFCOUNT` keeps its estimate there too.
     fn note_stray_change(&mut self, before: u64) {
         let is_stray = self.is_read_only_replica() && self.saver.dirty != before;
         self.replication.needs_all_data |= is_stray;
