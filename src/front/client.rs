@@ -224,6 +224,8 @@ pub struct Client<S> {
     pub is_monitor: bool,
     /// `CLIENT NO-EVICT`
     pub no_evict: bool,
+    /// It is noted that something was sent to it outside its own turn.
+    pub(super) is_prompted: bool,
     /// The program wants [`super::Program::drained`] when the output queue has emptied.
     pub notify_drained: bool,
     /// The number of queued commands of a transaction; `None` outside one. For display.
@@ -270,6 +272,7 @@ impl<S: Default> Client<S> {
             tracking: None,
             is_monitor: false,
             no_evict: false,
+            is_prompted: false,
             notify_drained: false,
             multi: None,
             lost_watch: false,

@@ -30,9 +30,25 @@ pub struct Clients<S> {
     /// `client-output-buffer-limit`
     pub limits: OutputLimits,
     pub(super) memory: ClientMemory,
-    /// `Some`: who gets something outside their own turn is noted here, for a program that may have to hold it
-    /// back. It empties the list at the end of each turn.
-    pub prompted: Option<Vec<ClientId>>,
+    prompted: Prompted,
+}
+
+/// Who has got something outside their own turn.
+#[derive(Debug, Default)]
+struct Prompted {
+    /// It is noted.
+    is_noted: bool,
+    /// Each of them once, however much came for it: how much does come is up to others.
+    clients: Vec<ClientId>,
+}
+
+impl Prompted {
+    fn note<S>(&mut self, client: &mut Client<S>) {
+        if self.is_noted && !client.is_prompted {
+            client.is_prompted = true;
+            self.clients.push(client.id);
+        }
+    }
 }
 
 impl<S: Default> Default for Clients<S> {
@@ -47,7 +63,7 @@ impl<S: Default> Default for Clients<S> {
             last_wait: 0,
             limits: OutputLimits::default(),
             memory: ClientMemory::default(),
-            prompted: None,
+            prompted: Prompted::default(),
         }
     }
 }
@@ -172,10 +188,8 @@ impl<S: Default> Clients<S> {
         };
         client.output.push_unasked(bytes);
         self.memory.count(client);
-        if let Some(prompted) = &mut self.prompted
-            && client.kind != ClientKind::Replica
-        {
-            prompted.push(id);
+        if client.kind != ClientKind::Replica {
+            self.prompted.note(client);
         }
         if client.is_over_output_limit(&limits, now) {
             tracing::warn!(
@@ -187,6 +201,20 @@ impl<S: Default> Clients<S> {
         }
         client.wake();
         true
+    }
+
+    /// Takes the list of those who got something outside their own turn since it was last taken, for a program that may
+    /// have to hold that back, and says whether it will be asked for again.
+    pub fn take_prompted(&mut self, is_noted: bool) -> Vec<ClientId> {
+        self.prompted.is_noted = is_noted;
+        // Its room goes with it: nobody knows whether so many will be told of something again.
+        let clients = std::mem::take(&mut self.prompted.clients);
+        for id in &clients {
+            if let Some(client) = self.get_mut(*id) {
+                client.is_prompted = false;
+            }
+        }
+        clients
     }
 
     /// Lets a client wait for something; its further commands stay queued. Without a reply until
@@ -271,9 +299,7 @@ impl<S: Default> Clients<S> {
         let Some(client) = place.and_then(|place| self.places.get_mut(place)) else {
             return false;
         };
-        if let Some(prompted) = &mut self.prompted {
-            prompted.push(id);
-        }
+        self.prompted.note(client);
         let mut reply = Reply::new(client.protocol);
         write(&mut reply);
         let blocks = |blocked| matches!(blocked, Blocked::Waiting { on: it, .. } if it == on);
@@ -313,10 +339,11 @@ impl<S: Default> Clients<S> {
         start: usize,
     ) {
         self.waiting.remove(&on);
-        if let Some(prompted) = &mut self.prompted {
-            prompted.push(id);
-        }
-        let client = self.current(id);
+        let place = self.place(id);
+        let Some(client) = place.and_then(|place| self.places.get_mut(place)) else {
+            return;
+        };
+        self.prompted.note(client);
         client.blocked = None;
         if client.leaves_out_reply() {
             reply.leave_out(start);

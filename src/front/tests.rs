@@ -101,6 +101,29 @@ fn a_skipped_reply_is_skipped_also_when_it_comes_late() {
 }
 
 #[test]
+fn who_is_told_of_something_is_noted_once() {
+    let mut toy = Toy::new();
+    let (one, two) = (toy.connect(1), toy.connect(2));
+    toy.ask(one, "SUBSCRIBE c");
+    toy.ask(two, "SUBSCRIBE c d");
+    let mut told = |channels: &[&str], is_noted| {
+        for channel in channels {
+            let now = toy.now.mono;
+            toy.front.publish(channel.as_bytes(), b"m", now);
+        }
+        let mut told = toy.front.clients.take_prompted(is_noted);
+        told.sort_unstable();
+        told
+    };
+    assert_eq!(told(&["c"], true), []);
+    assert_eq!(told(&["c", "d", "c"], true), [one, two]);
+    assert_eq!(told(&[], true), []);
+    assert_eq!(told(&["d", "d"], false), [two], "noted anew");
+    assert_eq!(told(&["c"], true), []);
+    assert_eq!(told(&["c"], true), [one, two]);
+}
+
+#[test]
 fn who_does_not_read_is_closed() {
     let mut toy = Toy::new();
     toy.front.clients.limits.pubsub = OutputLimit {

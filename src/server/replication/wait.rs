@@ -159,16 +159,11 @@ impl Server {
         let has_written = std::mem::take(&mut gate.has_written);
         let mut told = std::mem::take(&mut gate.served);
         let has_replicas = !self.replication.replicas.is_empty();
-        if has_replicas || self.aof.writer.is_recording() {
-            let may_be_early = has_sent && has_written || self.has_unsettled_aof();
-            let prompted = self.front.clients.prompted.get_or_insert_default();
-            if may_be_early {
-                told.append(prompted);
-            } else {
-                prompted.clear();
-            }
-        } else {
-            self.front.clients.prompted = None;
+        let is_held = has_replicas || self.aof.writer.is_recording();
+        let may_be_early = has_sent && has_written || self.has_unsettled_aof();
+        let prompted = self.front.clients.take_prompted(is_held);
+        if is_held && may_be_early {
+            told.extend(prompted);
         }
         for client in told {
             if self.front.clients.get(client).is_some_and(|c| c.is_open()) {
