@@ -9,7 +9,9 @@ use std::time::Duration;
 /// The longest rest at a time: after each, it may not be wanted any more.
 const REST_MAX: Duration = Duration::from_millis(100);
 /// A shorter one is put off, because no timer is as exact.
-const REST_MIN: Duration = Duration::from_millis(1);
+const REST_MIN: Duration = Duration::from_micros(REST_MIN_MICROS as u64);
+/// The same as a number of microseconds.
+const REST_MIN_MICROS: usize = 1000;
 
 /// How long so many keys take.
 fn time_of(delay: i32, keys: usize) -> Duration {
@@ -55,6 +57,21 @@ impl SavePace {
     pub(crate) fn note(&mut self, keys: usize) {
         self.owed += time_of(self.delay, keys.saturating_sub(self.keys));
         self.keys = self.keys.max(keys);
+    }
+
+    /// How many keys have been noted.
+    pub(crate) fn noted(&self) -> usize {
+        self.keys
+    }
+
+    /// About how many keys go between two rests; a walk that takes more at a time rests for longer behind them.
+    pub(crate) fn keys_at_a_time(&self) -> usize {
+        let size = self.delay.unsigned_abs() as usize;
+        match self.delay {
+            0 => usize::MAX,
+            1.. => (REST_MIN_MICROS / size).max(1),
+            ..0 => REST_MIN_MICROS.saturating_mul(size),
+        }
     }
 
     /// The next rest, until there is none.
@@ -114,6 +131,19 @@ mod tests {
             assert_eq!(time_of(delay, keys), Duration::from_micros(micros));
         }
         assert_eq!(time_of(i32::MIN, 3_000_000_000), Duration::from_nanos(1396));
+    }
+
+    #[test]
+    fn as_many_keys_go_at_a_time_as_make_one_rest() {
+        for (delay, keys) in [
+            (0, usize::MAX),
+            (1, 1000),
+            (400, 2),
+            (i32::MAX, 1),
+            (-50, 50_000),
+        ] {
+            assert_eq!(SavePace::new(delay).keys_at_a_time(), keys, "{delay}");
+        }
     }
 
     #[test]

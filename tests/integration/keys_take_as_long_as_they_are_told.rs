@@ -1,5 +1,6 @@
 //! `rdb-key-save-delay` and `key-load-delay`: what is written and loaded takes that long, nobody else does.
 
+use std::io::Read as _;
 use std::time::Duration;
 
 use sentinel::clock::Clock;
@@ -101,6 +102,36 @@ fn transfers() {
         let took = clock.mono().since(begun);
         assert!(took > AT_LEAST, "diskless {diskless}");
     }
+}
+
+/// Whether the mark that comes before the data has come behind them.
+fn is_whole(received: &[u8]) -> bool {
+    let head = b"$EOF:";
+    let at = received.windows(head.len()).position(|w| w == head);
+    let line = at.and_then(|at| received[at + head.len()..].split_first_chunk::<40>());
+    line.is_some_and(|(mark, data)| data.ends_with(mark))
+}
+
+/// Whoever loads them would else take the link for dead.
+#[test]
+fn a_transfer_brings_key_after_key() {
+    let master = start(Kind::Ours, &format!("rdb-key-save-delay {DELAY}\n"));
+    let mut replica = master.client();
+    replica.send(&["REPLCONF", "capa", "eof"]).unwrap();
+    replica.send(&["PSYNC", "?", "-1"]).unwrap();
+    let clock = Clock::start();
+    let mut stream = replica.stream();
+    let (mut received, mut chunk) = (Vec::new(), [0; 4096]);
+    let mut pauses = 0;
+    while !is_whole(&received) {
+        let asked = clock.mono();
+        let count = stream.read(&mut chunk).unwrap();
+        assert!(count > 0, "closed after {pauses} pauses");
+        received.extend_from_slice(&chunk[..count]);
+        let waited = clock.mono().since(asked);
+        pauses += u32::from(waited > Duration::from_micros(u64::from(DELAY / 2)));
+    }
+    assert!(pauses > KEYS / 2, "{pauses}");
 }
 
 #[test]

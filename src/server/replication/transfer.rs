@@ -10,7 +10,6 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -198,18 +197,19 @@ impl Server {
                 takers.push(Taker { id, drained });
             }
         }
-        let pace = SavePace::new(self.config.tuning.rdb_key_save_delay);
+        let mut pace = SavePace::new(self.config.tuning.rdb_key_save_delay);
         let server = self.handle();
         tokio::task::spawn_local(async move {
             let mut image = Outgoing::new();
-            let mut pace = pace;
             loop {
-                let walk = server
-                    .borrow_mut()
-                    .send_slice(&mut takers, snapshot, &mut image);
-                loop {
-                    let rest = server.borrow().next_rest(&mut pace, snapshot, &takers);
-                    let Some(rest) = rest else { break };
+                let walk =
+                    server
+                        .borrow_mut()
+                        .send_slice(&mut takers, snapshot, &mut image, &mut pace);
+                while let Some(rest) = pace.next_rest() {
+                    if !server.borrow().is_taken(snapshot, &takers) {
+                        break;
+                    }
                     tokio::time::sleep(rest).await;
                 }
                 if walk == Walk::Complete {
@@ -249,22 +249,26 @@ impl Server {
         self.finish_diskless(id, image.digest.finalize(), &mark);
     }
 
-    /// Sends the next slice of a snapshot to those who take it, of whom only those stay who are still there.
-    /// [`Walk::Complete`] also when none is.
+    /// Sends the next slice of a snapshot to those who take it, of whom only those stay who are still there, and notes
+    /// for the pace how many keys have been sent by now. [`Walk::Complete`] also when none is there.
     fn send_slice(
         &mut self,
         takers: &mut Vec<Taker>,
         snapshot: SnapshotEpoch,
         image: &mut Outgoing,
+        pace: &mut SavePace,
     ) -> Walk {
         let now = self.clock.mono();
         // Writes may have added to it already.
-        let waiting = self
-            .keyspace
-            .snapshot_output(snapshot)
-            .map_or(0, |o| o.len());
-        let wanted = SLICE_BYTES.saturating_sub(waiting + image.rest.len());
+        let before = self.stock(snapshot, image, pace);
+        let wanted = before.slice_bytes(pace).saturating_sub(before.bytes);
         let walk = self.keyspace.advance_snapshot(snapshot, wanted);
+        let stock = self.stock(snapshot, image, pace);
+        // What is left of a large value is in no stock.
+        let mut left = match image.large {
+            Some(_) => SLICE_BYTES,
+            None => stock.slice_bytes(pace),
+        };
         let Some(output) = self.keyspace.snapshot_output(snapshot) else {
             // All data were replaced. What has been sent is no image of anything.
             for taker in takers.drain(..) {
@@ -272,7 +276,6 @@ impl Server {
             }
             return Walk::Complete;
         };
-        let mut left = SLICE_BYTES;
         while left > 0 {
             let Some(bytes) = image.next(output, left) else {
                 break;
@@ -283,6 +286,8 @@ impl Server {
             }
         }
         let is_all_sent = output.is_empty() && image.is_empty();
+        let unsent = (output.len() + image.rest.len()) / stock.key_bytes();
+        pace.note((pace.noted() + stock.keys).saturating_sub(unsent));
         self.close_overfull_transfer();
         takers.retain(|taker| self.notify_when_drained(taker.id));
         if takers.is_empty() {
@@ -294,18 +299,22 @@ impl Server {
         }
     }
 
-    /// How long the walk of a transfer rests now, if somebody still takes it.
-    fn next_rest(
-        &self,
-        pace: &mut SavePace,
-        snapshot: SnapshotEpoch,
-        takers: &[Taker],
-    ) -> Option<Duration> {
-        let (keys, _) = self.keyspace.snapshot_progress(snapshot)?;
+    /// What waits to be sent of a snapshot.
+    fn stock(&mut self, snapshot: SnapshotEpoch, image: &Outgoing, pace: &SavePace) -> Stock {
+        let progress = self.keyspace.snapshot_progress(snapshot);
+        let written = progress.map_or(0, |(keys, _)| keys);
+        let output = self.keyspace.snapshot_output(snapshot);
+        Stock {
+            keys: written.saturating_sub(pace.noted()),
+            bytes: output.map_or(0, |output| output.len()) + image.rest.len(),
+        }
+    }
+
+    /// Whether a snapshot is still there, and somebody who takes it.
+    fn is_taken(&self, snapshot: SnapshotEpoch, takers: &[Taker]) -> bool {
         let client = |taker: &Taker| self.front.clients.get(taker.id);
-        let is_taken = takers.iter().filter_map(client).any(Client::is_open);
-        pace.note(keys);
-        pace.next_rest().filter(|_| is_taken)
+        let mut clients = takers.iter().filter_map(client);
+        self.keyspace.snapshot_progress(snapshot).is_some() && clients.any(Client::is_open)
     }
 
     /// Ends the transfer if it is so far behind that what writes have added to its snapshot exceeds the hard limit
@@ -409,6 +418,25 @@ async fn send_saved(server: Rc<RefCell<Server>>, taker: Taker, saved: Option<Arc
 struct Taker {
     id: ClientId,
     drained: Rc<tokio::sync::Notify>,
+}
+
+/// What was written of a snapshot and is not sent yet. A walk writes many keys at a time.
+struct Stock {
+    keys: usize,
+    bytes: usize,
+}
+
+impl Stock {
+    /// About what one key takes.
+    fn key_bytes(&self) -> usize {
+        (self.bytes / self.keys.max(1)).max(1)
+    }
+
+    /// How much is sent at a time: between two rests, where there are any, lest who takes it hears nothing for long.
+    fn slice_bytes(&self, pace: &SavePace) -> usize {
+        let bytes = self.key_bytes().saturating_mul(pace.keys_at_a_time());
+        bytes.min(SLICE_BYTES)
+    }
 }
 
 /// A snapshot on its way to replicas.
