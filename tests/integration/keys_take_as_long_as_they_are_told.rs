@@ -117,7 +117,7 @@ fn is_whole(received: &[u8]) -> bool {
 fn a_transfer_brings_key_after_key() {
     let master = start(Kind::Ours, &format!("rdb-key-save-delay {DELAY}\n"));
     let mut replica = master.client();
-    replica.send(&["REPLCONF", "capa", "eof"]).unwrap();
+    replica.call(&["REPLCONF", "capa", "eof"]);
     replica.send(&["PSYNC", "?", "-1"]).unwrap();
     let clock = Clock::start();
     let mut stream = replica.stream();
