@@ -323,9 +323,11 @@ impl World {
 
     /// Whether no sentinel can know of this replica, because an operator made them forget it.
     pub(crate) fn is_forgotten(&self, server: NodeId, group: usize) -> bool {
-        if !self.groups[group].was_reset {
-            return false;
-        }
+        self.groups[group].was_reset && self.is_unknown(server, group)
+    }
+
+    /// Whether no sentinel knows of this replica.
+    pub(crate) fn is_unknown(&self, server: NodeId, group: usize) -> bool {
         let addr = self.nodes[server].addr;
         let name = self.groups[group].names[0].as_str();
         !self

@@ -3,6 +3,8 @@
 //!
 //! Source: what Sentinel promises its clients. The bound is 4 × failover-timeout + 30 s.
 
+use std::net::SocketAddr;
+
 use crate::server::ReplLink;
 use crate::world::{Body, Power, World};
 
@@ -83,6 +85,14 @@ fn group_disagreement(world: &World, group: usize) -> Option<String> {
         match (&server.master, server.link) {
             (None, _) => return Some(format!("{} takes itself for a master", node.name)),
             (Some((host, port)), _) if *host != addr.ip().to_string() || *port != addr.port() => {
+                // Who was cut off until its master became a replica, and follows that now, is in no INFO of a master.
+                let followed = host.parse().ok().map(|ip| SocketAddr::new(ip, *port));
+                let followed = followed.and_then(|addr| world.net.node_at(addr));
+                let is_in_chain =
+                    followed.is_some_and(|id| world.groups[group].servers.contains(&id));
+                if is_in_chain && world.is_unknown(id, group) {
+                    continue;
+                }
                 return Some(format!("{} follows {host}:{port}", node.name));
             }
             (Some(_), ReplLink::Up { .. }) => {}
