@@ -31,17 +31,30 @@ impl NodeLimit {
         }
     }
 
+    /// A node limited by its elements is no longer than this.
+    const BYTES_MAX: usize = 8192;
+
+    /// How long a node next to this full one is going to be. Bytes.
+    fn node_bytes(self, neighbour: &Listpack) -> usize {
+        match self {
+            NodeLimit::Bytes(max) => max,
+            NodeLimit::Elements(_) => neighbour.as_bytes().len().min(Self::BYTES_MAX),
+        }
+    }
+
     /// Whether a node that is not empty has room for an element.
     fn has_room(self, node: &Listpack, element: &[u8]) -> bool {
-        /// A node limited by its elements is no longer than this.
-        const BYTES_MAX: usize = 8192;
         let bytes = node.as_bytes().len() + encoded_len(element);
         match self {
             NodeLimit::Bytes(max) => bytes <= max,
-            NodeLimit::Elements(max) => node.len() < max && bytes <= BYTES_MAX,
+            NodeLimit::Elements(max) => node.len() < max && bytes <= Self::BYTES_MAX,
         }
     }
 }
+
+/// From this many nodes on, the next one is made as large as its neighbour, as it will likely be as full: it need not
+/// grow and move, and what it may not need is little beside the others.
+const GROWING_NODES: usize = 4;
 
 /// A node's counters and its listpack's vector.
 const NODE_HEAD_BYTES: usize = 48;
@@ -126,10 +139,12 @@ impl List {
     /// Adds an element at an end.
     pub fn push(&mut self, end: End, element: &[u8], limit: NodeLimit) {
         self.len += 1;
+        let nodes = self.nodes.len();
         let node = match end {
             End::Left => self.nodes.front_mut(),
             End::Right => self.nodes.back_mut(),
         };
+        let mut room = 0;
         if let Some(node) = node {
             if limit.has_room(node, element) {
                 let node = held::make_mut(node);
@@ -140,10 +155,17 @@ impl List {
             }
             // It seldom grows again from this end. One that a snapshot shares keeps its room.
             if let Some(node) = Arc::get_mut(node) {
-                node.shrink_to_fit();
+                node.settle();
+            }
+            if nodes >= GROWING_NODES {
+                room = limit.node_bytes(node);
             }
         }
-        let node = Arc::new(Listpack::of(element));
+        let node = match room {
+            0 => Listpack::of(element),
+            room => Listpack::with_room(element, room, end == End::Left),
+        };
+        let node = Arc::new(node);
         match end {
             End::Left => self.nodes.push_front(node),
             End::Right => self.nodes.push_back(node),
@@ -417,6 +439,46 @@ mod tests {
                 .eq(model.into_iter().map(Element::Integer))
         );
         assert!(list.nodes().iter().all(|node| !node.is_empty()));
+    }
+
+    #[test]
+    fn the_nodes_of_a_growing_list_are_made_once_and_hold_little_beside_their_elements() {
+        let limits = [
+            NodeLimit::Bytes(4096),
+            NodeLimit::Bytes(8192),
+            NodeLimit::Elements(100),
+        ];
+        for (limit, end) in limits
+            .into_iter()
+            .flat_map(|l| [(l, End::Left), (l, End::Right)])
+        {
+            let mut list = List::default();
+            let mut moves = 0;
+            let mut last = (std::ptr::null(), 0);
+            for n in 0..20_000 {
+                list.push(end, format!("{n:>50}").as_bytes(), limit);
+                let node = match end {
+                    End::Left => list.nodes.front(),
+                    End::Right => list.nodes.back(),
+                };
+                let at = node
+                    .map(|node| (Arc::as_ptr(node), node.heap_bytes()))
+                    .unwrap();
+                moves += usize::from(at != std::mem::replace(&mut last, at));
+            }
+            let bytes =
+                |of: fn(&Listpack) -> usize| list.nodes.iter().map(|n| of(n)).sum::<usize>();
+            let (used, held) = (bytes(|n| n.as_bytes().len()), bytes(Listpack::heap_bytes));
+            assert!(
+                held <= used + used / 16 + 8192,
+                "{held} for {used} with {limit:?}"
+            );
+            let nodes = list.nodes.len();
+            assert!(
+                moves < nodes + 120,
+                "{moves} for {nodes} nodes with {limit:?}"
+            );
+        }
     }
 
     #[test]

@@ -131,9 +131,7 @@ impl Listpack {
         for element in elements {
             match element {
                 Element::Integer(n) => {
-                    let start = buffer.len();
-                    encode_integer(n, &mut buffer);
-                    push_back_len(buffer.len() - start, &mut buffer);
+                    Encoded::of_integer(n).append_to(&mut buffer);
                 }
                 Element::Bytes(bytes) if bytes.len() < LISTPACK_BYTES_MAX => {
                     encode(bytes, &mut buffer);
@@ -162,10 +160,28 @@ impl Listpack {
         self.buffer.capacity()
     }
 
-    /// Gives back room for more elements.
-    pub fn shrink_to_fit(&mut self) {
-        self.close_front();
-        self.buffer.shrink_to_fit();
+    /// A listpack of one element, with room for so many bytes in all: in front of it, or behind it.
+    pub fn with_room(element: &[u8], bytes: usize, in_front: bool) -> Listpack {
+        let new = Encoded::of(element);
+        let len = HEAD_BYTES + new.len() + 1;
+        let bytes = bytes.max(len);
+        let mut buffer = Vec::with_capacity(bytes);
+        let start = if in_front { bytes - len } else { 0 };
+        buffer.resize(start + HEAD_BYTES, 0);
+        new.append_to(&mut buffer);
+        buffer.push(END);
+        let mut pack = Listpack { buffer, start };
+        pack.set_head(1);
+        pack
+    }
+
+    /// Gives back room for more elements, unless it is too little for that.
+    pub fn settle(&mut self) {
+        let len = self.as_bytes().len();
+        if self.buffer.capacity() - len > len / 16 {
+            self.close_front();
+            self.buffer.shrink_to_fit();
+        }
     }
 
     /// Elements. Counts them where the head does not say.
@@ -330,26 +346,28 @@ impl Listpack {
 
     /// Appends an element.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.splice(self.end(), 0, &[bytes], 0);
+        let count = self.len() + 1;
+        let new = Encoded::of(bytes);
+        self.make_room(new.len());
+        self.buffer.pop();
+        new.append_to(&mut self.buffer);
+        self.buffer.push(END);
+        self.set_head(count);
     }
 
     /// Puts an element first.
     pub fn push_front(&mut self, bytes: &[u8]) {
-        let len = encoded_len(bytes);
-        if self.start < len {
+        let new = Encoded::of(bytes);
+        if self.start < new.len() {
             if self.as_bytes().len() <= Self::SMALL_BYTES {
                 return self.splice(HEAD_BYTES, 0, &[bytes], 0);
             }
-            self.open_front(len);
+            self.open_front(new.len());
         }
         let count = self.len() + 1;
-        // It is made at the end and takes its place from there.
-        let end = self.buffer.len();
-        self.buffer.reserve_exact(room_for(bytes));
-        encode(bytes, &mut self.buffer);
-        self.start -= len;
-        self.buffer.copy_within(end.., self.start + HEAD_BYTES);
-        self.buffer.truncate(end);
+        self.start -= new.len();
+        let at = self.start + HEAD_BYTES;
+        new.write_to(&mut self.buffer[at..at + new.len()]);
         self.set_head(count);
     }
 
@@ -357,8 +375,7 @@ impl Listpack {
     /// moved.
     fn open_front(&mut self, bytes: usize) {
         let room = bytes.max(self.as_bytes().len() / 2);
-        let mut buffer =
-            Vec::with_capacity(room + self.as_bytes().len() + bytes + AROUND_BYTES_MAX);
+        let mut buffer = Vec::with_capacity(room + self.as_bytes().len());
         buffer.resize(room, 0);
         buffer.extend_from_slice(self.as_bytes());
         (self.buffer, self.start) = (buffer, room);
@@ -397,6 +414,12 @@ impl Listpack {
                 self.close_front();
                 self.shrink_if_idle();
             }
+            self.set_head(count);
+        } else if end == self.end() {
+            let count = self.len() - removed;
+            self.buffer.truncate(self.start + at.0);
+            self.buffer.push(END);
+            self.shrink_if_idle();
             self.set_head(count);
         } else {
             self.splice(at.0, end - at.0, &[], removed);
@@ -590,42 +613,87 @@ fn decode(bytes: &[u8]) -> Element<'_> {
     }
 }
 
-fn encode(bytes: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    if let Some(n) = canonical_integer(bytes) {
-        encode_integer(n, out);
-    } else {
-        let len = bytes.len();
-        if len < 64 {
-            out.push(0x80 | low_byte(len));
-        } else if len < 4096 {
-            out.extend_from_slice(&[0xe0 | low_byte(len >> 8), low_byte(len)]);
-        } else {
-            out.push(0xf0);
-            let len = u32::try_from(len).expect("within LISTPACK_BYTES_MAX");
-            out.extend_from_slice(&len.to_le_bytes());
-        }
-        out.extend_from_slice(bytes);
-    }
-    push_back_len(out.len() - start, out);
+/// The bytes of an element in a listpack, of which what is long is where it was.
+struct Encoded<'a> {
+    /// The encoding, with the integer or the length of the text.
+    head: [u8; 9],
+    head_len: usize,
+    text: &'a [u8],
+    back: [u8; BACK_BYTES_MAX],
+    back_len: usize,
 }
 
-fn encode_integer(n: i64, out: &mut Vec<u8>) {
-    let bytes = n.to_le_bytes();
-    match integer_len(n) {
-        1 => out.push(bytes[0]),
-        2 => out.extend_from_slice(&[0xc0 | (bytes[1] & 0x1f), bytes[0]]),
-        len => {
-            let mark = match len {
-                3 => 0xf1,
-                4 => 0xf2,
-                5 => 0xf3,
-                _ => 0xf4,
-            };
-            out.push(mark);
-            out.extend_from_slice(&bytes[..len - 1]);
+impl Encoded<'_> {
+    fn of(bytes: &[u8]) -> Encoded<'_> {
+        if let Some(n) = canonical_integer(bytes) {
+            return Encoded::of_integer(n);
+        }
+        let len = bytes.len();
+        let mut head = [0; 9];
+        let head_len = if len < 64 {
+            head[0] = 0x80 | low_byte(len);
+            1
+        } else if len < 4096 {
+            head[..2].copy_from_slice(&[0xe0 | low_byte(len >> 8), low_byte(len)]);
+            2
+        } else {
+            head[0] = 0xf0;
+            let len = u32::try_from(len).expect("within LISTPACK_BYTES_MAX");
+            head[1..5].copy_from_slice(&len.to_le_bytes());
+            5
+        };
+        Encoded::new(head, head_len, bytes)
+    }
+
+    fn of_integer(n: i64) -> Encoded<'static> {
+        let bytes = n.to_le_bytes();
+        let mut head = [0; 9];
+        let len = integer_len(n);
+        head[0] = match len {
+            1 => bytes[0],
+            2 => 0xc0 | (bytes[1] & 0x1f),
+            3 => 0xf1,
+            4 => 0xf2,
+            5 => 0xf3,
+            _ => 0xf4,
+        };
+        head[1..len].copy_from_slice(&bytes[..len - 1]);
+        Encoded::new(head, len, &[])
+    }
+
+    fn new(head: [u8; 9], head_len: usize, text: &[u8]) -> Encoded<'_> {
+        let (back, back_len) = back_bytes(head_len + text.len());
+        Encoded {
+            head,
+            head_len,
+            text,
+            back,
+            back_len,
         }
     }
+
+    fn len(&self) -> usize {
+        self.head_len + self.text.len() + self.back_len
+    }
+
+    fn append_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.head[..self.head_len]);
+        out.extend_from_slice(self.text);
+        out.extend_from_slice(&self.back[..self.back_len]);
+    }
+
+    /// Fills exactly its length.
+    fn write_to(&self, room: &mut [u8]) {
+        let (head, rest) = room.split_at_mut(self.head_len);
+        let (text, back) = rest.split_at_mut(self.text.len());
+        head.copy_from_slice(&self.head[..self.head_len]);
+        text.copy_from_slice(self.text);
+        back.copy_from_slice(&self.back[..self.back_len]);
+    }
+}
+
+fn encode(bytes: &[u8], out: &mut Vec<u8>) {
+    Encoded::of(bytes).append_to(out);
 }
 
 /// How many bytes say the length `len` behind an element. The bounds are Redis's, one below what fits.
@@ -648,11 +716,6 @@ fn back_bytes(len: usize) -> ([u8; BACK_BYTES_MAX], usize) {
         *byte = low_byte(len >> (7 * (count - 1 - at))) & 0x7f | more;
     }
     (bytes, count)
-}
-
-fn push_back_len(len: usize, out: &mut Vec<u8>) {
-    let (bytes, count) = back_bytes(len);
-    out.extend_from_slice(&bytes[..count]);
 }
 
 fn low_byte(n: usize) -> u8 {
