@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::common::{Samples, instant};
+use super::goals::Goals;
 use super::load::fill;
 use super::support::{Client, Kind, Port, Process, ServerNode, secs, start_server, text, wait_for};
 use super::{KINDS, error_of, order};
@@ -27,7 +28,7 @@ const AOF: Source = Source {
     lines: "appendonly yes\n",
 };
 
-pub(crate) fn compare(rounds: usize, keys: usize) {
+pub(crate) fn compare(rounds: usize, keys: usize, goals: &mut Goals) {
     println!("\n{keys} keys, median of {rounds} rounds; s");
     println!(
         "{:<8} {:>12} {:>12} {:>7}",
@@ -41,19 +42,23 @@ pub(crate) fn compare(rounds: usize, keys: usize) {
         fill(server.port(), keys);
         server
     });
-    report("SAVE", rounds, |at| save(&saving[at]));
-    report("RDB", rounds, |at| load(KINDS[at], &RDB, &written.dir()));
+    report("SAVE", rounds, goals, |at| save(&saving[at]));
+    report("RDB", rounds, goals, |at| {
+        load(KINDS[at], &RDB, &written.dir())
+    });
     let knows_aof = error_of(
         &mut saving[1].client(),
         &["CONFIG", "SET", "appendonly", "yes"],
     );
     match knows_aof {
         Some(error) => println!("AOF      left out: {error}"),
-        None => report("AOF", rounds, |at| load(KINDS[at], &AOF, &written.dir())),
+        None => report("AOF", rounds, goals, |at| {
+            load(KINDS[at], &AOF, &written.dir())
+        }),
     }
 }
 
-fn report(what: &str, rounds: usize, mut measure: impl FnMut(usize) -> f64) {
+fn report(what: &str, rounds: usize, goals: &mut Goals, mut measure: impl FnMut(usize) -> f64) {
     let mut samples = [Samples::default(), Samples::default()];
     for round in 0..rounds {
         for at in order(round) {
@@ -61,6 +66,7 @@ fn report(what: &str, rounds: usize, mut measure: impl FnMut(usize) -> f64) {
         }
     }
     let [real, ours] = samples.map(|samples| samples.p50());
+    goals.at_most(&format!("{what}, times redis"), ours / real, 1.0);
     println!("{what:<8} {real:>12.2} {ours:>12.2} {:>7.2}", ours / real);
 }
 

@@ -2,6 +2,7 @@
 
 use sentinel::resp::encode_request;
 
+use super::goals::Goals;
 use super::load::{fill, pipeline};
 use super::support::{Kind, ServerNode, secs, start_server, wait_for};
 use super::{KINDS, error_of, info, name};
@@ -52,31 +53,35 @@ struct Memory {
     used: f64,
 }
 
-pub(crate) fn compare(count: usize) {
+pub(crate) fn compare(count: usize, goals: &mut Goals) {
     println!("\nmemory of {count} elements, bytes each: resident, used_memory");
     println!(
         "{:<8} {:>21} {:>21} {:>7}",
         "", "redis 7.0", "sentinel", "RSS"
     );
-    report("strings", KINDS.map(|kind| Ok(strings(kind, count))), count);
+    let found = KINDS.map(|kind| Ok(strings(kind, count)));
+    report("strings", found, count, goals);
     for collection in &COLLECTIONS {
         let found = KINDS.map(|kind| elements(kind, collection, count));
-        report(collection.name, found, count);
+        report(collection.name, found, count, goals);
     }
 }
 
-fn report(what: &str, found: [Result<Memory, String>; 2], count: usize) {
+fn report(what: &str, found: [Result<Memory, String>; 2], count: usize, goals: &mut Goals) {
     #[expect(clippy::cast_precision_loss, reason = "a count of elements")]
     let count = count as f64;
     match found {
-        [Ok(real), Ok(ours)] => println!(
-            "{what:<8} {:>10.1} {:>10.1} {:>10.1} {:>10.1} {:>7.2}",
-            real.rss / count,
-            real.used / count,
-            ours.rss / count,
-            ours.used / count,
-            ours.rss / real.rss
-        ),
+        [Ok(real), Ok(ours)] => {
+            let ratio = ours.rss / real.rss;
+            goals.at_most(&format!("memory of {what}, times redis"), ratio, 1.0);
+            println!(
+                "{what:<8} {:>10.1} {:>10.1} {:>10.1} {:>10.1} {ratio:>7.2}",
+                real.rss / count,
+                real.used / count,
+                ours.rss / count,
+                ours.used / count,
+            );
+        }
         [Err(error), _] | [_, Err(error)] => println!("{what:<8} left out: {error}"),
     }
 }

@@ -1,6 +1,7 @@
 //! Requests per second, by `redis-benchmark`, and what a request costs the server.
 
 use super::common::{Samples, cpu_seconds, option};
+use super::goals::Goals;
 use super::support::{Kind, redis_benchmark, start_server};
 use super::{KINDS, VALUE_BYTES, error_of, order};
 
@@ -27,7 +28,7 @@ const RANDOM_KEYS: usize = 100_000;
 /// The keys that one `MSET` of `redis-benchmark` sets.
 const MSET_KEYS: usize = 10;
 
-pub(crate) fn compare(rounds: usize) {
+pub(crate) fn compare(rounds: usize, goals: &mut Goals) {
     let wanted: String = option("--commands", String::new());
     let servers = KINDS.map(|kind| start_server(kind, ""));
     let mut ours = servers[1].client();
@@ -82,9 +83,16 @@ pub(crate) fn compare(rounds: usize) {
         "", "pipelined", "redis 7.0", "sentinel", "ratio", "wanted", "redis 7.0", "sentinel"
     );
     for ((depth, _, goal, command), case) in cases.iter().zip(&samples) {
-        let goal = match *command {
-            CHEAPEST => String::new(),
-            _ => format!("{goal:.1}"),
+        let is_command = *command != CHEAPEST;
+        let ratio = case.ratio.p50();
+        if is_command {
+            let what = format!("{}, {depth} pipelined, times redis", command.to_uppercase());
+            goals.at_least(&what, ratio, *goal);
+        }
+        let goal = if is_command {
+            format!("{goal:.1}")
+        } else {
+            String::new()
         };
         let ([real, ours], [real_micros, our_micros]) = (&case.rate, &case.micros);
         println!(
@@ -92,7 +100,7 @@ pub(crate) fn compare(rounds: usize) {
             command.to_uppercase(),
             real.p50(),
             ours.p50(),
-            case.ratio.p50(),
+            ratio,
             real_micros.p50(),
             our_micros.p50(),
         );

@@ -54,9 +54,24 @@ impl Process {
 
     /// Its resident memory.
     pub(crate) fn rss_kib(&self) -> u64 {
-        let rss = self.status("VmRSS");
-        let kib = rss.split_whitespace().next().and_then(|n| n.parse().ok());
-        kib.expect("VmRSS has a number")
+        self.status_kib("VmRSS")
+    }
+
+    /// The most resident memory that it has had since [`Process::forget_peak`].
+    pub(crate) fn peak_kib(&self) -> u64 {
+        self.status_kib("VmHWM")
+    }
+
+    /// From now on the peak is that of what comes.
+    pub(crate) fn forget_peak(&self) {
+        let path = format!("/proc/{}/clear_refs", self.pid());
+        std::fs::write(path, "5").expect("the kernel forgets the peak of a child");
+    }
+
+    fn status_kib(&self, field: &str) -> u64 {
+        let value = self.status(field);
+        let kib = value.split_whitespace().next().and_then(|n| n.parse().ok());
+        kib.unwrap_or_else(|| panic!("{field} has no number: {value}"))
     }
 
     /// A field of its `/proc/PID/status`.
