@@ -17,6 +17,7 @@ mod a_shutdown_waits_for_replicas;
 mod a_signal_ends_it_in_good_order;
 mod a_simulated_crash_exits_99;
 mod a_snapshot_is_of_one_moment;
+mod a_snapshot_takes_little_memory;
 mod a_stopped_sentinel_blames_nobody;
 mod an_observer_stays_unknown;
 mod append_only;
