@@ -4,6 +4,7 @@
 //! bytes on, because only there is their final order known.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -15,8 +16,8 @@ use super::rdb::{
     VERSION,
 };
 use crate::server::keyspace::{
-    Element, Entry, Field, Hash, Image, Key, Keyed, Rating, Scored, Set, SortedSet, Table, Usage,
-    Value, canonical_integer,
+    Element, Entry, Field, Hash, Image, Key, Keyed, Listpack, Rating, Scored, Set, SortedSet,
+    Table, Usage, Value, canonical_integer,
 };
 
 /// Shorter strings are never compressed. Redis's own bound.
@@ -137,29 +138,90 @@ pub fn value_type(value: &Value) -> u8 {
 
 /// A whole value, without its type.
 pub fn value(value: &Value, compress: bool, out: &mut Vec<u8>) {
+    let to = &mut Whole { compress, out };
     match value {
-        Value::String(text) => element(text.element(), compress, out),
+        Value::String(text) => match text.element() {
+            Element::Integer(n) => integer_or_text(n, out),
+            Element::Bytes(bytes) => string(bytes, compress, out),
+        },
         Value::List(list) => {
-            length(list.nodes().len(), out);
-            for node in list.nodes() {
-                length(QUICKLIST_PACKED, out);
-                string(node.as_bytes(), compress, out);
-            }
+            to.plain(|out| length(list.nodes().len(), out));
+            list.nodes().iter().for_each(|item| node(to, item));
         }
         Value::Set(set) => match &**set {
             Set::Integers(set) => string(set.as_bytes(), compress, out),
-            Set::Table(table) => whole(table, compress, out, |member, compress, out| {
-                string(member, compress, out);
-            }),
+            Set::Table(table) => whole(table, to, member),
         },
         Value::Hash(hash) => match &**hash {
             Hash::Packed(pack) => string(pack.as_bytes(), compress, out),
-            Hash::Table(table) => whole(table, compress, out, field),
+            Hash::Table(table) => whole(table, to, field),
         },
         Value::SortedSet(set) => match &**set {
             SortedSet::Packed(pack) => string(pack.as_bytes(), compress, out),
-            SortedSet::Ranked(ranking) => whole(ranking.members(), compress, out, scored),
+            SortedSet::Ranked(ranking) => whole(ranking.members(), to, scored),
         },
+    }
+}
+
+/// Takes what a value consists of.
+trait Sink {
+    /// A few bytes.
+    fn plain(&mut self, write: impl FnOnce(&mut Vec<u8>));
+
+    /// A string, which `share` refers to, where it is long and that is of use.
+    fn string(&mut self, bytes: &[u8], share: impl FnOnce() -> Bytes);
+}
+
+fn node(to: &mut impl Sink, node: &Arc<Listpack>) {
+    to.plain(|out| length(QUICKLIST_PACKED, out));
+    to.string(node.as_bytes(), || shared(node, |node| node.as_bytes()));
+}
+
+fn member(to: &mut impl Sink, member: &Key) {
+    to.string(member, || Bytes::from_owner(member.clone()));
+}
+
+fn field(to: &mut impl Sink, field: &Field) {
+    to.string(field.name(), || shared(field, Field::name));
+    match field.value() {
+        Element::Integer(n) => to.plain(|out| integer_or_text(n, out)),
+        Element::Bytes(value) => to.string(value, || {
+            shared(field, |field| match field.value() {
+                Element::Bytes(value) => value,
+                Element::Integer(_) => unreachable!("no number is long"),
+            })
+        }),
+    }
+}
+
+fn scored(to: &mut impl Sink, item: &Scored) {
+    member(to, &item.member);
+    to.plain(|out| out.extend_from_slice(&item.score.to_le_bytes()));
+}
+
+/// A table: its length, then its entries.
+fn whole<E: Keyed + Clone + Default, S: Sink>(
+    table: &Table<E>,
+    to: &mut S,
+    each: impl Fn(&mut S, &E),
+) {
+    to.plain(|out| length(table.len(), out));
+    table.iter().for_each(|entry| each(to, entry));
+}
+
+/// Writes a whole value at once.
+struct Whole<'a> {
+    compress: bool,
+    out: &'a mut Vec<u8>,
+}
+
+impl Sink for Whole<'_> {
+    fn plain(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        write(self.out);
+    }
+
+    fn string(&mut self, bytes: &[u8], _: impl FnOnce() -> Bytes) {
+        string(bytes, self.compress, self.out);
     }
 }
 
@@ -232,24 +294,17 @@ impl ImageWriter {
             (Image::Hash(table), None) => to.length(table.len()),
             (Image::SortedSet(table), None) => to.length(table.len()),
             (Image::List(list), Some(piece)) => {
-                let node = &list.nodes()[piece];
-                to.plain(|out| length(QUICKLIST_PACKED, out));
-                to.string(node.as_bytes(), || shared(node, |node| node.as_bytes()));
+                node(&mut to, &list.nodes()[piece]);
                 true
             }
             (Image::Set(table), Some(piece)) => {
-                let each = |to: &mut Pieces<'_>, member: &Key| to.key(member);
-                to.group(table.group(piece), &mut self.entries, enough, each)
+                to.group(table.group(piece), &mut self.entries, enough, member)
             }
             (Image::Hash(table), Some(piece)) => {
-                to.group(table.group(piece), &mut self.entries, enough, Pieces::field)
+                to.group(table.group(piece), &mut self.entries, enough, field)
             }
             (Image::SortedSet(table), Some(piece)) => {
-                let each = |to: &mut Pieces<'_>, item: &Scored| {
-                    to.key(&item.member);
-                    to.plain(|out| out.extend_from_slice(&item.score.to_le_bytes()));
-                };
-                to.group(table.group(piece), &mut self.entries, enough, each)
+                to.group(table.group(piece), &mut self.entries, enough, scored)
             }
         };
         if is_whole {
@@ -266,7 +321,7 @@ struct Pieces<'a> {
     rest: &'a mut VecDeque<Bytes>,
 }
 
-impl Pieces<'_> {
+impl Sink for Pieces<'_> {
     fn plain(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         if self.rest.is_empty() {
             write(self.out);
@@ -277,13 +332,6 @@ impl Pieces<'_> {
         }
     }
 
-    /// A length is a piece of its own.
-    fn length(&mut self, n: usize) -> bool {
-        self.plain(|out| length(n, out));
-        true
-    }
-
-    /// A string, which `share` refers to where it is long.
     fn string(&mut self, bytes: &[u8], share: impl FnOnce() -> Bytes) {
         let compress = self.compress;
         if bytes.len() <= LONG_BYTES_MIN {
@@ -299,22 +347,13 @@ impl Pieces<'_> {
         };
         self.rest.push_back(long);
     }
+}
 
-    fn key(&mut self, key: &Key) {
-        self.string(key, || Bytes::from_owner(key.clone()));
-    }
-
-    fn field(&mut self, field: &Field) {
-        self.string(field.name(), || shared(field, Field::name));
-        match field.value() {
-            Element::Integer(n) => self.plain(|out| integer_or_text(n, out)),
-            Element::Bytes(value) => self.string(value, || {
-                shared(field, |field| match field.value() {
-                    Element::Bytes(value) => value,
-                    Element::Integer(_) => unreachable!("no number is long"),
-                })
-            }),
-        }
+impl Pieces<'_> {
+    /// A length is a piece of its own.
+    fn length(&mut self, n: usize) -> bool {
+        self.plain(|out| length(n, out));
+        true
     }
 
     /// Entries of a group from `done` on, until that is enough; true when it was all.
@@ -347,34 +386,6 @@ fn shared<T: Clone + Send + 'static>(owner: &T, bytes_of: fn(&T) -> &[u8]) -> By
     }
 
     Bytes::from_owner(View(owner.clone(), bytes_of))
-}
-
-/// A whole table: its length, then its entries.
-fn whole<E: Keyed + Clone + Default>(
-    table: &Table<E>,
-    compress: bool,
-    out: &mut Vec<u8>,
-    each: impl Fn(&E, bool, &mut Vec<u8>),
-) {
-    length(table.len(), out);
-    table.iter().for_each(|entry| each(entry, compress, out));
-}
-
-fn field(field: &Field, compress: bool, out: &mut Vec<u8>) {
-    string(field.name(), compress, out);
-    element(field.value(), compress, out);
-}
-
-fn element(element: Element<'_>, compress: bool, out: &mut Vec<u8>) {
-    match element {
-        Element::Integer(n) => integer_or_text(n, out),
-        Element::Bytes(bytes) => string(bytes, compress, out),
-    }
-}
-
-fn scored(item: &Scored, compress: bool, out: &mut Vec<u8>) {
-    string(&item.member, compress, out);
-    out.extend_from_slice(&item.score.to_le_bytes());
 }
 
 fn aux(name: &str, value: &str, out: &mut Vec<u8>) {
