@@ -95,16 +95,18 @@ impl Listpack {
         let mut count = 0_usize;
         while bytes[at] != END {
             let len = checked_len(&bytes[at..]).ok_or(Malformed)?;
-            let (want, back) = back_bytes(len);
-            let end = at + len + back;
+            let end = at + len + back_len(len);
             // The end mark must follow somewhere.
             if end >= bytes.len() {
                 return Err(Malformed);
             }
-            // Nearly always it is one byte, for which a comparison of slices takes too long.
+            // Nearly always it is one byte, which is the length.
             let is_right = match &bytes[at + len..end] {
-                [byte] => *byte == want[0],
-                found => *found == want[..back],
+                [byte] => usize::from(*byte) == len,
+                found => {
+                    let (want, back) = back_bytes(len);
+                    *found == want[..back]
+                }
             };
             if !is_right {
                 return Err(Malformed);
@@ -253,18 +255,15 @@ impl Listpack {
 
     /// What is there.
     pub fn get(&self, at: Place) -> Element<'_> {
-        decode(&self.as_bytes()[at.0..])
+        let found = decode(&self.as_bytes()[at.0..]);
+        found.expect("a listpack is checked when it comes in").0
     }
 
     /// All elements.
     pub fn iter(&self) -> impl Iterator<Item = Element<'_>> {
         let mut rest = &self.as_bytes()[HEAD_BYTES..];
         std::iter::from_fn(move || {
-            if rest[0] == END {
-                return None;
-            }
-            let len = checked_len(rest)?;
-            let element = decode(rest);
+            let (element, len) = decode(rest)?;
             rest = &rest[len + back_len(len)..];
             Some(element)
         })
@@ -287,6 +286,9 @@ impl Listpack {
         /// same one costs no memory.
         const LOOK_AT: usize = 1024;
         let names = || self.pairs().map(|(name, _)| name.as_number_if_one());
+        if self.len() / 2 <= FEW && are_few_distinct(names()) {
+            return true;
+        }
         let hasher = RandomState::default();
         let mut hashes: Vec<u64> = Vec::with_capacity(LOOK_AT.min(self.len() / 2));
         let mut look_at = LOOK_AT;
@@ -541,6 +543,33 @@ const BACK_BYTES_MAX: usize = 5;
 /// An encoding with the longest length, and the longest length behind it.
 const AROUND_BYTES_MAX: usize = 5 + BACK_BYTES_MAX;
 
+/// Of so many names it is seldom that two fall on the same of [`are_few_distinct`]'s bits.
+const FEW: usize = 64;
+
+/// Whether names are distinct by their hashes alone. False says nothing: two that differ may have fallen on the same bit.
+fn are_few_distinct<'a>(names: impl Iterator<Item = Element<'a>>) -> bool {
+    thread_local! {
+        static HASHER: foldhash::fast::RandomState = foldhash::fast::RandomState::default();
+    }
+    const WORDS: usize = 64;
+    let mut seen = [0_u64; WORDS];
+    HASHER.with(|hasher| {
+        for name in names {
+            let hash = match name {
+                Element::Integer(n) => hasher.hash_one(n),
+                Element::Bytes(bytes) => hasher.hash_one(bytes),
+            };
+            let [word, bit, ..] = hash.to_le_bytes().map(usize::from);
+            let (word, bit) = (&mut seen[word % WORDS], 1 << (bit % 64));
+            if *word & bit != 0 {
+                return false;
+            }
+            *word |= bit;
+        }
+        true
+    })
+}
+
 /// At least the bytes that an element adds to a listpack, whatever it is.
 fn room_for(bytes: &[u8]) -> usize {
     bytes.len() + AROUND_BYTES_MAX
@@ -589,27 +618,41 @@ fn checked_len(bytes: &[u8]) -> Option<usize> {
     (len <= bytes.len()).then_some(len)
 }
 
-fn decode(bytes: &[u8]) -> Element<'_> {
-    let first = bytes[0];
+/// The element at the start of `bytes`, and the bytes of its encoding and data; `None` at the end mark, and where they
+/// are malformed.
+fn decode(bytes: &[u8]) -> Option<(Element<'_>, usize)> {
+    let first = *bytes.first()?;
+    let text = |head: usize, len: usize| {
+        let text = bytes.get(head..head.checked_add(len)?)?;
+        Some((Element::Bytes(text), head + len))
+    };
     let little = |n: usize| {
         let mut wide = [0_u8; 8];
-        wide[..n].copy_from_slice(&bytes[1..=n]);
+        wide[..n].copy_from_slice(bytes.get(1..=n)?);
         let unused = 64 - 8 * u32::try_from(n).expect("at most 8");
-        (i64::from_le_bytes(wide) << unused) >> unused
+        let integer = (i64::from_le_bytes(wide) << unused) >> unused;
+        Some((Element::Integer(integer), 1 + n))
     };
     match first {
-        0x00..=0x7f => Element::Integer(i64::from(first)),
-        0x80..=0xbf => Element::Bytes(&bytes[1..1 + usize::from(first & 0x3f)]),
+        0x00..=0x7f => Some((Element::Integer(i64::from(first)), 1)),
+        0x80..=0xbf => text(1, usize::from(first & 0x3f)),
         0xc0..=0xdf => {
-            let n = i64::from(first & 0x1f) << 8 | i64::from(bytes[1]);
-            Element::Integer((n << 51) >> 51)
+            let n = i64::from(first & 0x1f) << 8 | i64::from(*bytes.get(1)?);
+            Some((Element::Integer((n << 51) >> 51), 2))
         }
-        0xf0 => Element::Bytes(&bytes[5..checked_len(bytes).expect("checked")]),
-        0xf1 => Element::Integer(little(2)),
-        0xf2 => Element::Integer(little(3)),
-        0xf3 => Element::Integer(little(4)),
-        0xf4 => Element::Integer(little(8)),
-        _ => Element::Bytes(&bytes[2..checked_len(bytes).expect("checked")]),
+        0xe0..=0xef => text(
+            2,
+            usize::from(first & 0x0f) << 8 | usize::from(*bytes.get(1)?),
+        ),
+        0xf0 => {
+            let len = u32::from_le_bytes(*bytes.get(1..)?.first_chunk()?);
+            text(5, len as usize)
+        }
+        0xf1 => little(2),
+        0xf2 => little(3),
+        0xf3 => little(4),
+        0xf4 => little(8),
+        _ => None,
     }
 }
 

@@ -175,42 +175,79 @@ fn low_byte(n: usize) -> u8 {
     n.to_le_bytes()[0]
 }
 
+/// Bytes that are copied at once where it does not matter that they are more than needed.
+const BLOCK: usize = 16;
+/// The longest run of literals, or the shortest that is copied block by block, reaches so far behind its end.
+const SLACK: usize = 2 * BLOCK;
+/// What is longer is unpacked where it stays. Bytes.
+const SCRATCH_MAX: usize = 64 * 1024;
+
+thread_local! {
+    /// Room in which short strings are unpacked, with [`SLACK`] behind them.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// The bytes that were compressed; `None` where `packed` is not the compressed form of exactly `len` bytes.
 pub(super) fn decompress(packed: &[u8], len: usize) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(len);
-    let mut rest = packed;
-    while let [control, tail @ ..] = rest {
-        rest = tail;
-        let mut take = |count: usize| -> Option<&[u8]> {
-            let (head, tail) = rest.split_at_checked(count)?;
-            rest = tail;
-            Some(head)
-        };
+    if len > SCRATCH_MAX {
+        let mut out = vec![0; len + SLACK];
+        decompress_into(packed, &mut out, len)?;
+        out.truncate(len);
+        return Some(out);
+    }
+    SCRATCH.with_borrow_mut(|out| {
+        if out.len() < len + SLACK {
+            out.resize(len + SLACK, 0);
+        }
+        decompress_into(packed, out, len)?;
+        Some(out[..len].to_vec())
+    })
+}
+
+/// Unpacks exactly `len` bytes; what is behind them in `out` is written over.
+fn decompress_into(packed: &[u8], out: &mut [u8], len: usize) -> Option<()> {
+    let mut at = 0;
+    let mut to = 0;
+    while let Some(control) = packed.get(at) {
+        at += 1;
         if usize::from(*control) < LITERALS_MAX {
-            let bytes = take(usize::from(*control) + 1)?;
-            if out.len() + bytes.len() > len {
+            let count = usize::from(*control) + 1;
+            if to + count > len || at + count > packed.len() {
                 return None;
             }
-            out.extend_from_slice(bytes);
+            if let Some(block) = packed[at..].first_chunk::<SLACK>() {
+                out[to..to + SLACK].copy_from_slice(block);
+            } else {
+                out[to..to + count].copy_from_slice(&packed[at..at + count]);
+            }
+            at += count;
+            to += count;
             continue;
         }
         let mut count = usize::from(control >> 5) + 2;
         if count == 9 {
-            count += usize::from(take(1)?[0]);
+            count += usize::from(*packed.get(at)?);
+            at += 1;
         }
-        let distance = (usize::from(control & 0x1f) << 8) + usize::from(take(1)?[0]) + 1;
-        let start = out.len().checked_sub(distance)?;
-        if out.len() + count > len {
+        let distance = (usize::from(control & 0x1f) << 8) + usize::from(*packed.get(at)?) + 1;
+        at += 1;
+        let from = to.checked_sub(distance)?;
+        if to + count > len {
             return None;
         }
-        // What a reference makes may be part of what it refers to.
-        while count > 0 {
-            let ready = count.min(out.len() - start);
-            out.extend_from_within(start..start + ready);
-            count -= ready;
+        if distance >= BLOCK {
+            for block in (0..count).step_by(BLOCK) {
+                out.copy_within(from + block..from + block + BLOCK, to + block);
+            }
+        } else {
+            // What a reference makes may be part of what it refers to.
+            for byte in 0..count {
+                out[to + byte] = out[from + byte];
+            }
         }
+        to += count;
     }
-    (out.len() == len).then_some(out)
+    (to == len).then_some(())
 }
 
 #[cfg(test)]
