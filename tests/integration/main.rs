@@ -87,3 +87,4 @@ mod the_watchdog_is_fed;
 mod tls_reaches_real_servers;
 mod up;
 mod users_equal_redis;
+mod what_is_not_here_is_refused;

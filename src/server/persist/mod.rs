@@ -10,5 +10,6 @@ mod rdb_compress;
 pub mod rdb_decode;
 pub mod rdb_encode;
 pub mod rdb_values;
+pub(crate) mod refused;
 pub(crate) mod save;
 mod ziplist;

@@ -10,6 +10,7 @@ use crate::front::{Call, ClientId, CommandId, CommandInfo, Lookup, Reply, flag, 
 use crate::ids::ReplOffset;
 use crate::resp::{Limits, ProtocolError, RequestDecoder};
 use crate::server::persist::rdb_decode::printable;
+use crate::server::persist::refused::Refused;
 use crate::server::{Current, Server};
 
 /// The room for words that is kept between two units.
@@ -22,17 +23,8 @@ pub(crate) enum ApplyError {
     #[error("the master's stream is not RESP: {0}")]
     Protocol(#[from] ProtocolError),
     /// A command that this server does not have.
-    #[error(
-        "the master's stream has the command {command:?} for key {key:?} in database {db}, which this server does not have"
-    )]
-    Unsupported {
-        /// The command.
-        command: String,
-        /// Its first argument.
-        key: String,
-        /// The database.
-        db: usize,
-    },
+    #[error("the master's stream has {0}")]
+    Unsupported(Refused),
     /// A command that worked on the master and fails here.
     #[error(
         "{command:?} for key {key:?} in database {db} of the master's stream failed here: {reply}"
@@ -152,18 +144,12 @@ impl Server {
         applier: &mut Applier,
     ) -> Result<(), ApplyError> {
         let db = self.front.clients.current(client).db;
-        let describe = |words: &[Bytes]| {
-            let word = |at: usize| {
-                words
-                    .get(at)
-                    .map_or_else(String::new, |word| printable(word))
-            };
-            (word(0), word(1))
-        };
         let Some((command, info)) = self.find_for_stream(words) else {
-            let (command, key) = describe(words);
-            return Err(ApplyError::Unsupported { command, key, db });
+            return Err(ApplyError::Unsupported(Refused::new(words, db)));
         };
+        if let Some(refused) = Refused::of_payload(info.name, words, db) {
+            return Err(ApplyError::Unsupported(refused));
+        }
         if info.name == "replconf" {
             if words
                 .get(1)
@@ -179,7 +165,12 @@ impl Server {
             self.replication.stream_db = Some(self.current.db);
         }
         if let Some(text) = reply.as_bytes().strip_prefix(b"-") {
-            let (command, key) = describe(words);
+            let word = |at: usize| {
+                words
+                    .get(at)
+                    .map_or_else(String::new, |word| printable(word))
+            };
+            let (command, key) = (word(0), word(1));
             let reply = String::from_utf8_lossy(text).trim_end().to_owned();
             return Err(ApplyError::Failed {
                 command,

@@ -20,6 +20,7 @@ use crate::server::Server;
 use crate::server::keyspace::{Keyspace, WARM_MAX};
 use crate::server::lazy_free::drop_elsewhere;
 use crate::server::persist::rdb_decode::printable;
+use crate::server::persist::refused::Refused;
 
 /// Pieces that wait to be executed.
 const PIECES_QUEUED: usize = 8;
@@ -211,7 +212,16 @@ impl Replay {
                 .get(number)
                 .map_or_else(String::new, |word| printable(word))
         };
+        let db = server.front.clients.current(self.client).db;
+        let unsupported = |refused| {
+            let file = PathBuf::from(path);
+            Err(AofError::Unsupported { file, at, refused })
+        };
         let found = server.find_for_stream(words);
+        let payload = found.and_then(|(_, info)| Refused::of_payload(info.name, words, db));
+        if let Some(refused) = payload {
+            return unsupported(refused);
+        }
         let reply = found.map(|(id, info)| {
             let reply = server.replay(self.client, words, (id, info), now);
             (info, reply)
@@ -234,13 +244,7 @@ impl Replay {
                 }
                 Ok(())
             }
-            (Some(_) | None, _) => Err(AofError::Unsupported {
-                file: PathBuf::from(path),
-                at,
-                command: word(0),
-                key: word(1),
-                db: server.front.clients.current(self.client).db,
-            }),
+            (Some(_) | None, _) => unsupported(Refused::new(words, db)),
         }
     }
 }

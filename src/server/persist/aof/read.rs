@@ -15,6 +15,7 @@ use crate::resp::{Limits, RequestDecoder};
 use crate::server::key_delay::LoadPace;
 use crate::server::loading::{Counted, Progress};
 use crate::server::persist::rdb_decode::{LoadError, LoadOptions, Loaded, load, used_memory_of};
+use crate::server::persist::refused::Refused;
 
 /// How much is read at a time, and about how much is handed on at a time. Bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -77,21 +78,14 @@ pub(crate) enum AofError {
         at: u64,
     },
     /// A command that cannot be executed here.
-    #[error(
-        "the append-only file {file} has at byte {at} the command {command:?} for key {key:?} in database {db}, \
-         which this server cannot execute; nothing was changed on disk"
-    )]
+    #[error("the append-only file {file} has at byte {at} {refused}; nothing was changed on disk")]
     Unsupported {
         /// Its path.
         file: PathBuf,
         /// Where the command begins.
         at: u64,
         /// The command.
-        command: String,
-        /// Its first argument.
-        key: String,
-        /// The database.
-        db: usize,
+        refused: Refused,
     },
 }
 
