@@ -107,7 +107,7 @@ impl Server {
     }
 
     /// Removes some of the keys that have expired. True at the end of a walk over all.
-    fn expire_some_keys(&mut self, now: Now) -> bool {
+    pub(super) fn expire_some_keys(&mut self, now: Now) -> bool {
         let (keys, segments) = EXPIRE_STEP;
         let step = self.keyspace.find_expired(now.unix.0, keys, segments);
         for (db, key) in step.keys {

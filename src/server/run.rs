@@ -362,12 +362,14 @@ impl Server {
 
     /// Takes over the data of the file, and its place in a replication history.
     fn adopt_loaded(&mut self, loaded: Loaded, is_replica: bool) {
-        self.saver.last_load = (loaded.keys_expired, loaded.keys_loaded);
-        tracing::info!(keys = loaded.keys_loaded, "DB loaded from disk");
+        let (keys, expired) = (loaded.keys_loaded, loaded.keys_expired);
+        tracing::info!(keys, "DB loaded from disk");
         drop(self.keyspace.replace_with(loaded.keyspace));
         let Some(position) = loaded.replication else {
+            self.saver.last_load = (expired, keys);
             return;
         };
+        self.saver.last_load = (expired, keys - expired);
         let (id, offset) = (
             position.repl_id.as_str().into(),
             crate::ids::ReplOffset(position.offset),
@@ -378,7 +380,20 @@ impl Server {
             self.replication.stream_db = usize::try_from(position.stream_db).ok();
         } else {
             self.replication.history.resume_as_master(id, offset, size);
+            if expired > 0 {
+                self.remove_what_expired_meanwhile();
+            }
         }
+    }
+
+    /// Removes what had expired when its file was loaded, so that replicas that go on from there are told.
+    fn remove_what_expired_meanwhile(&mut self) {
+        let now = self.clock.now();
+        // It counts as keys that the load has dropped.
+        let before = self.stats.expired_keys;
+        while !self.expire_some_keys(now) {}
+        self.stats.expired_keys = before;
+        self.flush_stream();
     }
 
     /// Hands the settings to those who act on them.

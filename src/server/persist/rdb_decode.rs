@@ -119,7 +119,7 @@ pub struct Loaded {
     pub replication: Option<ReplicationInfo>,
     /// Keys loaded.
     pub keys_loaded: u64,
-    /// Keys dropped because they had expired.
+    /// Keys that had expired: dropped, or kept where the file has a replication position.
     pub keys_expired: u64,
 }
 
@@ -276,13 +276,12 @@ impl Loading {
         };
         let entry = Entry::new(&key, value, expire_at);
         entry.set_access(self.options.usage.rated(rating));
-        if self
-            .options
-            .drop_expired_at
-            .is_some_and(|now| entry.is_expired(now) && !self.position.is_complete())
-        {
+        let drop_expired_at = self.options.drop_expired_at;
+        if drop_expired_at.is_some_and(|now| entry.is_expired(now)) {
             self.loaded.keys_expired += 1;
-            return Ok(());
+            if !self.position.is_complete() {
+                return Ok(());
+            }
         }
         self.read.push(entry);
         if self.read.len() == WARM_MAX {
@@ -707,7 +706,7 @@ mod tests {
             let loaded = load(&file[..], options.clone()).unwrap();
             (loaded.keys_loaded, loaded.keys_expired)
         };
-        assert_eq!(counts(&head()), (14, 0));
+        assert_eq!(counts(&head()), (14, 1));
         let alone = Head {
             replication: None,
             ..head()
