@@ -69,6 +69,9 @@ pub struct Now {
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: Instant,
+    /// Milliseconds that a test counts, in place of those that pass.
+    #[cfg(test)]
+    by_hand: Option<&'static std::sync::atomic::AtomicU64>,
 }
 
 impl Clock {
@@ -82,6 +85,17 @@ impl Clock {
         let now = Instant::now();
         Clock {
             origin: now.checked_sub(Duration::from_secs(1)).unwrap_or(now),
+            #[cfg(test)]
+            by_hand: None,
+        }
+    }
+
+    /// A clock whose timeouts pass only as the test counts milliseconds.
+    #[cfg(test)]
+    pub(crate) fn by_hand(millis: &'static std::sync::atomic::AtomicU64) -> Clock {
+        Clock {
+            by_hand: Some(millis),
+            ..Clock::start()
         }
     }
 
@@ -95,6 +109,10 @@ impl Clock {
 
     /// The monotonic clock, now.
     pub fn mono(&self) -> Mono {
+        #[cfg(test)]
+        if let Some(millis) = self.by_hand {
+            return Mono(millis.load(std::sync::atomic::Ordering::SeqCst));
+        }
         Mono(millis(self.origin.elapsed()))
     }
 

@@ -47,7 +47,7 @@ fn expire_pause(effort: i32) -> Duration {
 
 impl Server {
     /// One round. True if there is more that has expired.
-    fn round(&mut self, round: u64) -> bool {
+    pub(super) fn round(&mut self, round: u64) -> bool {
         let now = self.clock.mono();
         self.watchdog.feed(now);
         if self.switches.is_cron_paused {

@@ -2,6 +2,7 @@
 
 pub mod aof;
 pub mod command_encode;
+mod disk;
 pub mod dump;
 mod lzf;
 pub(crate) mod new_file;

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::disk::sync_folder;
+
 /// One such file. Its clones are of the same file: one thread makes it, another may cancel it.
 #[derive(Clone, Debug)]
 pub(crate) struct NewFile {
@@ -58,7 +60,7 @@ impl NewFile {
         }
         let folder = self.path.parent();
         let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        sync_folder(folder.unwrap_or(Path::new(".")))
     }
 
     /// Sees to it that the file never takes its name, however far its thread is, and removes it. False: it has its

@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::command_encode::RecreationWriter;
+use super::disk;
 use super::new_file::NewFile;
 use super::rdb::CRC64;
 use super::rdb_compress::CompressingWriter;
@@ -135,7 +136,7 @@ trait Disk: Write {
 
 impl Disk for File {
     fn sync_data(&self) -> io::Result<()> {
-        File::sync_data(self)
+        disk::sync_data(self)
     }
 }
 
@@ -257,7 +258,7 @@ impl RdbFile {
             .out
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
+        disk::sync_all(&file)?;
         to.take_name()
     }
 }
@@ -292,7 +293,7 @@ impl Server {
     /// A file in the present `dir`, whatever that is when it is written.
     pub(crate) fn in_dir(&self, name: &str) -> PathBuf {
         // Somebody may have renamed the folder since `dir` was set.
-        let here = std::env::current_dir();
+        let here = disk::present_dir();
         here.as_ref().unwrap_or(&self.config.process.dir).join(name)
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::manifest::{AofFile, Manifest, ManifestError};
 use super::settings::AofConfig;
+use crate::server::persist::disk::{present_dir, sync_all, sync_folder};
 
 /// Where the files are, and how their names begin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,7 +32,7 @@ impl Folder {
     /// The folder that the configuration names, below the present working directory.
     pub(crate) fn new(config: &AofConfig) -> io::Result<Folder> {
         Ok(Folder {
-            dir: std::env::current_dir()?,
+            dir: present_dir()?,
             folder_name: config.folder_name.clone(),
             file_name: config.file_name.clone(),
         })
@@ -107,7 +108,7 @@ impl Folder {
         let temp = self.file(&format!("temp-{}.manifest", self.file_name));
         let mut file = File::create(&temp)?;
         file.write_all(manifest.text().as_bytes())?;
-        file.sync_all()?;
+        sync_all(&file)?;
         fs::rename(&temp, self.manifest_path())?;
         sync_folder(&self.path())
     }
@@ -171,11 +172,6 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }
-}
-
-/// Makes the names in a folder durable.
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::front::{ClientAddr, ClientId, ClientKind, Peer};
 use crate::server::Server;
 use crate::server::keyspace::{Keyspace, WARM_MAX};
 use crate::server::lazy_free::drop_elsewhere;
+use crate::server::persist::disk::sync_all;
 use crate::server::persist::rdb_decode::printable;
 use crate::server::persist::refused::Refused;
 
@@ -168,7 +169,7 @@ fn cut_off(cut: &Cut) -> io::Result<()> {
     tracing::warn!("Truncating the AOF {name} at offset {}", cut.at);
     let file = OpenOptions::new().write(true).open(&cut.path)?;
     file.set_len(cut.at)?;
-    file.sync_all()
+    sync_all(&file)
 }
 
 /// The client in whose name commands are repeated.

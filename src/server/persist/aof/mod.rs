@@ -14,6 +14,8 @@ mod folder;
 mod load;
 pub mod manifest;
 mod moving;
+#[cfg(test)]
+pub(super) mod power;
 mod read;
 mod rewrite;
 mod settings;

@@ -15,6 +15,7 @@ use super::folder::Folder;
 use super::rewrite::{Plan, on_another_thread, replace};
 use super::writer::hold_writes;
 use crate::server::Server;
+use crate::server::persist::disk::sync_all;
 
 /// An increment and its copy.
 struct Copy {
@@ -40,7 +41,7 @@ impl Copy {
         }
         self.from.seek(SeekFrom::Start(copied.min(len)))?;
         io::copy(&mut self.from, &mut self.to)?;
-        self.to.sync_all()
+        sync_all(&self.to)
     }
 }
 

@@ -346,7 +346,7 @@ impl Server {
 
     /// Writes a base of what is here now, at once.
     pub(super) fn write_aof_base(&mut self, path: &std::path::Path) -> io::Result<()> {
-        let temp = PathBuf::from(format!("temp-rewriteaof-{}.aof", std::process::id()));
+        let temp = self.in_dir(&format!("temp-rewriteaof-{}.aof", std::process::id()));
         let head = self.config.aof.use_rdb_preamble.then(|| self.aof_head());
         let options = self.base_options(head.is_some());
         let file = NewFile::new(temp, path.to_owned());

@@ -3,7 +3,8 @@
 //! Positions are counts of bytes since the start of the process: `appended` ≥ `written` ≥ `synced`. A reply waits
 //! until everything before it is written or, with `appendfsync always`, synced. An fsync always runs on another
 //! thread. A write does so while an fsync is in progress, because the kernel may make it wait; with `everysec` no
-//! reply waits for the fsync itself, however long it takes.
+//! reply waits for the fsync itself, however long it takes, but for the one at the beginning of a rewrite: a file gets
+//! its first bytes when all before it is durable. A power cut tears the last file alone, which a start can mend.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -21,6 +22,7 @@ use crate::clock::{Clock, Mono};
 use crate::config::forms::os_text;
 use crate::front::WaitId;
 use crate::server::Server;
+use crate::server::persist::disk::sync_data;
 
 /// Between the beginnings of two fsyncs with `everysec`; the clock that looks at it adds a tenth of a second.
 const SYNC_PERIOD: Duration = Duration::from_millis(900);
@@ -274,6 +276,14 @@ impl Writer {
         self.sync_error = Some(text);
     }
 
+    /// Whether the present file has to wait for the fsync of those before it. Where that fails it does not: the rewrite
+    /// that has begun is the way out.
+    fn is_ahead(&self) -> bool {
+        let is_ahead = |target: &Arc<Target>| self.synced < target.start;
+        self.sync_error.is_none()
+            && (self.pending.back()).is_some_and(|segment| is_ahead(&segment.to))
+    }
+
     /// How what is pending is to be written now; `None` if nothing is, or it cannot be.
     fn way_to_write(&mut self, must_sync: bool, now: Mono) -> Option<Way> {
         let has_pending = self.written < self.appended;
@@ -281,6 +291,7 @@ impl Writer {
         if !has_pending || self.is_writing || self.is_held || !is_retry_due {
             return None;
         }
+        let must_sync = must_sync || self.is_ahead();
         match self.sync_since {
             None if must_sync => Some(Way::WithSync),
             None if self.write_sleep.is_zero() => Some(Way::Here),
@@ -421,19 +432,48 @@ struct Took {
 }
 
 impl Job {
+    /// Takes out what is for the newest file, where others must be synced before it.
+    fn take_later(&mut self) -> VecDeque<Segment> {
+        let newest = self.segments.back().map(|last| Arc::clone(&last.to));
+        let Some(newest) = newest.filter(|_| self.sync) else {
+            return VecDeque::new();
+        };
+        let is_newest = |target: &Arc<Target>| Arc::ptr_eq(target, &newest);
+        let first = self.segments.iter().position(|s| is_newest(&s.to));
+        let first = first.unwrap_or(0);
+        if first == 0 && self.dirty.iter().all(is_newest) {
+            return VecDeque::new();
+        }
+        self.segments.split_off(first)
+    }
+
+    fn sync_dirty(&self) -> io::Result<()> {
+        let mut dirty = self.dirty.iter();
+        dirty.try_for_each(|target| sync_data(&target.file))
+    }
+
     /// Writes and syncs; what could not be done is left in the job.
     fn run(&mut self) -> (Outcome, io::Result<()>, Took) {
         let begun = self.clock.nanos();
         std::thread::sleep(self.sleep);
-        let outcome = write_out(&mut self.segments);
-        let written = self.clock.nanos();
+        let later = self.take_later();
+        let mut outcome = write_out(&mut self.segments);
         self.dirty.extend(outcome.targets.iter().cloned());
-        let synced = if self.sync && outcome.error.is_none() {
-            let mut dirty = self.dirty.iter();
-            dirty.try_for_each(|target| target.file.sync_data())
-        } else {
-            Ok(())
-        };
+        let mut synced = Ok(());
+        if !later.is_empty() && outcome.error.is_none() {
+            synced = self.sync_dirty();
+        }
+        self.segments.extend(later);
+        if outcome.error.is_none() {
+            let rest = write_out(&mut self.segments);
+            self.dirty.extend(rest.targets.iter().cloned());
+            outcome.bytes += rest.bytes;
+            outcome.error = rest.error;
+        }
+        let written = self.clock.nanos();
+        if self.sync && outcome.error.is_none() {
+            synced = synced.and_then(|()| self.sync_dirty());
+        }
         let took = Took {
             write: Duration::from_nanos(written.saturating_sub(begun)),
             sync: Duration::from_nanos(self.clock.nanos().saturating_sub(written)),
