@@ -55,7 +55,7 @@ fn no_write_is_lost_and_the_old_master_goes_on_as_a_replica() {
         let old = start_server(old, "");
         let heir = start_server(heir, &replica_of(&old));
         let other = start_server(Kind::Ours, &replica_of(&old));
-        let mut commands = Commands::of(seed);
+        let mut commands = Commands::of(seed).with_chance();
         write(&mut old.client(), &mut commands, 100);
         old.client().call(&["DEL", "count"]);
         wait_until_equal(&old, &heir);

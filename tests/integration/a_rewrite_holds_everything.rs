@@ -19,7 +19,7 @@ fn under_load_it_equals_what_was_acknowledged() {
             .map(|seed| {
                 let (mut client, is_over) = (server.client(), &is_over);
                 scope.spawn(move || {
-                    let mut commands = Commands::of(seed);
+                    let mut commands = Commands::of(seed).with_chance();
                     while !is_over.load(Ordering::Relaxed) {
                         write(&mut client, &mut commands, 50);
                     }

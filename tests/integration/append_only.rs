@@ -24,7 +24,7 @@ const WRITTEN_AT_ONCE: &str = "appendfsync no\n";
 fn both_directions_with_rewrites_between() {
     for (seed, from, to) in [(70, Kind::Ours, Kind::Real), (71, Kind::Real, Kind::Ours)] {
         let mut server = start(from, WRITTEN_AT_ONCE);
-        let mut commands = Commands::of(seed);
+        let mut commands = Commands::of(seed).with_chance();
         write(&mut server.client(), &mut commands, 500);
         rewrite(&server);
         write(&mut server.client(), &mut commands, 1000);
@@ -50,7 +50,7 @@ fn a_base_of_commands_is_loaded() {
         Kind::Real,
         "appendfsync no\naof-use-rdb-preamble no\naof-timestamp-enabled yes\nauto-aof-rewrite-percentage 0\n",
     );
-    let mut commands = Commands::of(79);
+    let mut commands = Commands::of(79).with_chance();
     write(&mut real.client(), &mut commands, 300);
     rewrite(&real);
     write(&mut real.client(), &mut commands, 300);
@@ -186,7 +186,7 @@ fn leave_old_file(server: &ServerNode, bytes: &[u8]) {
 #[test]
 fn a_single_file_of_former_times_is_taken_over() {
     let mut real = start(Kind::Real, "");
-    write(&mut real.client(), &mut Commands::of(72), 200);
+    write(&mut real.client(), &mut Commands::of(72).with_chance(), 200);
     let before = digest(&real);
     rewrite(&real);
     real.client().call(&["SET", "tail", "1"]);
@@ -238,13 +238,13 @@ fn the_rdb_file_counts_for_nothing_beside_it() {
 fn it_is_switched_on_and_off_while_it_serves() {
     let mut server = start_server(Kind::Ours, "");
     let mut client = server.client();
-    write(&mut client, &mut Commands::of(73), 300);
+    write(&mut client, &mut Commands::of(73).with_chance(), 300);
     assert_eq!(server.info("aof_enabled").as_deref(), Some("0"));
     set(&mut client, "appendonly", "yes");
     // Part of the first base or behind it, but not lost.
-    write(&mut client, &mut Commands::of(74), 300);
+    write(&mut client, &mut Commands::of(74).with_chance(), 300);
     wait_for_rewrite(&server);
-    write(&mut client, &mut Commands::of(75), 300);
+    write(&mut client, &mut Commands::of(75).with_chance(), 300);
     assert_eq!(server.info("aof_enabled").as_deref(), Some("1"));
     assert_eq!(text(&client.call(&["CONFIG", "REWRITE"])), "OK");
     let before = digest(&server);
@@ -274,7 +274,7 @@ fn a_rewrite_takes_it_along_to_a_new_dir() {
     let manifest_in =
         |dir: &Path| fs::read_to_string(dir.join("appendonlydir/appendonly.aof.manifest")).unwrap();
     let mut client = server.client();
-    write(&mut client, &mut Commands::of(80), 500);
+    write(&mut client, &mut Commands::of(80).with_chance(), 500);
     client.call(&["DEL", "count"]);
     let mut acknowledged = 0;
     for (to, want) in [(&new, "appendonly.aof.1."), (&old, "appendonly.aof.2.")] {
@@ -343,10 +343,18 @@ fn where_it_cannot_move_it_stays() {
 #[test]
 fn a_replica_appends_what_its_master_sends() {
     let master = start_server(Kind::Real, "");
-    write(&mut master.client(), &mut Commands::of(76), 300);
+    write(
+        &mut master.client(),
+        &mut Commands::of(76).with_chance(),
+        300,
+    );
     let mut replica = start(Kind::Ours, &replica_of(&master));
     wait_until_equal(&master, &replica);
-    write(&mut master.client(), &mut Commands::of(77), 500);
+    write(
+        &mut master.client(),
+        &mut Commands::of(77).with_chance(),
+        500,
+    );
     let mut client = master.client();
     for line in ["MULTI", "SET a 1", "PUBLISH c m", "SET b 2", "EXEC"] {
         client.call(&line.split(' ').collect::<Vec<_>>());
@@ -390,7 +398,11 @@ fn clients_hear_loading_meanwhile() {
 #[test]
 fn it_is_loaded_again_by_command() {
     let server = start(Kind::Ours, "rename-command DEL \"\"\n");
-    write(&mut server.client(), &mut Commands::of(78), 500);
+    write(
+        &mut server.client(),
+        &mut Commands::of(78).with_chance(),
+        500,
+    );
     server.client().call(&["SET", "gone", "1", "PX", "1"]);
     wait_for("the key has expired", secs(10), || {
         let file = fs::read_to_string(last_file(&server)).unwrap();
@@ -411,7 +423,7 @@ fn it_is_loaded_by_command_where_it_is_not_kept() {
     let sizes = [Kind::Real, Kind::Ours].map(|kind| {
         let server = start_server(kind, "");
         let mut client = server.client();
-        write(&mut client, &mut Commands::of(79), 500);
+        write(&mut client, &mut Commands::of(79).with_chance(), 500);
         let before = digest(&server);
         rewrite(&server);
         client.call(&["SET", "later", "1"]);

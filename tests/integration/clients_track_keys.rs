@@ -92,7 +92,7 @@ fn the_prefixes_of_a_client_have_a_limit_however_many_calls_bring_them() {
         let names: Vec<String> = (0..count).map(|n| format!("{round}:{n}:")).collect();
         let mut words = vec!["CLIENT", "TRACKING", "ON", "BCAST"];
         words.extend(names.iter().flat_map(|name| ["PREFIX", name.as_str()]));
-        text(&client.call_large(&words))
+        text(&client.call(&words))
     };
     assert_eq!(add(0, AT_ONCE), "OK");
     assert_eq!(add(1, AT_ONCE), "OK");

@@ -18,7 +18,7 @@ fn migrate(client: &mut Client, port: u16, line: &str) -> String {
     let line = format!("MIGRATE 127.0.0.1 {port} {line}");
     let words = line.split_ascii_whitespace();
     let words: Vec<&str> = words.map(|word| word.trim_matches('"')).collect();
-    text(&client.call_large(&words))
+    text(&client.call(&words))
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn values_of_every_type_arrive_in_both_directions() {
         fill(&source);
         let before = digest(&source);
         let mut client = Client::try_to_within(source.port(), secs(60)).unwrap();
-        let keys = texts(&client.call_large(&["KEYS", "*"])).join(" ");
+        let keys = texts(&client.call(&["KEYS", "*"])).join(" ");
         let line = format!("\"\" 0 10000 KEYS {keys}");
         assert_eq!(migrate(&mut client, target.port(), &line), "OK");
         assert_eq!(

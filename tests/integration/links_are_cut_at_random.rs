@@ -5,12 +5,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
 
 use crate::cable::{Cable, Cut, Towards};
-use crate::data::{Commands, full_resyncs, partial_resyncs, wait_until_equal};
-use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, texts, wait_for};
+use crate::data::{Commands, Dice, full_resyncs, partial_resyncs, send, wait_until_equal};
+use crate::support::{Kind, ServerNode, expect_that, secs, start_server, wait_for};
 
 /// What a short run has, and the unit of the shares below.
 const CUTS: usize = 200;
@@ -26,84 +25,6 @@ const CHAINS: [(&[Kind], usize); 6] = [
     (&[Kind::Ours, Kind::Ours, Kind::Ours], 30),
     (&[Kind::Real, Kind::Ours, Kind::Ours], 10),
     (&[Kind::Ours, Kind::Ours, Kind::Real], 10),
-];
-
-/// Each: words with `K` and `L` for two keys of the type, `M` for an element, `N` for a number.
-const TYPED: [(&str, &[&str]); 5] = [
-    (
-        "list",
-        &[
-            "RPUSH K M M",
-            "LPUSH K M",
-            "RPUSH K N M",
-            "LPOP K",
-            "RPOP K 2",
-            "LTRIM K -30 -1",
-            "LREM K 1 M",
-            "LSET K 0 M",
-            "LINSERT K BEFORE M N",
-            "LMOVE K L LEFT RIGHT",
-            "RPOPLPUSH K L",
-        ],
-    ),
-    (
-        "set",
-        &[
-            "SADD K M M",
-            "SADD K N",
-            "SREM K M",
-            "SPOP K",
-            "SPOP K 3",
-            "SMOVE K L M",
-            "SUNIONSTORE K K L",
-            "SDIFFSTORE K L K",
-        ],
-    ),
-    (
-        "hash",
-        &[
-            "HSET K M M",
-            "HSET K M N N M",
-            "HDEL K M",
-            "HINCRBY K n N",
-            "HINCRBYFLOAT K f 1.25",
-            "HSETNX K M N",
-        ],
-    ),
-    (
-        "zset",
-        &[
-            "ZADD K N M",
-            "ZADD K GT N M N M",
-            "ZINCRBY K N M",
-            "ZREM K M",
-            "ZPOPMIN K",
-            "ZPOPMAX K 2",
-            "ZUNIONSTORE K 2 K L",
-            "ZREMRANGEBYRANK K 60 -1",
-            "ZRANGESTORE L K 0 10",
-        ],
-    ),
-    (
-        "key",
-        &[
-            "SET K M PX 15",
-            "EXPIRE K 1",
-            "PEXPIRE K 10",
-            "INCRBYFLOAT K 0.5",
-            "MULTI",
-            "EXEC",
-            "SETBIT K N 1",
-            "BITFIELD K INCRBY u8 N 3",
-            "COPY K L REPLACE",
-            "PFADD K M",
-            "MOVE K 1",
-            "SWAPDB 0 1",
-            "GETDEL K",
-            "SELECT 1",
-            "SELECT 0",
-        ],
-    ),
 ];
 
 fn cuts() -> usize {
@@ -135,9 +56,8 @@ struct Chain {
     servers: Vec<ServerNode>,
     /// The line from each but the first to the one before it.
     cables: Vec<Cable>,
-    dice: ChaCha8Rng,
+    dice: Dice,
     commands: Commands,
-    typed: Vec<(&'static str, &'static str)>,
 }
 
 impl Chain {
@@ -155,11 +75,10 @@ impl Chain {
             servers.push(start_server(*kind, &lines));
         }
         Chain {
-            typed: known_to(&servers),
             servers,
             cables,
-            dice: ChaCha8Rng::seed_from_u64(seed),
-            commands: Commands::of(seed),
+            dice: Dice::of(seed),
+            commands: Commands::of(seed).with_chance().with_expiry(),
         }
     }
 
@@ -181,8 +100,8 @@ impl Chain {
 
     /// Other settings for the next series.
     fn configure(&mut self) {
-        let backlog = ["16384", "16384", "100000", "10000000"][self.dice.random_range(0..4)];
-        let diskless = ["yes", "yes", "no"][self.dice.random_range(0..3)];
+        let backlog = self.dice.pick(&["16384", "100000", "100000", "10000000"]);
+        let diskless = self.dice.pick(&["yes", "yes", "no"]);
         for server in &self.servers {
             let mut client = server.client();
             client.call(&["CONFIG", "SET", "repl-backlog-size", backlog]);
@@ -194,20 +113,15 @@ impl Chain {
         let (written, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
         let mut client = self.servers[0].client();
         let (dice, commands) = (&mut self.dice, &mut self.commands);
-        let mut writer = Writer {
-            dice: ChaCha8Rng::seed_from_u64(dice.random()),
-            commands,
-            typed: &self.typed,
-        };
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !is_over.load(Ordering::Relaxed) {
-                    let words = writer.next();
-                    client.call(&words.iter().map(String::as_str).collect::<Vec<_>>());
+                    send(&mut client, &commands.next());
                     written.fetch_add(1, Ordering::Relaxed);
                 }
-                // One that was left open.
-                client.call(&["DISCARD"]);
+                if let Some(end) = commands.end() {
+                    send(&mut client, &end);
+                }
             });
             // The writer must end, however this ends.
             let _end = Raise(&is_over);
@@ -241,7 +155,7 @@ impl Drop for Raise<'_> {
 }
 
 /// As often after a few bytes, in the handshake, as far into the data or the stream.
-fn random_cut(dice: &mut ChaCha8Rng) -> Cut {
+fn random_cut(dice: &mut Dice) -> Cut {
     let moment = Duration::from_millis(dice.random_range(0..60));
     let power = dice.random_range(0..19);
     match dice.random_range(0..4) {
@@ -260,48 +174,5 @@ fn random_cut(dice: &mut ChaCha8Rng) -> Cut {
             bytes: dice.random_range(0..1 << power) + 1,
             within: 4 * moment,
         },
-    }
-}
-
-/// The typed commands that all these servers have.
-fn known_to(servers: &[ServerNode]) -> Vec<(&'static str, &'static str)> {
-    let mut clients: Vec<Client> = servers.iter().map(ServerNode::client).collect();
-    let mut is_known = |line: &str| {
-        let name = line.split(' ').next().unwrap_or_default();
-        let mut all = clients.iter_mut();
-        all.all(|client| texts(&client.call(&["COMMAND", "INFO", name])) != ["(nil)"])
-    };
-    let lines = TYPED
-        .iter()
-        .flat_map(|(family, lines)| lines.iter().map(|line| (*family, *line)));
-    lines.filter(|(_, line)| is_known(line)).collect()
-}
-
-/// What is written meanwhile.
-struct Writer<'a> {
-    dice: ChaCha8Rng,
-    commands: &'a mut Commands,
-    typed: &'a [(&'static str, &'static str)],
-}
-
-impl Writer<'_> {
-    fn next(&mut self) -> Vec<String> {
-        if self.dice.random() || self.typed.is_empty() {
-            return self.commands.next();
-        }
-        let (family, line) = self.typed[self.dice.random_range(0..self.typed.len())];
-        let word = |word: &str, dice: &mut ChaCha8Rng| match word {
-            "K" | "L" => format!("{family}:{}", dice.random_range(0..6)),
-            "M" => format!(
-                "m{}{}",
-                dice.random_range(0..90),
-                "-".repeat(dice.random_range(0..80))
-            ),
-            "N" => dice.random_range(0..200).to_string(),
-            other => other.to_owned(),
-        };
-        line.split(' ')
-            .map(|part| word(part, &mut self.dice))
-            .collect()
     }
 }

@@ -203,7 +203,7 @@ fn a_long_command_leaves_no_room_behind_on_a_replica() {
     let replica = start_server(Kind::Ours, &replica_of(&master));
     wait_until_equal(&master, &replica);
     let mut client = master.client();
-    client.call_large(&["SET", "long", &"x".repeat(LONG)]);
+    client.call(&["SET", "long", &"x".repeat(LONG)]);
     client.call(&["DEL", "long"]);
     wait_until_equal(&master, &replica);
     wait_for("the replica has given the room back", secs(20), || {

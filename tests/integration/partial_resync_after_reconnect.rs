@@ -21,7 +21,7 @@ fn cut_links(master: &mut Client) {
 #[test]
 fn cut_links_are_mended_without_a_full_resync() {
     for (seed, (master, replica)) in (20..).zip(PAIRS) {
-        let mut commands = Commands::of(seed);
+        let mut commands = Commands::of(seed).with_chance().with_expiry();
         // The values are long: the backlog must hold what is written during a cut.
         let master = start_server(master, "repl-backlog-size 64mb\n");
         let replica = start_server(replica, &replica_of(&master));
@@ -63,7 +63,7 @@ fn siblings_follow_a_promoted_replica_without_a_full_resync() {
         [Kind::Ours, Kind::Real, Kind::Ours],
         [Kind::Ours, Kind::Ours, Kind::Ours],
     ]) {
-        let mut commands = Commands::of(seed);
+        let mut commands = Commands::of(seed).with_chance();
         // A PING between the promotion and the change of sides would put the others ahead of the heir.
         let quiet = "repl-ping-replica-period 3600\n";
         let old = start_server(kinds[0], quiet);
@@ -107,7 +107,7 @@ fn what_only_the_old_master_had_is_given_up() {
 #[test]
 fn a_restarted_replica_and_a_restarted_master_go_on() {
     for (seed, (master, replica)) in (40..).zip(PAIRS) {
-        let mut commands = Commands::of(seed);
+        let mut commands = Commands::of(seed).with_chance();
         let lines = "save 900 1\n";
         let mut master = start_server(master, lines);
         let mut replica = start_server(replica, &format!("{lines}{}", replica_of(&master)));

@@ -3,12 +3,20 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::data::{Commands, digest, write};
+use crate::data::{Commands, digest, send, write};
 use crate::support::{
     Kind, ServerNode, expect_that, redis_check_rdb, redis_cli, secs, start_server, text, wait_for,
 };
 
-/// A server with some strings, in both worlds the same.
+/// What makes values of each type but strings.
+const COLLECTIONS: [(&str, &str); 4] = [
+    ("RPUSH", "list"),
+    ("SADD", "set"),
+    ("HSET", "hash"),
+    ("ZADD", "zset"),
+];
+
+/// A server with values of every type, small ones and large ones, in both worlds the same.
 fn start(kind: Kind) -> ServerNode {
     let server = start_server(kind, "");
     let mut client = server.client();
@@ -16,6 +24,23 @@ fn start(kind: Kind) -> ServerNode {
     client.call(&["SELECT", "0"]);
     for (key, len) in [("small", 3), ("big", 5_000), ("biggest", 70_000)] {
         client.call(&["SET", key, &"x".repeat(len)]);
+    }
+    for (add, family) in COLLECTIONS {
+        for (size, len) in [("small", 3), ("biggest", 5_000)] {
+            let key = format!("{size} {family}");
+            let mut words = vec![add.to_owned(), key];
+            for n in 0..len {
+                let member = format!("m{n}");
+                if family == "hash" {
+                    words.push(member.clone());
+                }
+                if family == "zset" {
+                    words.push(n.to_string());
+                }
+                words.push(member);
+            }
+            send(&mut client, &words);
+        }
     }
     server
 }
@@ -78,6 +103,10 @@ fn scans_find_the_same() {
         found.contains("Biggest string found '\"biggest\"' has"),
         "{found}"
     );
+    for (_, family) in COLLECTIONS {
+        let wanted = format!("Biggest {family:>6} found '\"biggest {family}\"' has");
+        assert!(found.contains(&wanted), "{wanted}: {found}");
+    }
 }
 
 #[test]

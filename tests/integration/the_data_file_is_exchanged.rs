@@ -3,7 +3,8 @@
 
 use std::fs;
 
-use crate::data::{Commands, digest, replica_of, wait_until_equal, write};
+use crate::both::DIRECTIONS;
+use crate::data::{Commands, digest, replica_of, seeds, wait_until_equal, write};
 use crate::support::{Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
 
 /// Starts a server on the data file of another that has ended.
@@ -17,9 +18,16 @@ fn start_on(kind: Kind, other: &ServerNode) -> ServerNode {
 
 #[test]
 fn in_both_directions() {
-    for (seed, from, to) in [(60, Kind::Ours, Kind::Real), (61, Kind::Real, Kind::Ours)] {
+    for (seed, (from, to)) in seeds([60])
+        .into_iter()
+        .flat_map(|seed| DIRECTIONS.map(|pair| (seed, pair)))
+    {
         let mut saver = start_server(from, "");
-        write(&mut saver.client(), &mut Commands::of(seed), 2000);
+        write(
+            &mut saver.client(),
+            &mut Commands::of(seed).with_chance(),
+            2000,
+        );
         let before = digest(&saver);
         assert_eq!(text(&saver.client().call(&["SAVE"])), "OK");
         saver.kill();

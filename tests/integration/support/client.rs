@@ -67,21 +67,6 @@ impl Client {
         self.receive()
     }
 
-    /// Like [`Client::call`] for a reply of megabytes: what has come is decoded once, when the reply to a PING
-    /// behind the request has come too, and not again at every read.
-    pub(crate) fn call_large(&mut self, words: &[&str]) -> Value {
-        const LAST: &[u8] = b"+PONG\r\n";
-        let sent = self.send(words).and_then(|()| self.send(&["PING"]));
-        sent.unwrap_or_else(|error| panic!("{words:?}: {error}"));
-        while !self.buffer.ends_with(LAST) {
-            let read = self.read_more();
-            read.unwrap_or_else(|error| panic!("{words:?}: {error}"));
-        }
-        let reply = self.receive();
-        self.buffer.clear();
-        reply.unwrap_or_else(|error| panic!("{words:?}: {error}"))
-    }
-
     /// Sends a request without waiting for its reply.
     pub(crate) fn send(&mut self, words: &[&str]) -> io::Result<()> {
         let mut bytes = Vec::new();
@@ -96,15 +81,30 @@ impl Client {
 
     /// The next reply or message; `UnexpectedEof` when the other side has closed.
     pub(crate) fn receive(&mut self) -> io::Result<Value> {
+        let mut tried = 0;
         loop {
-            let decoded = decode_value(&self.buffer, &LIMITS)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            if let Some((value, used)) = decoded {
-                self.buffer.drain(..used);
-                return Ok(value);
+            // A reply of megabytes is not decoded again at every read.
+            if self.buffer.len() >= 2 * tried || !self.has_more()? {
+                let decoded = decode_value(&self.buffer, &LIMITS)
+                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                if let Some((value, used)) = decoded {
+                    self.buffer.drain(..used);
+                    return Ok(value);
+                }
+                tried = self.buffer.len();
             }
             self.read_more()?;
         }
+    }
+
+    /// Whether more comes within a millisecond, be it the end.
+    fn has_more(&self) -> io::Result<bool> {
+        let patience = self.stream.read_timeout()?;
+        self.stream
+            .set_read_timeout(Some(Duration::from_millis(1)))?;
+        let found = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(patience)?;
+        Ok(found.is_ok())
     }
 
     fn read_more(&mut self) -> io::Result<()> {
