@@ -1,9 +1,9 @@
 //! What a `BGSAVE` keeps beside the data while clients change keys everywhere: never more than 15 % of the memory of
 //! before, also while one large hash is being written out.
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
 
+use crate::data::{Dice, seeds};
 use crate::support::{Client, Kind, ServerNode, start_server, text};
 
 const KEYS: usize = 400_000;
@@ -17,7 +17,7 @@ const EXTRA_PERCENT: u64 = 15;
 
 struct Writer {
     client: Client,
-    dice: ChaCha8Rng,
+    dice: Dice,
 }
 
 impl Writer {
@@ -58,11 +58,9 @@ fn while_keys_and_a_large_hash_are_written_out() {
     let mut control = server.client();
     let populated = control.call(&["DEBUG", "POPULATE", &KEYS.to_string(), "key", "64"]);
     assert_eq!(text(&populated), "OK");
-    let seed = rand::random();
-    eprintln!("changes of seed {seed}");
     let mut writer = Writer {
         client: server.client(),
-        dice: ChaCha8Rng::seed_from_u64(seed),
+        dice: Dice::of(seeds([])[0]),
     };
     for has_hash in [false, true] {
         if has_hash {

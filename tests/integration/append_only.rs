@@ -11,7 +11,8 @@ use crate::aof::{
     check, check_folder, folder, last_file, manifest, rewrite, set, start, start_on,
     wait_for_rewrite,
 };
-use crate::data::{Commands, digest, replica_of, wait_until_equal, write};
+use crate::both::in_each_direction;
+use crate::data::{Commands, digest, replica_of, seeds, wait_until_equal, write};
 use sentinel::resp::encode_request;
 
 use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
@@ -22,7 +23,7 @@ const WRITTEN_AT_ONCE: &str = "appendfsync no\n";
 
 #[test]
 fn both_directions_with_rewrites_between() {
-    for (seed, from, to) in [(70, Kind::Ours, Kind::Real), (71, Kind::Real, Kind::Ours)] {
+    for (seed, (from, to)) in in_each_direction(seeds([70])) {
         let mut server = start(from, WRITTEN_AT_ONCE);
         let mut commands = Commands::of(seed).with_chance();
         write(&mut server.client(), &mut commands, 500);

@@ -1,27 +1,21 @@
 //! Bitmaps, bitfields, LCS and HyperLogLogs: redis-server 7.0 and ours answer the same, keep the same bytes, and
 //! tell their replicas the same.
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
 
 use crate::both::{Both, check_events, check_in_both_protocols, check_replicas, check_stream};
-use crate::data::send;
+use crate::data::{Dice, seeds, send};
 
 /// Random commands about few keys.
-struct Commands(ChaCha8Rng);
+struct Bits(Dice);
 
-impl Commands {
-    fn of(seed: u64) -> Commands {
-        eprintln!("bits and HyperLogLogs of seed {seed}");
-        Commands(ChaCha8Rng::seed_from_u64(seed))
-    }
-
-    fn pick<'a>(&mut self, among: &[&'a str]) -> &'a str {
-        among[self.0.random_range(0..among.len())]
+impl Bits {
+    fn of(seed: u64) -> Bits {
+        Bits(Dice::of(seed))
     }
 
     fn key(&mut self) -> String {
-        format!("bits:{}", self.0.random_range(0..6))
+        self.0.key("bits", 6)
     }
 
     fn place(&mut self) -> String {
@@ -34,7 +28,7 @@ impl Commands {
     }
 
     fn width(&mut self) -> String {
-        let sign = self.pick(&["i", "u"]);
+        let sign = self.0.pick(&["i", "u"]);
         let bits: u32 = self.0.random_range(1..65);
         format!("{sign}{bits}")
     }
@@ -43,6 +37,7 @@ impl Commands {
         match self.0.random_range(0..8) {
             0 => self.0.random::<i64>().to_string(),
             1 => self
+                .0
                 .pick(&["9223372036854775807", "-9223372036854775808"])
                 .to_owned(),
             2 => self.0.random::<i32>().to_string(),
@@ -56,7 +51,7 @@ impl Commands {
             0 => self.place(),
             _ => format!("#{}", self.0.random_range(0..6)),
         };
-        let how = self.pick(&["wrap", "SAT", "fail"]);
+        let how = self.0.pick(&["wrap", "SAT", "fail"]);
         let words: Vec<&str> = match self.0.random_range(0..6) {
             0 => vec!["GET", &width, &place],
             1 | 2 => vec!["SET", &width, &place, &number],
@@ -67,8 +62,8 @@ impl Commands {
     }
 
     fn elements(&mut self) -> Vec<String> {
-        let count = self.pick(&["0", "1", "3", "30", "100"]).parse().unwrap();
-        let below = self.pick(&["30", "1000", "1000000"]).parse().unwrap();
+        let count = self.0.pick(&["0", "1", "3", "30", "100"]).parse().unwrap();
+        let below = self.0.pick(&["30", "1000", "1000000"]).parse().unwrap();
         (0..count)
             .map(|_| format!("element {}", self.0.random_range(0..below)))
             .collect()
@@ -77,11 +72,11 @@ impl Commands {
     fn next(&mut self) -> Vec<String> {
         let (key, other, to) = (self.key(), self.key(), self.key());
         let [from, until] = [(); 2].map(|()| self.0.random_range(-400..400).to_string());
-        let (place, bit) = (self.place(), self.pick(&["0", "1", "1", "2"]));
-        let unit = self.pick(&["BIT", "byte", "bit"]);
-        let operation = self.pick(&["AND", "or", "XOR", "NOT"]);
-        let minimum = self.pick(&["0", "2", "3"]);
-        let [log, second, third] = [(); 3].map(|()| format!("log:{}", self.0.random_range(0..5)));
+        let (place, bit) = (self.place(), self.0.pick(&["0", "1", "1", "2"]));
+        let unit = self.0.pick(&["BIT", "byte", "bit"]);
+        let operation = self.0.pick(&["AND", "or", "XOR", "NOT"]);
+        let minimum = self.0.pick(&["0", "2", "3"]);
+        let [log, second, third] = [(); 3].map(|()| self.0.key("log", 5));
         let line: Vec<&str> = match self.0.random_range(0..20) {
             0..=3 => vec!["SETBIT", &key, &place, bit],
             4 => vec!["GETBIT", &key, &place],
@@ -125,9 +120,9 @@ fn chosen_lines() {
 
 #[test]
 fn random_commands() {
-    for seed in [100, 101, 102] {
+    for seed in seeds([100, 101]) {
         let mut both = Both::start();
-        let mut commands = Commands::of(seed);
+        let mut commands = Bits::of(seed);
         for at in 0..1000 {
             both.check(&commands.next());
             if at % 100 == 0 {
@@ -171,8 +166,8 @@ fn the_same_is_told_to_those_who_listen() {
 #[test]
 fn replicas_hold_the_same() {
     check_replicas(
-        [103, 104],
-        |_, seed| Commands::of(seed),
+        103,
+        |_, seed| Bits::of(seed),
         |client, commands| {
             for _ in 0..150 {
                 send(client, &commands.next());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sentinel::resp::Value;
 
-use crate::data::{digest, replica_of, send, wait_until_equal};
+use crate::data::{digest, replica_of, seeds, send, wait_until_equal};
 use crate::support::{Client, Kind, ServerNode, start_server, text};
 
 /// From ours to redis-server, and back.
@@ -57,6 +57,18 @@ impl Both {
     pub(crate) fn check_data(&self) {
         assert_eq!(digest(&self.servers[0]), digest(&self.servers[1]));
     }
+}
+
+/// Each of these in RESP2 and in RESP3.
+pub(crate) fn in_each_protocol(seeds: Vec<u64>) -> impl Iterator<Item = (u64, &'static str)> {
+    let seeds = seeds.into_iter();
+    seeds.flat_map(|seed| ["2", "3"].map(|protocol| (seed, protocol)))
+}
+
+/// Each of these in both directions.
+pub(crate) fn in_each_direction(seeds: Vec<u64>) -> impl Iterator<Item = (u64, (Kind, Kind))> {
+    let seeds = seeds.into_iter();
+    seeds.flat_map(|seed| DIRECTIONS.map(|pair| (seed, pair)))
 }
 
 /// The words of each line, which single blanks separate. `""` is an empty word, `_` in one stands for a blank.
@@ -147,13 +159,13 @@ pub(crate) fn check_events(lines: &str) {
 }
 
 /// A replica of the other kind, which comes between two writes, holds the same in the end. `begin` fills a master
-/// and makes what `write` goes on with, from the seed of its direction.
+/// and makes what `write` goes on with, from a seed: this one, or one that is drawn.
 pub(crate) fn check_replicas<C>(
-    seeds: [u64; 2],
+    seed: u64,
     begin: impl Fn(&mut Client, u64) -> C,
     write: impl Fn(&mut Client, &mut C),
 ) {
-    for (seed, (master, replica)) in seeds.into_iter().zip(DIRECTIONS) {
+    for (seed, (master, replica)) in in_each_direction(seeds([seed])) {
         let master = start_server(master, "");
         let mut client = master.client();
         let mut commands = begin(&mut client, seed);
@@ -164,9 +176,9 @@ pub(crate) fn check_replicas<C>(
     }
 }
 
-/// Each loads the file that the other has saved after `write`.
-pub(crate) fn check_files(seeds: [u64; 2], write: impl Fn(&mut Client, u64)) {
-    for (seed, (from, to)) in seeds.into_iter().zip(DIRECTIONS) {
+/// Each loads the file that the other has saved after `write`, of this seed and of one that is drawn.
+pub(crate) fn check_files(seed: u64, write: impl Fn(&mut Client, u64)) {
+    for (seed, (from, to)) in in_each_direction(seeds([seed])) {
         let mut saver = start_server(from, "");
         let mut client = saver.client();
         write(&mut client, seed);

@@ -1,21 +1,16 @@
 //! Places: the same scores, distances, coordinates and results as redis-server 7.0, to the last bit.
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
 
-use crate::both::{Both, check_events, check_in_both_protocols, check_stream};
+use crate::both::{Both, check_events, check_in_both_protocols, check_stream, in_each_protocol};
+use crate::data::{Dice, seeds};
 
 /// Random places and searches among them.
-struct Commands(ChaCha8Rng);
+struct Places(Dice);
 
-impl Commands {
-    fn of(seed: u64) -> Commands {
-        eprintln!("places of seed {seed}");
-        Commands(ChaCha8Rng::seed_from_u64(seed))
-    }
-
-    fn pick<'a>(&mut self, among: &[&'a str]) -> &'a str {
-        among[self.0.random_range(0..among.len())]
+impl Places {
+    fn of(seed: u64) -> Places {
+        Places(Dice::of(seed))
     }
 
     /// Longitude and latitude: some near the edges of the map, some near each other, some on whole degrees.
@@ -69,12 +64,12 @@ impl Commands {
         let [longitude, latitude] = self.place();
         let (one, two) = (self.member(), self.member());
         let (length, width) = (self.length(), self.length());
-        let unit = self.pick(&["m", "km", "km", "ft", "MI", "xx"]);
-        let order = self.pick(&["ASC", "DESC", "WITHHASH", "WITHDIST"]);
-        let key = self.pick(&["g", "g", "g", "missing", "to"]);
+        let unit = self.0.pick(&["m", "km", "km", "ft", "MI", "xx"]);
+        let order = self.0.pick(&["ASC", "DESC", "WITHHASH", "WITHDIST"]);
+        let key = self.0.pick(&["g", "g", "g", "missing", "to"]);
         let few = self.0.random_range(1..300).to_string();
         let few = few.as_str();
-        let count = self.pick(&["1", "5", "20", "0", "x"]);
+        let count = self.0.pick(&["1", "5", "20", "0", "x"]);
         let line: Vec<&str> = match self.0.random_range(0..18) {
             0 => vec!["GEOADD", "g", &longitude, &latitude, &one],
             1 => vec!["GEODIST", key, &one, &two, unit],
@@ -223,10 +218,11 @@ fn chosen_lines() {
 
 #[test]
 fn random_commands() {
-    for (seed, protocol, places) in [(90, "2", 400), (91, "3", 60)] {
+    for (seed, protocol) in in_each_protocol(seeds([90])) {
+        let places = if protocol == "2" { 400 } else { 60 };
         let mut both = Both::start();
         both.speak(protocol);
-        let mut commands = Commands::of(seed);
+        let mut commands = Places::of(seed);
         for _ in 0..places {
             both.check(&commands.add());
         }

@@ -1,11 +1,10 @@
 //! Commands about whole keys, to redis-server 7.0 and to ours: the same replies and the same data, in every
 //! database; and values of every type that go from one to the other as `DUMP` payloads.
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
 use sentinel::resp::{Value, encode_request};
 
-use crate::data::{digest, wait_until_equal};
+use crate::data::{Dice, digest, seeds, wait_until_equal};
 use crate::support::{Client, Kind, ServerNode, start_server, text};
 
 /// Sends any bytes as words.
@@ -301,9 +300,7 @@ fn restore(client: &mut Client, key: &str, payload: &[u8]) {
 fn strings_are_compressed_alike() {
     let (real, ours) = pair();
     let (mut to_real, mut to_ours) = (real.client(), ours.client());
-    let seed = rand::random();
-    eprintln!("strings of seed {seed}");
-    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    let mut dice = Dice::of(seeds([])[0]);
     for _ in 0..500 {
         // Few different bytes, some of them repeated: from what saves nothing to what nearly vanishes.
         let len = 1 << dice.random_range(3..16);
@@ -455,7 +452,7 @@ fn expiries_of_restored_keys() {
 
 /// Random commands about whole keys of several databases; what they need is restored from `payloads`.
 struct Commands<'a> {
-    dice: ChaCha8Rng,
+    dice: Dice,
     payloads: &'a [Vec<u8>],
 }
 
@@ -520,17 +517,17 @@ fn random_commands_here_and_on_replicas() {
     let replica_of = |kind, master| start_server(kind, &crate::data::replica_of(master));
     let (real_of_ours, ours_of_real) =
         (replica_of(Kind::Real, &ours), replica_of(Kind::Ours, &real));
-    let seed = 70;
-    eprintln!("commands of seed {seed}");
-    let mut commands = Commands {
-        dice: ChaCha8Rng::seed_from_u64(seed),
-        payloads: &payloads,
-    };
-    for n in 0..1500 {
-        let words = commands.next();
-        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-        let (theirs, mine) = (call(&mut to_real, &words), call(&mut to_ours, &words));
-        assert_eq!(theirs, mine, "command {n}: {:?}", &words[..2]);
+    for seed in seeds([70]) {
+        let mut commands = Commands {
+            dice: Dice::of(seed),
+            payloads: &payloads,
+        };
+        for n in 0..1500 {
+            let words = commands.next();
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            let (theirs, mine) = (call(&mut to_real, &words), call(&mut to_ours, &words));
+            assert_eq!(theirs, mine, "command {n}: {:?}", &words[..2]);
+        }
     }
     assert_eq!(digest(&real), digest(&ours));
     wait_until_equal(&real, &ours_of_real);

@@ -1,11 +1,10 @@
 //! Lists: the same replies, data and stream to replicas as redis-server 7.0, for chosen lines and for random
 //! commands.
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
 
 use crate::both::{Both, check_files, check_in_both_protocols, check_replicas, check_stream};
-use crate::data::send;
+use crate::data::{Dice, seeds, send};
 use crate::support::Client;
 
 const LINES: &str = r#"
@@ -240,16 +239,11 @@ fn the_table_of_lists() {
 }
 
 /// Random commands about few lists, so that they grow over several nodes and shrink to nothing.
-struct Lists(ChaCha8Rng);
+struct Lists(Dice);
 
 impl Lists {
     fn of(seed: u64) -> Lists {
-        eprintln!("lists of seed {seed}");
-        Lists(ChaCha8Rng::seed_from_u64(seed))
-    }
-
-    fn pick<'a>(&mut self, among: &[&'a str]) -> &'a str {
-        among[self.0.random_range(0..among.len())]
+        Lists(Dice::of(seed))
     }
 
     fn element(&mut self) -> String {
@@ -264,15 +258,15 @@ impl Lists {
     }
 
     fn next(&mut self) -> Vec<String> {
-        let (key, other) = (
-            format!("l{}", self.0.random_range(0..6)),
-            format!("l{}", self.0.random_range(0..6)),
-        );
+        let (key, other) = (self.0.key("l", 6), self.0.key("l", 6));
         let (one, two) = (self.element(), self.element());
         let index = self.0.random_range(-12..12).to_string();
         let last = self.0.random_range(-12..40).to_string();
-        let (from, to) = (self.pick(&["LEFT", "RIGHT"]), self.pick(&["LEFT", "RIGHT"]));
-        let count = self.pick(&["1", "2", "10"]);
+        let (from, to) = (
+            self.0.pick(&["LEFT", "RIGHT"]),
+            self.0.pick(&["LEFT", "RIGHT"]),
+        );
+        let count = self.0.pick(&["1", "2", "10"]);
         let line: Vec<&str> = match self.0.random_range(0..30) {
             0..=3 => vec!["RPUSH", &key, &one, &two, "7", "tail"],
             4..=6 => vec!["LPUSH", &key, &one, &two, "head"],
@@ -304,7 +298,7 @@ impl Lists {
 
 #[test]
 fn random_commands_of_lists() {
-    for seed in [70, 71] {
+    for seed in seeds([70]) {
         let mut both = Both::start();
         let mut lists = Lists::of(seed);
         for _ in 0..2500 {
@@ -361,7 +355,7 @@ fn write(client: &mut Client, lists: &mut Lists, count: usize) {
 #[test]
 fn replicas_hold_the_same() {
     check_replicas(
-        [80, 81],
+        80,
         |_, seed| Lists::of(seed),
         |client, lists| write(client, lists, 500),
     );
@@ -369,7 +363,5 @@ fn replicas_hold_the_same() {
 
 #[test]
 fn files_are_exchanged() {
-    check_files([82, 83], |client, seed| {
-        write(client, &mut Lists::of(seed), 600)
-    });
+    check_files(82, |client, seed| write(client, &mut Lists::of(seed), 600));
 }

@@ -4,11 +4,10 @@
 
 use std::time::Duration;
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
 
 use crate::aof::{check, start};
-use crate::data::{replica_of, wait_until_equal};
+use crate::data::{Dice, replica_of, seeds, wait_until_equal};
 use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
 
 /// Clients that write at the same time.
@@ -99,9 +98,9 @@ fn start_writers(server: &ServerNode) -> Vec<std::thread::JoinHandle<u64>> {
     (0..WRITERS).map(start).collect()
 }
 
-fn kill_under_load(server: &mut ServerNode, dice: &mut ChaCha8Rng) {
+fn kill_under_load(server: &mut ServerNode, dice: &mut Dice) {
     let writers = start_writers(server);
-    let pause = |dice: &mut ChaCha8Rng| {
+    let pause = |dice: &mut Dice| {
         std::thread::sleep(Duration::from_millis(dice.random_range(0..150)));
     };
     pause(dice);
@@ -124,11 +123,13 @@ fn kill_under_load(server: &mut ServerNode, dice: &mut ChaCha8Rng) {
 }
 
 fn kill_again_and_again(policy: &str, seed: u64) {
-    eprintln!("kills of seed {seed}");
-    let mut dice = ChaCha8Rng::seed_from_u64(seed);
     let mut server = start(Kind::Ours, &format!("appendfsync {policy}\n"));
-    for _ in 0..kills() {
-        kill_under_load(&mut server, &mut dice);
+    let seeds = seeds([seed]);
+    for seed in &seeds {
+        let mut dice = Dice::of(*seed);
+        for _ in 0..kills().div_ceil(seeds.len()) {
+            kill_under_load(&mut server, &mut dice);
+        }
     }
 }
 
@@ -145,9 +146,7 @@ fn every_second() {
 /// With save points a kill takes back what came after the last complete save, and nothing else.
 #[test]
 fn save_points() {
-    let seed = 92;
-    eprintln!("kills of seed {seed}");
-    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    let mut dice = Dice::of(seeds([])[0]);
     let mut server = start_server(Kind::Ours, "save 1 1\n");
     for _ in 0..kills() {
         let writers = start_writers(&server);

@@ -2,10 +2,8 @@
 
 use std::fs;
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-
 use crate::both::{Both, check_in_both_protocols, check_stream, lines_of};
+use crate::data::{Dice, seeds};
 use crate::support::{Kind, start_server, text};
 
 /// Data of every type, made by redis-server and loaded by both from its file.
@@ -206,12 +204,11 @@ fn chosen_lines_of_sort() {
 
 #[test]
 fn random_sorts() {
-    for seed in [90, 91] {
-        eprintln!("sorts of seed {seed}");
-        let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    for seed in seeds([90]) {
+        let mut dice = Dice::of(seed);
         let mut both = start();
         for n in 0..800 {
-            let mut pick = |among: &[&'static str]| among[dice.random_range(0..among.len())];
+            let mut pick = |among: &[&'static str]| dice.pick(among);
             let key = pick(&["l", "words", "ids", "numbers", "z", "new"]);
             let mut line = vec!["SORT", key];
             line.extend(pick(&["", "DESC", "ALPHA", "ALPHA DESC"]).split(' '));

@@ -1,31 +1,25 @@
 //! Sorted sets: redis-server 7.0 and ours answer the same, hold the same in the end, tell
 //! their replicas the same, and read each other's files.
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
 
-use crate::both::{Both, check_files, check_replicas, lines_of};
-use crate::data::{send, wait_until_equal};
+use crate::both::{Both, check_files, check_replicas, in_each_protocol, lines_of};
+use crate::data::{Dice, seeds, send, wait_until_equal};
 use crate::support::{Client, Kind, start_server, text, texts};
 
 /// Random commands about few keys.
-struct Commands(ChaCha8Rng);
+struct SortedSets(Dice);
 
-impl Commands {
-    fn of(seed: u64) -> Commands {
-        eprintln!("sorted sets of seed {seed}");
-        Commands(ChaCha8Rng::seed_from_u64(seed))
-    }
-
-    fn pick<'a>(&mut self, among: &[&'a str]) -> &'a str {
-        among[self.0.random_range(0..among.len())]
+impl SortedSets {
+    fn of(seed: u64) -> SortedSets {
+        SortedSets(Dice::of(seed))
     }
 
     fn key(&mut self) -> String {
         match self.0.random_range(0..20) {
             0 => "plain".to_owned(),
             1 => "missing".to_owned(),
-            _ => format!("zset:{}", self.0.random_range(0..6)),
+            _ => self.0.key("zset", 6),
         }
     }
 
@@ -86,15 +80,19 @@ impl Commands {
         let (name_from, name_until) = (self.name_end(), self.name_end());
         let (first, last) = (self.rank(), self.rank());
         let [offset, count] = [self.rank(), self.rank()];
-        let flag = self.pick(&["NX", "XX", "GT", "LT", "CH", "ch", "INCR", "bogus"]);
-        let flag2 = self.pick(&["NX", "XX", "GT", "LT", "CH", "INCR"]);
-        let rev = self.pick(&["REV", "WITHSCORES"]);
-        let by = self.pick(&["BYSCORE", "BYSCORE", "byscore", "WITHSCORES"]);
-        let agg = self.pick(&["SUM", "MIN", "max", "bogus"]);
-        let what = self.pick(&["ZUNION", "ZINTER", "ZUNION", "ZDIFF"]);
-        let what_store = self.pick(&["ZUNIONSTORE", "ZINTERSTORE", "ZDIFFSTORE"]);
-        let side = self.pick(&["MIN", "max"]);
-        let few = self.pick(&["1", "1", "2", "3", "0", "-1", "x"]);
+        let flag = self
+            .0
+            .pick(&["NX", "XX", "GT", "LT", "CH", "ch", "INCR", "bogus"]);
+        let flag2 = self.0.pick(&["NX", "XX", "GT", "LT", "CH", "INCR"]);
+        let rev = self.0.pick(&["REV", "WITHSCORES"]);
+        let by = self
+            .0
+            .pick(&["BYSCORE", "BYSCORE", "byscore", "WITHSCORES"]);
+        let agg = self.0.pick(&["SUM", "MIN", "max", "bogus"]);
+        let what = self.0.pick(&["ZUNION", "ZINTER", "ZUNION", "ZDIFF"]);
+        let what_store = self.0.pick(&["ZUNIONSTORE", "ZINTERSTORE", "ZDIFFSTORE"]);
+        let side = self.0.pick(&["MIN", "max"]);
+        let few = self.0.pick(&["1", "1", "2", "3", "0", "-1", "x"]);
         let line: Vec<&str> = match self.0.random_range(0..48) {
             0..=6 => vec!["ZADD", &key, &score, &member],
             7..=9 => vec!["ZADD", &key, &score, &member, &more, &second],
@@ -175,7 +173,7 @@ fn mix_forms(client: &mut Client) {
     client.call(&["CONFIG", "SET", "zset-max-listpack-entries", "14"]);
 }
 
-fn write(client: &mut Client, commands: &mut Commands, count: usize) {
+fn write(client: &mut Client, commands: &mut SortedSets, count: usize) {
     for _ in 0..count {
         send(client, &commands.next());
     }
@@ -207,14 +205,14 @@ fn plain_sets_take_part() {
 
 #[test]
 fn random_commands() {
-    for (seed, protocol) in [(80, "2"), (81, "3"), (82, "2")] {
+    for (seed, protocol) in in_each_protocol(seeds([80])) {
         let mut both = Both::start();
         both.speak(protocol);
         for client in &mut both.clients {
             client.call(&["SET", "plain", "text"]);
             mix_forms(client);
         }
-        let mut commands = Commands::of(seed);
+        let mut commands = SortedSets::of(seed);
         for _ in 0..2500 {
             both.check(&commands.next());
         }
@@ -310,9 +308,13 @@ fn ranges_of_names_where_scores_differ() {
         CONFIG SET zset-max-listpack-entries 128
     ",
     );
-    let seed = 88;
-    eprintln!("ranges of seed {seed}");
-    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    for seed in seeds([88]) {
+        check_ranges(&mut both, Dice::of(seed));
+    }
+}
+
+/// Ranges of sets whose members have any scores.
+fn check_ranges(both: &mut Both, mut dice: Dice) {
     for _ in 0..60 {
         let mut line = vec!["ZADD".to_owned(), "k".to_owned()];
         for _ in 0..dice.random_range(1..8) {
@@ -366,18 +368,16 @@ fn the_stream_to_replicas_is_the_same() {
 fn replicas_hold_the_same() {
     let begin = |client: &mut Client, seed| {
         mix_forms(client);
-        Commands::of(seed)
+        SortedSets::of(seed)
     };
-    check_replicas([83, 84], begin, |client, commands| {
-        write(client, commands, 600)
-    });
+    check_replicas(83, begin, |client, commands| write(client, commands, 600));
 }
 
 #[test]
 fn files_are_exchanged() {
-    check_files([85, 86], |client, seed| {
+    check_files(85, |client, seed| {
         mix_forms(client);
-        write(client, &mut Commands::of(seed), 1500);
+        write(client, &mut SortedSets::of(seed), 1500);
     });
 }
 

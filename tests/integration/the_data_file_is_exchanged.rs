@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::both::DIRECTIONS;
+use crate::both::in_each_direction;
 use crate::data::{Commands, digest, replica_of, seeds, wait_until_equal, write};
 use crate::support::{Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
 
@@ -18,10 +18,7 @@ fn start_on(kind: Kind, other: &ServerNode) -> ServerNode {
 
 #[test]
 fn in_both_directions() {
-    for (seed, (from, to)) in seeds([60])
-        .into_iter()
-        .flat_map(|seed| DIRECTIONS.map(|pair| (seed, pair)))
-    {
+    for (seed, (from, to)) in in_each_direction(seeds([60])) {
         let mut saver = start_server(from, "");
         write(
             &mut saver.client(),

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use rand::RngExt;
 use rand::seq::IndexedRandom;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use sentinel::resp::Value;
 use tempfile::TempDir;
 
+use crate::data::{Dice, seeds};
 use crate::support::{Client, Kind, fields, start_server, text, texts};
 
 /// A command of a later version, which redis-server 7.0 does not know.
@@ -122,16 +122,14 @@ fn categories_and_random_rules() {
         commands.extend(theirs);
     }
     let commands: Vec<String> = commands.into_iter().collect();
-    let seed = rand::random();
-    println!("seed {seed}");
-    let mut dice = ChaCha8Rng::seed_from_u64(seed);
+    let mut dice = Dice::of(seeds([])[0]);
     for _ in 0..LISTS {
-        let count = *[1, 2, 3, 5, 8, 20, 60].choose(&mut dice).expect("some");
+        let count = *[1, 2, 3, 5, 8, 20, 60].choose(&mut *dice).expect("some");
         let rules: Vec<String> = (0..count)
             .map(|_| {
                 let sign = if dice.random() { '+' } else { '-' };
-                let category = categories.choose(&mut dice).expect("some");
-                let command = commands.choose(&mut dice).expect("some");
+                let category = categories.choose(&mut *dice).expect("some");
+                let command = commands.choose(&mut *dice).expect("some");
                 match dice.random_range(0..100) {
                     0..10 => format!("{sign}@all"),
                     10..45 => format!("{sign}@{category}"),
