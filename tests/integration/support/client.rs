@@ -67,6 +67,11 @@ impl Client {
         self.receive()
     }
 
+    /// The reply to a line, whose words single blanks separate, as text.
+    pub(crate) fn ask(&mut self, line: &str) -> String {
+        text(&self.call(&line.split(' ').collect::<Vec<_>>()))
+    }
+
     /// Sends a request without waiting for its reply.
     pub(crate) fn send(&mut self, words: &[&str]) -> io::Result<()> {
         let mut bytes = Vec::new();
