@@ -12,10 +12,6 @@ const PAIRS: [(Kind, Kind); 3] = [
     (Kind::Ours, Kind::Ours),
 ];
 
-fn ask(client: &mut Client, line: &str) -> String {
-    text(&client.call(&line.split(' ').collect::<Vec<_>>()))
-}
-
 fn wait_for_state(server: &ServerNode, wanted: &str) {
     wait_for(&format!("{wanted} on {}", server.port()), secs(20), || {
         let state = server.info("master_failover_state");
@@ -69,14 +65,14 @@ fn no_write_is_lost_and_the_old_master_goes_on_as_a_replica() {
                 expect_that(count >= 50, || format!("{count}"))
             });
             let line = format!("FAILOVER TO 127.0.0.1 {} TIMEOUT 20000", heir.port());
-            assert_eq!(ask(&mut old.client(), &line), "OK");
+            assert_eq!(old.client().ask(&line), "OK");
             wait_for("the roles are changed", secs(20), || {
                 old.follows(heir.port())
             });
         });
         wait_for_state(&old, "no-failover");
         assert_eq!(heir.info("role").as_deref(), Some("master"));
-        let count = ask(&mut heir.client(), "GET count");
+        let count = heir.client().ask("GET count");
         let acknowledged = acknowledged.into_inner().to_string();
         assert_eq!(count, acknowledged, "{:?} to {:?}", old.kind, heir.kind);
         assert_eq!(heir.info("sync_full").as_deref(), Some("0"));
@@ -85,7 +81,7 @@ fn no_write_is_lost_and_the_old_master_goes_on_as_a_replica() {
         wait_until_equal(&heir, &old);
         wait_until_equal(&heir, &other);
         // And back, to whoever has everything first.
-        assert_eq!(ask(&mut heir.client(), "FAILOVER"), "OK");
+        assert_eq!(heir.client().ask("FAILOVER"), "OK");
         wait_for("it is a replica", secs(20), || {
             let state = (heir.info("role"), heir.info("master_link_status"));
             let wanted = (Some("slave".to_owned()), Some("up".to_owned()));
@@ -108,7 +104,7 @@ fn a_replica_that_never_catches_up() {
         replica.process.stop();
         client.call(&["SET", "k", "2"]);
         let target = format!("FAILOVER TO 127.0.0.1 {}", replica.port());
-        answers.push(ask(&mut client, &target));
+        answers.push(client.ask(&target));
         wait_for_state(&master, "waiting-for-sync");
         let before = offset(&master);
         for line in [
@@ -122,7 +118,7 @@ fn a_replica_that_never_catches_up() {
             "ROLE",
             "WAIT 0 0",
         ] {
-            let answer = ask(&mut client, line);
+            let answer = client.ask(line);
             if line != "ROLE" {
                 answers.push(format!("{line}: {answer}"));
             }
@@ -130,29 +126,29 @@ fn a_replica_that_never_catches_up() {
         // What writes waits, whatever `CLIENT UNPAUSE` has ended.
         let mut writer = master.client();
         writer.send(&["SET", "k", "3"]).unwrap();
-        assert_eq!(ask(&mut client, "GET k"), "2");
+        assert_eq!(client.ask("GET k"), "2");
         assert_eq!(
             offset(&master),
             before,
             "a stream that moves is never caught up with"
         );
-        answers.push(ask(&mut client, "FAILOVER ABORT"));
+        answers.push(client.ask("FAILOVER ABORT"));
         answers.push(text(&writer.receive().unwrap()));
         wait_for_state(&master, "no-failover");
         // By itself, in time.
-        answers.push(ask(&mut client, &format!("{target} TIMEOUT 300")));
-        answers.push(ask(&mut client, "SET k 4"));
+        answers.push(client.ask(&format!("{target} TIMEOUT 300")));
+        answers.push(client.ask("SET k 4"));
         wait_for_state(&master, "no-failover");
         answers.push(master.info("role").unwrap());
         // By force: who does not answer is waited for, until that is given up.
-        answers.push(ask(&mut client, &format!("{target} FORCE TIMEOUT 300")));
+        answers.push(client.ask(&format!("{target} FORCE TIMEOUT 300")));
         wait_for_state(&master, "failover-in-progress");
         answers.push(master.info("role").unwrap());
-        answers.push(ask(&mut client, "SET k 5"));
-        answers.push(ask(&mut client, "REPLICAOF NO ONE"));
-        answers.push(ask(&mut client, "FAILOVER ABORT"));
+        answers.push(client.ask("SET k 5"));
+        answers.push(client.ask("REPLICAOF NO ONE"));
+        answers.push(client.ask("FAILOVER ABORT"));
         answers.push(master.info("role").unwrap());
-        answers.push(ask(&mut client, "SET k 6"));
+        answers.push(client.ask("SET k 6"));
         replica.process.resume();
         wait_until_equal(&master, &replica);
         assert_eq!(digest(&master), digest(&replica));
@@ -189,7 +185,7 @@ fn refusals() {
                 "FAILOVER TO 127.0.0.1 PORT FORCE",
                 "PSYNC x 1 FAILOVER",
             ] {
-                let answer = ask(client, &line.replace("PORT", &port.to_string()));
+                let answer = client.ask(&line.replace("PORT", &port.to_string()));
                 answers.push(format!("{line}: {answer}"));
             }
         };
@@ -200,8 +196,8 @@ fn refusals() {
         ask_all(&mut client, replica.port());
         follow(&master, &start_server(Kind::Ours, ""));
         let mut client = master.client();
-        answers.push(ask(&mut client, "FAILOVER"));
-        answers.push(ask(&mut client, "PSYNC x 1 FAILOVER"));
+        answers.push(client.ask("FAILOVER"));
+        answers.push(client.ask("PSYNC x 1 FAILOVER"));
         answers
     });
     assert_eq!(answers[0], answers[1]);

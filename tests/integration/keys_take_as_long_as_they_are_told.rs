@@ -6,7 +6,7 @@ use std::time::Duration;
 use sentinel::clock::Clock;
 
 use crate::data::{replica_of, wait_until_equal};
-use crate::support::{Kind, ServerNode, expect_that, secs, start_server, text, texts, wait_for};
+use crate::support::{Kind, ServerNode, expect_that, secs, start_server, texts, wait_for};
 
 const KEYS: u32 = 20;
 /// Of each key. Microseconds.
@@ -14,14 +14,9 @@ const DELAY: u32 = 50_000;
 /// Of all keys together, less what clocks are wrong by.
 const AT_LEAST: Duration = Duration::from_millis(900);
 
-fn ask(server: &ServerNode, line: &str) -> String {
-    let words: Vec<&str> = line.split(' ').collect();
-    text(&server.client().call(&words))
-}
-
 fn start(kind: Kind, lines: &str) -> ServerNode {
     let server = start_server(kind, lines);
-    assert_eq!(ask(&server, &format!("DEBUG POPULATE {KEYS}")), "OK");
+    assert_eq!(server.client().ask(&format!("DEBUG POPULATE {KEYS}")), "OK");
     server
 }
 
@@ -57,7 +52,7 @@ fn they_are_shown_to_those_who_name_them() {
             let shown = texts(&server.client().call(&["CONFIG", "GET", asked]));
             assert_eq!(shown, want, "{asked} on {kind:?}");
         }
-        let reply = ask(&server, "CONFIG SET key-load-delay 2147483648");
+        let reply = server.client().ask("CONFIG SET key-load-delay 2147483648");
         assert!(reply.ends_with("argument must be between -2147483648 and 2147483647 inclusive"));
     }
 }
@@ -70,21 +65,25 @@ fn files_and_rewrites() {
             ("BGSAVE", "rdb_bgsave_in_progress"),
             ("BGREWRITEAOF", "aof_rewrite_in_progress"),
         ] {
-            ask(&server, &format!("CONFIG SET rdb-key-save-delay {DELAY}"));
-            ask(&server, command);
+            server
+                .client()
+                .ask(&format!("CONFIG SET rdb-key-save-delay {DELAY}"));
+            server.client().ask(command);
             // What has begun goes on as it began.
-            ask(&server, "CONFIG SET rdb-key-save-delay 0");
+            server.client().ask("CONFIG SET rdb-key-save-delay 0");
             let took = time_of(&server, field);
             assert!(took > AT_LEAST, "{command} on {kind:?}: {took:?}");
         }
-        ask(&server, "CONFIG SET rdb-key-save-delay -50");
-        ask(&server, "BGSAVE");
+        server.client().ask("CONFIG SET rdb-key-save-delay -50");
+        server.client().ask("BGSAVE");
         let took = time_of(&server, "rdb_bgsave_in_progress");
         assert!(took < AT_LEAST, "{kind:?}: {took:?}");
         // However long one takes, it is given up at once.
-        ask(&server, "CONFIG SET rdb-key-save-delay 10000000");
-        ask(&server, "BGSAVE");
-        ask(&server, "FLUSHALL");
+        server
+            .client()
+            .ask("CONFIG SET rdb-key-save-delay 10000000");
+        server.client().ask("BGSAVE");
+        server.client().ask("FLUSHALL");
         let took = time_of(&server, "rdb_bgsave_in_progress");
         assert!(took < secs(5), "{kind:?}: {took:?}");
     }
@@ -147,7 +146,7 @@ fn a_transfer_without_replicas_is_over_at_once() {
     saving("1");
     replica.kill();
     saving("0");
-    assert_eq!(ask(&master, "BGSAVE"), "Background saving started");
+    assert_eq!(master.client().ask("BGSAVE"), "Background saving started");
 }
 
 #[test]
@@ -159,10 +158,10 @@ fn loads() {
     ] {
         let mut server = start(Kind::Ours, &format!("key-load-delay {DELAY}\n{lines}"));
         if lines.contains("yes") {
-            ask(&server, "BGREWRITEAOF");
+            server.client().ask("BGREWRITEAOF");
             time_of(&server, "aof_rewrite_in_progress");
         } else {
-            assert_eq!(ask(&server, "SAVE"), "OK");
+            assert_eq!(server.client().ask("SAVE"), "OK");
         }
         server.kill();
         server.process.start_again();
@@ -173,7 +172,7 @@ fn loads() {
         drop(first);
         let took = time_of(&server, "loading");
         assert!(took > AT_LEAST, "{lines}: {took:?}");
-        assert_eq!(ask(&server, "DBSIZE"), KEYS.to_string());
+        assert_eq!(server.client().ask("DBSIZE"), KEYS.to_string());
     }
 }
 
@@ -183,11 +182,14 @@ fn a_replica_loads_slowly_until_it_is_told_otherwise() {
     let lines = "key-load-delay 10000000\nrepl-diskless-load swapdb\n";
     let replica = start_server(Kind::Ours, lines);
     let port = master.port();
-    assert_eq!(ask(&replica, &format!("REPLICAOF 127.0.0.1 {port}")), "OK");
+    assert_eq!(
+        replica.client().ask(&format!("REPLICAOF 127.0.0.1 {port}")),
+        "OK"
+    );
     wait_for("it loads", secs(10), || {
         let found = replica.info("loading").unwrap_or_default();
         expect_that(found == "1", || found)
     });
-    assert_eq!(ask(&replica, "CONFIG SET key-load-delay 0"), "OK");
+    assert_eq!(replica.client().ask("CONFIG SET key-load-delay 0"), "OK");
     wait_until_equal(&master, &replica);
 }

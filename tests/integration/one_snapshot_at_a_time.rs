@@ -20,14 +20,11 @@ const TOTAL: &str = "current_save_keys_total";
 fn start(kind: Kind, lines: &str) -> ServerNode {
     let server = start_server(kind, &format!("rdbcompression no\n{lines}"));
     let count = (DATA_BYTES / 1024).to_string();
-    let reply = ask(&server, &format!("DEBUG POPULATE {count} k 1024"));
+    let reply = server
+        .client()
+        .ask(&format!("DEBUG POPULATE {count} k 1024"));
     assert_eq!(reply, "OK");
     server
-}
-
-fn ask(server: &ServerNode, line: &str) -> String {
-    let words: Vec<&str> = line.split(' ').collect();
-    text(&server.client().call(&words))
 }
 
 fn number(server: &ServerNode, field: &str) -> u64 {
@@ -94,7 +91,7 @@ fn with_those_who_waited_together() {
             ),
             ("CONFIG SET repl-diskless-sync-delay 0", "OK"),
         ] {
-            assert_eq!(ask(&server, line), want, "{line} on {kind:?}");
+            assert_eq!(server.client().ask(line), want, "{line} on {kind:?}");
         }
         let mut third = ask_for_all(&server);
         let more = number(&server, "used_memory").saturating_sub(used);
@@ -122,7 +119,7 @@ fn a_save_point_waits_for_the_transfer() {
     wait_for_transfer(&server);
     let reply = server.client().call(&["CONFIG", "SET", "save", "1 1"]);
     assert_eq!(text(&reply), "OK");
-    assert_eq!(ask(&server, "SET k v"), "OK");
+    assert_eq!(server.client().ask("SET k v"), "OK");
     let rounds = || number(&server, "uptime_in_seconds");
     let begun = rounds();
     wait_for("a second has gone", secs(20), || {
@@ -146,7 +143,10 @@ fn a_file_for_a_replica_waits_for_the_transfer() {
         let count = full_resyncs(&server);
         expect_that(count == 2, || count.to_string())
     });
-    assert_eq!(ask(&server, "CONFIG SET repl-diskless-sync no"), "OK");
+    assert_eq!(
+        server.client().ask("CONFIG SET repl-diskless-sync no"),
+        "OK"
+    );
     take(&first);
     wait_until_equal(&server, &second);
     assert_eq!(number(&server, "rdb_saves"), 1);
@@ -173,7 +173,7 @@ fn a_transfer_ends_when_its_data_are_flushed_or_replaced() {
         let mut replica = ask_for_all(&server);
         wait_for_transfer(&server);
         let used = number(&server, "used_memory");
-        assert_eq!(ask(&server, line), "OK");
+        assert_eq!(server.client().ask(line), "OK");
         replica.wait_for_close(secs(20)).unwrap();
         let peak = number(&server, "used_memory_peak");
         assert!(
@@ -190,7 +190,7 @@ fn files_and_replicas_take_turns() {
     let first = ask_for_all(&server);
     wait_for_transfer(&server);
     let scheduled = "Background append only file rewriting scheduled";
-    assert_eq!(ask(&server, "BGREWRITEAOF"), scheduled);
+    assert_eq!(server.client().ask("BGREWRITEAOF"), scheduled);
     // It takes nothing: if it went first, the rewrite would wait for ever.
     let second = ask_for_all(&server);
     take(&first);
@@ -274,5 +274,8 @@ fn a_save_hands_on_what_a_rewrite_has_not_taken() {
         .unwrap();
     assert!(said.status.success(), "{said:?}");
     server.start_again();
-    assert_eq!(ask(&server, "DBSIZE"), (DATA_BYTES / 1024).to_string());
+    assert_eq!(
+        server.client().ask("DBSIZE"),
+        (DATA_BYTES / 1024).to_string()
+    );
 }

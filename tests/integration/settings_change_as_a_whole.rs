@@ -11,11 +11,6 @@ fn start(kind: Kind) -> ServerNode {
     start_server(kind, "enable-protected-configs yes\n")
 }
 
-fn ask(server: &ServerNode, line: &str) -> String {
-    let words: Vec<&str> = line.split(' ').collect();
-    text(&server.client().call(&words))
-}
-
 fn folder(server: &ServerNode) -> PathBuf {
     let shown = texts(&server.client().call(&["CONFIG", "GET", "dir"]));
     PathBuf::from(&shown[1])
@@ -48,11 +43,11 @@ fn what_is_refused_leaves_no_effect() {
             "CONFIG SET dir {} requirepass secret appendonly yes",
             other.display()
         );
-        let reply = ask(&server, &line);
+        let reply = server.client().ask(&line);
         let want = "ERR CONFIG SET failed (possibly related to argument 'appendonly')";
         assert!(reply.starts_with(want), "{kind:?}: {reply}");
         // Nobody needs the password, and the data are where they were.
-        assert_eq!(ask(&server, "SAVE"), "OK", "{kind:?}");
+        assert_eq!(server.client().ask("SAVE"), "OK", "{kind:?}");
         assert_eq!(folder(&server), before, "{kind:?}");
         let found = (has_data(&before), has_data(&other));
         assert_eq!(found, (true, false), "{kind:?}");
@@ -93,16 +88,19 @@ fn a_relative_folder_is_the_same_after_a_restart() {
         let mut server = start(kind);
         let other = make(&server, "other");
         for words in ["other", "."] {
-            assert_eq!(ask(&server, &format!("CONFIG SET dir {words}")), "OK");
+            assert_eq!(
+                server.client().ask(&format!("CONFIG SET dir {words}")),
+                "OK"
+            );
             assert_eq!(folder(&server), other, "{kind:?}");
         }
-        assert_eq!(ask(&server, "SET k v"), "OK");
-        assert_eq!(ask(&server, "SAVE"), "OK");
-        assert_eq!(ask(&server, "CONFIG REWRITE"), "OK");
+        assert_eq!(server.client().ask("SET k v"), "OK");
+        assert_eq!(server.client().ask("SAVE"), "OK");
+        assert_eq!(server.client().ask("CONFIG REWRITE"), "OK");
         server.kill();
         server.start_again();
         assert_eq!(folder(&server), other, "{kind:?}");
-        assert_eq!(ask(&server, "GET k"), "v", "{kind:?}");
+        assert_eq!(server.client().ask("GET k"), "v", "{kind:?}");
     }
 }
 
@@ -113,15 +111,15 @@ fn the_folder_is_shown_where_it_is() {
         let here = make(&server, "here");
         let there = here.with_file_name("there");
         let line = format!("CONFIG SET dir {}", here.display());
-        assert_eq!(ask(&server, &line), "OK");
+        assert_eq!(server.client().ask(&line), "OK");
         fs::rename(&here, &there).unwrap();
         assert_eq!(folder(&server), there, "{kind:?}");
-        assert_eq!(ask(&server, "CONFIG REWRITE"), "OK");
+        assert_eq!(server.client().ask("CONFIG REWRITE"), "OK");
         let file = fs::read_to_string(server.dir().join("server.conf")).unwrap();
         let is_kept = file.contains(&there.display().to_string());
         assert!(is_kept, "{kind:?}: {file}");
         fs::remove_dir(&there).unwrap();
-        ask(&server, "CONFIG GET dir")
+        server.client().ask("CONFIG GET dir")
     });
     assert_eq!(shown[0], shown[1]);
 }
@@ -148,12 +146,15 @@ fn what_is_refused_leaves_a_password_that_no_setting_knows() {
             reply.starts_with("ERR CONFIG SET failed"),
             "{line}: {reply}"
         );
-        assert!(ask(&server, "PING").starts_with("NOAUTH"), "{line}");
-        assert!(ask(&server, "AUTH x").starts_with("WRONGPASS"), "{line}");
-        assert_eq!(ask(&server, "AUTH pw"), "OK", "{line}");
+        assert!(server.client().ask("PING").starts_with("NOAUTH"), "{line}");
+        assert!(
+            server.client().ask("AUTH x").starts_with("WRONGPASS"),
+            "{line}"
+        );
+        assert_eq!(server.client().ask("AUTH pw"), "OK", "{line}");
     }
     assert_eq!(ask_as_before("CONFIG SET requirepass x"), "OK");
-    assert_eq!(ask(&server, "AUTH x"), "OK");
+    assert_eq!(server.client().ask("AUTH x"), "OK");
 }
 
 #[test]
@@ -170,12 +171,12 @@ fn what_is_refused_late_is_listened_where_it_was() {
         other.display(),
         free.number()
     );
-    let reply = ask(&server, &line);
+    let reply = server.client().ask(&line);
     let want = "ERR CONFIG SET failed (possibly related to argument 'appendonly')";
     assert!(reply.starts_with(want), "{reply}");
-    assert_eq!(ask(&server, "PING"), "PONG");
+    assert_eq!(server.client().ask("PING"), "PONG");
     assert_eq!(server.info("tcp_port"), Some(server.port().to_string()));
     assert!(Client::try_to(free.number()).is_err());
-    assert_eq!(ask(&server, "SAVE"), "OK");
+    assert_eq!(server.client().ask("SAVE"), "OK");
     assert!(has_data(&before) && !has_data(&other));
 }
