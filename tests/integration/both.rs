@@ -61,14 +61,21 @@ impl Both {
 
 /// Each of these in RESP2 and in RESP3.
 pub(crate) fn in_each_protocol(seeds: Vec<u64>) -> impl Iterator<Item = (u64, &'static str)> {
-    let seeds = seeds.into_iter();
-    seeds.flat_map(|seed| ["2", "3"].map(|protocol| (seed, protocol)))
+    each_with(seeds, ["2", "3"])
 }
 
 /// Each of these in both directions.
 pub(crate) fn in_each_direction(seeds: Vec<u64>) -> impl Iterator<Item = (u64, (Kind, Kind))> {
+    each_with(seeds, DIRECTIONS)
+}
+
+/// Each of these seeds with each of the others.
+pub(crate) fn each_with<T: Copy, const N: usize>(
+    seeds: Vec<u64>,
+    others: [T; N],
+) -> impl Iterator<Item = (u64, T)> {
     let seeds = seeds.into_iter();
-    seeds.flat_map(|seed| DIRECTIONS.map(|pair| (seed, pair)))
+    seeds.flat_map(move |seed| others.map(|other| (seed, other)))
 }
 
 /// The words of each line, which single blanks separate. `""` is an empty word, `_` in one stands for a blank.

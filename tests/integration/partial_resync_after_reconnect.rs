@@ -3,8 +3,10 @@
 
 use std::fs;
 
+use crate::both::each_with;
 use crate::data::{
-    Commands, follow, full_resyncs, partial_resyncs, promote, replica_of, wait_until_equal, write,
+    Commands, follow, full_resyncs, partial_resyncs, promote, replica_of, seeds, wait_until_equal,
+    write,
 };
 use crate::support::{Client, Kind, expect_that, secs, start_server, text, wait_for};
 
@@ -20,7 +22,7 @@ fn cut_links(master: &mut Client) {
 
 #[test]
 fn cut_links_are_mended_without_a_full_resync() {
-    for (seed, (master, replica)) in (20..).zip(PAIRS) {
+    for (seed, (master, replica)) in each_with(seeds([20]), PAIRS) {
         let mut commands = Commands::of(seed).with_chance().with_expiry();
         // The values are long: the backlog must hold what is written during a cut.
         let master = start_server(master, "repl-backlog-size 64mb\n");
@@ -58,11 +60,12 @@ fn a_backlog_that_is_too_small_means_a_full_resync() {
 
 #[test]
 fn siblings_follow_a_promoted_replica_without_a_full_resync() {
-    for (seed, kinds) in (30..).zip([
+    let chains = [
         [Kind::Real, Kind::Ours, Kind::Real],
         [Kind::Ours, Kind::Real, Kind::Ours],
         [Kind::Ours, Kind::Ours, Kind::Ours],
-    ]) {
+    ];
+    for (seed, kinds) in each_with(seeds([30]), chains) {
         let mut commands = Commands::of(seed).with_chance();
         // A PING between the promotion and the change of sides would put the others ahead of the heir.
         let quiet = "repl-ping-replica-period 3600\n";
@@ -106,7 +109,7 @@ fn what_only_the_old_master_had_is_given_up() {
 
 #[test]
 fn a_restarted_replica_and_a_restarted_master_go_on() {
-    for (seed, (master, replica)) in (40..).zip(PAIRS) {
+    for (seed, (master, replica)) in each_with(seeds([40]), PAIRS) {
         let mut commands = Commands::of(seed).with_chance();
         let lines = "save 900 1\n";
         let mut master = start_server(master, lines);

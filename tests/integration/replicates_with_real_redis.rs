@@ -1,6 +1,7 @@
 //! Any mixture of our data server and redis-server 7.0 as master and replica, with every way to transfer the
 //! data: same data, same offset, down a chain too.
 
+use crate::both::each_with;
 use crate::data::{
     Commands, digest, full_resyncs, promote, replica_of, seeds, wait_until_equal, write,
 };
@@ -60,11 +61,12 @@ fn data_that_no_socket_takes_at_once() {
 
 #[test]
 fn down_a_chain() {
-    for (seed, kinds) in [
-        (7, [Kind::Real, Kind::Ours, Kind::Real]),
-        (8, [Kind::Ours, Kind::Real, Kind::Ours]),
-        (9, [Kind::Ours, Kind::Ours, Kind::Ours]),
-    ] {
+    let chains = [
+        [Kind::Real, Kind::Ours, Kind::Real],
+        [Kind::Ours, Kind::Real, Kind::Ours],
+        [Kind::Ours, Kind::Ours, Kind::Ours],
+    ];
+    for (seed, kinds) in each_with(seeds([7]), chains) {
         let mut commands = Commands::of(seed).with_chance().with_expiry();
         let top = start_server(kinds[0], "");
         write(&mut top.client(), &mut commands, 200);
