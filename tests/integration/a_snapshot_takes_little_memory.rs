@@ -4,7 +4,7 @@
 use rand::RngExt;
 
 use crate::data::{Dice, seeds};
-use crate::support::{Client, Kind, ServerNode, start_server, text};
+use crate::support::{Client, Kind, ServerNode, secs, start_server, text};
 
 const KEYS: usize = 400_000;
 const FIELDS: usize = 200_000;
@@ -55,7 +55,8 @@ fn save_under_changes(server: &ServerNode, writer: &mut Writer) -> (u64, u64) {
 #[test]
 fn while_keys_and_a_large_hash_are_written_out() {
     let server = start_server(Kind::Ours, "");
-    let mut control = server.client();
+    // With so many keys to make, beside other tests.
+    let mut control = Client::try_to_within(server.port(), secs(60)).unwrap();
     let populated = control.call(&["DEBUG", "POPULATE", &KEYS.to_string(), "key", "64"]);
     assert_eq!(text(&populated), "OK");
     let mut writer = Writer {
