@@ -107,7 +107,10 @@ pub(crate) mod observed {
             let found = observers.iter().find(|(root, _)| path.starts_with(root));
             found.map(|(_, observer)| Arc::clone(observer))
         };
-        let noted = observer.map(|observer| Ok((Arc::clone(&observer), observer.begin(file)?)));
-        Ok(Noted(noted.transpose().map_err(|error: io::Error| error)?))
+        let Some(observer) = observer else {
+            return Ok(Noted(None));
+        };
+        let found = observer.begin(file)?;
+        Ok(Noted(Some((observer, found))))
     }
 }

@@ -3,8 +3,9 @@
 //! Positions are counts of bytes since the start of the process: `appended` ≥ `written` ≥ `synced`. A reply waits
 //! until everything before it is written or, with `appendfsync always`, synced. An fsync always runs on another
 //! thread. A write does so while an fsync is in progress, because the kernel may make it wait; with `everysec` no
-//! reply waits for the fsync itself, however long it takes, but for the one at the beginning of a rewrite: a file gets
-//! its first bytes when all before it is durable. A power cut tears the last file alone, which a start can mend.
+//! reply waits for the fsync itself, however long it takes. But a file gets its first bytes when all before it is durable,
+//! whatever the policy, so the first replies of a rewrite wait for one fsync: a power cut tears the last file alone, which
+//! a start can mend.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -276,22 +277,23 @@ impl Writer {
         self.sync_error = Some(text);
     }
 
-    /// Whether the present file has to wait for the fsync of those before it. Where that fails it does not: the rewrite
-    /// that has begun is the way out.
-    fn is_ahead(&self) -> bool {
-        let is_ahead = |target: &Arc<Target>| self.synced < target.start;
-        self.sync_error.is_none()
-            && (self.pending.back()).is_some_and(|segment| is_ahead(&segment.to))
+    /// How many of the pending segments may be written: a file gets its first bytes when all before it is durable. Where
+    /// that fails it gets them all the same, as the rewrite that has begun is the way out.
+    fn writable(&self) -> usize {
+        let must_wait = |segment: &Segment| self.synced < segment.to.start;
+        let first = self.pending.iter().position(must_wait);
+        first
+            .filter(|_| self.sync_error.is_none())
+            .unwrap_or(self.pending.len())
     }
 
     /// How what is pending is to be written now; `None` if nothing is, or it cannot be.
     fn way_to_write(&mut self, must_sync: bool, now: Mono) -> Option<Way> {
-        let has_pending = self.written < self.appended;
+        let has_pending = self.writable() > 0;
         let is_retry_due = self.write_error.is_none() || now >= self.retry_at;
         if !has_pending || self.is_writing || self.is_held || !is_retry_due {
             return None;
         }
-        let must_sync = must_sync || self.is_ahead();
         match self.sync_since {
             None if must_sync => Some(Way::WithSync),
             None if self.write_sleep.is_zero() => Some(Way::Here),
@@ -327,7 +329,8 @@ impl Writer {
     /// Writes everything on this thread.
     fn write_here(&mut self, now: Mono) {
         let attempt = self.begin_attempt();
-        let outcome = write_out(&mut self.pending);
+        let count = self.writable();
+        let outcome = write_out(&mut self.pending, count);
         if outcome.error.is_some() {
             self.failed_attempt = attempt;
         }
@@ -361,11 +364,14 @@ struct Outcome {
     spare: Vec<u8>,
 }
 
-/// Writes the segments in their order; those that could not be written stay. A write that succeeds in part is
-/// taken back, so that the file ends with a complete unit.
-fn write_out(segments: &mut VecDeque<Segment>) -> Outcome {
+/// Writes the first `count` segments in their order; those that could not be written stay. A write that succeeds in part
+/// is taken back, so that the file ends with a complete unit.
+fn write_out(segments: &mut VecDeque<Segment>, count: usize) -> Outcome {
     let mut outcome = Outcome::default();
-    while let Some(segment) = segments.front_mut() {
+    for _ in 0..count {
+        let Some(segment) = segments.front_mut() else {
+            break;
+        };
         let (done, error) = write_segment(segment);
         outcome.bytes += done;
         if done > 0 {
@@ -432,48 +438,20 @@ struct Took {
 }
 
 impl Job {
-    /// Takes out what is for the newest file, where others must be synced before it.
-    fn take_later(&mut self) -> VecDeque<Segment> {
-        let newest = self.segments.back().map(|last| Arc::clone(&last.to));
-        let Some(newest) = newest.filter(|_| self.sync) else {
-            return VecDeque::new();
-        };
-        let is_newest = |target: &Arc<Target>| Arc::ptr_eq(target, &newest);
-        let first = self.segments.iter().position(|s| is_newest(&s.to));
-        let first = first.unwrap_or(0);
-        if first == 0 && self.dirty.iter().all(is_newest) {
-            return VecDeque::new();
-        }
-        self.segments.split_off(first)
-    }
-
-    fn sync_dirty(&self) -> io::Result<()> {
-        let mut dirty = self.dirty.iter();
-        dirty.try_for_each(|target| sync_data(&target.file))
-    }
-
     /// Writes and syncs; what could not be done is left in the job.
     fn run(&mut self) -> (Outcome, io::Result<()>, Took) {
         let begun = self.clock.nanos();
         std::thread::sleep(self.sleep);
-        let later = self.take_later();
-        let mut outcome = write_out(&mut self.segments);
-        self.dirty.extend(outcome.targets.iter().cloned());
-        let mut synced = Ok(());
-        if !later.is_empty() && outcome.error.is_none() {
-            synced = self.sync_dirty();
-        }
-        self.segments.extend(later);
-        if outcome.error.is_none() {
-            let rest = write_out(&mut self.segments);
-            self.dirty.extend(rest.targets.iter().cloned());
-            outcome.bytes += rest.bytes;
-            outcome.error = rest.error;
-        }
+        let count = self.segments.len();
+        let outcome = write_out(&mut self.segments, count);
         let written = self.clock.nanos();
-        if self.sync && outcome.error.is_none() {
-            synced = synced.and_then(|()| self.sync_dirty());
-        }
+        self.dirty.extend(outcome.targets.iter().cloned());
+        let synced = if self.sync && outcome.error.is_none() {
+            let mut dirty = self.dirty.iter();
+            dirty.try_for_each(|target| sync_data(&target.file))
+        } else {
+            Ok(())
+        };
         let took = Took {
             write: Duration::from_nanos(written.saturating_sub(begun)),
             sync: Duration::from_nanos(self.clock.nanos().saturating_sub(written)),
@@ -541,7 +519,8 @@ impl Server {
         let writer = &self.aof.writer;
         let is_due = may_sync && (must_sync || now.since(writer.last_sync) >= SYNC_PERIOD);
         let is_free = writer.sync_since.is_none() && !writer.is_writing;
-        if writer.synced < writer.written && is_free && (is_due || writer.sync_now) {
+        let is_awaited = writer.writable() < writer.pending.len();
+        if writer.synced < writer.written && is_free && (is_due || writer.sync_now || is_awaited) {
             self.start_aof_job(false, true);
         }
         self.release_settled();
@@ -594,7 +573,8 @@ impl Server {
         };
         if write {
             writer.is_writing = true;
-            job.segments = std::mem::take(&mut writer.pending);
+            let later = writer.pending.split_off(writer.writable());
+            job.segments = std::mem::replace(&mut writer.pending, later);
         }
         if sync {
             writer.sync_since = Some(now);
@@ -749,13 +729,18 @@ mod tests {
         append(&mut writer, "c");
         assert_eq!(writer.pending_bytes(), 3);
         writer.write_here(Mono(1));
-        assert_eq!((writer.settled(false), writer.settled(true)), (3, 0));
-        assert_eq!((writer.pending_bytes(), writer.error()), (0, None));
+        assert_eq!((writer.settled(false), writer.settled(true)), (2, 0));
+        assert_eq!((writer.pending_bytes(), writer.error()), (1, None));
+        let ways = [true, false].map(|always| writer.way_to_write(always, Mono(2)));
+        assert_eq!(ways, [None; 2], "the old one is to be durable first");
+        assert_eq!(fs::read(&new).unwrap(), b"");
+        writer.synced = writer.written;
+        assert_eq!(writer.way_to_write(false, Mono(2)), Some(Way::Here));
         append(&mut writer, "d");
         writer.write_here(Mono(2));
         assert_eq!(fs::read(old).unwrap(), b"ab");
         assert_eq!(fs::read(new).unwrap(), b"cd");
-        assert_eq!(writer.dirty.len(), 2, "both are to be synced");
+        assert_eq!(writer.settled(false), 4);
     }
 
     #[test]
@@ -896,6 +881,8 @@ mod tests {
         let base = writer.appended();
         writer.switch(Some(open(&old)));
         append(&mut writer, "copied ");
+        // The base is durable, and not in its place yet.
+        writer.synced = base;
         let lacking = writer.pending.pop_front();
         writer.write_here(Mono(1));
         writer.pending.extend(lacking);
