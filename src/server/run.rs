@@ -290,8 +290,31 @@ async fn load_rdb(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
             "Fatal error loading the DB from {path}; move the file away to start without its data"
         )
     })?;
-    server.borrow_mut().adopt_loaded(loaded, is_replica);
+    let has_overdue = server.borrow_mut().adopt_loaded(loaded, is_replica);
+    if has_overdue {
+        remove_overdue(server).await;
+    }
     Ok(())
+}
+
+/// Removes what had expired when the file was loaded, so that replicas that go on from there are told: some of it at a
+/// time, while clients still hear `LOADING`.
+async fn remove_overdue(server: &Rc<RefCell<Server>>) {
+    let now = server.borrow().clock.now();
+    loop {
+        {
+            let server = &mut *server.borrow_mut();
+            // It counts as keys that the load has dropped.
+            let before = server.stats.expired_keys;
+            let is_end = server.expire_some_keys(now);
+            server.stats.expired_keys = before;
+            server.flush_stream();
+            if is_end {
+                return;
+            }
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 /// What becomes of the data that are here when a file is loaded.
@@ -360,16 +383,16 @@ impl Server {
         Ok(())
     }
 
-    /// Takes over the data of the file, and its place in a replication history.
-    fn adopt_loaded(&mut self, loaded: Loaded, is_replica: bool) {
-        let (keys, expired) = (loaded.keys_loaded, loaded.keys_expired);
-        tracing::info!(keys, "DB loaded from disk");
+    /// Takes over the data of the file, and its place in a replication history. True if keys have to go that a master
+    /// would not have loaded.
+    fn adopt_loaded(&mut self, loaded: Loaded, is_replica: bool) -> bool {
+        let overdue = loaded.keys_overdue;
+        self.saver.last_load = (loaded.keys_expired + overdue, loaded.keys_loaded - overdue);
+        tracing::info!(keys = loaded.keys_loaded, "DB loaded from disk");
         drop(self.keyspace.replace_with(loaded.keyspace));
         let Some(position) = loaded.replication else {
-            self.saver.last_load = (expired, keys);
-            return;
+            return false;
         };
-        self.saver.last_load = (expired, keys - expired);
         let (id, offset) = (
             position.repl_id.as_str().into(),
             crate::ids::ReplOffset(position.offset),
@@ -380,20 +403,8 @@ impl Server {
             self.replication.stream_db = usize::try_from(position.stream_db).ok();
         } else {
             self.replication.history.resume_as_master(id, offset, size);
-            if expired > 0 {
-                self.remove_what_expired_meanwhile();
-            }
         }
-    }
-
-    /// Removes what had expired when its file was loaded, so that replicas that go on from there are told.
-    fn remove_what_expired_meanwhile(&mut self) {
-        let now = self.clock.now();
-        // It counts as keys that the load has dropped.
-        let before = self.stats.expired_keys;
-        while !self.expire_some_keys(now) {}
-        self.stats.expired_keys = before;
-        self.flush_stream();
+        overdue > 0 && !is_replica
     }
 
     /// Hands the settings to those who act on them.

@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use sentinel::clock::unix_now;
+
 use crate::both::each_with;
 use crate::data::{
     Commands, follow, full_resyncs, partial_resyncs, promote, replica_of, seeds, wait_until_equal,
@@ -133,6 +135,37 @@ fn a_restarted_replica_and_a_restarted_master_go_on() {
         assert_eq!(full_resyncs(&master), 0, "the master, {:?}", master.kind);
         write(&mut master.client(), &mut commands, 100);
         wait_until_equal(&master, &replica);
+    }
+}
+
+#[test]
+fn what_expires_while_a_master_is_down_goes_when_it_starts() {
+    const KEYS: usize = 500;
+    for (master, replica) in PAIRS {
+        let mut master = start_server(master, "save 900 1\n");
+        let replica = start_server(replica, &replica_of(&master));
+        let mut client = master.client();
+        client.call(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+        let at = unix_now().0 + 500;
+        for n in 0..KEYS {
+            let key = n.to_string();
+            client.call(&["SET", &key, "v", "PXAT", &at.to_string()]);
+        }
+        client.call(&["SET", "stays", "v"]);
+        wait_until_equal(&master, &replica);
+        master.process.terminate(secs(15));
+        wait_for("they have expired", secs(5), || {
+            let now = unix_now().0;
+            expect_that(now > at, || now.to_string())
+        });
+        master.start_again();
+        let expired = master.info("rdb_last_load_keys_expired");
+        assert_eq!(expired, Some(KEYS.to_string()), "{:?}", master.kind);
+        assert_eq!(master.info("rdb_last_load_keys_loaded").unwrap(), "1");
+        assert_eq!(text(&master.client().call(&["DBSIZE"])), "1");
+        wait_until_equal(&master, &replica);
+        assert_eq!(text(&replica.client().call(&["DBSIZE"])), "1");
+        assert_eq!(full_resyncs(&master), 0, "of {:?}", master.kind);
     }
 }
 

@@ -119,8 +119,10 @@ pub struct Loaded {
     pub replication: Option<ReplicationInfo>,
     /// Keys loaded.
     pub keys_loaded: u64,
-    /// Keys that had expired: dropped, or kept where the file has a replication position.
+    /// Keys dropped because they had expired.
     pub keys_expired: u64,
+    /// Of the keys loaded, those that had expired: kept, as the file has a replication position.
+    pub keys_overdue: u64,
 }
 
 /// Reads one RDB up to its checksum; bytes after that are left alone.
@@ -144,6 +146,7 @@ pub fn load(source: impl Read, options: LoadOptions) -> Result<Loaded, LoadError
             replication: None,
             keys_loaded: 0,
             keys_expired: 0,
+            keys_overdue: 0,
         },
     };
     while !loading.step(&mut reader)? {}
@@ -188,12 +191,15 @@ struct Position {
 impl Position {
     /// The fields stand at the head of a file, before its keys.
     fn is_complete(&self) -> bool {
-        self.repl_id.is_some() && self.offset.is_some()
+        self.repl_id.as_ref().is_some_and(|id| id.len() == 40) && self.offset.is_some()
     }
 
     fn complete(self) -> Option<ReplicationInfo> {
+        if !self.is_complete() {
+            return None;
+        }
         Some(ReplicationInfo {
-            repl_id: self.repl_id.filter(|id| id.len() == 40)?,
+            repl_id: self.repl_id?,
             offset: self.offset?.0,
             stream_db: self.stream_db.unwrap_or(0),
         })
@@ -278,10 +284,11 @@ impl Loading {
         entry.set_access(self.options.usage.rated(rating));
         let drop_expired_at = self.options.drop_expired_at;
         if drop_expired_at.is_some_and(|now| entry.is_expired(now)) {
-            self.loaded.keys_expired += 1;
             if !self.position.is_complete() {
+                self.loaded.keys_expired += 1;
                 return Ok(());
             }
+            self.loaded.keys_overdue += 1;
         }
         self.read.push(entry);
         if self.read.len() == WARM_MAX {
@@ -549,6 +556,7 @@ mod tests {
         TYPE_ZSET_ZIPLIST,
     };
     use crate::server::persist::rdb_compress::CompressingWriter;
+    use crate::server::persist::rdb_encode::Encoder;
     use crate::server::persist::rdb_encode::{Head, ImageWriter};
     use proptest::prelude::*;
 
@@ -704,14 +712,39 @@ mod tests {
         let counts = |head: &Head| {
             let file = save_with(&mut example(), head, true);
             let loaded = load(&file[..], options.clone()).unwrap();
-            (loaded.keys_loaded, loaded.keys_expired)
+            (loaded.keys_loaded, loaded.keys_expired, loaded.keys_overdue)
         };
-        assert_eq!(counts(&head()), (14, 1));
+        assert_eq!(counts(&head()), (14, 0, 1));
         let alone = Head {
             replication: None,
             ..head()
         };
-        assert_eq!(counts(&alone), (13, 1));
+        assert_eq!(counts(&alone), (13, 1, 0));
+        let mut odd = head();
+        odd.replication.as_mut().unwrap().repl_id.pop();
+        assert_eq!(counts(&odd), (13, 1, 0), "no position");
+    }
+
+    #[test]
+    fn a_position_behind_what_has_expired_keeps_none_of_it() {
+        let mut file = b"REDIS0010\xfe\x00\xfc\x05\0\0\0\0\0\0\0\x00\x01k\x01v".to_vec();
+        aux_fields_of(&head(), &mut file);
+        file.extend([OP_EOF, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let options = LoadOptions {
+            drop_expired_at: Some(6),
+            ..OPTIONS
+        };
+        let loaded = load(&file[..], options).unwrap();
+        let counts = (loaded.keys_loaded, loaded.keys_expired, loaded.keys_overdue);
+        assert_eq!(counts, (0, 1, 0));
+        assert!(loaded.replication.is_some());
+    }
+
+    /// The auxiliary fields that a head writes, without what stands before them.
+    fn aux_fields_of(head: &Head, out: &mut Vec<u8>) {
+        let mut whole = Vec::new();
+        Encoder::head(head, &mut whole);
+        out.extend_from_slice(&whole["REDIS0010".len()..]);
     }
 
     #[test]
