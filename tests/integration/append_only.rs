@@ -583,6 +583,17 @@ fn what_cannot_be_loaded_is_named() {
         log.contains("command \"XTRIM\" for key \"my key\" in database 0"),
         "{log}"
     );
+    // The payload of a version that is still to come.
+    let server = damaged("", |bytes| {
+        bytes.extend(
+            b"*4\r\n$7\r\nRESTORE\r\n$1\r\nr\r\n$1\r\n0\r\n$13\r\n\0\x01v\x63\0........\r\n",
+        );
+    });
+    let (_server, log) = refused(server);
+    assert!(
+        log.contains("command \"RESTORE\" for key \"r\" in database 0"),
+        "{log}"
+    );
     let server = damaged("", |bytes| {
         bytes.splice(0..0, *b"REDIS0010\xff\0\0\0\0\0\0\0\0");
     });

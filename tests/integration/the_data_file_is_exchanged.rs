@@ -4,7 +4,7 @@
 use std::fs;
 
 use crate::both::in_each_direction;
-use crate::data::{Commands, digest, replica_of, seeds, wait_until_equal, write};
+use crate::data::{Commands, digest, seeds, write};
 use crate::support::{Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
 
 /// Starts a server on the data file of another that has ended.
@@ -128,59 +128,6 @@ fn a_save_in_a_transaction_begins_after_it() {
     let loader = start_on(Kind::Real, &saver);
     let both = loader.client().call(&["MGET", "left", "right"]);
     assert_eq!(text(&both), "1 1");
-}
-
-#[test]
-fn a_file_with_a_stream_is_refused() {
-    let mut real = start_server(Kind::Real, "");
-    let mut client = real.client();
-    client.call(&["SELECT", "4"]);
-    client.call(&["XADD", "my stream", "*", "f", "v"]);
-    client.call(&["SAVE"]);
-    real.kill();
-    let mut ours = start_server(Kind::Ours, "");
-    ours.kill();
-    fs::copy(real.dir().join("dump.rdb"), ours.dir().join("dump.rdb")).unwrap();
-    ours.process.start_again();
-    let status = ours.process.wait(secs(10));
-    assert!(!status.success());
-    let log = ours.process.log();
-    assert!(
-        log.contains("key \"my stream\" in database 4 holds a stream"),
-        "{log}"
-    );
-}
-
-#[test]
-fn a_master_with_a_stream_is_not_followed() {
-    let master = start_server(Kind::Real, "");
-    let mut to_master = master.client();
-    to_master.call(&["SET", "a", "1"]);
-    let replica = start_server(Kind::Ours, &replica_of(&master));
-    wait_until_equal(&master, &replica);
-    // In the stream.
-    to_master.call(&["XADD", "a stream", "*", "f", "v"]);
-    let refused = |what: &str| {
-        wait_for("the replica says that it cannot follow", secs(20), || {
-            let found = (
-                replica.info("master_link_status"),
-                replica.info("slave_priority"),
-            );
-            let wanted = (Some("down".to_owned()), Some("0".to_owned()));
-            expect_that(found == wanted, || format!("{found:?}"))?;
-            expect_that(replica.process.log().contains(what), || {
-                replica.process.log()
-            })
-        });
-    };
-    refused("command \"XADD\" for key \"a stream\" in database 0");
-    // In the data of the full resync that follows.
-    refused("key \"a stream\" in database 0 holds a stream");
-    // What it had is still there, and when the stream is gone it follows again.
-    assert_eq!(text(&replica.client().call(&["GET", "a"])), "1");
-    to_master.call(&["DEL", "a stream"]);
-    wait_until_equal(&master, &replica);
-    assert_eq!(replica.info("slave_priority").as_deref(), Some("100"));
 }
 
 #[test]

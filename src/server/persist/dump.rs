@@ -30,15 +30,10 @@ pub fn write_payload(content: &Value, compress: bool) -> Vec<u8> {
     out
 }
 
-/// What this server would need for the value of a payload, where it has no type for that.
+/// The type of the value of a payload, where that is none of ours.
 pub(crate) fn absent_type(payload: &[u8]) -> Option<&'static str> {
     let code = *payload.first()?;
-    (!is_readable(code)).then(|| match type_name(code) {
-        "stream" => "streams",
-        "module value" => "modules",
-        "hash with expiring fields" => "hashes with expiring fields",
-        _ => "a type of a later version",
-    })
+    (!is_readable(code)).then(|| type_name(code))
 }
 
 /// The value of a payload. Bytes between the value and the trailer are left alone, as Redis does; without

@@ -1,6 +1,7 @@
 //! Commands of a file or of a master's stream that cannot be executed here, and how they are named to whoever has to
 //! find them. They are never skipped: what is behind them would be something else than it was meant to be.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ pub(crate) struct Refused {
     key: Option<String>,
     db: usize,
     /// What this server would need for it.
-    kind: Option<&'static str>,
+    kind: Option<Cow<'static, str>>,
 }
 
 impl Refused {
@@ -35,18 +36,18 @@ impl Refused {
             command: command.join(" "),
             key: key.map(|key| printable(key)),
             db,
-            kind: known.map(|_| kind_of(&name)),
+            kind: known.map(|_| kind_of(&name).into()),
         }
     }
 
     /// A value that is restored but of a type that is not here; `name` is the command's.
     pub(crate) fn of_payload(name: &str, words: &[Bytes], db: usize) -> Option<Refused> {
-        if !matches!(name, "restore" | "restore-asking") {
+        if !is_restore(name) {
             return None;
         }
         let kind = absent_type(words.get(3)?)?;
         Some(Refused {
-            kind: Some(kind),
+            kind: Some(format!("the type {kind}").into()),
             ..Refused::new(words, db)
         })
     }
@@ -59,14 +60,19 @@ impl fmt::Display for Refused {
             write!(f, " for key {key:?}")?;
         }
         write!(f, " in database {}", self.db)?;
-        match self.kind {
+        match &self.kind {
             Some(kind) => write!(f, ", which needs {kind}: this server has none"),
             None => f.write_str(", which this server cannot execute"),
         }
     }
 }
 
-/// What a command that is not here needs.
+/// Whether a command, by its own name, makes a value of bytes that nothing else holds.
+pub(crate) fn is_restore(name: &str) -> bool {
+    matches!(name, "restore" | "restore-asking")
+}
+
+/// What a command of [`ABSENT`] needs.
 fn kind_of(name: &str) -> &'static str {
     match name {
         "eval" | "eval_ro" | "evalsha" | "evalsha_ro" | "script" => "scripts",
@@ -86,8 +92,11 @@ fn key_at(name: &str, words: &[Bytes]) -> Option<usize> {
         "script" | "function" | "module" | "asking" | "cluster" | "readonly" | "readwrite" => None,
         "xgroup" | "xinfo" => Some(2),
         "xread" | "xreadgroup" => {
+            // A group and a consumer may have that name.
+            let first = if name == "xread" { 1 } else { 4 };
             let is_it = |word: &Bytes| word.eq_ignore_ascii_case(b"streams");
-            words.iter().position(is_it).map(|at| at + 1)
+            let found = words.iter().skip(first).position(is_it)?;
+            Some(first + found + 1)
         }
         _ => Some(1),
     }
@@ -117,7 +126,7 @@ mod tests {
                 r#"the command "xgroup CREATE" for key "s" in database 3, which needs streams: this server has none"#,
             ),
             (
-                "XREADGROUP GROUP g c STREAMS s >",
+                "XREADGROUP GROUP g streams STREAMS s >",
                 r#"the command "XREADGROUP" for key "s" in database 3, which needs streams: this server has none"#,
             ),
             (
@@ -155,6 +164,15 @@ mod tests {
         assert_eq!(restore(b""), None);
         let stream = restore(b"\x13rest").unwrap();
         assert!(stream.contains(r#""RESTORE" for key "s""#), "{stream}");
-        assert!(stream.contains("which needs streams"), "{stream}");
+        assert!(stream.contains("which needs the type stream"), "{stream}");
+    }
+
+    #[test]
+    fn every_absent_command_is_known_by_what_it_needs() {
+        for command in ABSENT {
+            let is_stream = command.name.starts_with('x');
+            let kind = kind_of(command.name);
+            assert_eq!(kind == "streams", is_stream, "{}: {kind}", command.name);
+        }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) enum ApplyError {
     /// It is not RESP.
     #[error("the master's stream is not RESP: {0}")]
     Protocol(#[from] ProtocolError),
-    /// A command that this server does not have.
+    /// A command that this server does not have, or one for a value that it does not have.
     #[error("the master's stream has {0}")]
     Unsupported(Refused),
     /// A command that worked on the master and fails here.

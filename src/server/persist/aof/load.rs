@@ -21,7 +21,7 @@ use crate::server::keyspace::{Keyspace, WARM_MAX};
 use crate::server::lazy_free::drop_elsewhere;
 use crate::server::persist::disk::sync_all;
 use crate::server::persist::rdb_decode::printable;
-use crate::server::persist::refused::Refused;
+use crate::server::persist::refused::{Refused, is_restore};
 
 /// Pieces that wait to be executed.
 const PIECES_QUEUED: usize = 8;
@@ -233,8 +233,8 @@ impl Replay {
         };
         match (&reply, error) {
             (Some(_), None) => Ok(()),
-            // Whatever follows would go to another database.
-            (Some((info, _)), Some(text)) if info.name != "select" => {
+            // Whatever follows would go to another database, or a value would be missing.
+            (Some((info, _)), Some(text)) if info.name != "select" && !is_lost(info.name, text) => {
                 self.failures += 1;
                 if self.failures <= FAILURES_LOGGED_MAX {
                     tracing::warn!(
@@ -248,6 +248,11 @@ impl Replay {
             (Some(_) | None, _) => unsupported(Refused::new(words, db)),
         }
     }
+}
+
+/// Whether an error means that a value which only this command has is not there now.
+fn is_lost(name: &str, error: &[u8]) -> bool {
+    is_restore(name) && !error.starts_with(b"BUSYKEY")
 }
 
 impl Server {
