@@ -61,7 +61,6 @@ impl Server {
         self.check_save_points();
         self.sample_memory();
         self.limit_tracking();
-        self.broadcast_invalidations();
         self.check_aof_rewrite();
         if round.is_multiple_of(ROUNDS_PER_SECOND) {
             self.replication_tick(now);

@@ -1,5 +1,6 @@
 //! What clients that keep copies of keys hear of changes (`CLIENT TRACKING`), and when: as from redis-server.
 
+use crate::data::{replica_of, wait_until_equal};
 use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
 
 /// A redis-server and one of ours.
@@ -29,6 +30,25 @@ fn a_change_is_told_though_another_prefix_follows_in_the_same_turn() {
     });
     assert_eq!(ours, real);
     assert_eq!(ours[3], "invalidate a1");
+}
+
+/// At once, and not when a client of the replica or its cron has its turn.
+#[test]
+fn a_replica_tells_of_what_its_master_changes() {
+    for kind in [Kind::Real, Kind::Ours] {
+        let master = start_server(Kind::Real, "");
+        let replica = start_server(kind, &replica_of(&master));
+        wait_until_equal(&master, &replica);
+        let mut listener = replica.client();
+        listener.call(&["HELLO", "3"]);
+        listener.call(&["CLIENT", "TRACKING", "ON", "BCAST"]);
+        if kind == Kind::Ours {
+            assert_eq!(listener.ask("DEBUG PAUSE-CRON 1"), "OK");
+        }
+        master.client().call(&["SET", "k", "v"]);
+        let heard = text(&listener.receive().expect("an invalidation"));
+        assert_eq!(heard, "invalidate k", "{kind:?}");
+    }
 }
 
 /// That is before its command runs.

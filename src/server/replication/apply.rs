@@ -131,6 +131,7 @@ impl Server {
         }
         applier.scanned = at - applied;
         self.current = Current::default();
+        self.broadcast_invalidations();
         self.flush_stream();
         self.hold_prompted();
         Ok(applied)
