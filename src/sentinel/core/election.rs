@@ -185,6 +185,7 @@ impl Sentinel {
             masters,
             candidate,
             epoch,
+            leader: (vote.candidate, vote.epoch),
             is_new: cast,
         };
         self.after_write(
@@ -211,6 +212,13 @@ impl Sentinel {
         if let Some((m, why)) = withheld {
             self.reply(to, refused);
             self.withhold_vote(m, why, &vote.candidate, vote.epoch);
+            return;
+        }
+        // Who asks on an operator's order is not told either of a vote that a pause keeps back.
+        if let (Some(leader), epoch) = &vote.leader
+            && self.vote_withheld(&vote.masters, leader, *epoch).is_some()
+        {
+            self.reply(to, refused);
             return;
         }
         if let Some(m) = vote.masters.first().filter(|_| vote.is_new) {

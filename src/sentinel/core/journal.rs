@@ -44,6 +44,8 @@ pub(super) struct CastVote {
     pub(super) masters: Vec<MasterId>,
     pub(super) candidate: SentinelId,
     pub(super) epoch: Epoch,
+    /// Whom the answer names, and in which epoch.
+    pub(super) leader: (Option<SentinelId>, Epoch),
     /// It was cast by this very request.
     pub(super) is_new: bool,
 }

@@ -57,13 +57,17 @@ impl Alone {
 
     /// Whom it says it has voted for, when `PEER` asks in this epoch.
     fn vote(&mut self, epoch: u64) -> Option<String> {
+        self.vote_asked_by(PEER, epoch)
+    }
+
+    fn vote_asked_by(&mut self, candidate: &str, epoch: u64) -> Option<String> {
         let to = ReplyTo(5000 + self.replies.len() as u64);
         self.give(Input::Asked {
             to,
             host: "10.0.0.1".to_owned(),
             port: 6379,
             epoch: Epoch(epoch),
-            candidate: Some(SentinelId::from(PEER)),
+            candidate: Some(SentinelId::from(candidate)),
         });
         self.run(Duration::from_millis(10));
         let Some((_, Value::Array(parts))) = self.replies.iter().find(|(whose, _)| *whose == to)
@@ -105,6 +109,18 @@ fn in_a_pause_only_ordered_failovers_get_the_vote() {
     assert_eq!(alone.vote(3).as_deref(), Some(PEER), "as often as asked");
     alone.order(resume());
     assert_eq!(alone.vote(5).as_deref(), Some(PEER));
+}
+
+#[test]
+fn who_asks_on_an_order_is_not_told_of_a_vote_from_before_the_pause() {
+    let mut alone = with_peer();
+    let other = "f".repeat(40);
+    assert_eq!(alone.vote_asked_by(&other, 3), Some(other.clone()));
+    alone.announce(2);
+    assert_eq!(alone.vote(2), Some(other), "no pause yet");
+    alone.order(pause(None, false));
+    alone.announce(2);
+    assert_eq!(alone.vote(2), None);
 }
 
 #[test]
