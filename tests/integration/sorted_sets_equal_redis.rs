@@ -2,8 +2,9 @@
 //! their replicas the same, and read each other's files.
 
 use rand::RngExt;
+use sentinel::resp::Value;
 
-use crate::both::{Both, check_files, check_replicas, in_each_protocol, lines_of};
+use crate::both::{Both, check_files, check_replicas, elements, in_each_protocol, lines_of};
 use crate::data::{Dice, seeds, send, wait_until_equal};
 use crate::support::{Client, Kind, start_server, text, texts};
 
@@ -176,6 +177,23 @@ fn mix_forms(client: &mut Client) {
 fn write(client: &mut Client, commands: &mut SortedSets, count: usize) {
     for _ in 0..count {
         send(client, &commands.next());
+    }
+    without_negative_zeros(client);
+}
+
+/// Has each member of score zero take the score anew. A set of few members that is kept in the large form keeps
+/// `-0`, in redis-server too, and a replica or a loader, which takes it into the small form, makes 0 of it.
+fn without_negative_zeros(client: &mut Client) {
+    for key in elements(&client.call(&["KEYS", "*"])) {
+        let key = text(key);
+        let zeros = client.call(&["ZRANGEBYSCORE", &key, "0", "0"]);
+        let Value::Array(zeros) = zeros else {
+            continue;
+        };
+        for member in zeros.iter().map(text) {
+            client.call(&["ZADD", &key, "1", &member]);
+            client.call(&["ZADD", &key, "0", &member]);
+        }
     }
 }
 
@@ -370,7 +388,9 @@ fn replicas_hold_the_same() {
         mix_forms(client);
         SortedSets::of(seed)
     };
-    check_replicas(83, begin, |client, commands| write(client, commands, 600));
+    check_replicas(3_944_106_986, begin, |client, commands| {
+        write(client, commands, 600)
+    });
 }
 
 #[test]
