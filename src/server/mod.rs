@@ -14,6 +14,7 @@
 mod access;
 mod beside;
 mod blocking;
+mod busy_poll;
 mod command;
 mod config;
 mod config_file;
@@ -70,6 +71,7 @@ use crate::ids::{ReplId, ReplOffset, RunId, random_hex};
 use crate::memory;
 use crate::net::{self, Log};
 use blocking::Blocking;
+use busy_poll::BusyPoll;
 use command::transactions::{Transaction, Watched, Watches};
 use courier::Courier;
 use effects::Effects;
@@ -122,6 +124,7 @@ pub struct Server {
     /// What a replica removes by itself.
     own_expiries: OwnExpiries,
     watches: Watches,
+    busy_poll: BusyPoll,
     /// Clients that wait for a key.
     blocking: Blocking,
     /// What `MIGRATE` sends away goes with it.
@@ -248,6 +251,7 @@ impl Server {
                 eviction: Eviction::default(),
                 own_expiries: OwnExpiries::default(),
                 watches: Watches::default(),
+                busy_poll: BusyPoll::default(),
                 blocking: Blocking::default(),
                 courier: Courier::default(),
                 current: Current::default(),
@@ -519,7 +523,10 @@ impl Program for Server {
 
     fn end_turn(&mut self, client: ClientId) {
         self.end_unit();
-        self.read_at = None;
+        // A turn in which nothing ran brings no other one.
+        if let Some(nanos) = self.read_at.take() {
+            self.busy_poll.note_turn(nanos);
+        }
         if memory::is_counted() {
             self.sample_memory();
         }

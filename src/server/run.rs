@@ -19,7 +19,7 @@ use super::lazy_free::drop_elsewhere;
 use super::loading::Counted;
 use super::persist::rdb_decode::{LoadOptions, Loaded, load, printable, used_memory_of};
 use super::surface::Surface;
-use super::{Server, ServerConfig, ServerSetup, command, cron, persist, replication};
+use super::{Server, ServerConfig, ServerSetup, busy_poll, command, cron, persist, replication};
 use crate::clock::Clock;
 use crate::config::{ConfigErrors, Process};
 use crate::front::{ClientAddr, Front, FrontSettings, OutputLimits, Peer, serve};
@@ -176,6 +176,7 @@ async fn serve_until_told(
         server.replicate_from(host, port, has_position);
     }
     tokio::task::spawn_local(cron::run(Rc::clone(&server)));
+    tokio::task::spawn_local(busy_poll::run(Rc::clone(&server)));
     tokio::task::spawn_local(replication::wait::open_gate(Rc::clone(&server)));
     let status = until_told(&server, &mut signals, started.log).await;
     server.borrow_mut().serving = None;
