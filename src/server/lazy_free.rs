@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Server;
 use super::beside::beside_clients;
-use super::keyspace::{Db, Entry};
+use super::keyspace::{Db, Entry, Keyspace, SnapshotEpoch, Walk};
 use super::memory_usage::entry_bytes;
 
 /// So much may wait to be freed before whoever removes a large value frees it at once. The thread gives way to
@@ -121,6 +121,15 @@ pub(crate) fn drop_database_elsewhere(db: Db) {
         bytes: db.estimated_bytes() as u64,
         what: Box::new(db),
     });
+}
+
+/// Walks on for a snapshot, as the keyspace says. What that leaves over and takes long to drop goes on another thread.
+pub(crate) fn advance_snapshot(keyspace: &mut Keyspace, id: SnapshotEpoch, bytes: usize) -> Walk {
+    let walk = keyspace.advance_snapshot(id, bytes);
+    if let Some(done) = keyspace.take_done() {
+        drop_elsewhere(done);
+    }
+    walk
 }
 
 /// About how much memory it gives to drop an entry. Bytes.

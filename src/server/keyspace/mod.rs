@@ -266,6 +266,12 @@ impl Keyspace {
         self.snapshots.advance(id, &mut self.dbs, budget_bytes)
     }
 
+    /// What that has left over of flushed databases and takes long to drop, if there is any: for another thread.
+    pub fn take_done(&mut self) -> Option<impl Send + 'static> {
+        let done = self.snapshots.take_done();
+        (!done.is_empty()).then_some(done)
+    }
+
     /// What a snapshot has written and nobody has taken yet. `None` after its end.
     pub fn snapshot_output(&mut self, id: SnapshotEpoch) -> Option<&mut ChunkQueue> {
         self.snapshots.output(id)

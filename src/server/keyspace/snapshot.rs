@@ -185,7 +185,7 @@ impl Snapshot {
         let encoder = match &mut self.form {
             Form::Rdb(encoder) => encoder,
             Form::Commands(selected) => {
-                write_commands(entry, number, selected, &mut self.out);
+                write_commands(entry, image, number, selected, &mut self.out);
                 return self.out.len() - before;
             }
         };
@@ -203,10 +203,16 @@ impl Snapshot {
     }
 }
 
-/// The commands that make an entry again.
-fn write_commands(entry: &Entry, db: usize, selected: &mut Selected, out: &mut ChunkQueue) {
+/// The commands that make an entry again; `image` is there where its value is large.
+fn write_commands(
+    entry: &Entry,
+    image: Option<Image>,
+    db: usize,
+    selected: &mut Selected,
+    out: &mut ChunkQueue,
+) {
     out.encode(|bytes| selected.select(db, bytes));
-    match entry.value.image() {
+    match image {
         Some(image) => out.push_large(Chunk::Recreated(entry.key.clone(), image)),
         None => out.encode(|bytes| command_encode::value(&entry.key, &entry.value, bytes)),
     }
@@ -227,13 +233,13 @@ struct Detached {
 }
 
 impl Detached {
-    /// Drops the last segment, which all snapshots have. They may still have to pass large values of it on.
-    fn drop_segment(&mut self) {
+    /// Takes the last segment out, which all snapshots have. They may still have to pass large values of it on.
+    fn pop_segment(&mut self) -> Option<Segment> {
         self.bytes -= self.bytes / (self.db.segment_count() as u64).max(1);
-        if let Some(segment) = self.db.pop_segment() {
-            let entries = segment.table.entries().iter();
-            entries.for_each(|entry| held::leave(entry.value.shared_bytes()));
-        }
+        let segment = self.db.pop_segment()?;
+        let entries = segment.table.entries().iter();
+        entries.for_each(|entry| held::leave(entry.value.shared_bytes()));
+        Some(segment)
     }
 }
 
@@ -243,6 +249,8 @@ pub(super) struct Snapshots {
     newest: SnapshotEpoch,
     active: Vec<Snapshot>,
     detached: Vec<Detached>,
+    /// Segments of these that all have, and which it takes long to drop.
+    done: Vec<Segment>,
     /// The sum of [`held`] when the first of those in progress began.
     held_before: u64,
     /// What was in use then: so much can be held at most.
@@ -402,7 +410,8 @@ impl Snapshots {
                 match detached.db.last_segment_mut() {
                     Some(segment) => {
                         if save_part(&mut self.active, number, segment, until) {
-                            detached.drop_segment();
+                            self.done
+                                .extend(detached.pop_segment().filter(is_slow_to_drop));
                         }
                     }
                     None => {
@@ -438,6 +447,11 @@ impl Snapshots {
         }
     }
 
+    /// What is left of flushed databases and takes long to drop.
+    pub(super) fn take_done(&mut self) -> Vec<Segment> {
+        std::mem::take(&mut self.done)
+    }
+
     /// The output of a snapshot.
     pub(super) fn output(&mut self, id: SnapshotEpoch) -> Option<&mut ChunkQueue> {
         self.active
@@ -468,6 +482,11 @@ impl Snapshots {
             snapshot.sizes.iter().map(|(_, (keys, _))| keys).sum(),
         ))
     }
+}
+
+fn is_slow_to_drop(segment: &Segment) -> bool {
+    let mut entries = segment.table.entries().iter();
+    entries.any(|entry| entry.value.is_slow_to_drop())
 }
 
 fn dbs(detached: Vec<Detached>) -> Vec<Db> {

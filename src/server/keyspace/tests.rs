@@ -805,6 +805,8 @@ mod a_million_fields {
         let (bytes, images) = output(&mut keyspace, id);
         assert!(bytes < HEADS_BYTES_MAX, "{bytes}");
         assert_eq!(fields(&images[0]).len(), FIELDS, "flushed after it began");
+        assert!(keyspace.take_done().is_some(), "for another thread to drop");
+        assert!(keyspace.take_done().is_none());
         keyspace.end_snapshot(id);
     }
 

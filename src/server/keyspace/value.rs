@@ -49,12 +49,41 @@ impl Image {
     pub fn estimated_bytes(&self) -> usize {
         /// What a small element comes to.
         const ELEMENT_BYTES: usize = 16;
+        /// Nodes of a list that are looked at.
+        const SAMPLES: usize = 16;
         match self {
             Image::Text(text) => text.len(),
-            Image::List(list) => list.nodes().iter().map(|node| node.as_bytes().len()).sum(),
+            Image::List(list) => {
+                let nodes = list.nodes();
+                let step = nodes.len().div_ceil(SAMPLES).max(1);
+                let samples = nodes.iter().step_by(step);
+                let bytes = samples.map(|node| node.as_bytes().len()).sum::<usize>();
+                bytes * step
+            }
             Image::Set(table) => table.len() * ELEMENT_BYTES,
             Image::Hash(table) => table.len() * 2 * ELEMENT_BYTES,
             Image::SortedSet(table) => table.len() * 2 * ELEMENT_BYTES,
+        }
+    }
+
+    /// Whether dropping it takes long, where nothing else has it any more.
+    pub fn is_slow_to_drop(&self) -> bool {
+        match self {
+            Image::Text(text) => text.len() > SLOW_TEXT_BYTES_MIN,
+            Image::List(_) | Image::Set(_) | Image::Hash(_) | Image::SortedSet(_) => {
+                self.pieces() > LARGE_ELEMENTS_MIN
+            }
+        }
+    }
+
+    /// How many pieces it is in memory: one, or its nodes, or its groups of elements.
+    pub fn pieces(&self) -> usize {
+        match self {
+            Image::Text(_) => 1,
+            Image::List(list) => list.nodes().len(),
+            Image::Set(table) => table.groups(),
+            Image::Hash(table) => table.groups(),
+            Image::SortedSet(table) => table.groups(),
         }
     }
 }

@@ -88,13 +88,7 @@ impl RecreationWriter {
     /// Appends about `bytes_max` more bytes; true when that was the last of it.
     pub fn write(&mut self, bytes_max: usize, out: &mut Vec<u8>) -> bool {
         let enough = out.len() + bytes_max;
-        let pieces = match &self.image {
-            Image::Text(_) => 1,
-            Image::List(list) => list.nodes().len(),
-            Image::Set(table) => table.groups(),
-            Image::Hash(table) => table.groups(),
-            Image::SortedSet(table) => table.groups(),
-        };
+        let pieces = self.image.pieces();
         while self.done < pieces && out.len() < enough {
             let (key, at) = (&*self.key, self.done);
             let entries = &mut self.entries;

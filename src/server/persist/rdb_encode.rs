@@ -232,7 +232,7 @@ const LONG_BYTES_MIN: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct ImageWriter {
     image: Image,
-    /// Pieces written: the length, then node by node or group by group.
+    /// Pieces written: the length of a collection, then node by node or group by group.
     done: usize,
     /// Entries written of the group that is next.
     entries: usize,
@@ -251,16 +251,15 @@ impl ImageWriter {
         }
     }
 
+    /// What it writes.
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
     /// Appends about `bytes_max` more bytes, however long the strings are; true when that was the last of it.
     pub fn write(&mut self, compress: bool, bytes_max: usize, out: &mut Vec<u8>) -> bool {
         let enough = out.len() + bytes_max;
-        let pieces = match &self.image {
-            Image::Text(_) => 0,
-            Image::List(list) => list.nodes().len(),
-            Image::Set(table) => table.groups(),
-            Image::Hash(table) => table.groups(),
-            Image::SortedSet(table) => table.groups(),
-        };
+        let pieces = self.image.pieces();
         while out.len() < enough {
             if let Some(part) = self.rest.front_mut() {
                 out.extend_from_slice(&part.split_to(part.len().min(enough - out.len())));
@@ -285,7 +284,8 @@ impl ImageWriter {
         };
         let piece = self.done.checked_sub(1);
         let is_whole = match (&self.image, piece) {
-            (Image::Text(text), _) => {
+            (Image::Text(_), None) => true,
+            (Image::Text(text), Some(_)) => {
                 to.string(text, || shared(text, |text| text));
                 true
             }

@@ -27,7 +27,7 @@ use crate::server::Server;
 use crate::server::beside::beside_clients;
 use crate::server::key_delay::SavePace;
 use crate::server::keyspace::{Chunk, SnapshotEpoch, Walk};
-use crate::server::lazy_free::drop_bytes_elsewhere;
+use crate::server::lazy_free::{advance_snapshot, drop_bytes_elsewhere};
 
 /// How much is encoded before others get their turn.
 const SLICE_BYTES: usize = 16 * 1024;
@@ -180,29 +180,27 @@ impl<D: Disk> RdbFile<D> {
             }
             Chunk::Encoded(bytes) => self.write_bytes(&bytes),
             Chunk::Large(image) => {
+                let compress = self.options.compress;
                 let mut writer = ImageWriter::new(image);
-                let mut bytes = Vec::new();
-                loop {
-                    let is_complete = writer.write(self.options.compress, SLICE_BYTES, &mut bytes);
-                    self.write_bytes(&bytes)?;
-                    if is_complete {
-                        return Ok(());
-                    }
-                    bytes.clear();
-                }
+                self.write_pieces(|bytes| writer.write(compress, SLICE_BYTES, bytes))
             }
             Chunk::Recreated(key, image) => {
                 let mut writer = RecreationWriter::new(key, image);
-                let mut bytes = Vec::new();
-                loop {
-                    let is_complete = writer.write(SLICE_BYTES, &mut bytes);
-                    self.write_bytes(&bytes)?;
-                    if is_complete {
-                        return Ok(());
-                    }
-                    bytes.clear();
-                }
+                self.write_pieces(|bytes| writer.write(SLICE_BYTES, bytes))
             }
+        }
+    }
+
+    /// Writes what `next` appends, until it says that there is no more.
+    fn write_pieces(&mut self, mut next: impl FnMut(&mut Vec<u8>) -> bool) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        loop {
+            let is_complete = next(&mut bytes);
+            self.write_bytes(&bytes)?;
+            if is_complete {
+                return Ok(());
+            }
+            bytes.clear();
         }
     }
 
@@ -348,7 +346,7 @@ impl Server {
             };
             let mut file = RdbFile::create(to, options, &hurry)?;
             loop {
-                let walk = self.keyspace.advance_snapshot(snapshot, SLICE_BYTES);
+                let walk = advance_snapshot(&mut self.keyspace, snapshot, SLICE_BYTES);
                 if let Some(output) = self.keyspace.snapshot_output(snapshot) {
                     while let Some(chunk) = output.pop() {
                         file.write(chunk)?;
@@ -588,7 +586,7 @@ impl FileJob {
         };
         let mut walk = Walk::Going;
         if output.is_empty() {
-            walk = keyspace.advance_snapshot(self.snapshot, SLICE_BYTES);
+            walk = advance_snapshot(keyspace, self.snapshot, SLICE_BYTES);
             if let Some((keys, _)) = keyspace.snapshot_progress(self.snapshot) {
                 pace.note(keys);
             }

@@ -20,6 +20,7 @@ use crate::ids::random_hex;
 use crate::server::Server;
 use crate::server::key_delay::SavePace;
 use crate::server::keyspace::{Chunk, ChunkQueue, Image, Keyspace, Long, SnapshotEpoch, Walk};
+use crate::server::lazy_free::{advance_snapshot, drop_elsewhere};
 use crate::server::persist::rdb::CRC64;
 use crate::server::persist::rdb_encode::{self, Head, ImageWriter, ReplicationInfo};
 
@@ -262,7 +263,7 @@ impl Server {
         // Writes may have added to it already.
         let before = self.stock(snapshot, image, pace);
         let wanted = before.slice_bytes(pace).saturating_sub(before.bytes);
-        let walk = self.keyspace.advance_snapshot(snapshot, wanted);
+        let walk = advance_snapshot(&mut self.keyspace, snapshot, wanted);
         let stock = self.stock(snapshot, image, pace);
         // What is left of a large value is in no stock.
         let mut left = match image.large {
@@ -473,7 +474,7 @@ impl Outgoing {
                         let mut head = Vec::new();
                         rdb_encode::length(text.len(), &mut head);
                         self.digest.update(&head);
-                        self.rest = Bytes::from_owner(SharedText(text));
+                        self.rest = Bytes::from_owner(SharedText(Some(text)));
                         return Some(Bytes::from(head));
                     }
                     // A replica is sent RDB, so nothing is to be made again here.
@@ -493,17 +494,30 @@ impl Outgoing {
         let is_complete = writer.write(false, bytes_max, &mut bytes);
         if !is_complete {
             self.large = Some(writer);
+        } else if writer.image().is_slow_to_drop() {
+            // The key may have gone meanwhile, and this be the last that has its value.
+            drop_elsewhere(writer);
         }
         Bytes::from(bytes)
     }
 }
 
-/// A stored text as shared bytes.
-struct SharedText(std::sync::Arc<Long>);
+/// A stored text as shared bytes, until it is dropped.
+struct SharedText(Option<Arc<Long>>);
 
 impl AsRef<[u8]> for SharedText {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        self.0.as_deref().map_or(&[], |text| text)
+    }
+}
+
+impl Drop for SharedText {
+    fn drop(&mut self) {
+        // As with any other large value, it may be the last.
+        let image = self.0.take().map(Image::Text);
+        if let Some(image) = image.filter(Image::is_slow_to_drop) {
+            drop_elsewhere(image);
+        }
     }
 }
 
