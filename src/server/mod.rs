@@ -35,6 +35,7 @@ mod metrics;
 mod monitor;
 mod notify;
 mod observe;
+mod oom_score;
 mod own_expiry;
 pub mod persist;
 pub mod replication;
@@ -57,6 +58,7 @@ use rand_chacha::ChaCha8Rng;
 
 pub use config::{ServerConfig, ServerSetup, load_server, server_table};
 pub use notify::NotifyClasses;
+pub use oom_score::OomMode;
 pub(crate) use run::Present;
 pub use run::{Open, check_access, run};
 pub use shutdown::{SaveChoice, ShutdownOptions};
@@ -81,6 +83,7 @@ use latency::Latencies;
 use loading::Loading;
 use metrics::Metrics;
 use observe::Suspended;
+use oom_score::OomScore;
 use own_expiry::OwnExpiries;
 use persist::aof::Aof;
 use persist::save::Saver;
@@ -124,6 +127,7 @@ pub struct Server {
     /// What a replica removes by itself.
     own_expiries: OwnExpiries,
     watches: Watches,
+    oom_score: OomScore,
     busy_poll: BusyPoll,
     /// Clients that wait for a key.
     blocking: Blocking,
@@ -251,6 +255,7 @@ impl Server {
                 eviction: Eviction::default(),
                 own_expiries: OwnExpiries::default(),
                 watches: Watches::default(),
+                oom_score: OomScore::default(),
                 busy_poll: BusyPoll::default(),
                 blocking: Blocking::default(),
                 courier: Courier::default(),

@@ -469,6 +469,13 @@ impl Server {
         if names.contains(&"maxclients") {
             self.check_maxclients()?;
         }
+        if let Some(name) = names.iter().find(|name| name.starts_with("oom-score-adj")) {
+            // If something else fails, the next round of the cron takes it back.
+            self.follow_oom_score().map_err(|_| {
+                let text = "Failed to set current oom_score_adj. Check server logs.";
+                (*name, text.to_owned())
+            })?;
+        }
         let tls = self.load_tls_anew(names)?;
         let left = self.enter_folder(names)?;
         let moved = self.listen_elsewhere(names);

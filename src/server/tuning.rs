@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::keyspace::{NodeLimit, Thresholds};
 use super::notify::{self, NotifyClasses};
+use super::oom_score::OomMode;
 use super::shutdown::{SaveChoice, ShutdownOptions};
 use crate::config::forms::{parse_integer, parse_memory};
 use crate::config::{
@@ -137,7 +138,12 @@ const DISKLESS_LOAD: &[(&str, DisklessLoad)] = &[
     ("swapdb", DisklessLoad::SwapDb),
 ];
 const SANITIZE: &[(&str, Word)] = &[word("no"), word("yes"), word("clients")];
-const OOM_SCORE: &[(&str, Word)] = &[word("no"), word("yes"), word("relative"), word("absolute")];
+const OOM_SCORE: &[(&str, OomMode)] = &[
+    ("no", OomMode::No),
+    ("yes", OomMode::Relative),
+    ("relative", OomMode::Relative),
+    ("absolute", OomMode::Absolute),
+];
 const PROPAGATION: &[(&str, Word)] = &[word("ignore"), word("panic"), word("panic-on-replicas")];
 const ENDPOINT: &[(&str, Word)] = &[word("ip"), word("hostname"), word("unknown-endpoint")];
 
@@ -295,9 +301,9 @@ tuning! {
     crash_memcheck_enabled: bool = true, at_run_time "crash-memcheck-enabled", YesNo;
     /// memory comes in small pages: with huge ones a process takes more than it uses
     disable_thp: bool = true, at_start "disable-thp", YesNo;
-    /// without effect
-    oom_score_adj: Word = "no", at_run_time "oom-score-adj", Choice::of(OOM_SCORE);
-    /// without effect
+    /// whether the kernel is told how soon to end this process when memory is short; yes is relative
+    oom_score_adj: OomMode = OomMode::No, at_run_time "oom-score-adj", Choice::of(OOM_SCORE);
+    /// how soon as a master and as a replica; the third, for a process that saves, is without effect
     oom_score_adj_values: [i32; 3] = [0, 200, 800], at_run_time "oom-score-adj-values", OomValues;
     /// what SIGINT does
     shutdown_on_sigint: ShutdownOptions = ShutdownOptions::default(),

@@ -180,3 +180,39 @@ fn what_is_refused_late_is_listened_where_it_was() {
     assert_eq!(server.client().ask("SAVE"), "OK");
     assert!(has_data(&before) && !has_data(&other));
 }
+
+/// The kernel is told how soon to end the server, by its role.
+#[test]
+fn the_oom_score_follows_settings_and_role() {
+    const LINES: &str = "oom-score-adj relative\noom-score-adj-values 10 200 800\n";
+    for kind in [Kind::Real, Kind::Ours] {
+        let server = start_server(kind, LINES);
+        let of = |pid: &str| -> i32 {
+            let score = fs::read_to_string(format!("/proc/{pid}/oom_score_adj"));
+            score.unwrap().trim().parse().unwrap()
+        };
+        let pid = server.info("process_id").unwrap();
+        let is = |want: i32| {
+            wait_for(&format!("{kind:?}: {want}"), secs(10), || {
+                expect_that(of(&pid) == want, || of(&pid).to_string())
+            });
+        };
+        let before = of("self");
+        let mut client = server.client();
+        is(before + 10);
+        let shown = texts(&client.call(&["CONFIG", "GET", "oom-score-adj"]));
+        assert_eq!(shown[1], "yes", "{kind:?}");
+        assert_eq!(client.ask("REPLICAOF 127.0.0.1 1"), "OK");
+        is(before + 200);
+        let reply = client.ask("CONFIG SET oom-score-adj absolute oom-score-adj-values");
+        assert!(reply.starts_with("ERR"), "{kind:?}: {reply}");
+        let values = ["CONFIG", "SET", "oom-score-adj-values", "20 300 2000"];
+        assert_eq!(text(&client.call(&values)), "OK", "{kind:?}");
+        assert_eq!(client.ask("CONFIG SET oom-score-adj absolute"), "OK");
+        is(300);
+        assert_eq!(client.ask("REPLICAOF NO ONE"), "OK");
+        is(20);
+        assert_eq!(client.ask("CONFIG SET oom-score-adj no"), "OK");
+        is(before);
+    }
+}
