@@ -1,7 +1,7 @@
 //! What master and replica owe each other beside the data: patience while the other has to do, an end of it when
 //! nothing is heard, room given back, and no word that the other cannot take.
 
-use crate::data::{offset, replica_of, wait_until_equal};
+use crate::data::{offset, replica_of, wait_for_info, wait_until_equal};
 use crate::stream;
 use crate::support::{
     Answer, Client, Fake, Kind, ServerNode, expect_that, secs, start_server, text, wait_for,
@@ -19,13 +19,6 @@ fn attach(master: &ServerNode) -> Client {
 
 fn used_memory(server: &ServerNode) -> usize {
     server.info("used_memory").unwrap().parse().unwrap()
-}
-
-fn wait_for_info(server: &ServerNode, field: &str, wanted: &str) {
-    wait_for(&format!("{field} is {wanted}"), secs(20), || {
-        let found = server.info(field);
-        expect_that(found.as_deref() == Some(wanted), || format!("{found:?}"))
-    });
 }
 
 fn wait_for_lag(master: &ServerNode, what: &str, is_right: impl Fn(u64) -> bool) {
