@@ -35,11 +35,11 @@ fn wait_until_acknowledged(master: &ServerNode) {
     });
 }
 
-/// A server with these lines of configuration, and a redis-server that follows it and lags.
+/// A server with these lines of configuration, and one of ours that follows it and lags.
 fn start_with_a_lagging_replica(kind: Kind, lines: &str) -> (ServerNode, ServerNode) {
     let quiet = "repl-ping-replica-period 3600\n";
     let server = start_server(kind, &format!("{quiet}{lines}"));
-    let mut replica = start_server(Kind::Real, &replica_of(&server));
+    let mut replica = start_server(Kind::Ours, &replica_of(&server));
     server.client().call(&["SET", "k", "old"]);
     wait_until_equal(&server, &replica);
     wait_until_acknowledged(&server);
@@ -95,33 +95,38 @@ fn and_says_for_how_long() {
 
 #[test]
 fn until_they_have_everything_or_it_has_waited_enough() {
-    let seen = side_by_side(|kind| {
-        let mut seen = Vec::new();
-        for (option, timeout, comes_back) in [
-            ("NOSAVE", 60, true),
-            ("SAVE", 1, false),
-            ("NOW", 60, false),
-            ("FORCE", 0, false),
-        ] {
-            let lines = format!("shutdown-timeout {timeout}\n");
-            let (mut master, mut replica) = start_with_a_lagging_replica(kind, &lines);
-            let mut asker = master.client();
-            asker.send(&["SHUTDOWN", option]).unwrap();
-            if timeout > 0 && option != "NOW" {
-                wait_until_announced(&master);
-            }
-            if comes_back {
-                replica.process.resume();
-            }
-            seen.push((option, end(&mut master, &mut asker)));
-            if comes_back {
-                wait_for_info(&replica, "master_link_status", "down");
-                assert_eq!(replica.client().ask("GET k"), "new", "{kind:?}");
-            }
+    let shut_down = |kind, option: &str, timeout: u32, comes_back: bool| {
+        let lines = format!("shutdown-timeout {timeout}\n");
+        let (mut master, mut replica) = start_with_a_lagging_replica(kind, &lines);
+        let mut asker = master.client();
+        asker.send(&["SHUTDOWN", option]).unwrap();
+        if comes_back {
+            wait_until_announced(&master);
+            replica.process.resume();
         }
-        seen
+        let files = end(&mut master, &mut asker);
+        if comes_back {
+            wait_for_info(&replica, "master_link_status", "down");
+            assert_eq!(replica.client().ask("GET k"), "new", "{kind:?}");
+        }
+        files
+    };
+    let [theirs, ours] = side_by_side(|kind| {
+        std::thread::scope(|scope| {
+            let cases = [
+                ("NOSAVE", 60, true),
+                ("SAVE", 1, false),
+                ("NOW", 60, false),
+                ("FORCE", 0, false),
+            ];
+            let ends = cases.map(|(option, timeout, comes_back)| {
+                scope.spawn(move || shut_down(kind, option, timeout, comes_back))
+            });
+            ends.map(|end| end.join().unwrap())
+        })
     });
-    assert_eq!(seen[0], seen[1]);
+    assert_eq!(theirs, ours);
+    assert_eq!(ours, [vec![], vec!["dump.rdb".to_owned()], vec![], vec![]]);
 }
 
 /// Its data may be nowhere else.
@@ -153,7 +158,7 @@ fn nor_does_a_replica_leave_its_own_behind() {
         let lines = format!("save 3600 1\nshutdown-timeout 60\n{}", replica_of(&top));
         let mut middle = start_server(kind, &lines);
         wait_until_equal(&top, &middle);
-        let mut last = start_server(Kind::Real, &replica_of(&middle));
+        let mut last = start_server(Kind::Ours, &replica_of(&middle));
         let mut client = top.client();
         client.call(&["SET", "k", "1"]);
         wait_until_equal(&top, &last);
