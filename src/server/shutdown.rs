@@ -95,6 +95,13 @@ impl Server {
         tracing::warn!(
             "Errors trying to shut down the server. Check the logs for more information."
         );
+        for on in &self.shutdown.waiting {
+            let clients = &self.front.clients;
+            let client = clients.waiting_for(*on).and_then(|id| clients.get(id));
+            if let Some(command) = client.and_then(|client| client.last_command) {
+                self.metrics.unblocked(command, 0, true, None);
+            }
+        }
         self.end_shutdown();
     }
 

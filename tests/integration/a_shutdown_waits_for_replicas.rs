@@ -57,6 +57,15 @@ fn end(server: &mut ServerNode, asker: &mut Client) -> Vec<String> {
     names.filter(|name| name.ends_with(".rdb")).collect()
 }
 
+/// How many calls of `SHUTDOWN` were rejected and how many failed.
+fn failures(client: &mut Client) -> String {
+    let stats = client.ask("INFO commandstats");
+    let mut lines = stats.lines();
+    let line = lines.find(|line| line.starts_with("cmdstat_shutdown"));
+    let (_, counts) = line.unwrap().split_once("rejected").unwrap();
+    counts.to_owned()
+}
+
 #[test]
 fn and_says_for_how_long() {
     let seen = side_by_side(|kind| {
@@ -79,12 +88,7 @@ fn and_says_for_how_long() {
         }
         assert_eq!(announced(&master), None, "{kind:?}");
         seen.push(client.ask("SHUTDOWN ABORT"));
-        let stats = client.ask("INFO commandstats");
-        let stats = stats
-            .lines()
-            .find(|line| line.starts_with("cmdstat_shutdown"));
-        let (_, counts) = stats.unwrap().split_once("rejected").unwrap();
-        seen.push(counts.to_owned());
+        seen.push(failures(&mut client));
         seen.push(master.info("errorstat_ERR").unwrap());
         replica.process.resume();
         seen
@@ -250,6 +254,7 @@ fn what_its_words_mean() {
         ] {
             seen.push(client.ask(line));
         }
+        seen.push(failures(&mut client));
         seen.push(server.info("errorstat_ERR").unwrap());
         client.send(&["SHUTDOWN", "FORCE"]).unwrap();
         end(&mut server, &mut client);
