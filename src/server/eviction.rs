@@ -151,14 +151,14 @@ impl Server {
 impl Server {
     /// Gives up keys until memory is within its limit, for a while; a task goes on where that is not enough.
     /// No command may be running.
-    pub(super) fn make_room(&mut self) -> Room {
+    pub(crate) fn make_room(&mut self) -> Room {
         if self.config.maxmemory == 0 && self.eviction.exceeded_since.is_none() {
             return Room::Enough;
         }
         // What this takes is no part of the command.
         self.read_at = None;
-        let excess = self.excess();
-        let room = if excess == 0 || !self.may_evict() {
+        let excess = if self.may_evict() { self.excess() } else { 0 };
+        let room = if excess == 0 {
             Room::Enough
         } else {
             self.evict(excess)
@@ -220,6 +220,7 @@ impl Server {
             let Some((db, key)) = self.choose(policy) else {
                 return Room::Lacking;
             };
+            self.note_own_eviction();
             let freed = self.timed("eviction-del", |server| {
                 let entry = server.remove_evicted(db, &key);
                 server.end_unit();
@@ -236,6 +237,17 @@ impl Server {
             }
         }
         Room::Enough
+    }
+
+    /// From now on a replica may lack what the stream is about.
+    fn note_own_eviction(&mut self) {
+        if !self.replication.is_master() && !self.replication.holds_less {
+            self.replication.holds_less = true;
+            tracing::warn!(
+                "keys are given up here that the master has, by replica-ignore-maxmemory no: what it does with them \
+                 is left out"
+            );
+        }
     }
 
     /// The key to go next.

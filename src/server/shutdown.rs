@@ -18,6 +18,8 @@ const HELLO_CHANNEL: &[u8] = b"__sentinel__:hello";
 /// What tells our own sentinels that the closing connections are meant. A redis-sentinel drops it, because it
 /// is no hello.
 const GOODBYE: &[u8] = b"shutdown";
+/// What those get who asked for a shutdown that fails or is called off.
+const FAILED: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
 /// How long connections have to write what they have when the server ends.
 const LAST_WRITES: Duration = Duration::from_millis(50);
 
@@ -52,6 +54,8 @@ pub(crate) struct Shutdown {
     waiting: Vec<WaitId>,
     /// A replica has acknowledged something, or gone.
     pub(crate) acked: Rc<Notify>,
+    /// The server goes on after all.
+    pub(crate) called_off: Rc<Notify>,
     /// Everything is done.
     pub(crate) finished: Rc<Notify>,
 }
@@ -91,6 +95,13 @@ impl Server {
         tracing::warn!(
             "Errors trying to shut down the server. Check the logs for more information."
         );
+        for on in &self.shutdown.waiting {
+            let clients = &self.front.clients;
+            let client = clients.waiting_for(*on).and_then(|id| clients.get(id));
+            if let Some(command) = client.and_then(|client| client.last_command) {
+                self.metrics.unblocked(command, 0, true, None);
+            }
+        }
         self.end_shutdown();
     }
 
@@ -99,10 +110,12 @@ impl Server {
         self.shutdown.task = None;
         self.process.shutdown_at = None;
         self.front.unpause(PauseReason::Shutdown);
+        self.shutdown.called_off.notify_one();
         for on in std::mem::take(&mut self.shutdown.waiting) {
-            self.front.clients.resolve_with(on, |reply| {
-                reply.error("ERR Errors trying to SHUTDOWN. Check logs.");
-            });
+            let clients = &mut self.front.clients;
+            if clients.resolve_with(on, |reply| reply.error(FAILED)) {
+                self.count_error_to_another(FAILED);
+            }
         }
     }
 
@@ -122,9 +135,9 @@ impl Server {
         }
     }
 
+    /// Whether a replica lacks something, be it that all data are still on their way to it.
     fn has_replica_behind(&self, offset: ReplOffset) -> bool {
-        self.feeds()
-            .any(|(_, feed)| feed.is_online() && feed.acked < offset)
+        self.feeds().any(|(_, feed)| feed.acked < offset)
     }
 }
 
@@ -187,19 +200,21 @@ async fn shut_down(server: Rc<RefCell<Server>>, options: ShutdownOptions) {
     server.borrow().shutdown.finished.notify_one();
 }
 
-/// Stops writes and waits until every replica has everything, for `shutdown-timeout`.
+/// Stops writes and waits until every replica has everything, for `shutdown-timeout`. Those of a replica too: it
+/// applies nothing more meanwhile (see [`Server::obstacle`]), and they go on from where it is when it is back.
 async fn wait_for_replicas(server: &Rc<RefCell<Server>>) {
     let (acked, offset, limit) = {
         let server = &mut *server.borrow_mut();
         let offset = server.replication.history.offset();
-        if !server.replication.is_master() || !server.has_replica_behind(offset) {
+        let limit = server.config.shutdown_timeout;
+        if limit.is_zero() || !server.has_replica_behind(offset) {
             return;
         }
+        tracing::info!("Waiting for replicas before shutting down.");
         server
             .front
             .pause(PauseReason::Shutdown, PauseMode::Write, Mono::NEVER);
         server.ask_for_acks();
-        let limit = server.config.shutdown_timeout;
         server.process.shutdown_at = Some(server.clock.mono() + limit);
         (Rc::clone(&server.shutdown.acked), offset, limit)
     };

@@ -16,6 +16,15 @@ pub(crate) fn start_both(lines: &str) -> [ServerNode; 2] {
     [Kind::Real, Kind::Ours].map(|kind| start_server(kind, lines))
 }
 
+/// What redis-server does in a scenario and what ours does, both at the same time: they wait for much.
+pub(crate) fn side_by_side<T: Send>(scenario: impl Fn(Kind) -> T + Sync) -> [T; 2] {
+    std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| scenario(Kind::Real));
+        let ours = scenario(Kind::Ours);
+        [theirs.join().expect("redis-server does it"), ours]
+    })
+}
+
 /// Both servers with a client each.
 pub(crate) struct Both {
     pub(crate) servers: [ServerNode; 2],

@@ -392,6 +392,15 @@ pub(crate) fn offset(server: &ServerNode) -> u64 {
     number(server, "master_repl_offset")
 }
 
+/// Waits until a field of `INFO` has this value.
+pub(crate) fn wait_for_info(server: &ServerNode, field: &str, wanted: &str) {
+    let what = format!("{field} of {} is {wanted}", server.port());
+    wait_for(&what, secs(20), || {
+        let found = server.info(field);
+        expect_that(found.as_deref() == Some(wanted), || format!("{found:?}"))
+    });
+}
+
 /// Waits until `replica` follows `master`, stands at the same offset and holds the same data.
 pub(crate) fn wait_until_equal(master: &ServerNode, replica: &ServerNode) {
     /// Long enough for a debug build on a busy machine.

@@ -1,7 +1,13 @@
 //! What master and replica owe each other beside the data: patience while the other has to do, an end of it when
 //! nothing is heard, room given back, and no word that the other cannot take.
 
-use crate::data::{offset, replica_of, wait_until_equal};
+use std::io::{ErrorKind, Read as _};
+use std::time::Duration;
+
+use sentinel::clock::Clock;
+
+use crate::both::side_by_side;
+use crate::data::{offset, replica_of, wait_for_info, wait_until_equal};
 use crate::stream;
 use crate::support::{
     Answer, Client, Fake, Kind, ServerNode, expect_that, secs, start_server, text, wait_for,
@@ -19,13 +25,6 @@ fn attach(master: &ServerNode) -> Client {
 
 fn used_memory(server: &ServerNode) -> usize {
     server.info("used_memory").unwrap().parse().unwrap()
-}
-
-fn wait_for_info(server: &ServerNode, field: &str, wanted: &str) {
-    wait_for(&format!("{field} is {wanted}"), secs(20), || {
-        let found = server.info(field);
-        expect_that(found.as_deref() == Some(wanted), || format!("{found:?}"))
-    });
 }
 
 fn wait_for_lag(master: &ServerNode, what: &str, is_right: impl Fn(u64) -> bool) {
@@ -241,4 +240,103 @@ fn a_master_that_makes_no_sense_is_not_followed() {
         let status = server.info("master_link_status");
         assert_eq!(status.as_deref(), Some("down"), "{says}");
     }
+}
+
+/// What a replica is sent within a time in which it acknowledges every now and then, or does not; and whether its
+/// link is there at the end.
+fn received(replica: &mut Client, during: Duration, acknowledges: bool) -> (Vec<u8>, bool) {
+    let mut received = Vec::new();
+    let mut stream = replica.stream().try_clone().unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
+    let clock = Clock::start();
+    let end = clock.mono() + during;
+    let mut buffer = [0; 4096];
+    while clock.mono() < end {
+        if acknowledges && replica.send(&["REPLCONF", "ACK", "0"]).is_err() {
+            return (received, false);
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) => return (received, false),
+            Ok(count) => received.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return (received, false),
+            Err(_) => {}
+        }
+    }
+    (received, true)
+}
+
+/// By a master that sends `PING`s itself.
+#[test]
+fn who_says_nothing_is_given_up_and_who_waits_is_not() {
+    let seen = side_by_side(|kind| {
+        let lines = "repl-ping-replica-period 1\nrepl-timeout 1\n";
+        let server = start_server(kind, lines);
+        let waiting = start_server(kind, &format!("{lines}repl-diskless-sync-delay 100\n"));
+        let (mut silent, mut heard) = (attach(&server), attach(&server));
+        let (mut old, mut waits) = (server.client(), waiting.client());
+        let quiet = start_server(Kind::Real, "repl-ping-replica-period 3600\n");
+        let lines = format!("repl-ping-replica-period 1\n{}", replica_of(&quiet));
+        let middle = start_server(kind, &lines);
+        wait_until_equal(&quiet, &middle);
+        let mut last = attach(&middle);
+        old.send(&["SYNC"]).unwrap();
+        waits.call(&["REPLCONF", "capa", "eof"]);
+        waits.send(&["PSYNC", "?", "-1"]).unwrap();
+        let during = Duration::from_millis(3300);
+        std::thread::scope(|scope| {
+            let [silent, old, waits] = [&mut silent, &mut old, &mut waits]
+                .map(|replica| scope.spawn(move || received(replica, during, false)));
+            let last = scope.spawn(|| received(&mut last, during, true));
+            let (stream, is_there) = received(&mut heard, during, true);
+            let pings = stream
+                .windows(6)
+                .filter(|word| *word == b"ping\r\n")
+                .count();
+            assert!((2..=4).contains(&pings), "{kind:?}: {pings} pings");
+            let [silent, old, waits] = [silent, old, waits].map(|replica| replica.join().unwrap());
+            // Empty lines keep it waiting.
+            assert!((2..=4).contains(&waits.0.len()), "{kind:?}: {:?}", waits.0);
+            assert!(waits.0.iter().all(|byte| *byte == b'\n'), "{kind:?}");
+            // A replica says nothing of its own: its offset is its master's.
+            assert_eq!(last.join().unwrap(), (Vec::new(), true), "{kind:?}");
+            [is_there, silent.1, old.1, waits.1]
+        })
+    });
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[1], [true, false, true, true]);
+}
+
+/// A master that accepts a connection and does no more, at any step.
+#[test]
+fn a_replica_does_not_wait_for_ever() {
+    const ID: &str = "0123456789abcdef0123456789abcdef01234567";
+    let full = format!("+FULLRESYNC {ID} 5\r\n");
+    let says = [
+        ("PING", String::new()),
+        ("PSYNC", String::new()),
+        ("PSYNC", full.clone()),
+        ("PSYNC", format!("{full}$1000\r\nREDIS0010")),
+        ("PSYNC", format!("{full}$EOF:{ID}\r\nREDIS0010")),
+    ];
+    side_by_side(|kind| {
+        let replicas = says.clone().map(|(last, said)| {
+            let master = Fake::start(move |words| match words[0].as_str() {
+                name if name == last && said.is_empty() => Answer::Silence,
+                name if name == last => Answer::Say(said.clone().into_bytes()),
+                "PING" => Answer::Say(b"+PONG\r\n".to_vec()),
+                _ => Answer::Say(b"+OK\r\n".to_vec()),
+            });
+            let line = format!("repl-timeout 1\nreplicaof 127.0.0.1 {}\n", master.port());
+            (start_server(kind, &line), master, last)
+        });
+        for (replica, master, last) in &replicas {
+            wait_for("another attempt", secs(20), || {
+                let count = master.connections();
+                expect_that(count >= 2, || format!("{kind:?}, {last}: {count}"))
+            });
+            assert_eq!(replica.info("master_link_status").as_deref(), Some("down"));
+        }
+    });
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::data::{replica_of, wait_until_equal};
+use crate::both::side_by_side;
+use crate::data::{follow, replica_of, wait_until_equal};
 use crate::support::{
     Client, Kind, ServerNode, expect_that, holds_for, secs, start_server, text, wait_for,
 };
@@ -203,7 +204,7 @@ fn an_empty_replica_says_that_it_loads() {
         let mut client = master.client();
         client.call(&["CONFIG", "SET", "rdb-key-save-delay", "1000"]);
         let replica = start_server(kind, &lines(kind, "on-empty-db"));
-        crate::data::follow(&replica, &master);
+        follow(&replica, &master);
         wait_until_loading(&replica, ("1", "0"));
         client.call(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
         wait_until_equal(&master, &replica);
@@ -231,4 +232,38 @@ fn otherwise_a_replica_serves_what_it_has_until_it_has_all() {
     });
     client.call(&["CONFIG", "SET", "rdb-key-save-delay", "0"]);
     wait_until_equal(&master, &replica);
+}
+
+#[test]
+fn a_transfer_that_breaks_off_leaves_what_was_there() {
+    let seen = side_by_side(|kind| {
+        let modes = ["disabled", "on-empty-db", "swapdb"];
+        modes.map(|mode| {
+            let mut master = start_master();
+            let replica = start_server(kind, &lines(kind, mode));
+            let mut client = replica.client();
+            client.ask("SET mine 1");
+            master.client().ask("CONFIG SET rdb-key-save-delay 2000");
+            follow(&replica, &master);
+            let is_under_way = || {
+                let is_loading = loading(&replica).0 == "1";
+                let bytes = replica.info("master_sync_read_bytes");
+                let bytes = bytes.and_then(|text| text.parse::<u64>().ok());
+                is_loading || bytes.is_some_and(|bytes| bytes > 100_000)
+            };
+            wait_for("the data come", secs(20), || {
+                expect_that(is_under_way(), || format!("{kind:?}, {mode}"))
+            });
+            master.kill();
+            wait_for("they come no more", secs(20), || {
+                let syncs = replica.info("master_sync_in_progress").unwrap_or_default();
+                expect_that(syncs == "0" && loading(&replica).0 == "0", || syncs)
+            });
+            ["GET mine", "DBSIZE", "PING"].map(|line| client.ask(line))
+        })
+    });
+    assert_eq!(seen[0], seen[1]);
+    for left in &seen[1] {
+        assert_eq!(left, &["1", "1", "PONG"]);
+    }
 }

@@ -1,5 +1,6 @@
 //! `maxmemory`: what is refused, which keys go under each policy, and that replicas learn of it. `disable-thp`.
 
+use crate::both::side_by_side;
 use crate::data::{replica_of, wait_until_equal};
 use crate::support::{
     Client, Kind, ServerNode, expect_that, secs, start_server, text, texts, wait_for,
@@ -421,4 +422,122 @@ fn what_waits_for_a_replica_counts_as_much_as_it_takes() {
     assert!(waiting > 2_000_000, "{waiting} bytes");
     assert!(used < waiting + waiting / 8, "{used} for {waiting} bytes");
     replica.process.resume();
+}
+
+/// Waits until a replica is where its master is; what they hold may differ.
+fn wait_until_level(master: &ServerNode, replica: &ServerNode) {
+    wait_for("the replica is where its master is", secs(20), || {
+        let offsets = [master, replica].map(|server| number(server, "master_repl_offset"));
+        expect_that(offsets[0] == offsets[1], || format!("{offsets:?}"))
+    });
+}
+
+/// How many times an append-only file, with its own base, says `DEL`.
+fn removals_in_aof(server: &ServerNode) -> usize {
+    let files = std::fs::read_dir(server.dir().join("appendonlydir")).unwrap();
+    let count = |path: std::path::PathBuf| {
+        let bytes = std::fs::read(path).unwrap();
+        let words = bytes.split(|byte| *byte == b'\n');
+        words.filter(|word| *word == b"DEL\r").count()
+    };
+    files.map(|file| count(file.unwrap().path())).sum()
+}
+
+#[test]
+fn a_replica_has_a_limit_of_its_own_when_it_is_told_so() {
+    let seen = side_by_side(|kind| {
+        let master = start_server(Kind::Real, "repl-ping-replica-period 3600\n");
+        let lines = "maxmemory-policy allkeys-random\nappendonly yes\nnotify-keyspace-events Ee\n";
+        let server = start_server(kind, &format!("{}{lines}", replica_of(&master)));
+        let last = start_server(Kind::Real, &replica_of(&server));
+        let mut listener = server.client();
+        listener.call(&["SUBSCRIBE", "__keyevent@0__:evicted"]);
+        let (mut writer, mut client) = (master.client(), server.client());
+        for words in [&["SET", "a", "1"][..], &["RPUSH", "l", "1"]] {
+            writer.call(words);
+        }
+        wait_until_equal(&master, &last);
+        let mut seen = vec![client.ask("CONFIG SET maxmemory 1")];
+        // By itself it gives up nothing and refuses nothing.
+        for line in [
+            "SET x 1",
+            "CONFIG SET replica-read-only no",
+            "SET x 1",
+            "DEL x",
+            "CONFIG SET replica-read-only yes",
+        ] {
+            seen.push(client.ask(line));
+        }
+        writer.call(&["SET", "b", "1"]);
+        wait_until_equal(&master, &server);
+        seen.push(format!("{} evicted", number(&server, "evicted_keys")));
+        seen.push(client.ask("CONFIG SET replica-ignore-maxmemory no"));
+        wait_for("all keys are given up", secs(10), || {
+            let left = client.ask("DBSIZE");
+            expect_that(left == "0", || left)
+        });
+        seen.push(format!("{} evicted", number(&server, "evicted_keys")));
+        let event = texts(&listener.receive().unwrap());
+        seen.push(event[..2].join(" "));
+        // Nobody else is told, but the file is: it keeps what is there.
+        wait_until_equal(&master, &last);
+        wait_for("the file tells it", secs(10), || {
+            // One of them by the client.
+            let removals = removals_in_aof(&server);
+            expect_that(removals == 4, || removals.to_string())
+        });
+        for line in ["SET x 1", "GET x", "CONFIG SET maxmemory 0", "SET x 1"] {
+            seen.push(client.ask(line));
+        }
+        // What the master does with keys that are not here any more is left out.
+        for words in [
+            &["RENAME", "a", "c"][..],
+            &["LSET", "l", "0", "x"],
+            &["RENAMENX", "c", "d"],
+            &["INCR", "b"],
+            &["SET", "new", "1"],
+        ] {
+            writer.call(words);
+        }
+        wait_until_level(&master, &server);
+        wait_until_equal(&master, &last);
+        seen.extend(["EXISTS a c d l", "GET b", "GET new"].map(|line| client.ask(line)));
+        let link = server.info("master_link_status");
+        seen.push(format!("{link:?} {}", number(&master, "sync_full")));
+        seen
+    });
+    for (theirs, ours) in seen[0].iter().zip(&seen[1]) {
+        assert_eq!(theirs, ours);
+    }
+}
+
+/// However fast its master writes.
+#[test]
+fn a_replica_stays_within_its_own_limit() {
+    const MORE: u64 = 4_000_000;
+    let master = start_server(Kind::Ours, "");
+    let lines = "maxmemory-policy allkeys-random\nreplica-ignore-maxmemory no\n";
+    let mut replica = start_server(Kind::Ours, &format!("{}{lines}", replica_of(&master)));
+    wait_until_equal(&master, &replica);
+    limit(&replica, i64::try_from(MORE).unwrap());
+    let before = number(&replica, "used_memory");
+    replica.process.stop();
+    let mut client = master.client();
+    for n in 0..400 {
+        client.call(&["SET", &format!("k{n}"), &"x".repeat(100_000)]);
+    }
+    replica.process.resume();
+    wait_until_level(&master, &replica);
+    let peak = number(&replica, "used_memory_peak");
+    assert!(peak < before + 2 * MORE, "{peak} after {before}");
+    assert!(number(&replica, "evicted_keys") > 300);
+    // redis-server refuses such writes of its master's, and goes on with other data than that.
+    let mut client = replica.client();
+    client.ask("CONFIG SET maxmemory-policy noeviction");
+    client.ask("CONFIG SET maxmemory 1");
+    let refused = "OOM command not allowed when used memory > 'maxmemory'.";
+    assert_eq!(client.ask("SET k v"), refused);
+    master.client().call(&["SET", "k", "v"]);
+    wait_until_level(&master, &replica);
+    assert_eq!(client.ask("GET k"), "v");
 }

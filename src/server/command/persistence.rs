@@ -122,7 +122,7 @@ fn shutdown(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(
             _ => return Err(SYNTAX.into()),
         }
     }
-    if abort && call.args().len() > 1 {
+    if abort && options != ShutdownOptions::default() {
         return Err(SYNTAX.into());
     }
     if abort {

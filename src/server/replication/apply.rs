@@ -1,7 +1,8 @@
 //! Applying the stream of our master: the same commands in the same order, counted to the byte.
 //!
 //! A transaction is applied as a whole, and only then do its bytes count. What cannot be applied ends the
-//! link: a replica that skipped something would be one in name only.
+//! link: a replica that skipped something would be one in name only. Only where it may give up keys of its own
+//! (`replica-ignore-maxmemory no`), and has, may a command fail: all data would be followed by the same again.
 
 use bytes::Bytes;
 
@@ -111,6 +112,7 @@ impl Server {
         let mut applied = 0;
         let mut at = applier.scanned;
         while applier.next_unit(input, &mut at, &limits)? {
+            self.make_room();
             let mut words = std::mem::take(&mut applier.words);
             let ends = applier.ends.take();
             let mut begin = 0;
@@ -173,6 +175,16 @@ impl Server {
             };
             let (command, key) = (word(0), word(1));
             let reply = String::from_utf8_lossy(text).trim_end().to_owned();
+            if self.replication.holds_less {
+                tracing::debug!(
+                    command,
+                    key,
+                    db,
+                    reply,
+                    "a command of the master's failed here"
+                );
+                return Ok(());
+            }
             return Err(ApplyError::Failed {
                 command,
                 key,

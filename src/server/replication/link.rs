@@ -245,6 +245,7 @@ impl Server {
         self.replication.stream_db = usize::try_from(stream_db).ok();
         self.replication.refusal = None;
         self.replication.needs_all_data = false;
+        self.replication.holds_less = false;
         self.restart_aof();
         tracing::info!(
             keys = loaded.keys_loaded, %offset,

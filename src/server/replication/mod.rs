@@ -46,6 +46,9 @@ pub(crate) struct Replication {
     /// The stream broke off inside a unit, or a transaction went on writing behind its own `REPLICAOF`: our data is
     /// not what our offset says, so only all data helps.
     pub(crate) needs_all_data: bool,
+    /// Keys have been given up here that the master has, as `replica-ignore-maxmemory no` allows, and all its data
+    /// have not been here since.
+    pub(crate) holds_less: bool,
 }
 
 /// What a server is.
@@ -70,6 +73,7 @@ impl Replication {
             refusal: None,
             failover: None,
             needs_all_data: false,
+            holds_less: false,
         }
     }
 

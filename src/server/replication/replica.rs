@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use super::apply::{Applier, ApplyError};
@@ -524,6 +524,15 @@ fn ack(offset: ReplOffset) -> Vec<u8> {
 }
 
 impl Server {
+    /// What must be over before more of the stream is applied: a shutdown, which waits for our own replicas to get
+    /// where we are and for the files, or a disk that is slower than the master.
+    fn obstacle(&self) -> Option<Rc<Notify>> {
+        if self.is_shutting_down() {
+            return Some(Rc::clone(&self.shutdown.called_off));
+        }
+        self.aof_congestion()
+    }
+
     /// What we have applied, and for how long the master has said nothing.
     fn stream_position(&self) -> (ReplOffset, Duration) {
         let now = self.clock.mono();
@@ -575,10 +584,10 @@ async fn apply_stream(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<N
     loop {
         check_disk(server)?;
         wire.patience = server.borrow().config.repl_timeout;
-        let congestion = server.borrow().aof_congestion();
-        if let Some(progress) = congestion {
-            // The disk is slower than the master: the rest stays in the socket until there is room.
-            let _ = timeout(ACK_PERIOD, progress.notified()).await;
+        let obstacle = server.borrow().obstacle();
+        if let Some(gone) = obstacle {
+            // The rest stays in the socket.
+            let _ = timeout(ACK_PERIOD, gone.notified()).await;
             let (offset, _) = server.borrow().stream_position();
             wire.send(&ack(offset)).await?;
             continue;
