@@ -120,9 +120,15 @@ impl<S: Default> Clients<S> {
         if memory.max == 0 || memory.sum < memory.max {
             return 0;
         }
-        let mut evictable: Vec<&mut Client<S>> = clients
-            .filter(|client| client.counted_bytes > 0 && !client.no_evict)
-            .collect();
+        let mut evictable: Vec<&mut Client<S>> = Vec::new();
+        for client in clients.filter(|client| client.counted_bytes > 0) {
+            if !client.is_open() {
+                // Something else has closed it, and its connection has not ended yet.
+                memory.count(client);
+            } else if !client.no_evict {
+                evictable.push(client);
+            }
+        }
         evictable.sort_unstable_by_key(|client| (Reverse(client.counted_bytes), client.id));
         let mut evicted = 0;
         for client in evictable {
@@ -199,6 +205,18 @@ mod tests {
         }
         assert!(is_open(front, spared), "CLIENT NO-EVICT");
         assert_eq!(front.stats.evicted_clients, 4);
+        // Nobody has to go for those who go anyway.
+        let (one, other) = (add(front, 40_000), add(front, 50_000));
+        front.limit_client_memory(120_000 + front.clients.memory.sum - 90_000);
+        assert!(is_open(front, one));
+        front.clients.current(other).close(Closing::Now);
+        front
+            .clients
+            .send(one, Bytes::from(vec![b'x'; 40_000]), Mono(0));
+        front.evict_clients();
+        assert!(is_open(front, one));
+        front.clients.remove(one);
+        front.clients.remove(other);
         // The sum is what is left.
         front.clients.remove(spared);
         front.clients.remove(largest);
