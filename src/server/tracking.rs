@@ -280,7 +280,7 @@ impl Server {
             message.push(2);
             message.bulk("tracking-redir-broken");
             message.integer(i64::try_from(to.0).unwrap_or(i64::MAX));
-            clients.send(id, Bytes::from(message.into_bytes()), now);
+            clients.send(id, message.into_bytes(), now);
         }
     }
 
@@ -320,7 +320,7 @@ impl Server {
             }
         }
         let target = target.id;
-        let message = Bytes::from(message.into_bytes());
+        let message = message.into_bytes();
         self.front.clients.send(target, message, now);
     }
 }

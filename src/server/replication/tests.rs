@@ -310,6 +310,28 @@ fn replicas_that_come_back_take_no_memory_of_their_own() {
 }
 
 #[test]
+fn what_is_gathered_for_each_replica_counts_for_each() {
+    run(async {
+        let server = server(&["--repl-backlog-size", "16kb"]);
+        let server = &mut *server.borrow_mut();
+        let writer = connect(server);
+        let replicas = [(); 3].map(|()| replica(server, FeedState::Online));
+        let set = format!("SET k {}", "x".repeat(500));
+        for _ in 0..100 {
+            turn(server, writer, &[&set]);
+        }
+        for id in replicas {
+            let output = &mut server.front.clients.current(id).output;
+            assert!(output.len() > 50_000);
+            // The kernel takes a little.
+            output.advance(1);
+        }
+        let counted = server.not_counted_for_eviction();
+        assert!((150_000..500_000).contains(&counted), "{counted}");
+    });
+}
+
+#[test]
 fn nothing_is_kept_of_a_command_whose_wait_is_over() {
     run(async {
         let server = server(&[]);
