@@ -52,6 +52,12 @@ struct Segment {
     bytes: Vec<u8>,
 }
 
+/// What the buffers of these take. Bytes.
+fn memory_of(segments: &VecDeque<Segment>) -> usize {
+    let each = segments.iter().map(|segment| segment.bytes.capacity());
+    each.sum()
+}
+
 /// What waits to be written, and how far writing is.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
@@ -68,6 +74,8 @@ pub(crate) struct Writer {
     retired_until: u64,
     /// A write is in progress on another thread.
     is_writing: bool,
+    /// The memory of the buffers that are with it.
+    lent_bytes: usize,
     /// No other is to begin.
     is_held: bool,
     /// An fsync is in progress since then.
@@ -110,6 +118,11 @@ impl Writer {
     /// Bytes that wait to be written.
     pub(crate) fn pending_bytes(&self) -> u64 {
         self.appended - self.written
+    }
+
+    /// The memory of the buffers of what waits to be written. Bytes.
+    pub(crate) fn buffer_bytes(&self) -> u64 {
+        (self.lent_bytes + self.spare.capacity() + memory_of(&self.pending)) as u64
     }
 
     /// Whether everything that was appended is durable.
@@ -187,6 +200,7 @@ impl Writer {
     fn give_up(&mut self) {
         if !self.is_writing {
             self.pending.clear();
+            self.spare = Vec::new();
             self.dirty.clear();
             (self.write_error, self.sync_error) = (None, None);
             self.count_written();
@@ -575,6 +589,7 @@ impl Server {
             writer.is_writing = true;
             let later = writer.pending.split_off(writer.writable());
             job.segments = std::mem::replace(&mut writer.pending, later);
+            writer.lent_bytes = memory_of(&job.segments);
         }
         if sync {
             writer.sync_since = Some(now);
@@ -636,6 +651,7 @@ impl Server {
         }
         if job.write {
             writer.is_writing = false;
+            writer.lent_bytes = 0;
             for segment in job.segments.into_iter().rev() {
                 writer.pending.push_front(segment);
             }
