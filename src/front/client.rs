@@ -205,6 +205,8 @@ pub struct Client<S> {
     pub(super) subscription_bytes: usize,
     /// What it counts in the sum over all clients, when there is a limit for that.
     pub(super) counted_bytes: usize,
+    /// What the words of the command took that last made it wait. They are kept while it does.
+    pub(super) argv_bytes: usize,
     /// Why its commands wait, if they do.
     pub blocked: Option<Blocked>,
     /// Some of what is queued for it may not leave until [`super::Clients::release`]: what that tells of is not
@@ -263,6 +265,7 @@ impl<S: Default> Client<S> {
             multi_bytes: 0,
             subscription_bytes: 0,
             counted_bytes: 0,
+            argv_bytes: 0,
             blocked: None,
             held: None,
             is_kept: false,

@@ -5,6 +5,8 @@
 
 use std::cmp::Reverse;
 
+use bytes::Bytes;
+
 use super::client::{Client, ClientId, ClientKind, Closing};
 use super::clients::Clients;
 use super::{Front, Program};
@@ -21,7 +23,23 @@ pub(super) struct ClientMemory {
     sum: usize,
 }
 
+/// What the words of a command take that are kept. Bytes.
+pub fn words_bytes(words: &[Bytes]) -> usize {
+    words
+        .iter()
+        .map(|word| size_of::<Bytes>() + word.len())
+        .sum()
+}
+
 impl<S> Client<S> {
+    /// What is kept of the command in which it waits. Bytes.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        match self.blocked {
+            Some(_) => self.argv_bytes,
+            None => 0,
+        }
+    }
+
     /// About how many bytes it takes: its input, its output, and what is kept for it.
     pub fn memory_bytes(&self) -> usize {
         let prefixes = self
@@ -33,6 +51,7 @@ impl<S> Client<S> {
             + self.query_bytes
             + self.output.len()
             + self.multi_bytes
+            + self.waiting_bytes()
             + self.subscription_bytes
             + self.name.len()
             + self.lib_name.len()
@@ -156,7 +175,6 @@ mod tests {
     use crate::clock::Mono;
     use crate::front::toy::Toy;
     use crate::front::{ClientAddr, Peer};
-    use bytes::Bytes;
 
     fn add(front: &mut Front<Toy>, output_bytes: usize) -> ClientId {
         let addr = ClientAddr::Tcp("127.0.0.1:1".parse().unwrap());

@@ -58,6 +58,7 @@ pub use client::{
 };
 pub use client_command::client_commands;
 pub use client_line::client_line;
+pub use client_memory::words_bytes;
 pub use clients::Clients;
 pub use command_info::command_commands;
 pub use connection::{Admission, Requests, kept, serve};

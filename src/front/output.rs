@@ -15,6 +15,9 @@ pub const COPY_BYTES_MAX: usize = 1024;
 /// The room for replies that a client keeps when all of them have been written. Bytes.
 const KEPT_BYTES_MAX: usize = 4096;
 
+/// The buffer that redis-server has for the replies of a client; what does not fit goes into a list.
+const REDIS_BUFFER_BYTES: usize = 16 * 1024;
+
 /// The class of a client for `client-output-buffer-limit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutputClass {
@@ -218,9 +221,13 @@ impl OutputQueue {
         self.len() == 0 && self.gaps.is_empty()
     }
 
-    /// How many separate pieces wait (`oll` of `CLIENT LIST`).
-    pub fn chunk_count(&self) -> usize {
-        self.chunks.len()
+    /// `obl`, `oll` and `omem` of `CLIENT LIST`: the bytes in a buffer like redis's, how many pieces there are behind
+    /// that, and their bytes.
+    pub(super) fn shown_sizes(&self) -> (usize, usize, usize) {
+        let buffered = self.tail.len().min(REDIS_BUFFER_BYTES);
+        let is_longer = self.tail.len() > buffered;
+        let pieces = self.chunks.len() + usize::from(is_longer);
+        (buffered, pieces, self.len() - buffered)
     }
 
     /// Holds back what may not leave yet, until [`OutputQueue::release`]. Nothing if that is so already: what has
