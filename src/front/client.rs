@@ -149,6 +149,8 @@ pub struct Tracking {
     pub no_loop: bool,
     /// `PREFIX`; the empty one is for all keys.
     pub prefixes: BTreeSet<Bytes>,
+    /// What they take.
+    pub(super) prefix_bytes: usize,
     /// `CLIENT CACHING`, for the next command.
     pub caching: Option<bool>,
 }

@@ -12,7 +12,7 @@ use super::clients::Clients;
 use super::{Front, Program};
 
 /// What a name in one of a client's sets costs beside its bytes.
-const NODE_BYTES: usize = 64;
+pub(super) const NODE_BYTES: usize = 64;
 
 /// The sum over all clients, and its limit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,11 +42,7 @@ impl<S> Client<S> {
 
     /// About how many bytes it takes: its input, its output, and what is kept for it.
     pub fn memory_bytes(&self) -> usize {
-        let prefixes = self
-            .tracking
-            .iter()
-            .flat_map(|tracking| &tracking.prefixes)
-            .map(|prefix| NODE_BYTES + prefix.len());
+        let tracking = self.tracking.as_ref();
         size_of::<Client<S>>()
             + self.query_bytes
             + self.output.len()
@@ -56,7 +52,7 @@ impl<S> Client<S> {
             + self.name.len()
             + self.lib_name.len()
             + self.lib_ver.len()
-            + prefixes.sum::<usize>()
+            + tracking.map_or(0, |tracking| tracking.prefix_bytes)
     }
 
     /// A subscription to `name` has begun, or ended.

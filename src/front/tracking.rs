@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::client::{ClientId, Tracking, TrackingChoice};
 use super::client_command::subcommand;
+use super::client_memory::NODE_BYTES;
 use super::reply::Reply;
 use super::spec::CommandSpec;
 use super::{Call, Program, kept};
@@ -121,6 +122,8 @@ fn parse<P: Program>(program: &mut P, call: &Call<'_>) -> Result<Option<Tracking
         wanted.prefixes.append(&mut known.prefixes);
         wanted.caching = known.caching;
     }
+    let each = wanted.prefixes.iter();
+    wanted.prefix_bytes = each.map(|prefix| NODE_BYTES + prefix.len()).sum();
     Ok(Some(wanted))
 }
 
