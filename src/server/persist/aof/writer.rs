@@ -150,6 +150,9 @@ impl Writer {
         self.sync_now |= self.target.is_some();
         let start = self.appended;
         self.target = to.map(|file| Arc::new(Target { file, start }));
+        if self.target.is_none() {
+            self.spare = Vec::new();
+        }
     }
 
     /// A durable base has taken the place of the files to which units went until so much was appended. Nothing
@@ -200,7 +203,6 @@ impl Writer {
     fn give_up(&mut self) {
         if !self.is_writing {
             self.pending.clear();
-            self.spare = Vec::new();
             self.dirty.clear();
             (self.write_error, self.sync_error) = (None, None);
             self.count_written();
@@ -348,7 +350,8 @@ impl Writer {
         if outcome.error.is_some() {
             self.failed_attempt = attempt;
         }
-        if self.pending.is_empty() && outcome.spare.capacity() <= SPARE_BYTES_MAX {
+        let is_wanted = self.is_recording() && self.pending.is_empty();
+        if is_wanted && outcome.spare.capacity() <= SPARE_BYTES_MAX {
             self.spare = outcome.spare;
         }
         self.count_written();
@@ -757,6 +760,24 @@ mod tests {
         assert_eq!(fs::read(old).unwrap(), b"ab");
         assert_eq!(fs::read(new).unwrap(), b"cd");
         assert_eq!(writer.settled(false), 4);
+    }
+
+    #[test]
+    fn buffers_count_as_what_they_take() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let mut writer = Writer::default();
+        writer.switch(Some(open(&dir.path().join("file"))));
+        append(&mut writer, &"x".repeat(10_000));
+        append(&mut writer, "y");
+        let bytes = writer.buffer_bytes();
+        assert!(
+            bytes > writer.pending_bytes(),
+            "it has grown by half at least"
+        );
+        writer.write_here(Mono(1));
+        assert_eq!((writer.pending_bytes(), writer.buffer_bytes()), (0, bytes));
+        writer.switch(None);
+        assert_eq!(writer.buffer_bytes(), 0);
     }
 
     #[test]
