@@ -149,6 +149,8 @@ pub struct Tracking {
     pub no_loop: bool,
     /// `PREFIX`; the empty one is for all keys.
     pub prefixes: BTreeSet<Bytes>,
+    /// What they take.
+    pub(super) prefix_bytes: usize,
     /// `CLIENT CACHING`, for the next command.
     pub caching: Option<bool>,
 }
@@ -205,6 +207,8 @@ pub struct Client<S> {
     pub(super) subscription_bytes: usize,
     /// What it counts in the sum over all clients, when there is a limit for that.
     pub(super) counted_bytes: usize,
+    /// What the words of the command took that last made it wait. They are kept while it does.
+    pub(super) argv_bytes: usize,
     /// Why its commands wait, if they do.
     pub blocked: Option<Blocked>,
     /// Some of what is queued for it may not leave until [`super::Clients::release`]: what that tells of is not
@@ -263,6 +267,7 @@ impl<S: Default> Client<S> {
             multi_bytes: 0,
             subscription_bytes: 0,
             counted_bytes: 0,
+            argv_bytes: 0,
             blocked: None,
             held: None,
             is_kept: false,

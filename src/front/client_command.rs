@@ -8,6 +8,7 @@ use super::hello::{BAD_CLIENT_NAME, is_client_name};
 use super::reply::Reply;
 use super::spec::{CommandSpec, Handler, category, flag};
 use super::{Call, PauseMode, PauseReason, Program, kept};
+use crate::resp::canonical_integer;
 
 /// `CLIENT`, with further subcommands: [`super::tracking_subcommands`] where the program tracks keys, or
 /// has none.
@@ -247,10 +248,6 @@ fn unknown_type(word: &[u8]) -> String {
     )
 }
 
-fn integer(word: &[u8]) -> Option<i64> {
-    std::str::from_utf8(word).ok()?.parse().ok()
-}
-
 fn list<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     let mut only_type = None;
     let mut only_ids: Option<Vec<ClientId>> = None;
@@ -263,9 +260,9 @@ fn list<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
             only_type = Some(wanted);
         }
         [option, ids @ ..] if option.eq_ignore_ascii_case(b"ID") && !ids.is_empty() => {
-            let parsed = ids
-                .iter()
-                .map(|word| integer(word).map(|id| ClientId(u64::try_from(id).unwrap_or(0))));
+            let parsed = ids.iter().map(|word| {
+                canonical_integer(word).map(|id| ClientId(u64::try_from(id).unwrap_or(0)))
+            });
             let Some(parsed) = parsed.collect() else {
                 return reply.error("ERR Invalid client ID");
             };
@@ -340,7 +337,7 @@ fn parse_kill<P: Program>(program: &mut P, pairs: &[Bytes]) -> Result<KillFilter
         };
         match option.to_ascii_lowercase().as_slice() {
             b"id" => {
-                let id = integer(value).filter(|id| *id > 0);
+                let id = canonical_integer(value).filter(|id| *id > 0);
                 let id = id.ok_or("ERR client-id should be greater than 0")?;
                 filter.id = Some(ClientId(id.unsigned_abs()));
             }
@@ -420,7 +417,7 @@ fn pause<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
         [_] => return reply.error("ERR CLIENT PAUSE mode must be WRITE or ALL"),
         _ => return too_many(call, reply),
     };
-    let ms = match integer(&call.words[2]).map(u64::try_from) {
+    let ms = match canonical_integer(&call.words[2]).map(u64::try_from) {
         // redis-server, whose moments have 63 bits as well, says OK to these and pauses nobody.
         Some(Ok(ms)) if i64::try_from(call.now.unix.0.saturating_add(ms)).is_err() => {
             return reply.error("ERR timeout is out of range");
@@ -455,7 +452,7 @@ fn unblock<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
         [_] => return reply.error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
         _ => return too_many(call, reply),
     };
-    let Some(id) = integer(&call.words[2]) else {
+    let Some(id) = canonical_integer(&call.words[2]) else {
         return reply.error("ERR value is not an integer or out of range");
     };
     let id = ClientId(u64::try_from(id).unwrap_or(0));

@@ -5,8 +5,10 @@ use super::table::Catalog;
 use crate::clock::Mono;
 use crate::resp::Protocol;
 
-/// The line without its line feed. Fields that only make sense for the original's memory management
-/// (`qbuf-free`, `rbs`, …) are 0.
+/// The line without its line feed. Its sizes are those of our own structures: `tot-mem` is smaller, as no buffer is
+/// kept for a client that has nothing in it; `qbuf` has the words of an incomplete request in it, `argv-mem` those of
+/// the command in which the client waits, `multi-mem` the keys that it watches. Fields that only make sense for the
+/// original's memory management (`qbuf-free`, `rbs`, `rbp`) are 0.
 pub fn client_line<S>(client: &Client<S>, catalog: &Catalog, now: Mono) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let command = client
@@ -22,11 +24,11 @@ pub fn client_line<S>(client: &Client<S>, catalog: &Catalog, now: Mono) -> Strin
             .redirect
             .map_or(0, |id| i64::try_from(id.0).unwrap_or(i64::MAX)),
     };
-    let queued = client.output.len();
+    let (buffered, pieces, listed) = client.output.shown_sizes();
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} \
-         multi={multi} qbuf={} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={queued} oll={} \
-         omem={queued} tot-mem={} events={} cmd={command} user={} redir={redirect} resp={} \
+         multi={multi} qbuf={} qbuf-free=0 argv-mem={} multi-mem={} rbs=0 rbp=0 obl={buffered} oll={pieces} \
+         omem={listed} tot-mem={} events={} cmd={command} user={} redir={redirect} resp={} \
          lib-name={} lib-ver={}",
         client.id,
         client.addr,
@@ -41,10 +43,10 @@ pub fn client_line<S>(client: &Client<S>, catalog: &Catalog, now: Mono) -> Strin
         client.patterns.len(),
         client.shard_channels.len(),
         client.query_bytes,
+        client.waiting_bytes(),
         client.multi_bytes,
-        client.output.chunk_count(),
         client.memory_bytes(),
-        if queued > 0 { "rw" } else { "r" },
+        if buffered + listed > 0 { "rw" } else { "r" },
         user(client),
         match client.protocol {
             Protocol::Resp2 => 2,

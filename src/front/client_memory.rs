@@ -5,12 +5,14 @@
 
 use std::cmp::Reverse;
 
+use bytes::Bytes;
+
 use super::client::{Client, ClientId, ClientKind, Closing};
 use super::clients::Clients;
 use super::{Front, Program};
 
 /// What a name in one of a client's sets costs beside its bytes.
-const NODE_BYTES: usize = 64;
+pub(super) const NODE_BYTES: usize = 64;
 
 /// The sum over all clients, and its limit.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,23 +23,36 @@ pub(super) struct ClientMemory {
     sum: usize,
 }
 
+/// What the words of a command take that are kept. Bytes.
+pub fn words_bytes(words: &[Bytes]) -> usize {
+    words
+        .iter()
+        .map(|word| size_of::<Bytes>() + word.len())
+        .sum()
+}
+
 impl<S> Client<S> {
+    /// What is kept of the command in which it waits. Bytes.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        match self.blocked {
+            Some(_) => self.argv_bytes,
+            None => 0,
+        }
+    }
+
     /// About how many bytes it takes: its input, its output, and what is kept for it.
     pub fn memory_bytes(&self) -> usize {
-        let prefixes = self
-            .tracking
-            .iter()
-            .flat_map(|tracking| &tracking.prefixes)
-            .map(|prefix| NODE_BYTES + prefix.len());
+        let tracking = self.tracking.as_ref();
         size_of::<Client<S>>()
             + self.query_bytes
             + self.output.len()
             + self.multi_bytes
+            + self.waiting_bytes()
             + self.subscription_bytes
             + self.name.len()
             + self.lib_name.len()
             + self.lib_ver.len()
-            + prefixes.sum::<usize>()
+            + tracking.map_or(0, |tracking| tracking.prefix_bytes)
     }
 
     /// A subscription to `name` has begun, or ended.
@@ -120,9 +135,15 @@ impl<S: Default> Clients<S> {
         if memory.max == 0 || memory.sum < memory.max {
             return 0;
         }
-        let mut evictable: Vec<&mut Client<S>> = clients
-            .filter(|client| client.counted_bytes > 0 && !client.no_evict)
-            .collect();
+        let mut evictable: Vec<&mut Client<S>> = Vec::new();
+        for client in clients.filter(|client| client.counted_bytes > 0) {
+            if !client.is_open() {
+                // Something else has closed it, and its connection has not ended yet.
+                memory.count(client);
+            } else if !client.no_evict {
+                evictable.push(client);
+            }
+        }
         evictable.sort_unstable_by_key(|client| (Reverse(client.counted_bytes), client.id));
         let mut evicted = 0;
         for client in evictable {
@@ -150,7 +171,6 @@ mod tests {
     use crate::clock::Mono;
     use crate::front::toy::Toy;
     use crate::front::{ClientAddr, Peer};
-    use bytes::Bytes;
 
     fn add(front: &mut Front<Toy>, output_bytes: usize) -> ClientId {
         let addr = ClientAddr::Tcp("127.0.0.1:1".parse().unwrap());
@@ -199,6 +219,18 @@ mod tests {
         }
         assert!(is_open(front, spared), "CLIENT NO-EVICT");
         assert_eq!(front.stats.evicted_clients, 4);
+        // Nobody has to go for those who go anyway.
+        let (one, other) = (add(front, 40_000), add(front, 50_000));
+        front.limit_client_memory(120_000 + front.clients.memory.sum - 90_000);
+        assert!(is_open(front, one));
+        front.clients.current(other).close(Closing::Now);
+        front
+            .clients
+            .send(one, Bytes::from(vec![b'x'; 40_000]), Mono(0));
+        front.evict_clients();
+        assert!(is_open(front, one));
+        front.clients.remove(one);
+        front.clients.remove(other);
         // The sum is what is left.
         front.clients.remove(spared);
         front.clients.remove(largest);

@@ -1,13 +1,12 @@
 //! The table of connected clients.
 
-use bytes::Bytes;
 use hashbrown::HashMap;
 use slab::Slab;
 
 use super::acl::UserRef;
 use super::client::{Blocked, Client, ClientId, ClientKind, Closing, Peer, ReplyMode, WaitId};
 use super::client_memory::ClientMemory;
-use super::output::OutputLimits;
+use super::output::{Chunk, OutputLimits};
 use super::reply::Reply;
 use crate::clock::Mono;
 use crate::resp::Value;
@@ -178,15 +177,15 @@ impl<S: Default> Clients<S> {
         self.places.is_empty()
     }
 
-    /// Queues a shared message for a client; closes the client when its queue outgrows the limit.
+    /// Queues a message for a client; closes the client when its queue outgrows the limit.
     /// False when the client has gone, is closed, or gets no more than its replies before it is.
-    pub fn send(&mut self, id: ClientId, bytes: Bytes, now: Mono) -> bool {
+    pub fn send(&mut self, id: ClientId, message: impl Into<Chunk>, now: Mono) -> bool {
         let limits = self.limits;
         let known = self.place(id).and_then(|place| self.places.get_mut(place));
         let Some(client) = known.filter(|client| client.closing == Closing::No) else {
             return false;
         };
-        client.output.push_unasked(bytes);
+        client.output.push_unasked(message.into());
         self.memory.count(client);
         if client.kind != ClientKind::Replica {
             self.prompted.note(client);
@@ -311,7 +310,7 @@ impl<S: Default> Clients<S> {
         }
         client.blocked = None;
         if !client.leaves_out_reply() {
-            client.output.push(Bytes::from(reply.into_bytes()));
+            client.output.push(reply.into_bytes());
         }
         self.memory.count(client);
         client.wake();

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::acl::{Denied, LogEntry, Reason};
 use super::client::{Blocked, Client, ClientId, ClientKind, Closing};
 use super::client_line::client_line;
+use super::client_memory::words_bytes;
 use super::spec::flag;
 use super::table::{Catalog, CommandId, Lookup};
 use super::{Call, Front, PauseMode, Program, Reply};
@@ -35,7 +36,9 @@ pub(crate) fn dispatch<P: Program>(
     // What is sent to the client until here comes before the reply: it made room for the command.
     let admission = admit(program, id, words, now);
     if let Admission::Paused = admission {
-        program.front().clients.current(id).blocked = Some(Blocked::Paused);
+        let client = program.front().clients.current(id);
+        client.blocked = Some(Blocked::Paused);
+        client.argv_bytes = words_bytes(words);
         return Outcome::Paused;
     }
     let client = program.front().clients.current(id);
@@ -54,7 +57,9 @@ pub(crate) fn dispatch<P: Program>(
     end_caching(client, catalog);
     // Of one that comes later, nothing is there yet.
     let is_late = matches!(client.blocked, Some(Blocked::Waiting { .. }));
-    if !is_late && client.leaves_out_reply() {
+    if is_late {
+        client.argv_bytes = words_bytes(words);
+    } else if client.leaves_out_reply() {
         reply.leave_out(start);
     }
     client.output.put_tail(reply.into_bytes());

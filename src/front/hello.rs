@@ -7,7 +7,7 @@ use super::options::{HELLO_OPTIONS, options};
 use super::reply::Reply;
 use super::spec::{CommandSpec, category, flag};
 use super::{Call, Program, REDIS_VERSION, arity_error, kept};
-use crate::resp::Protocol;
+use crate::resp::{Protocol, canonical_integer};
 
 /// `PING`, `HELLO`, `AUTH`.
 pub fn connection_commands<P: Program>() -> [CommandSpec<P>; 3] {
@@ -168,10 +168,7 @@ fn hello<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
 }
 
 fn parse_version(version: &[u8]) -> Result<Protocol, &'static str> {
-    let number = std::str::from_utf8(version)
-        .ok()
-        .and_then(|v| v.parse::<i64>().ok());
-    match number {
+    match canonical_integer(version) {
         Some(2) => Ok(Protocol::Resp2),
         Some(3) => Ok(Protocol::Resp3),
         Some(_) => Err("NOPROTO unsupported protocol version"),

@@ -58,6 +58,7 @@ pub use client::{
 };
 pub use client_command::client_commands;
 pub use client_line::client_line;
+pub use client_memory::words_bytes;
 pub use clients::Clients;
 pub use command_info::command_commands;
 pub use connection::{Admission, Requests, kept, serve};
@@ -72,7 +73,9 @@ pub use info::{
 };
 pub use keys::{KeyRef, command_channels, command_keys};
 pub use options::{HELLO_OPTIONS, MIGRATE_OPTIONS, OptionForm, options};
-pub use output::{COPY_BYTES_MAX, OutputClass, OutputLimit, OutputLimits, OutputQueue, Overrun};
+pub use output::{
+    COPY_BYTES_MAX, Chunk, OutputClass, OutputLimit, OutputLimits, OutputQueue, Overrun,
+};
 pub use pubsub::{
     Kind as SubscriptionKind, PubSub, shard_subscription_commands, subscription_commands,
 };

@@ -1,6 +1,7 @@
 //! What waits to be written to one client, and how much of it may wait.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -13,6 +14,9 @@ pub const COPY_BYTES_MAX: usize = 1024;
 
 /// The room for replies that a client keeps when all of them have been written. Bytes.
 const KEPT_BYTES_MAX: usize = 4096;
+
+/// The buffer that redis-server has for the replies of a client; what does not fit goes into a list.
+const REDIS_BUFFER_BYTES: usize = 16 * 1024;
 
 /// The class of a client for `client-output-buffer-limit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,18 +79,69 @@ impl OutputLimits {
     }
 }
 
+/// A piece of what waits for a client: from [`Bytes`] one that others may wait for too, from a vector one that is for
+/// this client alone.
+#[derive(Debug)]
+pub struct Chunk {
+    bytes: Bytes,
+    /// The memory that it takes for this client alone. It is taken until all of it is written.
+    own_bytes: usize,
+}
+
+impl Chunk {
+    /// The memory that it takes for one client alone; 0 where others may wait for it too. Bytes.
+    pub fn own_bytes(&self) -> usize {
+        self.own_bytes
+    }
+
+    fn shared_bytes(&self) -> usize {
+        match self.own_bytes {
+            0 => self.len(),
+            _ => 0,
+        }
+    }
+}
+
+impl Deref for Chunk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl From<Bytes> for Chunk {
+    fn from(bytes: Bytes) -> Chunk {
+        let own_bytes = 0;
+        Chunk { bytes, own_bytes }
+    }
+}
+
+impl From<Vec<u8>> for Chunk {
+    fn from(bytes: Vec<u8>) -> Chunk {
+        let own_bytes = bytes.capacity();
+        let bytes = Bytes::from(bytes);
+        Chunk { bytes, own_bytes }
+    }
+}
+
 /// The bytes that wait for one client, in order. Large messages that go to many clients are shared.
 #[derive(Debug, Default)]
 pub struct OutputQueue {
-    chunks: VecDeque<Bytes>,
+    chunks: VecDeque<Chunk>,
     tail: Vec<u8>,
     /// Replies that are still to come, in order. Nothing behind the first leaves before it does.
     gaps: VecDeque<Gap>,
     /// The tail is with the command that is running; what is queued meanwhile comes after it.
     tail_is_lent: bool,
     /// Of that, what is not in the present tail.
-    behind: Vec<Bytes>,
+    behind: Vec<Chunk>,
+    /// What waits in the chunks.
     chunk_bytes: usize,
+    /// Of that, what other clients may wait for too.
+    shared_bytes: usize,
+    /// The memory of the chunks that are for this client alone.
+    own_chunk_bytes: usize,
     hold: Hold,
     overrun: Overrun,
     pushed: Pushed,
@@ -153,12 +208,12 @@ impl OutputQueue {
 
     /// The memory of what waits for this client alone. Bytes.
     pub fn own_bytes(&self) -> usize {
-        self.tail.capacity()
+        self.tail.capacity() + self.own_chunk_bytes
     }
 
     /// What waits in pieces that other clients may wait for too. Bytes.
     pub fn shared_bytes(&self) -> usize {
-        self.chunk_bytes
+        self.shared_bytes
     }
 
     /// True when nothing waits and no reply is still to come.
@@ -166,9 +221,13 @@ impl OutputQueue {
         self.len() == 0 && self.gaps.is_empty()
     }
 
-    /// How many separate pieces wait (`oll` of `CLIENT LIST`).
-    pub fn chunk_count(&self) -> usize {
-        self.chunks.len()
+    /// `obl`, `oll` and `omem` of `CLIENT LIST`: the bytes in a buffer like redis's, how many pieces there are behind
+    /// that, and their bytes.
+    pub(super) fn shown_sizes(&self) -> (usize, usize, usize) {
+        let buffered = self.tail.len().min(REDIS_BUFFER_BYTES);
+        let is_longer = self.tail.len() > buffered;
+        let pieces = self.chunks.len() + usize::from(is_longer);
+        (buffered, pieces, self.len() - buffered)
     }
 
     /// Holds back what may not leave yet, until [`OutputQueue::release`]. Nothing if that is so already: what has
@@ -201,26 +260,33 @@ impl OutputQueue {
     }
 
     /// Appends without a copy when that is worth it.
-    pub fn push(&mut self, bytes: Bytes) {
+    pub fn push(&mut self, chunk: impl Into<Chunk>) {
+        let chunk = chunk.into();
         self.set_apart();
-        if bytes.len() < COPY_BYTES_MAX || !self.gaps.is_empty() {
-            self.tail.extend_from_slice(&bytes);
+        if chunk.len() < COPY_BYTES_MAX || !self.gaps.is_empty() {
+            self.tail.extend_from_slice(&chunk);
         } else if self.tail_is_lent {
             if !self.tail.is_empty() {
                 self.behind.push(std::mem::take(&mut self.tail).into());
             }
-            self.behind.push(bytes);
+            self.behind.push(chunk);
         } else {
             self.seal();
-            self.chunk_bytes += bytes.len();
-            self.chunks.push_back(bytes);
+            self.queue(chunk);
         }
     }
 
+    fn queue(&mut self, chunk: Chunk) {
+        self.chunk_bytes += chunk.len();
+        self.shared_bytes += chunk.shared_bytes();
+        self.own_chunk_bytes += chunk.own_bytes;
+        self.chunks.push_back(chunk);
+    }
+
     /// As [`OutputQueue::push`], what the client has not asked for.
-    pub(super) fn push_unasked(&mut self, bytes: Bytes) {
-        self.pushed.bytes = self.pushed_bytes() + bytes.len();
-        self.push(bytes);
+    pub(super) fn push_unasked(&mut self, chunk: Chunk) {
+        self.pushed.bytes = self.pushed_bytes() + chunk.len();
+        self.push(chunk);
     }
 
     /// Drops everything.
@@ -300,8 +366,8 @@ impl OutputQueue {
             gap.at = tail.len();
         }
         let after = std::mem::replace(&mut self.tail, tail);
-        for bytes in std::mem::take(&mut self.behind) {
-            self.push(bytes);
+        for chunk in std::mem::take(&mut self.behind) {
+            self.push(chunk);
         }
         self.tail.extend_from_slice(&after);
         self.close_gaps();
@@ -346,9 +412,12 @@ impl OutputQueue {
         let Some(chunk) = self.chunks.front_mut() else {
             return;
         };
-        chunk.advance(n);
+        let shared_before = chunk.shared_bytes();
+        chunk.bytes.advance(n);
         self.chunk_bytes -= n;
+        self.shared_bytes -= shared_before - chunk.shared_bytes();
         if chunk.is_empty() {
+            self.own_chunk_bytes -= chunk.own_bytes;
             self.chunks.pop_front();
         }
     }
@@ -381,12 +450,11 @@ impl OutputQueue {
             return;
         }
         let rest = self.tail.split_off(end);
-        let sealed = Bytes::from(std::mem::replace(&mut self.tail, rest));
+        let sealed = std::mem::replace(&mut self.tail, rest);
         for gap in &mut self.gaps {
             gap.at -= end;
         }
-        self.chunk_bytes += sealed.len();
-        self.chunks.push_back(sealed);
+        self.queue(sealed.into());
     }
 }
 
@@ -428,12 +496,37 @@ mod tests {
         reply.extend_from_slice(b"reply ");
         queue.put_tail(reply);
         assert_eq!(
-            queue.chunks.iter().last().map(|b| b.as_ptr()),
+            queue.chunks.iter().last().map(|chunk| chunk.as_ptr()),
             Some(large.as_ptr())
         );
         assert_eq!(queue.len(), COPY_BYTES_MAX + 8);
         let all = "reply a".to_owned() + &"p".repeat(COPY_BYTES_MAX) + "b";
         assert_eq!(drain(&mut queue), all);
+    }
+
+    #[test]
+    fn only_what_others_may_wait_for_counts_as_shared() {
+        let mut queue = OutputQueue::default();
+        queue.push(Bytes::from(vec![b's'; 5000]));
+        let mut own = Vec::with_capacity(9000);
+        own.resize(6000, b'o');
+        queue.push(own);
+        assert_eq!((queue.shared_bytes(), queue.own_bytes()), (5000, 9000));
+        // What was written in part was gathered for this client.
+        queue.extend(&[b't'; 3000]);
+        let before = queue.own_bytes();
+        assert!(before >= 12_000);
+        queue.advance(1000);
+        assert_eq!((queue.shared_bytes(), queue.own_bytes()), (4000, before));
+        queue.advance(4000);
+        queue.advance(5999);
+        assert_eq!((queue.shared_bytes(), queue.own_bytes()), (0, before));
+        queue.advance(1);
+        queue.advance(1);
+        assert_eq!((queue.len(), queue.shared_bytes()), (2999, 0));
+        assert_eq!(queue.own_bytes(), before - 9000);
+        queue.advance(2999);
+        assert_eq!((queue.len(), queue.own_chunk_bytes), (0, 0));
     }
 
     #[test]

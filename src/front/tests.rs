@@ -307,7 +307,7 @@ fn what_is_pushed_has_a_limit_and_replies_have_their_own() {
     toy.front.clients.limits.pubsub = limit;
     let id = toy.connect(1);
     let now = toy.now.mono;
-    let push = |toy: &mut Toy, bytes| toy.front.clients.send(id, vec![0; bytes].into(), now);
+    let push = |toy: &mut Toy, bytes| toy.front.clients.send(id, vec![0; bytes], now);
     toy.front.clients.current(id).output.extend(&[0; 5000]);
     toy.front.tick(now);
     assert!(push(&mut toy, 600), "of what waits, little was pushed");
@@ -321,7 +321,7 @@ fn what_is_pushed_has_a_limit_and_replies_have_their_own() {
             .is_some_and(|client| !client.is_open())
     );
     let id = toy.connect(2);
-    let push = |toy: &mut Toy, bytes| toy.front.clients.send(id, vec![0; bytes].into(), now);
+    let push = |toy: &mut Toy, bytes| toy.front.clients.send(id, vec![0; bytes], now);
     assert!(push(&mut toy, 600));
     assert!(!push(&mut toy, 600));
     // A configured limit of ordinary clients holds as well.
@@ -329,5 +329,5 @@ fn what_is_pushed_has_a_limit_and_replies_have_their_own() {
     toy.front.clients.limits.pubsub = OutputLimits::default().pubsub;
     let id = toy.connect(3);
     toy.front.clients.current(id).output.extend(&[0; 900]);
-    assert!(!toy.front.clients.send(id, vec![0; 200].into(), now));
+    assert!(!toy.front.clients.send(id, vec![0; 200], now));
 }

@@ -6,9 +6,11 @@ use bytes::Bytes;
 
 use super::client::{ClientId, Tracking, TrackingChoice};
 use super::client_command::subcommand;
+use super::client_memory::NODE_BYTES;
 use super::reply::Reply;
 use super::spec::CommandSpec;
 use super::{Call, Program, kept};
+use crate::resp::canonical_integer;
 
 /// The most prefixes of one client. All of a client's are compared with each other.
 const PREFIXES_MAX: usize = 1024;
@@ -97,27 +99,21 @@ fn parse<P: Program>(program: &mut P, call: &Call<'_>) -> Result<Option<Tracking
         b"off" => return Ok(None),
         _ => return Err("ERR syntax error".into()),
     }
-    wanted.choice = match (opt_in, opt_out) {
-        (true, true) => {
-            return Err("ERR You can't specify both OPTIN mode and OPTOUT mode".into());
-        }
-        (true, false) => TrackingChoice::OptIn,
-        (false, true) => TrackingChoice::OptOut,
-        (false, false) => TrackingChoice::All,
-    };
     let known = program
         .front()
         .clients
         .current(call.client)
         .tracking
         .clone();
+    check_mode(&wanted, &prefixes, known.as_ref())?;
+    wanted.choice = choice(opt_in, opt_out, wanted.broadcast, known.as_ref())?;
     let known_prefixes = known.as_ref().map_or(0, |known| known.prefixes.len());
     if known_prefixes + prefixes.len() > PREFIXES_MAX {
         return Err(format!(
             "ERR A client can have at most {PREFIXES_MAX} prefixes"
         ));
     }
-    check(&wanted, &prefixes, known.as_ref())?;
+    check_prefixes(&prefixes, known.as_ref())?;
     if wanted.broadcast && prefixes.is_empty() {
         prefixes.push(Bytes::new());
     }
@@ -126,14 +122,13 @@ fn parse<P: Program>(program: &mut P, call: &Call<'_>) -> Result<Option<Tracking
         wanted.prefixes.append(&mut known.prefixes);
         wanted.caching = known.caching;
     }
+    let each = wanted.prefixes.iter();
+    wanted.prefix_bytes = each.map(|prefix| NODE_BYTES + prefix.len()).sum();
     Ok(Some(wanted))
 }
 
 fn redirect<P: Program>(program: &mut P, word: &[u8]) -> Result<ClientId, String> {
-    let id = std::str::from_utf8(word)
-        .ok()
-        .and_then(|word| word.parse::<i64>().ok())
-        .ok_or("ERR value is not an integer or out of range")?;
+    let id = canonical_integer(word).ok_or("ERR value is not an integer or out of range")?;
     let id = ClientId(u64::try_from(id).unwrap_or(0));
     match program.front().clients.get(id) {
         Some(_) => Ok(id),
@@ -141,8 +136,12 @@ fn redirect<P: Program>(program: &mut P, word: &[u8]) -> Result<ClientId, String
     }
 }
 
-/// Whether the wishes go together, and with what is in force.
-fn check(wanted: &Tracking, prefixes: &[Bytes], known: Option<&Tracking>) -> Result<(), String> {
+/// Whether the mode goes with the prefixes, and with what is in force.
+fn check_mode(
+    wanted: &Tracking,
+    prefixes: &[Bytes],
+    known: Option<&Tracking>,
+) -> Result<(), String> {
     if !wanted.broadcast && !prefixes.is_empty() {
         return Err("ERR PREFIX option requires BCAST mode to be enabled".into());
     }
@@ -153,13 +152,31 @@ fn check(wanted: &Tracking, prefixes: &[Bytes], known: Option<&Tracking>) -> Res
                 .into(),
         );
     }
-    if wanted.broadcast && wanted.choice != TrackingChoice::All {
+    Ok(())
+}
+
+/// What `OPTIN` and `OPTOUT` come to, if they go together with what else is wanted and what is in force.
+fn choice(
+    opt_in: bool,
+    opt_out: bool,
+    broadcast: bool,
+    known: Option<&Tracking>,
+) -> Result<TrackingChoice, String> {
+    if broadcast && (opt_in || opt_out) {
         return Err("ERR OPTIN and OPTOUT are not compatible with BCAST".into());
     }
+    let wanted = match (opt_in, opt_out) {
+        (true, true) => {
+            return Err("ERR You can't specify both OPTIN mode and OPTOUT mode".into());
+        }
+        (true, false) => TrackingChoice::OptIn,
+        (false, true) => TrackingChoice::OptOut,
+        (false, false) => TrackingChoice::All,
+    };
     let switches = |known: &Tracking| {
         known.choice != TrackingChoice::All
-            && wanted.choice != TrackingChoice::All
-            && known.choice != wanted.choice
+            && wanted != TrackingChoice::All
+            && known.choice != wanted
     };
     if known.is_some_and(switches) {
         return Err(
@@ -168,6 +185,11 @@ fn check(wanted: &Tracking, prefixes: &[Bytes], known: Option<&Tracking>) -> Res
                 .into(),
         );
     }
+    Ok(wanted)
+}
+
+/// Whether no prefix is one of another's, nor of one that is in force.
+fn check_prefixes(prefixes: &[Bytes], known: Option<&Tracking>) -> Result<(), String> {
     let old = || known.into_iter().flat_map(|known| &known.prefixes);
     for (i, prefix) in prefixes.iter().enumerate() {
         if let Some(other) = old().find(|other| overlap(prefix, other)) {

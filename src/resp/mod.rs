@@ -3,6 +3,7 @@
 mod decode;
 mod double;
 mod encode;
+mod integer;
 mod line;
 mod request;
 mod value;
@@ -10,6 +11,7 @@ mod value;
 pub use decode::{Limits, ProtocolError, decode_request, decode_value, split_words};
 pub use double::{double_text, parse_double};
 pub use encode::{encode_request, encode_value};
+pub use integer::canonical_integer;
 pub use line::take_line;
 pub use request::{OWN_BUFFER_MIN, RequestDecoder, RequestSource};
 pub use value::{Protocol, Value};

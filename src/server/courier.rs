@@ -11,10 +11,13 @@
 //! the errands of one command are of a bounded size and number of keys. While it waits, the loop tells systemd's
 //! watchdog that it does.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc as blocking;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -140,17 +143,12 @@ impl Courier {
             let (errands, queue) = mpsc::channel(1);
             let (done, outcomes) = blocking::sync_channel(1);
             let kept = Arc::clone(&self.kept);
-            let work = move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .max_blocking_threads(LOOKUPS_MAX)
-                    .build();
-                match runtime {
-                    Ok(runtime) => runtime.block_on(run(queue, done, clock, kept)),
-                    // Whoever has an errand finds nobody.
-                    Err(error) => tracing::error!("MIGRATE: {error}"),
-                }
-            };
+            // Where this fails, the next errand tries again.
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads(LOOKUPS_MAX)
+                .build()?;
+            let work = move || runtime.block_on(run(queue, done, clock, kept));
             std::thread::Builder::new()
                 .name("courier".to_owned())
                 .spawn(work)?;
@@ -197,16 +195,17 @@ async fn run(
     let mut kept: Vec<Connection> = Vec::new();
     loop {
         let errand = tokio::select! {
-            errand = errands.recv() => errand,
-            () = sleep(LOOK_PERIOD), if !kept.is_empty() => {
-                let now = clock.mono();
-                kept.retain(|connection| now.since(connection.used) < KEPT_FOR);
-                count.store(kept.len() as u64, Ordering::Relaxed);
-                continue;
-            }
+            errand = errands.recv() => Some(errand),
+            () = sleep(LOOK_PERIOD), if !kept.is_empty() => None,
         };
-        let Some(errand) = errand else {
-            return;
+        // However often there are errands to others.
+        let now = clock.mono();
+        kept.retain(|connection| now.since(connection.used) < KEPT_FOR);
+        count.store(kept.len() as u64, Ordering::Relaxed);
+        let errand = match errand {
+            Some(Some(errand)) => errand,
+            Some(None) => return,
+            None => continue,
         };
         let outcome = run_errand(&errand, &mut kept, clock).await;
         count.store(kept.len() as u64, Ordering::Relaxed);
@@ -222,6 +221,12 @@ async fn run_errand(errand: &Errand, kept: &mut Vec<Connection>, clock: Clock) -
         .iter()
         .position(|connection| connection.to == errand.to)
         .map(|at| kept.remove(at));
+    if let Some(connection) = &mut found
+        && !connection.is_silent().await
+    {
+        // It has been closed, or what comes next answers nothing that we shall ask.
+        found = None;
+    }
     let broken = loop {
         let was_kept = found.is_some();
         let mut connection = match found.take() {
@@ -331,6 +336,14 @@ async fn secured(tcp: TcpStream, host: &str, process: &Process) -> io::Result<St
 }
 
 impl Connection {
+    /// Whether nothing has come that nobody has asked for, nor the end.
+    async fn is_silent(&mut self) -> bool {
+        let mut byte = [0];
+        let mut read = pin!(self.stream.read(&mut byte));
+        let is_pending = poll_fn(|context| Poll::Ready(read.as_mut().poll(context).is_pending()));
+        self.input.is_empty() && is_pending.await
+    }
+
     /// Carries the requests of an errand, in its database.
     async fn carry(
         &mut self,

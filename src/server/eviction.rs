@@ -157,7 +157,11 @@ impl Server {
         }
         // What this takes is no part of the command.
         self.read_at = None;
-        let excess = if self.may_evict() { self.excess() } else { 0 };
+        let excess = self.excess();
+        if excess > 0 && !self.may_evict() {
+            // Nobody is to suffer for it; it is exceeded all the same, for as long as it is.
+            return Room::Enough;
+        }
         let room = if excess == 0 {
             Room::Enough
         } else {
@@ -185,7 +189,7 @@ impl Server {
         // Asked before each command while memory is short: nothing here goes over all clients.
         self.replica_output_bytes()
             + self.keyspace.snapshot_bytes()
-            + self.aof.writer.pending_bytes()
+            + self.aof.writer.buffer_bytes()
     }
 
     /// Whether keys may go, and writes be refused for lack of memory.
@@ -346,6 +350,11 @@ impl Server {
             (Room::Freeing | Room::Lacking, None) => self.eviction.exceeded_since = Some(now),
             (Room::Enough, None) | (Room::Freeing | Room::Lacking, Some(_)) => {}
         }
+    }
+
+    /// Begins anew to count the time that memory is above its limit.
+    pub(crate) fn reset_exceeded(&mut self) {
+        self.eviction.exceeded_since = None;
     }
 
     /// How long memory has been above its limit. Milliseconds.

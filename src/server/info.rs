@@ -61,12 +61,14 @@ impl Server {
                 "persistence" => self.info_persistence(&mut out),
                 "stats" => {
                     let (keys, items, prefixes) = self.tracking.sizes();
+                    let exceeded_now = self.eviction_exceeded();
                     let stats = DataStats {
                         tracked_keys: keys as u64,
                         tracked_items: items as u64,
                         tracked_prefixes: prefixes as u64,
                         migration_links: self.courier.kept(),
-                        eviction_exceeded_now: self.eviction_exceeded(),
+                        eviction_exceeded_total: self.stats.eviction_exceeded_total + exceeded_now,
+                        eviction_exceeded_now: exceeded_now,
                         own_expiries: self.own_expiries.len() as u64,
                         ..self.stats
                     };
@@ -167,7 +169,7 @@ impl Server {
         line!(out, "mem_clients_slaves:{}", report.replicas);
         line!(out, "mem_clients_normal:{}", report.clients);
         line!(out, "mem_cluster_links:0");
-        line!(out, "mem_aof_buffer:{}", self.aof.writer.pending_bytes());
+        line!(out, "mem_aof_buffer:{}", report.aof_buffer);
         line!(out, "mem_allocator:{}", memory::allocator());
         line!(out, "active_defrag_running:0");
         line!(

@@ -1,7 +1,7 @@
 //! What keys take, and where the rest of the memory goes: for `MEMORY` and `INFO memory`.
 
 use super::Server;
-use super::keyspace::Entry;
+use super::keyspace::{Db, Entry};
 use crate::front::ClientKind;
 use crate::memory;
 
@@ -24,6 +24,8 @@ pub(crate) struct MemoryReport {
     pub(crate) backlog: u64,
     pub(crate) replicas: u64,
     pub(crate) clients: u64,
+    /// What waits to be written to the append-only file.
+    pub(crate) aof_buffer: u64,
     pub(crate) overhead: u64,
     /// What is left for the data.
     pub(crate) dataset: u64,
@@ -82,7 +84,19 @@ impl Server {
         }
         replicas += self.replica_output_bytes();
         let snapshots = self.keyspace.snapshot_bytes();
-        let overhead = self.memory_at_start + backlog + clients + replicas + snapshots;
+        let aof_buffer = self.aof.writer.buffer_bytes();
+        let dbs = (0..self.keyspace.databases()).map(|number| self.keyspace.db(number));
+        let tables: usize = dbs
+            .filter(|db| !db.is_empty())
+            .map(Db::overhead_bytes)
+            .sum();
+        let overhead = self.memory_at_start
+            + backlog
+            + clients
+            + replicas
+            + aof_buffer
+            + tables as u64
+            + snapshots;
         MemoryReport {
             used,
             peak: self.memory_peak.max(used),
@@ -91,6 +105,7 @@ impl Server {
             backlog,
             replicas,
             clients,
+            aof_buffer,
             overhead,
             dataset: used.saturating_sub(overhead),
         }

@@ -43,6 +43,8 @@ mod run;
 mod shutdown;
 mod slowlog;
 pub mod surface;
+#[cfg(test)]
+mod testing;
 mod tracking;
 mod tuning;
 

@@ -48,10 +48,44 @@ impl Keyed for Read {
     }
 }
 
-/// What a message says to be invalid.
-enum Invalid<'a> {
-    Keys(&'a [Bytes]),
-    Everything,
+/// How a client is told what is invalid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// By a push of RESP3.
+    Push,
+    /// By a message to the channel.
+    Message,
+}
+
+impl Form {
+    /// The message that these keys are invalid, or all there are.
+    fn message(self, keys: Option<&[&Bytes]>) -> Bytes {
+        let mut message = match self {
+            Form::Push => {
+                let mut message = Reply::new(Protocol::Resp3);
+                message.push(2);
+                message.bulk("invalidate");
+                message
+            }
+            Form::Message => {
+                let mut message = Reply::new(Protocol::Resp2);
+                message.array(3);
+                message.bulk("message");
+                message.bulk(CHANNEL);
+                message
+            }
+        };
+        match keys {
+            None => message.null(),
+            Some(keys) => {
+                message.array(keys.len());
+                for key in keys {
+                    message.bulk(key);
+                }
+            }
+        }
+        message.into_bytes().into()
+    }
 }
 
 impl TrackingTable {
@@ -191,7 +225,7 @@ impl Server {
                 !tracking.broadcast && !is_own_doing
             });
             if is_told {
-                self.send_invalidation(id, &Invalid::Keys(std::slice::from_ref(&key)));
+                self.send_invalidation(id, Some(&[&key]));
             }
         }
     }
@@ -201,7 +235,7 @@ impl Server {
         drop_elsewhere(std::mem::take(&mut self.tracking.read));
         self.tracking.items = 0;
         for id in self.tracking.clients.clone() {
-            self.send_invalidation(id, &Invalid::Everything);
+            self.send_invalidation(id, None);
         }
     }
 
@@ -210,25 +244,32 @@ impl Server {
         if self.tracking.changed.is_empty() {
             return;
         }
-        let mut messages = Vec::new();
         for (prefix, changed) in std::mem::take(&mut self.tracking.changed) {
-            for id in self.tracking.prefixes.get(&prefix).into_iter().flatten() {
-                let client = self.front.clients.get(*id);
-                let no_loop = client
-                    .and_then(|client| client.tracking.as_ref())
-                    .is_some_and(|tracking| tracking.no_loop);
-                let keys: Vec<Bytes> = changed
-                    .iter()
-                    .filter(|(_, by)| !no_loop || **by != Some(*id))
-                    .map(|(key, _)| key.clone())
-                    .collect();
-                if !keys.is_empty() {
-                    messages.push((*id, keys));
-                }
+            let listeners = self.tracking.prefixes.get(&prefix).cloned();
+            let authors: BTreeSet<ClientId> = changed.values().copied().flatten().collect();
+            // Nearly all of them get the same.
+            let mut shared: [Option<Bytes>; 2] = [None, None];
+            for id in listeners.into_iter().flatten() {
+                let client = self.front.clients.get(id);
+                let tracking = client.and_then(|client| client.tracking.as_ref());
+                let no_loop = tracking.is_some_and(|tracking| tracking.no_loop);
+                let Some((to, form)) = self.target_of(id) else {
+                    continue;
+                };
+                let message = if no_loop && authors.contains(&id) {
+                    let others = changed.iter().filter(|(_, by)| **by != Some(id));
+                    let keys: Vec<&Bytes> = others.map(|(key, _)| key).collect();
+                    if keys.is_empty() {
+                        continue;
+                    }
+                    form.message(Some(&keys))
+                } else {
+                    let encode = || form.message(Some(&changed.keys().collect::<Vec<_>>()));
+                    shared[form as usize].get_or_insert_with(encode).clone()
+                };
+                let now = self.clock.mono();
+                self.front.clients.send(to, message, now);
             }
-        }
-        for (id, keys) in messages {
-            self.send_invalidation(id, &Invalid::Keys(&keys));
         }
     }
 
@@ -280,55 +321,70 @@ impl Server {
             message.push(2);
             message.bulk("tracking-redir-broken");
             message.integer(i64::try_from(to.0).unwrap_or(i64::MAX));
-            clients.send(id, Bytes::from(message.into_bytes()), now);
+            clients.send(id, message.into_bytes(), now);
         }
     }
 
-    fn send_invalidation(&mut self, id: ClientId, what: &Invalid<'_>) {
-        let Some(client) = self.front.clients.get(id) else {
-            return;
-        };
-        let redirect = client.tracking.as_ref().and_then(|t| t.redirect);
+    /// Tells a client that keys are invalid, or all of them.
+    fn send_invalidation(&mut self, id: ClientId, keys: Option<&[&Bytes]>) {
         let now = self.clock.mono();
+        if let Some((to, form)) = self.target_of(id) {
+            self.front.clients.send(to, form.message(keys), now);
+        }
+    }
+
+    /// To whom invalidations go that are for a client, and in which form; nowhere when there is no way to tell it.
+    fn target_of(&mut self, id: ClientId) -> Option<(ClientId, Form)> {
+        let client = self.front.clients.get(id)?;
+        let redirect = client.tracking.as_ref().and_then(|t| t.redirect);
         let to = redirect.unwrap_or(id);
         let target = self.front.clients.get(to);
         let Some(target) = target.filter(|target| redirect.is_none() || target.is_open()) else {
             self.redirect_is_broken(id, to);
-            return;
+            return None;
         };
-        let mut message = Reply::new(target.protocol);
         match target.protocol {
-            Protocol::Resp3 => {
-                message.push(2);
-                message.bulk("invalidate");
-            }
+            Protocol::Resp3 => Some((to, Form::Push)),
             Protocol::Resp2 if redirect.is_some() && target.subscription_count() > 0 => {
-                message.array(3);
-                message.bulk("message");
-                message.bulk(CHANNEL);
+                Some((to, Form::Message))
             }
-            // There is no way to tell it.
-            Protocol::Resp2 => return,
+            Protocol::Resp2 => None,
         }
-        match what {
-            Invalid::Everything => message.null(),
-            Invalid::Keys(keys) => {
-                message.array(keys.len());
-                for key in *keys {
-                    message.bulk(key);
-                }
-            }
-        }
-        let target = target.id;
-        let message = Bytes::from(message.into_bytes());
-        self.front.clients.send(target, message, now);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::testing::{connect, run, server, turn};
     use proptest::prelude::*;
+
+    #[test]
+    fn what_many_are_told_is_kept_once() {
+        run(async {
+            let server = server(&[]);
+            let server = &mut *server.borrow_mut();
+            let (writer, long) = (connect(server), "k".repeat(2000));
+            let listeners = ["", " NOLOOP", ""].map(|more| {
+                let id = connect(server);
+                turn(
+                    server,
+                    id,
+                    &["HELLO 3", &format!("CLIENT TRACKING ON BCAST{more}")],
+                );
+                server.front.clients.current(id).output.clear();
+                id
+            });
+            turn(server, writer, &[&format!("MSET {long} 1 b 2")]);
+            let told = listeners.map(|id| server.front.clients.current(id).output.front().as_ptr());
+            assert_eq!(told, [told[0]; 3]);
+            // One that does not want to hear of its own changes hears of the others'.
+            server.front.clients.current(listeners[1]).output.clear();
+            turn(server, listeners[1], &["SET b 3"]);
+            let output = &server.front.clients.current(listeners[1]).output;
+            assert_eq!(output.front(), b"+OK\r\n");
+        });
+    }
 
     #[test]
     fn prefixes_of_others_cost_nothing() {

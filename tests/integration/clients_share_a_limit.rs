@@ -112,6 +112,22 @@ fn who_takes_too_much_goes() {
 }
 
 #[test]
+fn the_words_of_a_command_that_waits_count() {
+    for kind in [Kind::Real, Kind::Ours] {
+        let server = start_server(kind, "");
+        let mut waiting = server.client();
+        waiting.send(&["BLPOP", &large(4 << 20), "0"]).unwrap();
+        wait_for("it waits", secs(5), || {
+            let blocked = server.info("blocked_clients");
+            expect_that(blocked.as_deref() == Some("1"), || format!("{kind:?}"))
+        });
+        set(&server, "maxmemory-clients", "2mb");
+        waiting.wait_for_close(secs(5)).unwrap();
+        assert_eq!(evicted(&server), 1, "{kind:?}");
+    }
+}
+
+#[test]
 fn the_largest_goes_first_and_who_is_spared_stays() {
     for kind in [Kind::Real, Kind::Ours] {
         let server = start_server(kind, "");

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use sentinel::resp::Value;
 
 use crate::both::{Both, DIRECTIONS, check_events, check_stream};
@@ -344,6 +345,58 @@ fn what_is_no_answer_moves_nothing() {
         let (reply, left) = at_fake(Kind::Ours, "", answer);
         assert_eq!((reply.as_str(), left.as_str()), (reading, "a b c"));
     }
+}
+
+#[test]
+fn an_answer_too_many_is_not_one_to_the_next_request() {
+    let fake = Fake::start(|words| match (words[0].as_str(), words[1].as_str()) {
+        ("RESTORE", "b") => Answer::Say(b"-ERR no\r\n".to_vec()),
+        ("RESTORE", _) => Answer::Say(b"+OK\r\n+OK\r\n".to_vec()),
+        _ => Answer::Say(b"+OK\r\n".to_vec()),
+    });
+    let server = start_server(Kind::Ours, "");
+    let mut client = server.client();
+    client.call(&["MSET", "a", "1", "b", "2"]);
+    assert_eq!(migrate(&mut client, fake.port(), "a 0 300"), "OK");
+    let refused = migrate(&mut client, fake.port(), "b 0 300");
+    assert_eq!(refused, "ERR Target instance replied with error: ERR no");
+    assert_eq!(text(&client.call(&["GET", "b"])), "2");
+}
+
+#[test]
+fn it_works_again_when_there_are_descriptors_again() {
+    let (source, target) = (start_server(Kind::Ours, ""), start_server(Kind::Ours, ""));
+    let mut client = source.client();
+    client.call(&["SET", "k", "v"]);
+    let pid = i32::try_from(source.process.pid()).expect("process ids fit in i32");
+    let pid = Pid::from_raw(pid);
+    let none = Rlimit {
+        current: Some(1),
+        ..getrlimit(Resource::Nofile)
+    };
+    let limit = prlimit(pid, Resource::Nofile, none).expect("our own child's soft limit");
+    let failed = migrate(&mut client, target.port(), "k 0 1000");
+    assert_eq!(failed, "IOERR error or timeout connecting to the client");
+    prlimit(pid, Resource::Nofile, limit).expect("as it was");
+    assert_eq!(migrate(&mut client, target.port(), "k 0 1000"), "OK");
+}
+
+#[test]
+fn an_unused_connection_is_closed_though_others_are_used() {
+    let source = start_server(Kind::Ours, "");
+    let targets = [(); 2].map(|()| start_server(Kind::Ours, ""));
+    let mut client = source.client();
+    let mut move_one = |target: &ServerNode| {
+        client.call(&["SET", "k", "v"]);
+        let moved = migrate(&mut client, target.port(), "k 0 1000 REPLACE");
+        assert_eq!(moved, "OK");
+    };
+    move_one(&targets[0]);
+    wait_for("one is closed", secs(20), || {
+        move_one(&targets[1]);
+        let kept = source.info("migrate_cached_sockets").unwrap();
+        expect_that(kept == "1", || kept)
+    });
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `maxmemory`: what is refused, which keys go under each policy, and that replicas learn of it. `disable-thp`.
 
+use std::time::Duration;
+
 use crate::both::side_by_side;
 use crate::data::{replica_of, wait_until_equal};
 use crate::support::{
@@ -101,6 +103,35 @@ const REFUSED: &str = "
     CONFIG SET maxmemory-eviction-tenacity 101
     CONFIG SET maxmemory-policy nosuch
 ";
+
+#[test]
+fn the_time_above_the_limit_goes_on_in_a_pause() {
+    for kind in [Kind::Real, Kind::Ours] {
+        let server = start_server(kind, "");
+        let mut client = server.client();
+        let mut call = |line: &str| text(&client.call(&line.split(' ').collect::<Vec<_>>()));
+        // The total has what is not over yet in it.
+        let time = || {
+            let total = number(&server, "total_eviction_exceeded_time");
+            let current = number(&server, "current_eviction_exceeded_time");
+            assert!((total..total + 40).contains(&current), "{total}, {current}");
+            current
+        };
+        call("CONFIG SET maxmemory 1");
+        assert!(call("SET a 1").starts_with("OOM"), "{kind:?}");
+        std::thread::sleep(Duration::from_millis(50));
+        let before = time();
+        assert!(before >= 50, "{kind:?}: {before}");
+        call("CLIENT PAUSE 60000 WRITE");
+        call("PING");
+        std::thread::sleep(Duration::from_millis(50));
+        let after = time();
+        assert!(after >= before + 50, "{kind:?}: {before}, {after}");
+        // What is counted begins anew.
+        call("CONFIG RESETSTAT");
+        assert!(time() < after - 50, "{kind:?}");
+    }
+}
 
 #[test]
 fn memory_stays_within_its_limit_under_every_policy() {

@@ -411,6 +411,19 @@ fn the_last_command_of_a_client_is_shown() {
 }
 
 #[test]
+fn a_client_that_resets_itself_is_still_not_evicted() {
+    let [real, ours] = start_both("").map(|server| {
+        let mut client = server.client();
+        client.call(&["CLIENT", "NO-EVICT", "ON"]);
+        client.call(&["RESET"]);
+        let info = text(&client.call(&["CLIENT", "INFO"]));
+        let flags = info.split(' ').find(|field| field.starts_with("flags="));
+        flags.expect("flags").to_owned()
+    });
+    assert_eq!(real, ours);
+}
+
+#[test]
 fn what_was_tracked_is_forgotten_when_it_changes() {
     let [real, ours] = start_both("").map(|server| {
         let (mut client, mut other) = (server.client(), server.client());

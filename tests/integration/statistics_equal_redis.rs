@@ -82,6 +82,47 @@ fn the_memory_has_the_same_parts() {
 }
 
 #[test]
+fn what_is_no_data_is_the_sum_of_its_parts() {
+    let servers = start_both("appendonly yes\nrepl-backlog-size 16kb\n");
+    let [master, replica] = &servers;
+    let mut client = replica.client();
+    client.call(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
+    for server in [master, replica] {
+        wait_for("they are linked", secs(10), || {
+            let is_linked = ["connected_slaves", "master_link_status"]
+                .map(|field| server.info(field).unwrap_or_default());
+            let is_linked = is_linked == ["1", ""] || is_linked[1] == "up";
+            expect_that(is_linked, || "no".to_owned())
+        });
+    }
+    let mut writer = master.client();
+    for n in 0..3000 {
+        writer.call(&["SET", &format!("key:{n}"), "v"]);
+    }
+    for server in [master, replica] {
+        let stats = pairs(&server.client().call(&["MEMORY", "STATS"]));
+        let number = |value: &Value| text(value).parse::<u64>().expect("a number");
+        let parts = [
+            "startup.allocated",
+            "replication.backlog",
+            "clients.slaves",
+            "clients.normal",
+            "cluster.links",
+            "aof.buffer",
+            "lua.caches",
+            "functions.caches",
+        ];
+        let parts = parts
+            .map(|name| number(&stats[name]))
+            .into_iter()
+            .sum::<u64>();
+        let tables = pairs(&stats["db.0"]).values().map(number).sum::<u64>();
+        assert!(tables > 0);
+        assert_eq!(number(&stats["overhead.total"]), parts + tables);
+    }
+}
+
+#[test]
 fn changes_are_counted_alike() {
     const LINES: &str = "
         SADD s a b c

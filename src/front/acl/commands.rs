@@ -11,6 +11,7 @@ use crate::front::spec::{CommandSpec, Handler, category, flag};
 use crate::front::table::Catalog;
 use crate::front::{Call, Closing, Front, Lookup, Program, Reply, dispatch::has_arity};
 use crate::ids::hex;
+use crate::resp::canonical_integer;
 
 /// The most bits of `ACL GENPASS`.
 const GENPASS_BITS_MAX: i64 = 4096;
@@ -249,7 +250,7 @@ fn deluser<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
 fn genpass<P: Program>(_: &mut P, call: &Call<'_>, reply: &mut Reply) {
     let bits = match &call.words[2..] {
         [] => 256,
-        [word] => match std::str::from_utf8(word).ok().and_then(|w| w.parse().ok()) {
+        [word] => match canonical_integer(word) {
             Some(bits @ 1..=GENPASS_BITS_MAX) => bits,
             Some(_) => {
                 return reply.error(
@@ -307,10 +308,7 @@ fn log<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
             log.clear();
             return reply.ok();
         }
-        [word] => match std::str::from_utf8(word)
-            .ok()
-            .and_then(|w| w.parse::<i64>().ok())
-        {
+        [word] => match canonical_integer(word) {
             Some(count) => usize::try_from(count).unwrap_or(0),
             None => return reply.error("ERR value is not an integer or out of range"),
         },

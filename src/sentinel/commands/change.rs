@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Host, NO_SUCH_MASTER, integer, operate, subcommand, text};
+use super::{Host, NO_SUCH_MASTER, operate, subcommand, text};
 use crate::config::{check_master_name, statements::is_executable};
 use crate::front::{Call, CommandSpec, Reply, glob_match};
 use crate::ids::MasterName;
-use crate::resp::Value;
+use crate::resp::{Value, canonical_integer};
 use crate::sentinel::core::{Addr, Input, Operator, PAUSE_MAX, ReplyTo, SetOption};
 
 /// The subcommands of this module.
@@ -94,7 +94,7 @@ fn remove<H: Host>(host: &mut H, call: &Call<'_>, _: &mut Reply) {
 }
 
 fn forget<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
-    let port = integer(&call.words[4]).and_then(|port| u16::try_from(port).ok());
+    let port = canonical_integer(&call.words[4]).and_then(|port| u16::try_from(port).ok());
     let Some(port) = port else {
         return reply.error("ERR Invalid port");
     };
@@ -193,10 +193,10 @@ fn monitor<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
     let [_, _, name_word, address, port, quorum] = call.words else {
         return;
     };
-    let Some(quorum) = integer(quorum) else {
+    let Some(quorum) = canonical_integer(quorum) else {
         return reply.error("ERR Invalid quorum");
     };
-    let Some(port) = integer(port) else {
+    let Some(port) = canonical_integer(port) else {
         return reply.error("ERR Invalid port");
     };
     if quorum < 1 {
@@ -327,7 +327,11 @@ fn parse_option(
         let value = text(value);
         format!("ERR Invalid argument '{value}' for SENTINEL SET '{shown}'")
     };
-    let number = |least: i64| integer(value).filter(|n| *n >= least).ok_or_else(invalid);
+    let number = |least: i64| {
+        canonical_integer(value)
+            .filter(|n| *n >= least)
+            .ok_or_else(invalid)
+    };
     let millis = |least| number(least).map(|n| Duration::from_millis(n.unsigned_abs()));
     let small = || number(1).and_then(|n| u32::try_from(n).map_err(|_| invalid()));
     let words = |word: &[u8]| match std::str::from_utf8(word) {

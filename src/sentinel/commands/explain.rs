@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Host, NO_SUCH_MASTER, integer, text};
+use super::{Host, NO_SUCH_MASTER, text};
 use crate::front::{Call, Reply};
 use crate::net::local_time;
+use crate::resp::canonical_integer;
 use crate::sentinel::core::{Candidate, Outcome, Presence, Record, Verdict, Voice, Votes, span};
 
 /// How many records are shown when nobody says how many.
@@ -15,7 +16,7 @@ pub(super) fn explain<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply)
     let count = match &call.words[3..] {
         [] => COUNT_DEFAULT,
         [word, number] if word.eq_ignore_ascii_case(b"count") => {
-            let number = integer(number).and_then(|number| usize::try_from(number).ok());
+            let number = canonical_integer(number).and_then(|number| usize::try_from(number).ok());
             let Some(number) = number.filter(|number| *number > 0) else {
                 return reply.error("ERR COUNT must be a positive number");
             };

@@ -159,13 +159,6 @@ fn text(word: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(word)
 }
 
-/// A decimal integer exactly as it would be written: no sign `+`, no leading zeros, no blanks.
-fn integer(word: &[u8]) -> Option<i64> {
-    let text = std::str::from_utf8(word).ok()?;
-    let number: i64 = text.parse().ok()?;
-    (itoa::Buffer::new().format(number) == text).then_some(number)
-}
-
 /// Lets the client wait for the core's answer to `request`.
 fn operate<H: Host>(host: &mut H, call: &Call<'_>, request: Operator) {
     let to = begin(host, call);

@@ -1,9 +1,10 @@
 //! `SENTINEL` subcommands that only look, and the question that peers ask.
 
 use super::explain::explain;
-use super::{Host, NO_SUCH_MASTER, integer, subcommand, text};
+use super::{Host, NO_SUCH_MASTER, subcommand, text};
 use crate::front::{Call, CommandSpec, Reply, flag};
 use crate::ids::{Epoch, SentinelId};
+use crate::resp::canonical_integer;
 use crate::sentinel::core::{Input, Sentinel};
 
 /// The subcommands of this module, under the Redis names and Valkey's.
@@ -285,7 +286,7 @@ fn is_master_down<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
     let [_, _, address, port, epoch, candidate] = call.words else {
         return;
     };
-    let (Some(port), Some(epoch)) = (integer(port), integer(epoch)) else {
+    let (Some(port), Some(epoch)) = (canonical_integer(port), canonical_integer(epoch)) else {
         return reply.error("ERR value is not an integer or out of range");
     };
     let Ok(port) = u16::try_from(port) else {
@@ -316,8 +317,8 @@ fn ordered_failover<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
     let [_, _, address, port, epoch, candidate] = call.words else {
         return;
     };
-    let port = integer(port).and_then(|port| u16::try_from(port).ok());
-    let epoch = integer(epoch).and_then(|epoch| u64::try_from(epoch).ok());
+    let port = canonical_integer(port).and_then(|port| u16::try_from(port).ok());
+    let epoch = canonical_integer(epoch).and_then(|epoch| u64::try_from(epoch).ok());
     let (Some(port), Some(epoch)) = (port, epoch) else {
         return reply.error("ERR value is not an integer or out of range");
     };

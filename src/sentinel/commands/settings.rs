@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Host, integer, operate, subcommand, text};
+use super::{Host, operate, subcommand, text};
 use crate::clock::millis;
+use crate::resp::canonical_integer;
 
 use crate::front::{Call, CommandSpec, Reply, glob_match_ignore_case};
 use crate::net::LogLevel;
@@ -138,7 +139,7 @@ fn change_parameter(
         "announce-ip" if !word.is_empty() && !is_plain(word) => return None,
         "announce-ip" => globals.announce_ip = set(),
         "announce-port" => {
-            globals.announce_port = u16::try_from(integer(value)?).ok()?;
+            globals.announce_port = u16::try_from(canonical_integer(value)?).ok()?;
         }
         "sentinel-user" => globals.sentinel_user = set(),
         "sentinel-pass" => globals.sentinel_pass = set(),
@@ -198,7 +199,7 @@ fn tune(tuning: &mut Tuning, pairs: &[Bytes]) -> Result<(), String> {
                 "ERR Unknown option or number of arguments for SENTINEL DEBUG '{shown}'"
             ));
         };
-        let Some(ms) = integer(word).filter(|ms| *ms > 0) else {
+        let Some(ms) = canonical_integer(word).filter(|ms| *ms > 0) else {
             let word = text(word);
             return Err(format!(
                 "ERR Invalid argument '{word}' for SENTINEL DEBUG '{shown}'"

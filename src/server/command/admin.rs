@@ -136,7 +136,6 @@ fn reset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     if client.reply_mode != ReplyMode::Skip {
         client.reply_mode = ReplyMode::On;
     }
-    client.no_evict = false;
     server.set_monitor(call.client, false);
     server.end_tracking(call.client);
     reply.set_protocol(Protocol::Resp2);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::clock::UnixMillis;
-use crate::server::keyspace::canonical_integer;
+use crate::resp::canonical_integer;
 
 /// An unknown or misplaced word.
 pub(super) const SYNTAX: &str = "ERR syntax error";

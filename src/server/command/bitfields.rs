@@ -6,7 +6,8 @@ use super::args::{Failure, SYNTAX, integer};
 use super::bitmaps::{bit, bit_offset};
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
-use crate::server::keyspace::{Text, canonical_integer};
+use crate::resp::canonical_integer;
+use crate::server::keyspace::Text;
 use crate::server::{NotifyClasses, Server};
 
 type Spec = CommandSpec<Server>;

@@ -160,6 +160,7 @@ pub(super) fn rewrite(server: &mut Server, of: RewriteOf) -> Result<(), Failure>
 
 fn resetstat(server: &mut Server, _: &Call<'_>, reply: &mut Reply) {
     server.stats = crate::front::DataStats::default();
+    server.reset_exceeded();
     server.metrics.reset();
     lazy_free::reset_freed();
     server.front.stats = crate::front::FrontStats::default();

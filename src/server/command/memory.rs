@@ -113,7 +113,6 @@ fn stats(server: &mut Server, _: &Call<'_>, reply: &mut Reply) {
         .saturating_sub(report.startup)
         .checked_div(keys)
         .unwrap_or(0);
-    let aof = server.aof.writer.pending_bytes();
     let fields = [
         ("peak.allocated", Stat::Bytes(report.peak)),
         ("total.allocated", Stat::Bytes(report.used)),
@@ -122,7 +121,7 @@ fn stats(server: &mut Server, _: &Call<'_>, reply: &mut Reply) {
         ("clients.slaves", Stat::Bytes(report.replicas)),
         ("clients.normal", Stat::Bytes(report.clients)),
         ("cluster.links", Stat::Bytes(0)),
-        ("aof.buffer", Stat::Bytes(aof)),
+        ("aof.buffer", Stat::Bytes(report.aof_buffer)),
         ("lua.caches", Stat::Bytes(0)),
         ("functions.caches", Stat::Bytes(0)),
         ("overhead.total", Stat::Bytes(report.overhead)),
@@ -169,12 +168,12 @@ fn stats(server: &mut Server, _: &Call<'_>, reply: &mut Reply) {
     }
 }
 
-/// What the tables of a database take. Expiries are kept in its one table, and there are no slots.
+/// What the tables of a database take beside the keys and values. Expiries are kept in its one table, and there are no slots.
 fn tables_of(number: usize, db: &Db, reply: &mut Reply) {
     reply.bulk(format!("db.{number}"));
     reply.map(3);
     reply.bulk("overhead.hashtable.main");
-    reply.count(db.heap_bytes());
+    reply.count(db.overhead_bytes());
     for name in ["expires", "slot-to-keys"] {
         reply.bulk(format!("overhead.hashtable.{name}"));
         reply.integer(0);

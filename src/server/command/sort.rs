@@ -9,9 +9,8 @@ use super::args::{Failure, SYNTAX, integer, option};
 use super::strings::finish;
 use super::strtod::weight;
 use crate::front::{Begin, Call, CommandSpec, Find, KeySpec, Reply, category, flag, key};
-use crate::server::keyspace::{
-    Element, End, Hash, Kind, List, SortedSet, Text, Value, canonical_integer,
-};
+use crate::resp::canonical_integer;
+use crate::server::keyspace::{Element, End, Hash, Kind, List, SortedSet, Text, Value};
 use crate::server::{NotifyClasses, Server};
 
 type Spec = CommandSpec<Server>;

@@ -1,7 +1,7 @@
 //! Numbers with a fraction as C's `strtod` reads them, which is how Redis reads scores, weights and distances.
 
 use super::args::{Failure, NOT_A_FLOAT};
-use crate::server::keyspace::canonical_integer;
+use crate::resp::canonical_integer;
 
 /// A number at the beginning of a text.
 #[derive(Clone, Copy, Debug, PartialEq)]

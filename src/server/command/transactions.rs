@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 
 use crate::front::{
     Call, ClientId, Clients, CommandId, CommandInfo, CommandSpec, KeySpec, Reply, category, flag,
-    kept, key, run,
+    kept, key, run, words_bytes,
 };
 use crate::room::GiveBack;
 use crate::server::keyspace::{Entry, Keyspace};
@@ -93,9 +93,6 @@ struct Queued {
 
 /// The most commands that one transaction may queue.
 const QUEUED_MAX: usize = 1024 * 1024;
-
-/// What a word takes beside its bytes.
-const WORD_BYTES: usize = size_of::<Bytes>();
 
 /// Commands that run at once in a transaction.
 const NEVER_QUEUED: [&str; 6] = ["multi", "exec", "discard", "watch", "quit", "reset"];
@@ -239,8 +236,7 @@ impl Server {
         if NEVER_QUEUED.contains(&call.info.name) {
             return false;
         }
-        let words: usize = call.words.iter().map(|word| WORD_BYTES + word.len()).sum();
-        let bytes = size_of::<Queued>() + words;
+        let bytes = size_of::<Queued>() + words_bytes(call.words);
         transaction.flags |= call.info.flags;
         transaction.lacking |= !call.info.flags;
         transaction.bytes += bytes;

@@ -496,6 +496,12 @@ impl Db {
         self.segments.heap_bytes()
     }
 
+    /// Of that, what is neither key nor value.
+    pub fn overhead_bytes(&self) -> usize {
+        let in_place = self.len() * (size_of::<Key>() + size_of::<Value>());
+        self.heap_bytes().saturating_sub(in_place)
+    }
+
     /// Walks the whole structure.
     #[cfg(test)]
     pub(super) fn check(&self) {

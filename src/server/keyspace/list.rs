@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::held::{self, Whole};
 use super::listpack::{Listpack, Place, encoded_len};
-use super::text::{Element, canonical_integer};
+use super::text::Element;
+use crate::resp::canonical_integer;
 
 /// How much one node of a list may hold: `list-max-listpack-size`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,8 @@ use std::hash::BuildHasher;
 use foldhash::quality::RandomState;
 
 use super::steps;
-use super::text::{Element, canonical_integer};
+use super::text::Element;
+use crate::resp::canonical_integer;
 
 const HEAD_BYTES: usize = 6;
 const END: u8 = 0xff;

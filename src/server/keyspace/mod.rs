@@ -40,7 +40,7 @@ pub use set::{Set, SetBuilder};
 pub use snapshot::{Chunk, ChunkQueue, SnapshotEpoch, Walk};
 pub use sorted_set::{Change, Ranking, Scored, SortedSet};
 pub use table::Table;
-pub use text::{Element, Long, Text, canonical_integer};
+pub use text::{Element, Long, Text};
 pub use usage::{FrequencyRules, Rating, Usage};
 pub use value::{Image, Kind, Thresholds, Value, estimate};
 

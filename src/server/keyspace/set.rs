@@ -5,7 +5,8 @@ use super::bulk::Bulk;
 use super::intset::IntSet;
 use super::key::Key;
 use super::table::Table;
-use super::text::{Element, canonical_integer};
+use super::text::Element;
+use crate::resp::canonical_integer;
 
 /// The members of a key. A few integers lie in an intset; anything else in a table, for good.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::held::{self, Whole};
-use crate::resp::OWN_BUFFER_MIN;
+use crate::resp::{OWN_BUFFER_MIN, canonical_integer};
 
 /// The longest string that is copied when it is changed or saved. Bytes. Longer ones are shared with the
 /// snapshots that are still writing them out.
@@ -316,33 +316,6 @@ impl PartialEq for Text {
 
 impl Eq for Text {}
 
-/// The number whose canonical decimal text `bytes` is: no sign but `-`, no leading zero, no blank.
-pub fn canonical_integer(bytes: &[u8]) -> Option<i64> {
-    let (is_negative, digits) = match bytes {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    match digits {
-        [b'0'] if !is_negative => return Some(0),
-        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
-        _ => return None,
-    }
-    let mut n: i64 = 0;
-    for digit in digits {
-        let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        // Downwards, where there is one number more.
-        n = n.checked_mul(10)?.checked_sub(i64::from(digit))?;
-    }
-    if is_negative {
-        Some(n)
-    } else {
-        n.checked_neg()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -372,39 +345,6 @@ mod tests {
     fn a_number_is_as_long_as_its_text() {
         for n in [0, 9, 10, 99, 100, -1, -10, i64::MAX, i64::MIN] {
             assert_eq!(Element::Integer(n).len(), n.to_string().len(), "{n}");
-        }
-    }
-
-    #[test]
-    fn only_canonical_integers_are_numbers() {
-        for text in [
-            "0",
-            "7",
-            "-1",
-            "9223372036854775807",
-            "-9223372036854775808",
-        ] {
-            assert_eq!(
-                canonical_integer(text.as_bytes()).map(|n| n.to_string()),
-                Some(text.to_owned())
-            );
-        }
-        for text in [
-            "",
-            "-",
-            "00",
-            "007",
-            "+1",
-            "-0",
-            " 1",
-            "1 ",
-            "1.0",
-            "9223372036854775808",
-            "-9223372036854775809",
-            "9999999999999999999",
-            "1e3",
-        ] {
-            assert_eq!(canonical_integer(text.as_bytes()), None, "{text:?}");
         }
     }
 

@@ -15,9 +15,10 @@ use super::rdb::{
     TYPE_LIST_QUICKLIST_2, TYPE_SET, TYPE_SET_INTSET, TYPE_STRING, TYPE_ZSET_2, TYPE_ZSET_LISTPACK,
     VERSION,
 };
+use crate::resp::canonical_integer;
 use crate::server::keyspace::{
     Element, Entry, Field, Hash, Image, Key, Keyed, Listpack, Rating, Scored, Set, SortedSet,
-    Table, Usage, Value, canonical_integer,
+    Table, Usage, Value,
 };
 
 /// Shorter strings are never compressed. Redis's own bound.

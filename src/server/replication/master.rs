@@ -9,7 +9,8 @@ use tokio::sync::Notify;
 use super::history::Resume;
 use crate::clock::Mono;
 use crate::front::{
-    COPY_BYTES_MAX, Call, ClientId, ClientKind, Closing, OutputLimit, OutputQueue, Overrun, Reply,
+    COPY_BYTES_MAX, Call, Chunk, ClientId, ClientKind, Closing, OutputLimit, OutputQueue, Overrun,
+    Reply,
 };
 use crate::ids::ReplOffset;
 use crate::server::Server;
@@ -94,12 +95,14 @@ pub(crate) enum FeedState {
 /// Bytes of the stream that a replica may not get yet.
 #[derive(Debug, Default)]
 pub(crate) struct Retained {
-    chunks: Vec<Bytes>,
+    chunks: Vec<Chunk>,
     /// What small writes have added since the last chunk.
     tail: Vec<u8>,
     bytes: u64,
     /// Of them, those in chunks that other replicas wait for too.
     shared_bytes: u64,
+    /// The memory of the other chunks.
+    own_chunk_bytes: usize,
 }
 
 /// Chunks of the stream from this size on are shared by all replicas; smaller ones are gathered up to it, so that
@@ -115,7 +118,7 @@ impl Retained {
         }
         if is_shared {
             self.shared_bytes += chunk.len() as u64;
-            self.chunks.push(chunk.clone());
+            self.chunks.push(chunk.clone().into());
         } else {
             self.tail.extend_from_slice(chunk);
         }
@@ -123,12 +126,21 @@ impl Retained {
 
     fn seal(&mut self) {
         if !self.tail.is_empty() {
-            self.chunks
-                .push(Bytes::from(std::mem::take(&mut self.tail)));
+            let mut tail = std::mem::take(&mut self.tail);
+            // It may be kept for long.
+            tail.shrink_to_fit();
+            let chunk = Chunk::from(tail);
+            self.own_chunk_bytes += chunk.own_bytes();
+            self.chunks.push(chunk);
         }
     }
 
-    fn into_chunks(mut self) -> Vec<Bytes> {
+    /// The memory of what is retained for this replica alone. Bytes.
+    fn own_bytes(&self) -> usize {
+        self.own_chunk_bytes + self.tail.capacity()
+    }
+
+    fn into_chunks(mut self) -> Vec<Chunk> {
         self.seal();
         self.chunks
     }
@@ -235,7 +247,7 @@ impl Server {
                 queued = queued.max(shared.saturating_sub(self.backlog_bytes_queued(feed, output)));
             }
             if let Some(retained) = feed.retained() {
-                own += retained.bytes - retained.shared_bytes;
+                own += retained.own_bytes() as u64;
                 kept = retained.shared_bytes.max(kept);
             }
         }
@@ -673,8 +685,17 @@ mod tests {
             retained.push(&chunk);
         }
         assert_eq!(retained.bytes, whole.len() as u64);
+        let own = retained.own_bytes();
+        let needed = usize::try_from(retained.bytes - retained.shared_bytes).unwrap();
+        assert!(
+            (needed..needed + 3 * SHARED_BYTES_MIN).contains(&own),
+            "{own}"
+        );
         let chunks = retained.into_chunks();
         assert!(chunks.len() < 30, "{} chunks", chunks.len());
-        assert!(chunks.concat() == whole, "the same bytes in the same order");
+        assert!(
+            chunks.iter().flat_map(|chunk| chunk.iter()).eq(&whole),
+            "the same bytes in the same order"
+        );
     }
 }

@@ -1,58 +1,17 @@
 //! What leaves when: for clients behind the append-only file and the stream, for replicas whose full resync goes on.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use tokio::task::LocalSet;
 
 use super::master::{Feed, FeedState, Introduction, Retained};
 use super::wait::open_gate;
-use crate::clock::{Clock, Mono};
-use crate::front::{Blocked, ClientAddr, ClientId, ClientKind, Front, Peer, Program, dispatch};
-use crate::server::command;
-use crate::server::{Server, load_server};
-
-/// A server with these settings that nothing drives but the test.
-fn server(settings: &[&str]) -> Rc<RefCell<Server>> {
-    let arguments: Vec<String> = settings.iter().map(|&word| word.to_owned()).collect();
-    let setup = load_server(None, &arguments).unwrap();
-    let server = Server::new(
-        setup,
-        Front::new(command::all()),
-        Clock::start(),
-        None,
-        "no",
-    );
-    server.borrow_mut().apply_settings();
-    server
-}
-
-fn connect(server: &mut Server) -> ClientId {
-    let addr = ClientAddr::Tcp("127.0.0.1:1".parse().unwrap());
-    let peer = Peer {
-        addr: addr.clone(),
-        laddr: addr,
-        fd: -1,
-    };
-    let now = server.now();
-    server.front.accept(peer, now).unwrap()
-}
-
-/// Runs requests of a client in one turn.
-fn turn(server: &mut Server, client: ClientId, requests: &[&str]) {
-    for request in requests {
-        let words = request.split(' ');
-        let words: Vec<Bytes> = words
-            .map(|w| Bytes::copy_from_slice(w.as_bytes()))
-            .collect();
-        let now = server.now();
-        dispatch(server, client, &words, now);
-    }
-    server.end_turn(client);
-}
+use crate::clock::Mono;
+use crate::front::{Blocked, ClientId, ClientKind, Program};
+use crate::server::Server;
+use crate::server::testing::{connect, run, server, turn};
 
 /// A client that is fed as a replica, in this state.
 fn replica(server: &mut Server, state: FeedState) -> ClientId {
@@ -66,14 +25,6 @@ fn replica(server: &mut Server, state: FeedState) -> ClientId {
     client.session.introduction = Introduction::default();
     client.session.feed = Some(Feed::new(state, now));
     id
-}
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    LocalSet::new().block_on(&runtime, test);
 }
 
 #[test]
@@ -306,6 +257,28 @@ fn replicas_that_come_back_take_no_memory_of_their_own() {
         }
         let both = server.not_counted_for_eviction();
         assert!((13 << 20..16 << 20).contains(&both), "{both}");
+    });
+}
+
+#[test]
+fn what_is_gathered_for_each_replica_counts_for_each() {
+    run(async {
+        let server = server(&["--repl-backlog-size", "16kb"]);
+        let server = &mut *server.borrow_mut();
+        let writer = connect(server);
+        let replicas = [(); 3].map(|()| replica(server, FeedState::Online));
+        let set = format!("SET k {}", "x".repeat(500));
+        for _ in 0..100 {
+            turn(server, writer, &[&set]);
+        }
+        for id in replicas {
+            let output = &mut server.front.clients.current(id).output;
+            assert!(output.len() > 50_000);
+            // The kernel takes a little.
+            output.advance(1);
+        }
+        let counted = server.not_counted_for_eviction();
+        assert!((150_000..500_000).contains(&counted), "{counted}");
     });
 }
 

@@ -157,7 +157,7 @@ impl Server {
         let history = &self.replication.history;
         if !is_old {
             let line = format!("+FULLRESYNC {} {}\r\n", history.repl_id(), history.offset());
-            self.front.clients.send(id, Bytes::from(line), now);
+            self.front.clients.send(id, line.into_bytes(), now);
         }
     }
 
@@ -343,7 +343,7 @@ impl Server {
         let checksum = if self.config.rdbchecksum { checksum } else { 0 };
         let mut end = checksum.to_le_bytes().to_vec();
         end.extend_from_slice(mark.as_bytes());
-        if !self.front.clients.send(id, Bytes::from(end), now) {
+        if !self.front.clients.send(id, end, now) {
             return;
         }
         self.await_acknowledgement(id);
@@ -561,7 +561,7 @@ async fn send_file(
         }
         // How long the file took to make is not the replica's fault.
         feed.progress_at = now;
-        let head = Bytes::from(format!("${length}\r\n"));
+        let head = format!("${length}\r\n").into_bytes();
         if !server.front.clients.send(id, head, now) {
             return Err(gone());
         }
@@ -579,7 +579,7 @@ async fn send_file(
         {
             let server = &mut *server.borrow_mut();
             let now = server.clock.mono();
-            let is_sent = server.front.clients.send(id, Bytes::from(bytes), now);
+            let is_sent = server.front.clients.send(id, bytes, now);
             if !(is_sent && server.notify_when_drained(id)) {
                 return Err(gone());
             }

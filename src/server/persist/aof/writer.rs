@@ -52,6 +52,12 @@ struct Segment {
     bytes: Vec<u8>,
 }
 
+/// What the buffers of these take. Bytes.
+fn memory_of(segments: &VecDeque<Segment>) -> usize {
+    let each = segments.iter().map(|segment| segment.bytes.capacity());
+    each.sum()
+}
+
 /// What waits to be written, and how far writing is.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
@@ -68,6 +74,8 @@ pub(crate) struct Writer {
     retired_until: u64,
     /// A write is in progress on another thread.
     is_writing: bool,
+    /// The memory of the buffers that are with it.
+    lent_bytes: usize,
     /// No other is to begin.
     is_held: bool,
     /// An fsync is in progress since then.
@@ -112,6 +120,11 @@ impl Writer {
         self.appended - self.written
     }
 
+    /// The memory of the buffers of what waits to be written. Bytes.
+    pub(crate) fn buffer_bytes(&self) -> u64 {
+        (self.lent_bytes + self.spare.capacity() + memory_of(&self.pending)) as u64
+    }
+
     /// Whether everything that was appended is durable.
     pub(crate) fn is_settled(&self) -> bool {
         self.synced == self.appended
@@ -137,6 +150,9 @@ impl Writer {
         self.sync_now |= self.target.is_some();
         let start = self.appended;
         self.target = to.map(|file| Arc::new(Target { file, start }));
+        if self.target.is_none() {
+            self.spare = Vec::new();
+        }
     }
 
     /// A durable base has taken the place of the files to which units went until so much was appended. Nothing
@@ -334,7 +350,8 @@ impl Writer {
         if outcome.error.is_some() {
             self.failed_attempt = attempt;
         }
-        if self.pending.is_empty() && outcome.spare.capacity() <= SPARE_BYTES_MAX {
+        let is_wanted = self.is_recording() && self.pending.is_empty();
+        if is_wanted && outcome.spare.capacity() <= SPARE_BYTES_MAX {
             self.spare = outcome.spare;
         }
         self.count_written();
@@ -575,6 +592,7 @@ impl Server {
             writer.is_writing = true;
             let later = writer.pending.split_off(writer.writable());
             job.segments = std::mem::replace(&mut writer.pending, later);
+            writer.lent_bytes = memory_of(&job.segments);
         }
         if sync {
             writer.sync_since = Some(now);
@@ -636,6 +654,7 @@ impl Server {
         }
         if job.write {
             writer.is_writing = false;
+            writer.lent_bytes = 0;
             for segment in job.segments.into_iter().rev() {
                 writer.pending.push_front(segment);
             }
@@ -741,6 +760,24 @@ mod tests {
         assert_eq!(fs::read(old).unwrap(), b"ab");
         assert_eq!(fs::read(new).unwrap(), b"cd");
         assert_eq!(writer.settled(false), 4);
+    }
+
+    #[test]
+    fn buffers_count_as_what_they_take() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let mut writer = Writer::default();
+        writer.switch(Some(open(&dir.path().join("file"))));
+        append(&mut writer, &"x".repeat(10_000));
+        append(&mut writer, "y");
+        let bytes = writer.buffer_bytes();
+        assert!(
+            bytes > writer.pending_bytes(),
+            "it has grown by half at least"
+        );
+        writer.write_here(Mono(1));
+        assert_eq!((writer.pending_bytes(), writer.buffer_bytes()), (0, bytes));
+        writer.switch(None);
+        assert_eq!(writer.buffer_bytes(), 0);
     }
 
     #[test]
