@@ -73,6 +73,7 @@ mod replies_equal_redis;
 mod replies_equal_redis_sentinel;
 mod scripts_inherit_nothing;
 mod server_commands_equal_redis;
+mod settings_are_read_as_by_redis;
 mod settings_change_as_a_whole;
 mod slow_events_are_kept;
 mod sort_equals_redis;
