@@ -270,7 +270,7 @@ fn network() -> Vec<Directive<Process>> {
             "client-query-buffer-limit",
             megabyte_at_least(),
             at!(query_buffer_limit),
-            "largest unread input of a client",
+            "largest input of a client that is not taken apart into words yet",
         ),
         D::at_run_time(
             "proto-max-bulk-len",
