@@ -618,7 +618,8 @@ impl<P: Program> Front<P> {
             self.stats.rejected_connections += 1;
             return Err("-ERR max number of clients reached\r\n".to_owned());
         }
-        if self.settings.protected_mode && self.acl.default_is_open() && !peer.addr.is_local() {
+        let is_protected = self.settings.protected_mode && self.acl.default_has_no_password();
+        if is_protected && !peer.addr.is_local() {
             self.stats.rejected_connections += 1;
             return Err(PROTECTED_MODE.to_owned());
         }

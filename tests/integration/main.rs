@@ -90,3 +90,4 @@ mod tls_reaches_real_servers;
 mod up;
 mod users_equal_redis;
 mod what_is_not_here_is_refused;
+mod who_may_connect_equals_redis;
