@@ -13,6 +13,7 @@ mod support;
 mod a_master_hands_over;
 mod a_restart_knows_everything_again;
 mod a_rewrite_holds_everything;
+mod a_rewritten_file_is_exchanged;
 mod a_shutdown_waits_for_replicas;
 mod a_signal_ends_it_in_good_order;
 mod a_simulated_crash_exits_99;

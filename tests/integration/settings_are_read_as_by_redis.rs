@@ -162,7 +162,7 @@ fn word(dice: &mut Dice) -> String {
     }
 }
 
-fn value(dice: &mut Dice, name: &str) -> String {
+pub(crate) fn value(dice: &mut Dice, name: &str) -> String {
     if OF_WORDS.contains(&name) && dice.random_range(0..5) > 0 {
         let count = dice.random_range(1..9);
         let words: Vec<&str> = (0..count).map(|_| dice.pick(PARTS)).collect();
@@ -172,7 +172,7 @@ fn value(dice: &mut Dice, name: &str) -> String {
 }
 
 /// What redis-server counts otherwise: what is more than its types hold becomes something else there.
-fn is_cut(name: &str, value: &str) -> bool {
+pub(crate) fn is_cut(name: &str, value: &str) -> bool {
     let number = |word: &str| word.trim().parse::<f64>().unwrap_or(0.0);
     let most = value.split(' ').map(number).fold(0.0, f64::max);
     match name {
@@ -182,7 +182,7 @@ fn is_cut(name: &str, value: &str) -> bool {
     }
 }
 
-fn names(client: &mut Client) -> Vec<String> {
+pub(crate) fn names(client: &mut Client) -> Vec<String> {
     let shown = texts(&client.call(&["CONFIG", "GET", "*"]));
     let names = shown.chunks_exact(2).map(|pair| pair[0].clone());
     let names =
