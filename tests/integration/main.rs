@@ -27,6 +27,7 @@ mod bad_input_from_clients;
 mod bad_input_from_instances;
 mod bytes_equal_redis_sentinel;
 mod certificates_are_asked_for_as_by_redis;
+mod clients_are_managed_as_by_redis;
 mod clients_do_their_ordinary_work;
 mod clients_follow_a_switch;
 mod clients_share_a_limit;
