@@ -221,7 +221,8 @@ impl Server {
         self.info_aof(out);
         line!(out, "module_fork_in_progress:0");
         line!(out, "module_fork_last_cow_size:0");
-        if self.aof.state != State::Off {
+        // While it is loaded it is not written.
+        if self.config.aof.enabled {
             let writer = &self.aof.writer;
             line!(out, "aof_current_size:{}", self.aof.current_size);
             line!(out, "aof_base_size:{}", self.aof.base_size);

@@ -50,6 +50,7 @@ mod host_names_are_followed;
 mod http;
 mod http_delays_nobody;
 mod http_from_outside;
+mod info_tells_of_every_state;
 mod input_has_the_limits_of_redis;
 mod it_listens_where_it_is_told;
 mod keys_equal_redis;
