@@ -201,7 +201,7 @@ fn while_files_are_written() {
     compare("an empty file", both());
     say(&servers, &["DEBUG POPULATE 200 key 10", "SET a b", "DEL a"]);
     compare("written", both());
-    let slow = "CONFIG SET rdb-key-save-delay 5000";
+    let slow = "CONFIG SET rdb-key-save-delay 8000";
     let fast = "CONFIG SET rdb-key-save-delay 0";
     say(&servers, &[slow, "BGREWRITEAOF"]);
     // Ours is in progress before it has begun to write.
@@ -316,47 +316,58 @@ fn of_a_replica() {
     compare("a master again", replicas.each_ref());
 }
 
-#[test]
-fn of_a_master() {
-    for diskless in ["yes", "no"] {
-        let lines = format!("repl-diskless-sync {diskless}\n");
-        let masters = [Kind::Real, Kind::Ours].map(|kind| start_server(kind, &lines));
-        say(
-            &masters,
-            &[
-                "DEBUG POPULATE 200 key 1000",
-                "CONFIG SET rdb-key-save-delay 5000",
-            ],
-        );
-        let save = "BGSAVE";
-        say(&masters, &[save]);
-        wait_until_both(&masters, &[("rdb_bgsave_in_progress", "1")]);
-        let replicas = masters
-            .each_ref()
-            .map(|master| start_server(Kind::Ours, &replica_of(master)));
-        let wait = |state: &str| {
-            for master in &masters {
-                wait_for(state, secs(20), || {
-                    let shown = master.info("slave0").unwrap_or_default();
-                    expect_that(shown.contains(&format!("state={state},")), || shown.clone())
-                });
-            }
-        };
-        wait("wait_bgsave");
-        compare(
-            &format!("diskless {diskless}: wait_bgsave"),
-            masters.each_ref(),
-        );
-        say(&masters, &["CONFIG SET rdb-key-save-delay 0"]);
-        wait("online");
-        for replica in &replicas {
-            wait_until(replica, &[("master_link_status", "up")]);
-        }
+/// A master of each kind whose data, more than sockets hold, take a second to be written, and the states of its replica.
+fn compare_masters(diskless: &str) {
+    let lines = format!("repl-diskless-sync {diskless}\nrdbcompression no\n");
+    let masters = [Kind::Real, Kind::Ours].map(|kind| start_server(kind, &lines));
+    let slow = "CONFIG SET rdb-key-save-delay 8000";
+    say(&masters, &["DEBUG POPULATE 200 key 100000", slow, "BGSAVE"]);
+    wait_until_both(&masters, &[("rdb_bgsave_in_progress", "1")]);
+    let mut replicas = masters
+        .each_ref()
+        .map(|master| start_server(Kind::Ours, &replica_of(master)));
+    let wait = |state: &str| {
         for master in &masters {
-            wait_until(master, &IDLE);
+            wait_for(state, secs(20), || {
+                let shown = master.info("slave0").unwrap_or_default();
+                expect_that(shown.contains(&format!("state={state},")), || shown.clone())
+            });
         }
-        compare(&format!("diskless {diskless}: online"), masters.each_ref());
+    };
+    let state = |state: &str| format!("diskless {diskless}: {state}");
+    wait("wait_bgsave");
+    compare(&state("it waits for another save"), masters.each_ref());
+    wait_until_both(&masters, &[("rdb_saves", "1")]);
+    for replica in &replicas {
+        wait_until(replica, &[("master_sync_in_progress", "1")]);
     }
+    compare(&state("its save runs"), masters.each_ref());
+    if diskless == "no" {
+        replicas
+            .iter_mut()
+            .for_each(|replica| replica.process.stop());
+        wait("send_bulk");
+        compare(&state("the file is sent"), masters.each_ref());
+        replicas
+            .iter_mut()
+            .for_each(|replica| replica.process.resume());
+    }
+    wait("online");
+    for replica in &replicas {
+        wait_until(replica, &[("master_link_status", "up")]);
+    }
+    wait_until_both(&masters, &IDLE);
+    compare(&state("online"), masters.each_ref());
+}
+
+#[test]
+fn of_a_master_with_a_file() {
+    compare_masters("no");
+}
+
+#[test]
+fn of_a_master_without_a_file() {
+    compare_masters("yes");
 }
 
 #[test]
