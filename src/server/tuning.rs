@@ -501,19 +501,19 @@ impl Form for MemoryOrPercent {
 
     fn parse(&self, words: &[&str], _: When, value: &mut i64) -> Result<(), Refusal> {
         let bad = || Refusal::new("argument must be a memory or percent value");
-        let too_many = || Refusal::new("percentage argument must be less or equal to 100");
         *value = match words[0].strip_suffix('%') {
             Some(percent) => {
                 let percent: i64 = parse_integer(percent).filter(|n| *n >= 0).ok_or_else(bad)?;
                 if percent > 100 {
-                    return Err(too_many());
+                    return Err(Refusal::new(
+                        "percentage argument must be less or equal to 100",
+                    ));
                 }
                 -percent
             }
             None => {
                 let bytes = parse_memory(words[0]).ok_or_else(bad)?;
-                // redis-server takes what it cannot count for a percentage.
-                i64::try_from(bytes).map_err(|_| too_many())?
+                i64::try_from(bytes).unwrap_or(i64::MAX)
             }
         };
         Ok(())

@@ -245,7 +245,6 @@ fn names_are_looked_at_before_values() {
          CONFIG SET Daemonize yes daemonize yes
          CONFIG SET hz 1 HZ 2 nosuch 3
          CONFIG SET slave-priority x replica-priority y
-         CONFIG SET maxmemory-clients 9223372036854775808
          CONFIG SET proc-title-template \"\"
          CONFIG SET proc-title-template {{a{title}}
          CONFIG GET proc-title-template
