@@ -177,7 +177,7 @@ pub(crate) fn is_cut(name: &str, value: &str) -> bool {
     let most = value.split(' ').map(number).fold(0.0, f64::max);
     match name {
         "save" => most >= f64::from(i32::MAX),
-        "maxmemory-clients" => most >= 9e18,
+        "maxmemory-clients" | "cluster-link-sendbuf-limit" => most >= 9e18,
         _ => false,
     }
 }
