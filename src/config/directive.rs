@@ -485,44 +485,47 @@ impl<C: Clone + Default + 'static> Table<C> {
     ) -> Result<Vec<&'static str>, SetError> {
         let mut changed = config.clone();
         let mut names: Vec<&'static str> = Vec::with_capacity(pairs.len());
-        let known = |name: &str| {
-            self.find(name)
-                .filter(|directive| directive.change != Change::FileOnly)
+        // As in redis-server: the names are all looked at before any value is, and a parameter is called as it was given
+        // there, and as it is known where its value is wrong.
+        let refused = |name: String, reason: &str| {
+            let reason = reason.to_owned();
+            SetError::Refused { name, reason }
         };
-        if let Some((name, _)) = pairs.iter().find(|(name, _)| known(name).is_none()) {
-            return Err(SetError::Unknown((*name).to_owned()));
-        }
-        for (at, (name, value)) in pairs.iter().enumerate() {
-            // As in redis-server: a parameter is called as it was given, and as it is known where its value is wrong.
-            let named = |name: String, reason| SetError::Refused { name, reason };
-            let refused = |reason: String| named((*name).to_owned(), reason);
-            let bad_value = |reason: String| named(name.to_ascii_lowercase(), reason);
-            let directive = known(name).expect("all names were looked up before");
+        let mut directives = Vec::with_capacity(pairs.len());
+        for (at, (name, _)) in pairs.iter().enumerate() {
+            let directive = self
+                .find(name)
+                .filter(|directive| directive.change != Change::FileOnly)
+                .ok_or_else(|| SetError::Unknown((*name).to_owned()))?;
+            let reason = match directive.change {
+                Change::AtStart => Some("can't set immutable config"),
+                Change::Protected if !protected => Some("can't set protected config"),
+                Change::Protected | Change::AtRunTime | Change::FileOnly => None,
+            };
             // An older name beside the present one is not the same parameter to redis-server: the last of them holds.
             let is_same = |(other, _): &(&str, &str)| other.eq_ignore_ascii_case(name);
-            if pairs[..at].iter().any(is_same) {
-                return Err(refused("duplicate parameter".to_owned()));
+            let is_twice = pairs[..at].iter().any(is_same);
+            if let Some(reason) = reason.or(is_twice.then_some("duplicate parameter")) {
+                return Err(refused((*name).to_owned(), reason));
             }
-            match directive.change {
-                Change::AtStart => return Err(refused("can't set immutable config".to_owned())),
-                Change::Protected if !protected => {
-                    return Err(refused("can't set protected config".to_owned()));
-                }
-                Change::Protected | Change::AtRunTime | Change::FileOnly => {}
-            }
+            directives.push(directive);
+        }
+        for (directive, (name, value)) in directives.into_iter().zip(pairs) {
+            let bad_value = |reason: &str| refused(name.to_ascii_lowercase(), reason);
             let (least, most) = directive.access.arity();
-            let words: Vec<&str> = if most == 1 {
-                vec![value]
-            } else {
-                value.split_ascii_whitespace().collect()
+            // Each blank separates: between two of them is an empty word.
+            let words: Vec<&str> = match *value {
+                value if most == 1 => vec![value],
+                "" => Vec::new(),
+                value => value.split(' ').collect(),
             };
             if words.len() < least || words.len() > most {
-                return Err(bad_value("wrong number of arguments".to_owned()));
+                return Err(bad_value("wrong number of arguments"));
             }
             directive
                 .access
                 .parse(&words, When::RunTime, &mut changed)
-                .map_err(|refusal| bad_value(refusal.reason))?;
+                .map_err(|refusal| bad_value(&refusal.reason))?;
             if !names.contains(&directive.name) {
                 names.push(directive.name);
             }

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::marker::PhantomData;
+use std::num::IntErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -115,6 +116,21 @@ fn expected_between(least: i64, most: i64) -> String {
 pub fn parse_integer<T: std::str::FromStr + ToString>(word: &str) -> Option<T> {
     let number: T = word.parse().ok()?;
     (number.to_string() == word).then_some(number)
+}
+
+/// A whole number as C's `strtol` reads it, as some of redis-server's settings have it: white space and a sign before it,
+/// the nearest one for what is too large, and 0 for nothing.
+pub fn parse_leniently(word: &str) -> Option<i64> {
+    if word.is_empty() {
+        return Some(0);
+    }
+    let digits = word.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '\x0b');
+    match digits.parse::<i64>() {
+        Ok(number) => Some(number),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Some(i64::MAX),
+        Err(error) if *error.kind() == IntErrorKind::NegOverflow => Some(i64::MIN),
+        Err(_) => None,
+    }
 }
 
 /// Whole seconds; what zero means is the directive's affair.
@@ -435,6 +451,8 @@ pub fn os_text(error: &std::io::Error) -> String {
 pub struct Words {
     /// How many at most.
     pub most: usize,
+    /// What is said of more.
+    pub too_many: &'static str,
     /// What each of them is.
     pub expected: &'static str,
 }
@@ -443,10 +461,13 @@ impl Form for Words {
     type Value = Vec<String>;
 
     fn arity(&self) -> (usize, usize) {
-        (0, self.most)
+        (0, usize::MAX)
     }
 
     fn parse(&self, words: &[&str], _: When, value: &mut Vec<String>) -> Result<(), Refusal> {
+        if words.len() > self.most {
+            return Err(Refusal::new(self.too_many));
+        }
         *value = match words {
             [""] => Vec::new(),
             words => words.iter().map(|&word| word.to_owned()).collect(),
@@ -543,6 +564,24 @@ mod tests {
         assert_eq!(show_memory(3 << 30), "3gb");
         assert_eq!(show_memory(1500), "1500");
         assert_eq!(show_memory(0), "0");
+    }
+
+    #[test]
+    fn a_lenient_number_is_read_as_by_strtol() {
+        for (word, want) in [
+            ("", Some(0)),
+            ("+5", Some(5)),
+            ("-0", Some(0)),
+            ("\t 07", Some(7)),
+            ("99999999999999999999", Some(i64::MAX)),
+            ("-99999999999999999999", Some(i64::MIN)),
+            (" ", None),
+            ("+", None),
+            ("5 ", None),
+            ("0x5", None),
+        ] {
+            assert_eq!(parse_leniently(word), want, "{word:?}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::directive::{Directive, Form, When};
 use super::errors::Refusal;
 use super::forms::{
     Choice, FileMode, Folder, Memory, Number, OptionalPath, OptionalText, Seconds, Text, Words,
-    YesNo, parse_integer, parse_memory, show_memory,
+    YesNo, parse_leniently, parse_memory, show_memory,
 };
 use super::lex;
 use super::process::{
@@ -57,7 +57,7 @@ impl Form for OutputLimitsForm {
                 }
             };
             let parsed = (|| {
-                let seconds: i32 = parse_integer(group[3])?;
+                let seconds = i32::try_from(parse_leniently(group[3])?).ok()?;
                 Some(OutputLimit {
                     hard: parse_memory(group[1])?,
                     soft: parse_memory(group[2])?,
@@ -197,6 +197,7 @@ pub fn process_directives() -> Vec<Directive<Process>> {
 /// `bind` and `http-bind`.
 const ADDRESSES: Words = Words {
     most: 16,
+    too_many: "Too many bind addresses specified.",
     expected: "address, * or ::*, with a leading - where it may be missing",
 };
 
@@ -269,7 +270,7 @@ fn network() -> Vec<Directive<Process>> {
             "client-query-buffer-limit",
             megabyte_at_least(),
             at!(query_buffer_limit),
-            "largest unread input of a client",
+            "largest input of a client that is not taken apart into words yet",
         ),
         D::at_run_time(
             "proto-max-bulk-len",

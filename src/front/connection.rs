@@ -42,6 +42,10 @@ const TURN_REPLY_BYTES_MAX: usize = 256 * 1024;
 /// itself to read those that it has.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
 
+/// The most bytes of one request with all its words, unless `client-query-buffer-limit` is more. That counts only what has
+/// not been taken apart into words, as with redis-server, which has no limit for all of them.
+const REQUEST_BYTES_MAX: usize = 1 << 30;
+
 /// How long the last bytes to a client whose replies have been written may take: the end of its TLS session, or
 /// why it is refused.
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
@@ -525,14 +529,15 @@ impl<P: Program> Connection<P> {
     fn check_limits(&self, program: &mut P, now: Now) {
         let front = program.front();
         let query_bytes = self.query_bytes();
-        let query_bytes_max = front
-            .settings
-            .query_bytes_max
-            .min(P::REQUEST_BYTES_MAX.saturating_add(READ_AHEAD_BYTES));
+        let unread_bytes_max = front.settings.query_bytes_max;
+        let unread_bytes = self.batch.len() + self.rest.len() + self.decoder.open_bytes();
+        let request_bytes_max = P::REQUEST_BYTES_MAX.min(unread_bytes_max.max(REQUEST_BYTES_MAX));
+        let is_too_much = unread_bytes > unread_bytes_max
+            || query_bytes > request_bytes_max.saturating_add(READ_AHEAD_BYTES);
         let limits = front.clients.limits;
         let client = front.clients.current(self.id);
         client.query_bytes = query_bytes;
-        if query_bytes > query_bytes_max || client.is_over_output_limit(&limits, now.mono) {
+        if is_too_much || client.is_over_output_limit(&limits, now.mono) {
             tracing::warn!(
                 client = %self.id, addr = %client.addr, query_bytes,
                 output_bytes = client.output.len(),
@@ -613,7 +618,8 @@ impl<P: Program> Front<P> {
             self.stats.rejected_connections += 1;
             return Err("-ERR max number of clients reached\r\n".to_owned());
         }
-        if self.settings.protected_mode && self.acl.default_is_open() && !peer.addr.is_local() {
+        let is_protected = self.settings.protected_mode && self.acl.default_has_no_password();
+        if is_protected && !peer.addr.is_local() {
             self.stats.rejected_connections += 1;
             return Err(PROTECTED_MODE.to_owned());
         }

@@ -1,7 +1,7 @@
 //! Listening sockets: TCP, TLS over TCP, and a unix socket.
 
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
@@ -171,6 +171,7 @@ impl Listeners {
         let mut serving = Serving {
             tcp: Vec::new(),
             unix,
+            keepalive: Rc::new(Cell::new(self.options.keepalive)),
             options: self.options,
             tls,
             host,
@@ -188,6 +189,8 @@ pub struct Serving {
     tcp: Vec<(JoinHandle<()>, Rc<TcpListener>)>,
     unix: Option<(JoinHandle<()>, PathBuf)>,
     options: ListenOptions,
+    /// That of connections that come from now on.
+    keepalive: Rc<Cell<Duration>>,
     tls: TlsSlot,
     host: Rc<dyn Host>,
 }
@@ -196,6 +199,11 @@ impl Serving {
     /// Where TLS is, to be replaced.
     pub fn tls(&self) -> &TlsSlot {
         &self.tls
+    }
+
+    /// `tcp-keepalive` for connections that come from now on.
+    pub fn set_keepalive(&self, idle: Duration) {
+        self.keepalive.set(idle);
     }
 
     /// Listens on other TCP addresses and ports; connections that there are stay. The unix socket stays as it
@@ -229,7 +237,7 @@ impl Serving {
             let task = accept_tcp(
                 Rc::clone(&listener),
                 carrier,
-                self.options.keepalive,
+                Rc::clone(&self.keepalive),
                 Rc::clone(&self.tls),
                 Rc::clone(&self.host),
             );
@@ -264,7 +272,7 @@ impl Drop for Serving {
 async fn accept_tcp(
     listener: Rc<TcpListener>,
     carrier: Carrier,
-    keepalive: Duration,
+    keepalive: Rc<Cell<Duration>>,
     tls: TlsSlot,
     host: Rc<dyn Host>,
 ) {
@@ -276,7 +284,7 @@ async fn accept_tcp(
                 continue;
             }
         };
-        prepare(&tcp, keepalive);
+        prepare(&tcp, keepalive.get());
         let tls = tls.borrow().clone();
         match (carrier, tls) {
             (Carrier::Plain, _) => {

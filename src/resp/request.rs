@@ -65,6 +65,14 @@ impl RequestDecoder {
         self.held_bytes + self.own.len()
     }
 
+    /// Those of them that belong to a word which has not ended.
+    pub fn open_bytes(&self) -> usize {
+        /// What ends a word.
+        const END: usize = b"\r\n".len();
+        let is_all_there = self.word_len == Some(self.own.len());
+        self.own.len() + if is_all_there { END } else { 0 }
+    }
+
     /// Where the bytes that come next may be put at once: they belong to a word with a buffer of its own.
     pub fn room(&mut self) -> Option<Limit<&mut Vec<u8>>> {
         let len = self.word_len.filter(|len| *len >= OWN_BUFFER_MIN)?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::persist::aof::{AofConfig, aof_directives};
 use super::tuning::{self, Tuning};
 use crate::config::errors::ConfigErrors;
+use crate::config::forms::parse_leniently;
 use crate::config::load::{self, Line, LoadError, Source};
 use crate::config::{
     Directive, Form, Memory, Number, OptionalText, Process, Refusal, Seconds, Seen, Table, Text,
@@ -440,17 +441,18 @@ impl Form for SavePoints {
     type Value = Vec<(u64, u64)>;
 
     fn arity(&self) -> (usize, usize) {
-        (0, 128)
+        (0, usize::MAX)
     }
 
     fn parse(&self, words: &[&str], when: When, value: &mut Self::Value) -> Result<(), Refusal> {
+        let number = |word: &&str| u64::try_from(parse_leniently(word)?).ok();
         let words = if words == [""] { &[][..] } else { words };
         if words.is_empty() || when != When::LaterLine {
             value.clear();
         }
         for pair in words.chunks(2) {
             let point = match pair {
-                [seconds, changes] => seconds.parse().ok().zip(changes.parse().ok()),
+                [seconds, changes] => number(seconds).zip(number(changes)),
                 _ => None,
             };
             let point = point

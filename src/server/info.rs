@@ -195,7 +195,10 @@ impl Server {
         line!(out, "current_cow_peak:0");
         line!(out, "current_cow_size:0");
         line!(out, "current_cow_size_age:0");
-        line!(out, "current_fork_perc:0.00");
+        // In hundredths.
+        let percent = (done * 10_000).checked_div(total).unwrap_or(0);
+        let (whole, part) = (percent / 100, percent % 100);
+        line!(out, "current_fork_perc:{whole}.{part:02}");
         line!(out, "current_save_keys_processed:{done}");
         line!(out, "current_save_keys_total:{total}");
         line!(out, "rdb_changes_since_last_save:{}", self.saver.dirty);
@@ -220,11 +223,13 @@ impl Server {
         self.info_aof(out);
         line!(out, "module_fork_in_progress:0");
         line!(out, "module_fork_last_cow_size:0");
-        if self.aof.state != State::Off {
+        // While it is loaded it is not written.
+        if self.config.aof.enabled {
             let writer = &self.aof.writer;
             line!(out, "aof_current_size:{}", self.aof.current_size);
             line!(out, "aof_base_size:{}", self.aof.base_size);
-            line!(out, "aof_pending_rewrite:0");
+            let is_pending = u8::from(self.aof.rewriting.is_scheduled);
+            line!(out, "aof_pending_rewrite:{is_pending}");
             line!(out, "aof_buffer_length:{}", writer.pending_bytes());
             line!(
                 out,

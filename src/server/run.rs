@@ -419,6 +419,9 @@ impl Server {
             query_bytes_max: size(process.query_buffer_limit),
             bulk_bytes_max: size(process.proto_max_bulk_len),
         };
+        if let Some(serving) = &self.serving {
+            serving.set_keepalive(process.tcp_keepalive);
+        }
         let mut limits = OutputLimits::from(&process.output_limits);
         if limits.replica.hard_bytes > 0 {
             // A partial resync may need the whole backlog at once; cut off there it would never end.

@@ -10,12 +10,13 @@ use super::keyspace::{NodeLimit, Thresholds};
 use super::notify::{self, NotifyClasses};
 use super::oom_score::OomMode;
 use super::shutdown::{SaveChoice, ShutdownOptions};
-use crate::config::forms::{parse_integer, parse_memory};
+use crate::config::forms::{parse_integer, parse_leniently, parse_memory, show_memory};
 use crate::config::{
     AlwaysNo, Choice, Directive, Form, Memory, Milliseconds, Number, OptionalText, Refusal, Text,
     When, YesNo, at,
 };
 use crate::front::DEFAULT_HZ;
+use crate::resp::parse_double;
 
 /// One entry per directive; from it come the field, its default and the directive.
 macro_rules! tuning {
@@ -303,7 +304,7 @@ tuning! {
     disable_thp: bool = true, at_start "disable-thp", YesNo;
     /// whether the kernel is told how soon to end this process when memory is short; yes is relative
     oom_score_adj: OomMode = OomMode::No, at_run_time "oom-score-adj", Choice::of(OOM_SCORE);
-    /// how soon as a master and as a replica; the third, for a process that saves, is without effect
+    /// how soon as a master and as a replica; the third, for a process that saves, is not used
     oom_score_adj_values: [i32; 3] = [0, 200, 800], at_run_time "oom-score-adj-values", OomValues;
     /// what SIGINT does
     shutdown_on_sigint: ShutdownOptions = ShutdownOptions::default(),
@@ -319,7 +320,7 @@ tuning! {
     set_proc_title: bool = true, at_start "set-proc-title", YesNo;
     /// without effect
     proc_title_template: String = "{title} {listen-addr} {server-mode}".to_owned(),
-        at_run_time "proc-title-template", Text;
+        at_run_time "proc-title-template", TitleTemplate;
     /// without effect
     always_show_logo: bool = false, at_start "always-show-logo", YesNo;
     /// without effect
@@ -418,13 +419,13 @@ impl Form for PercentilesForm {
     type Value = Percentiles;
 
     fn arity(&self) -> (usize, usize) {
-        (0, 64)
+        (0, usize::MAX)
     }
 
     fn parse(&self, words: &[&str], _: When, value: &mut Percentiles) -> Result<(), Refusal> {
         let words = if words == [""] { &[][..] } else { words };
         let percent = |word: &&str| -> Result<u64, Refusal> {
-            let percent: f64 = word.parse().map_err(|_| {
+            let percent = parse_double(word.as_bytes()).ok_or_else(|| {
                 Refusal::new("Invalid latency-tracking-info-percentiles parameters")
             })?;
             if !(0.0..=100.0).contains(&percent) {
@@ -475,14 +476,12 @@ impl Form for OomValues {
 
     fn parse(&self, words: &[&str], _: When, value: &mut [i32; 3]) -> Result<(), Refusal> {
         for (slot, word) in value.iter_mut().zip(words) {
-            let parsed: Option<i32> = word.parse().ok();
-            *slot = parsed
-                .filter(|n| (-2000..=2000).contains(n))
-                .ok_or_else(|| {
-                    Refusal::new(
-                        "Invalid oom-score-adj-values, elements must be between -2000 and 2000.",
-                    )
-                })?;
+            let parsed = parse_leniently(word).filter(|n| (-2000..=2000).contains(n));
+            *slot = parsed.and_then(|n| i32::try_from(n).ok()).ok_or_else(|| {
+                Refusal::new(
+                    "Invalid oom-score-adj-values, elements must be between -2000 and 2000.",
+                )
+            })?;
         }
         Ok(())
     }
@@ -534,6 +533,11 @@ impl Form for MemoryOrPercent {
         }
     }
 
+    fn lines(&self, value: &i64) -> Vec<Vec<String>> {
+        let shown = u64::try_from(*value).map_or_else(|_| self.show(value), show_memory);
+        vec![vec![shown]]
+    }
+
     fn expected(&self) -> String {
         "bytes, or a percentage such as 5%".to_owned()
     }
@@ -568,6 +572,54 @@ impl Form for HostName {
     }
 }
 
+/// `proc-title-template`: text with names in braces; two opening ones stand for one.
+struct TitleTemplate;
+
+impl TitleTemplate {
+    const NAMES: [&str; 7] = [
+        "title",
+        "listen-addr",
+        "server-mode",
+        "port",
+        "tls-port",
+        "unixsocket",
+        "config-file",
+    ];
+
+    fn is_right(template: &str) -> bool {
+        let mut rest = template;
+        while let Some((_, after)) = rest.split_once('{') {
+            rest = match (after.strip_prefix('{'), after.split_once('}')) {
+                (Some(after), _) => after,
+                (None, Some((name, after))) if TitleTemplate::NAMES.contains(&name) => after,
+                (None, _) => return false,
+            };
+        }
+        !template.trim_matches(' ').is_empty()
+    }
+}
+
+impl Form for TitleTemplate {
+    type Value = String;
+
+    fn parse(&self, words: &[&str], when: When, value: &mut String) -> Result<(), Refusal> {
+        if !TitleTemplate::is_right(words[0]) {
+            return Err(Refusal::new(
+                "template format is invalid or contains unknown variables",
+            ));
+        }
+        Text.parse(words, when, value)
+    }
+
+    fn show(&self, value: &String) -> String {
+        value.clone()
+    }
+
+    fn expected(&self) -> String {
+        format!("text with any of {{{}}}", TitleTemplate::NAMES.join("}, {"))
+    }
+}
+
 /// `hz`, which is brought between 1 and 500.
 struct Hertz;
 
@@ -596,31 +648,35 @@ impl Form for ShutdownForm {
     type Value = ShutdownOptions;
 
     fn arity(&self) -> (usize, usize) {
-        (0, 4)
+        (0, usize::MAX)
     }
 
     fn parse(&self, words: &[&str], _: When, value: &mut ShutdownOptions) -> Result<(), Refusal> {
-        const EXPECTED: &str =
-            "argument(s) must be one of the following: default, save, nosave, now, force";
-        if words.is_empty() {
-            return Err(Refusal::new(EXPECTED));
+        const WORDS: [&str; 5] = ["default", "save", "nosave", "now", "force"];
+        let is = |word: &str, known: &&str| word.eq_ignore_ascii_case(known);
+        let is_known = |word: &&str| WORDS.iter().any(|known| is(word, known));
+        if words.is_empty() || !words.iter().all(is_known) {
+            return Err(Refusal::new(format!(
+                "argument(s) must be one of the following: {}",
+                WORDS.join(", ")
+            )));
         }
-        *value = ShutdownOptions::default();
-        for word in words {
-            match word.to_ascii_lowercase().as_str() {
-                "default" => {}
-                "save" if value.save != SaveChoice::Never => value.save = SaveChoice::Always,
-                "nosave" if value.save != SaveChoice::Always => value.save = SaveChoice::Never,
-                "save" | "nosave" => {
-                    return Err(Refusal::new(
-                        "shutdown options SAVE and NOSAVE can't be used simultaneously",
-                    ));
-                }
-                "now" => value.now = true,
-                "force" => value.force = true,
-                _ => return Err(Refusal::new(EXPECTED)),
+        let says = |known: &str| words.iter().any(|word| is(word, &known));
+        let save = match (says("save"), says("nosave")) {
+            (true, true) => {
+                return Err(Refusal::new(
+                    "shutdown options SAVE and NOSAVE can't be used simultaneously",
+                ));
             }
-        }
+            (true, false) => SaveChoice::Always,
+            (false, true) => SaveChoice::Never,
+            (false, false) => SaveChoice::AsConfigured,
+        };
+        *value = ShutdownOptions {
+            save,
+            now: says("now"),
+            force: says("force"),
+        };
         Ok(())
     }
 

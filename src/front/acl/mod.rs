@@ -110,6 +110,11 @@ impl Acl {
         user.is_nopass() && user.is_enabled()
     }
 
+    /// Whether a password would keep nobody away: the default user needs none, should it be enabled.
+    pub fn default_has_no_password(&self) -> bool {
+        self.default.borrow().is_nopass()
+    }
+
     /// A user by name.
     pub fn user(&self, name: &[u8]) -> Option<&UserRef> {
         self.users.get(name)

@@ -103,6 +103,8 @@ pub(crate) async fn reload(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
         }
     }
     let loaded = load_if(server, true).await;
+    // At a start what the file has changed since its base counts for the save points; here it did so before.
+    server.borrow_mut().saver.dirty = 0;
     server.borrow_mut().end_loading();
     loaded.map(drop)
 }
@@ -151,7 +153,6 @@ async fn replay(
     }
     let server = &mut *server.borrow_mut();
     server.front.clients.remove(replay.client);
-    server.saver.dirty = 0;
     let took = server.clock.mono().since(started);
     tracing::info!(
         keys = server.keyspace.len(),
