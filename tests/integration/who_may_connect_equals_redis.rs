@@ -2,33 +2,27 @@
 //! `timeout`, each also changed while the server runs.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::both::start_both;
 use crate::support::{Client, ServerNode, secs, text};
 
-/// An address of this machine that is not loopback: who connects to it comes from it. The kernel names it without a
-/// packet being sent.
-fn outside() -> IpAddr {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-    let found = socket
-        .connect((Ipv4Addr::new(192, 0, 2, 1), 9))
-        .and_then(|()| socket.local_addr());
-    let address = found
-        .expect("this machine has an address that is not loopback")
-        .ip();
-    assert!(!address.is_loopback());
-    address
-}
+/// An address of the loopback network that is not local to redis-server: who comes from it is an outsider.
+const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
-/// What is said to who connects to this address and sends `PING`.
+/// What is said to who connects from this address to itself and sends `PING`.
 fn heard(server: &ServerNode, address: IpAddr) -> Result<String, io::ErrorKind> {
-    let address = SocketAddr::from((address, server.port()));
-    let mut stream = TcpStream::connect_timeout(&address, secs(5)).map_err(|e| e.kind())?;
+    let to = SocketAddr::from((address, server.port()));
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
+    socket
+        .connect_timeout(&to.into(), secs(5))
+        .map_err(|error| error.kind())?;
+    let mut stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(secs(5))).unwrap();
     // Who is turned away may be so before.
     let _ = stream.write_all(b"PING\r\n");
@@ -42,7 +36,6 @@ fn heard(server: &ServerNode, address: IpAddr) -> Result<String, io::ErrorKind> 
 
 #[test]
 fn an_outsider_without_a_password_is_told_what_to_do() {
-    let outside = outside();
     let lines = "bind 0.0.0.0\nprotected-mode yes\n";
     let [real, ours] = start_both(lines).map(|server| {
         let mut client = server.client();
@@ -62,7 +55,7 @@ fn an_outsider_without_a_password_is_told_what_to_do() {
         ] {
             let reply = client.ask(line);
             for address in [
-                outside,
+                OUTSIDE,
                 Ipv4Addr::LOCALHOST.into(),
                 Ipv4Addr::new(127, 9, 9, 9).into(),
             ] {
@@ -88,10 +81,9 @@ fn an_outsider_without_a_password_is_told_what_to_do() {
 
 #[test]
 fn it_listens_where_bind_says() {
-    let outside = outside();
     let addresses = [
         Ipv4Addr::LOCALHOST.into(),
-        outside,
+        OUTSIDE,
         Ipv6Addr::LOCALHOST.into(),
     ];
     let lines = "bind 127.0.0.1 -::1\nprotected-mode no\n";
@@ -102,8 +94,8 @@ fn it_listens_where_bind_says() {
         for bind in [
             "127.0.0.1 -::1",
             "127.0.0.1",
-            &outside.to_string(),
-            &format!("127.0.0.1 {outside}"),
+            &OUTSIDE.to_string(),
+            &format!("127.0.0.1 {OUTSIDE}"),
             "* -::*",
             "0.0.0.0",
             "-192.0.2.77 127.0.0.1",
