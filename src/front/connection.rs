@@ -38,6 +38,10 @@ const TURN_COMMANDS_MAX: usize = 1024;
 /// with long replies, such as COMMAND, take long each.
 const TURN_REPLY_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes that are read from one client before others get their turn; the last read may exceed it. Who sends as fast as
+/// we read could go on for long otherwise, with a word of 512 MB as with a million short ones.
+const TURN_INPUT_BYTES_MAX: usize = 256 * 1024;
+
 /// Bytes that are read ahead of a client whose replies wait: for a write to become durable, or for the client
 /// itself to read those that it has.
 const READ_AHEAD_BYTES: usize = 64 * 1024;
@@ -92,6 +96,7 @@ where
         has_more: false,
         must_flush: false,
         has_run: false,
+        read_in_a_row: 0,
     };
     let is_orderly = loop {
         let now = match poll_fn(|cx| connection.poll_event(&mut stream, cx)).await {
@@ -99,9 +104,10 @@ where
             Event::Input(now) => now,
         };
         connection.run_turn(now);
-        if connection.has_more {
+        if connection.has_more || connection.read_in_a_row >= TURN_INPUT_BYTES_MAX {
             // The budget is used up: others first, then the rest. The replies so far are written by
             // the next poll.
+            connection.read_in_a_row = 0;
             tokio::task::yield_now().await;
         }
     };
@@ -144,6 +150,8 @@ struct Connection<P: Program> {
     must_flush: bool,
     /// A turn has just ended.
     has_run: bool,
+    /// Bytes that have been read since others had their turn, or since there was nothing to read.
+    read_in_a_row: usize,
 }
 
 /// Requests that have been decoded, in order.
@@ -298,8 +306,12 @@ impl<P: Program> Connection<P> {
         };
         while may_run || self.rest.len() < ahead_max {
             match self.poll_read(stream, cx, may_run) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.read_in_a_row = 0;
+                    return Poll::Pending;
+                }
                 Poll::Ready(Ok(n)) if n > 0 => {
+                    self.read_in_a_row += n;
                     let now = program.now();
                     let front = program.front();
                     front.stats.net_input_bytes += n as u64;
@@ -373,6 +385,7 @@ impl<P: Program> Connection<P> {
             && self.rest.is_empty()
             && let Some(mut room) = self.decoder.room()
         {
+            room.set_limit(room.limit().min(TURN_INPUT_BYTES_MAX));
             return pin!(stream.read_buf(&mut room)).poll(cx);
         }
         let mut scratch = SCRATCH.take();
@@ -834,6 +847,30 @@ mod tests {
             ask(&mut client, &request, &"+PONG\r\n".repeat(count)).await;
             assert!(toy.borrow().turns >= 2, "others get their turn in between");
         });
+    }
+
+    #[test]
+    fn who_sends_without_a_pause_takes_more_than_one_turn() {
+        const LEN: usize = 8 * TURN_INPUT_BYTES_MAX;
+        const WORDS: usize = LEN / 7;
+        let long_word = format!("*2\r\n$4\r\nPING\r\n${LEN}\r\n{}", "x".repeat(LEN - 1));
+        let many_words = format!("*{}\r\n{}", WORDS + 1, "$1\r\nx\r\n".repeat(WORDS));
+        for request in [long_word, many_words] {
+            run(async {
+                let toy = Toy::shared();
+                let (mut client, theirs) = tokio::io::duplex(2 * LEN);
+                tokio::task::spawn_local(serve(Rc::clone(&toy), theirs, peer()));
+                client.write_all(request.as_bytes()).await.unwrap();
+                let mut read = 0;
+                while read < request.len() as u64 {
+                    tokio::task::yield_now().await;
+                    let all = toy.borrow().front.stats.net_input_bytes;
+                    let in_turn = usize::try_from(all - read).unwrap();
+                    assert!(in_turn < 2 * TURN_INPUT_BYTES_MAX, "{in_turn}");
+                    read = all;
+                }
+            });
+        }
     }
 
     #[test]
