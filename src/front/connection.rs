@@ -7,12 +7,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::acl::Denied;
 use super::client::{Client, ClientId, ClientKind, Closing, Peer};
 use super::dispatch::{Outcome, dispatch};
+use super::unread::Unread;
 use super::{Front, Program};
 use crate::clock::Now;
 use crate::resp::{Limits, OWN_BUFFER_MIN, RequestDecoder};
@@ -89,7 +90,7 @@ where
         program,
         id,
         batch: Bytes::new(),
-        rest: BytesMut::new(),
+        rest: Unread::default(),
         decoder: RequestDecoder::default(),
         ahead: Requests::default(),
         postponed: None,
@@ -137,15 +138,14 @@ struct Connection<P: Program> {
     id: ClientId,
     /// What has just been read, for the turn that follows at once. `rest` is empty then.
     batch: Bytes,
-    /// What else has been read and not been decoded yet. Much, when the client has sent it while it had to wait; so
-    /// taking a turn's part off it must not move the others.
-    rest: BytesMut,
+    /// What else has been read and not been decoded yet. Much, when the client has sent it while it had to wait.
+    rest: Unread,
     decoder: RequestDecoder,
     /// Requests that have been decoded and not been run; none between two turns.
     ahead: Requests,
     /// A request that was put off by a pause.
     postponed: Option<Vec<Bytes>>,
-    /// `rest` may hold a complete request that has not been run.
+    /// `rest` may hold a complete request that has not been run. So it does while a part of it is not in its front.
     has_more: bool,
     must_flush: bool,
     /// A turn has just ended.
@@ -329,6 +329,12 @@ impl<P: Program> Connection<P> {
                     if !front.clients.current(self.id).is_open() {
                         return Poll::Ready(Event::Closed);
                     }
+                    if self.read_in_a_row >= TURN_INPUT_BYTES_MAX {
+                        self.read_in_a_row = 0;
+                        // Others first: this task is woken when they have had their turn.
+                        let _ = pin!(tokio::task::yield_now()).poll(cx);
+                        return Poll::Pending;
+                    }
                 }
                 Poll::Ready(Ok(_)) => {
                     let now = program.now();
@@ -390,15 +396,20 @@ impl<P: Program> Connection<P> {
         }
         let mut scratch = SCRATCH.take();
         let is_batch = turn_follows && self.rest.len() < READ_BYTES;
-        let kept = if is_batch { self.rest.len() } else { 0 };
-        scratch.reserve(kept + READ_BYTES);
-        scratch.extend_from_slice(&self.rest[..kept]);
+        let kept = if is_batch { self.rest.front() } else { &[] };
+        let kept_len = kept.len();
+        debug_assert!(
+            !is_batch || kept_len == self.rest.len(),
+            "what is behind is run first"
+        );
+        scratch.reserve(kept_len + READ_BYTES);
+        scratch.extend_from_slice(kept);
         let read = pin!(stream.read_buf(&mut scratch)).poll(cx);
         if is_batch && matches!(read, Poll::Ready(Ok(1..))) {
-            self.rest = BytesMut::new();
+            self.rest = Unread::default();
             self.batch = scratch.split().freeze();
         } else {
-            self.rest.extend_from_slice(&scratch[kept..]);
+            self.rest.push(&scratch[kept_len..]);
             scratch.clear();
         }
         SCRATCH.set(scratch);
@@ -414,12 +425,13 @@ impl<P: Program> Connection<P> {
     fn forget_input(&mut self, batch: Bytes, used: usize) {
         if !batch.is_empty() {
             self.decoder.detach();
-            self.rest = BytesMut::from(&batch[used..]);
+            self.rest = Unread::from(&batch[used..]);
             return;
         }
         self.rest.advance(used);
-        if self.rest.is_empty() {
-            self.rest = BytesMut::new();
+        // No request is complete in what was in front.
+        if !self.has_more {
+            self.has_more = self.rest.join();
         }
     }
 
@@ -491,7 +503,7 @@ impl<P: Program> Connection<P> {
             let words = &mut ahead.words;
             let decoded = if batch.is_empty() {
                 self.decoder
-                    .decode_onto(&self.rest[..], &mut at, &limits, words)
+                    .decode_onto(self.rest.front(), &mut at, &limits, words)
             } else {
                 self.decoder.decode_onto(batch, &mut at, &limits, words)
             };
@@ -954,9 +966,14 @@ mod tests {
             let mut client = connect(&toy);
             ask(&mut client, "PING\r\nwait\r\n", "+PONG\r\n").await;
             let on = toy.borrow().wait.unwrap();
-            let count = READ_AHEAD_BYTES;
+            // More than lies in one piece.
+            let count = 4 * READ_AHEAD_BYTES;
             let requests = "PING\r\n".repeat(count);
             client.write_all(requests.as_bytes()).await.unwrap();
+            let sent = requests.len() as u64;
+            while toy.borrow().front.stats.net_input_bytes < sent {
+                tokio::task::yield_now().await;
+            }
             assert!(toy.borrow_mut().front.clients.resolve(on, &Value::ok()));
             expect(
                 &mut client,
