@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -38,10 +38,15 @@ pub enum ClientAddr {
 }
 
 impl ClientAddr {
-    /// Whether the connection comes from this machine.
+    /// Whether it is local for protected mode, and for what a configuration allows to local clients: a Unix socket,
+    /// 127.0.0.1 and ::1. As with redis-server, no other address of 127.0.0.0/8 is.
     pub fn is_local(&self) -> bool {
+        const LOCAL: [IpAddr; 2] = [
+            IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ];
         match self {
-            ClientAddr::Tcp(addr) => addr.ip().to_canonical().is_loopback(),
+            ClientAddr::Tcp(addr) => LOCAL.contains(&addr.ip().to_canonical()),
             ClientAddr::Unix(_) => true,
         }
     }

@@ -7,12 +7,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::acl::Denied;
 use super::client::{Client, ClientId, ClientKind, Closing, Peer};
 use super::dispatch::{Outcome, dispatch};
+use super::unread::Unread;
 use super::{Front, Program};
 use crate::clock::Now;
 use crate::resp::{Limits, OWN_BUFFER_MIN, RequestDecoder};
@@ -37,6 +38,10 @@ const TURN_COMMANDS_MAX: usize = 1024;
 /// The most bytes of replies to one client before others get their turn; the last reply may exceed it. Requests
 /// with long replies, such as COMMAND, take long each.
 const TURN_REPLY_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes that are read from one client before others get their turn; the last read may exceed it. Who sends as fast as
+/// we read could go on for long otherwise, with a word of 512 MB as with a million short ones.
+const TURN_INPUT_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes that are read ahead of a client whose replies wait: for a write to become durable, or for the client
 /// itself to read those that it has.
@@ -85,13 +90,14 @@ where
         program,
         id,
         batch: Bytes::new(),
-        rest: BytesMut::new(),
+        rest: Unread::default(),
         decoder: RequestDecoder::default(),
         ahead: Requests::default(),
         postponed: None,
         has_more: false,
         must_flush: false,
         has_run: false,
+        read_in_a_row: 0,
     };
     let is_orderly = loop {
         let now = match poll_fn(|cx| connection.poll_event(&mut stream, cx)).await {
@@ -99,9 +105,10 @@ where
             Event::Input(now) => now,
         };
         connection.run_turn(now);
-        if connection.has_more {
+        if connection.has_more || connection.read_in_a_row >= TURN_INPUT_BYTES_MAX {
             // The budget is used up: others first, then the rest. The replies so far are written by
             // the next poll.
+            connection.read_in_a_row = 0;
             tokio::task::yield_now().await;
         }
     };
@@ -131,19 +138,20 @@ struct Connection<P: Program> {
     id: ClientId,
     /// What has just been read, for the turn that follows at once. `rest` is empty then.
     batch: Bytes,
-    /// What else has been read and not been decoded yet. Much, when the client has sent it while it had to wait; so
-    /// taking a turn's part off it must not move the others.
-    rest: BytesMut,
+    /// What else has been read and not been decoded yet. Much, when the client has sent it while it had to wait.
+    rest: Unread,
     decoder: RequestDecoder,
     /// Requests that have been decoded and not been run; none between two turns.
     ahead: Requests,
     /// A request that was put off by a pause.
     postponed: Option<Vec<Bytes>>,
-    /// `rest` may hold a complete request that has not been run.
+    /// `rest` may hold a complete request that has not been run. So it does while a part of it is not in its front.
     has_more: bool,
     must_flush: bool,
     /// A turn has just ended.
     has_run: bool,
+    /// Bytes that have been read since others had their turn, or since there was nothing to read.
+    read_in_a_row: usize,
 }
 
 /// Requests that have been decoded, in order.
@@ -298,8 +306,12 @@ impl<P: Program> Connection<P> {
         };
         while may_run || self.rest.len() < ahead_max {
             match self.poll_read(stream, cx, may_run) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.read_in_a_row = 0;
+                    return Poll::Pending;
+                }
                 Poll::Ready(Ok(n)) if n > 0 => {
+                    self.read_in_a_row += n;
                     let now = program.now();
                     let front = program.front();
                     front.stats.net_input_bytes += n as u64;
@@ -316,6 +328,12 @@ impl<P: Program> Connection<P> {
                     front.check_client_memory(self.id);
                     if !front.clients.current(self.id).is_open() {
                         return Poll::Ready(Event::Closed);
+                    }
+                    if self.read_in_a_row >= TURN_INPUT_BYTES_MAX {
+                        self.read_in_a_row = 0;
+                        // Others first: this task is woken when they have had their turn.
+                        let _ = pin!(tokio::task::yield_now()).poll(cx);
+                        return Poll::Pending;
                     }
                 }
                 Poll::Ready(Ok(_)) => {
@@ -373,19 +391,25 @@ impl<P: Program> Connection<P> {
             && self.rest.is_empty()
             && let Some(mut room) = self.decoder.room()
         {
+            room.set_limit(room.limit().min(TURN_INPUT_BYTES_MAX));
             return pin!(stream.read_buf(&mut room)).poll(cx);
         }
         let mut scratch = SCRATCH.take();
         let is_batch = turn_follows && self.rest.len() < READ_BYTES;
-        let kept = if is_batch { self.rest.len() } else { 0 };
-        scratch.reserve(kept + READ_BYTES);
-        scratch.extend_from_slice(&self.rest[..kept]);
+        let kept = if is_batch { self.rest.front() } else { &[] };
+        let kept_len = kept.len();
+        debug_assert!(
+            !is_batch || kept_len == self.rest.len(),
+            "what is behind is run first"
+        );
+        scratch.reserve(kept_len + READ_BYTES);
+        scratch.extend_from_slice(kept);
         let read = pin!(stream.read_buf(&mut scratch)).poll(cx);
         if is_batch && matches!(read, Poll::Ready(Ok(1..))) {
-            self.rest = BytesMut::new();
+            self.rest = Unread::default();
             self.batch = scratch.split().freeze();
         } else {
-            self.rest.extend_from_slice(&scratch[kept..]);
+            self.rest.push(&scratch[kept_len..]);
             scratch.clear();
         }
         SCRATCH.set(scratch);
@@ -401,12 +425,13 @@ impl<P: Program> Connection<P> {
     fn forget_input(&mut self, batch: Bytes, used: usize) {
         if !batch.is_empty() {
             self.decoder.detach();
-            self.rest = BytesMut::from(&batch[used..]);
+            self.rest = Unread::from(&batch[used..]);
             return;
         }
         self.rest.advance(used);
-        if self.rest.is_empty() {
-            self.rest = BytesMut::new();
+        // No request is complete in what was in front.
+        if !self.has_more {
+            self.has_more = self.rest.join();
         }
     }
 
@@ -478,7 +503,7 @@ impl<P: Program> Connection<P> {
             let words = &mut ahead.words;
             let decoded = if batch.is_empty() {
                 self.decoder
-                    .decode_onto(&self.rest[..], &mut at, &limits, words)
+                    .decode_onto(self.rest.front(), &mut at, &limits, words)
             } else {
                 self.decoder.decode_onto(batch, &mut at, &limits, words)
             };
@@ -837,6 +862,30 @@ mod tests {
     }
 
     #[test]
+    fn who_sends_without_a_pause_takes_more_than_one_turn() {
+        const LEN: usize = 8 * TURN_INPUT_BYTES_MAX;
+        const WORDS: usize = LEN / 7;
+        let long_word = format!("*2\r\n$4\r\nPING\r\n${LEN}\r\n{}", "x".repeat(LEN - 1));
+        let many_words = format!("*{}\r\n{}", WORDS + 1, "$1\r\nx\r\n".repeat(WORDS));
+        for request in [long_word, many_words] {
+            run(async {
+                let toy = Toy::shared();
+                let (mut client, theirs) = tokio::io::duplex(2 * LEN);
+                tokio::task::spawn_local(serve(Rc::clone(&toy), theirs, peer()));
+                client.write_all(request.as_bytes()).await.unwrap();
+                let mut read = 0;
+                while read < request.len() as u64 {
+                    tokio::task::yield_now().await;
+                    let all = toy.borrow().front.stats.net_input_bytes;
+                    let in_turn = usize::try_from(all - read).unwrap();
+                    assert!(in_turn < 2 * TURN_INPUT_BYTES_MAX, "{in_turn}");
+                    read = all;
+                }
+            });
+        }
+    }
+
+    #[test]
     fn long_replies_take_more_than_one_turn() {
         run(async {
             let toy = Toy::shared();
@@ -917,9 +966,14 @@ mod tests {
             let mut client = connect(&toy);
             ask(&mut client, "PING\r\nwait\r\n", "+PONG\r\n").await;
             let on = toy.borrow().wait.unwrap();
-            let count = READ_AHEAD_BYTES;
+            // More than lies in one piece.
+            let count = 4 * READ_AHEAD_BYTES;
             let requests = "PING\r\n".repeat(count);
             client.write_all(requests.as_bytes()).await.unwrap();
+            let sent = requests.len() as u64;
+            while toy.borrow().front.stats.net_input_bytes < sent {
+                tokio::task::yield_now().await;
+            }
             assert!(toy.borrow_mut().front.clients.resolve(on, &Value::ok()));
             expect(
                 &mut client,

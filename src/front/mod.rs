@@ -37,6 +37,7 @@ mod tests;
 #[cfg(test)]
 mod toy;
 mod tracking;
+mod unread;
 
 use std::borrow::Cow;
 use std::cell::Cell;

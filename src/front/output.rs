@@ -12,6 +12,10 @@ use crate::clock::Mono;
 /// A shared message shorter than this is copied into the tail instead of being queued on its own.
 pub const COPY_BYTES_MAX: usize = 1024;
 
+/// What waits is set aside in pieces of about so many bytes, so that it is never moved when more comes: not even
+/// what a client that reads nothing has asked for. Less than a turn's replies, which are written at once.
+const PIECE_BYTES: usize = 192 * 1024;
+
 /// The room for replies that a client keeps when all of them have been written. Bytes.
 const KEPT_BYTES_MAX: usize = 4096;
 
@@ -257,6 +261,15 @@ impl OutputQueue {
     pub fn extend(&mut self, bytes: &[u8]) {
         self.set_apart();
         self.tail.extend_from_slice(bytes);
+        self.set_aside();
+    }
+
+    /// Makes a long tail a piece, unless a part of it has a reply in front of it that is still to come, or it is
+    /// behind what is with the running command.
+    fn set_aside(&mut self) {
+        if self.tail.len() >= PIECE_BYTES && self.gaps.is_empty() && !self.tail_is_lent {
+            self.seal();
+        }
     }
 
     /// Appends without a copy when that is worth it.
@@ -265,6 +278,7 @@ impl OutputQueue {
         self.set_apart();
         if chunk.len() < COPY_BYTES_MAX || !self.gaps.is_empty() {
             self.tail.extend_from_slice(&chunk);
+            self.set_aside();
         } else if self.tail_is_lent {
             if !self.tail.is_empty() {
                 self.behind.push(std::mem::take(&mut self.tail).into());
@@ -371,6 +385,7 @@ impl OutputQueue {
         }
         self.tail.extend_from_slice(&after);
         self.close_gaps();
+        self.set_aside();
     }
 
     /// The next bytes to write; none when a reply must come first.
@@ -617,6 +632,30 @@ mod tests {
         assert!(!queue.release());
         assert_eq!(leave(&mut queue).len(), COPY_BYTES_MAX);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn what_waits_is_not_moved_when_more_comes() {
+        const REPLY: &[u8] = &[b'r'; 100];
+        const COUNT: usize = 100 * PIECE_BYTES / REPLY.len();
+        let mut queue = OutputQueue::default();
+        for n in 0..COUNT {
+            match n % 3 {
+                0 => queue.extend(REPLY),
+                1 => queue.push(Bytes::from_static(REPLY)),
+                _ => {
+                    let mut tail = queue.take_tail();
+                    tail.extend_from_slice(REPLY);
+                    queue.put_tail(tail);
+                }
+            }
+            let room = queue.tail.capacity();
+            assert!(room <= 2 * PIECE_BYTES, "{room} bytes to move");
+        }
+        assert_eq!(queue.len(), COUNT * REPLY.len());
+        let pieces = queue.chunks.len();
+        assert!((90..=100).contains(&pieces), "{pieces}");
+        assert_eq!(drain(&mut queue), "r".repeat(COUNT * REPLY.len()));
     }
 
     #[test]

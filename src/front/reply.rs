@@ -114,7 +114,11 @@ impl Reply {
 
     /// `$len`
     pub fn bulk(&mut self, bytes: impl AsRef<[u8]>) {
+        /// `$` and CRLF twice, and a length.
+        const FRAME_BYTES_MAX: usize = 5 + 20;
         let bytes = bytes.as_ref();
+        // At once: the last two bytes must not make a long one move.
+        self.out.reserve(bytes.len() + FRAME_BYTES_MAX);
         self.header(b'$', signed(bytes.len()));
         self.out.extend_from_slice(bytes);
         self.out.extend_from_slice(b"\r\n");

@@ -45,16 +45,6 @@ impl fmt::Display for Peer {
     }
 }
 
-impl Peer {
-    /// True for a unix socket and for the loopback addresses: what protected mode lets in.
-    pub fn is_local(&self) -> bool {
-        match self {
-            Peer::Tcp(addr) => addr.ip().to_canonical().is_loopback(),
-            Peer::Unix(_) => true,
-        }
-    }
-}
-
 impl AsRawFd for Stream {
     fn as_raw_fd(&self) -> RawFd {
         self.as_fd().as_raw_fd()
@@ -316,8 +306,5 @@ mod tests {
         );
         let v6 = Peer::Tcp("[::1]:6379".parse().unwrap());
         assert_eq!(v6.to_string(), "[::1]:6379");
-        assert!(v6.is_local());
-        assert!(Peer::Tcp("[::ffff:127.0.0.1]:1".parse().unwrap()).is_local());
-        assert!(!Peer::Tcp("10.0.0.1:1".parse().unwrap()).is_local());
     }
 }

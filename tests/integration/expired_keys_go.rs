@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use sentinel::clock::unix_now;
+
 use crate::both::lines_of;
 use crate::data::{replica_of, send, wait_until_equal};
 use crate::support::{Kind, expect_that, secs, start_server, text, wait_for};
@@ -34,6 +36,41 @@ fn without_being_asked_for() {
     }
     assert_eq!(ours.info("expired_keys"), Some(KEYS.to_string()));
     wait_until_equal(&ours, &real);
+}
+
+/// In the millisecond of its expiry a key is still there, with nothing left of its time; in the next it is not.
+#[test]
+fn to_the_millisecond() {
+    /// A busy machine may miss a millisecond.
+    const ROUNDS: u32 = 200;
+    for kind in [Kind::Real, Kind::Ours] {
+        let server = start_server(kind, "");
+        let mut client = server.client();
+        client.call(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+        // What was answered when the time was certain: just before, at and just after the moment.
+        let mut seen = [0; 3];
+        for _ in 0..ROUNDS {
+            let at = unix_now().0 + 5;
+            client.call(&["SET", "k", "v", "PXAT", &at.to_string()]);
+            loop {
+                let before = unix_now().0;
+                let left = text(&client.call(&["PTTL", "k"]));
+                let after = unix_now().0;
+                if before == after && (at - 1..=at + 1).contains(&before) {
+                    let nth = usize::try_from(before + 1 - at).unwrap();
+                    assert_eq!(left, ["1", "0", "-2"][nth], "{kind:?}: {before}, not {at}");
+                    seen[nth] += 1;
+                }
+                if before > at + 1 {
+                    break;
+                }
+            }
+            if seen.iter().all(|times| *times > 10) {
+                break;
+            }
+        }
+        assert!(seen.iter().all(|times| *times > 0), "{kind:?}: {seen:?}");
+    }
 }
 
 /// One that has expired takes memory until it is removed: its size is told, which is no use of it.

@@ -2,13 +2,15 @@
 //! background.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use crate::support::{Kind, Port, Process, expect_that, secs, wait_for};
+use socket2::{Domain, Socket, Type};
+
+use crate::support::{Kind, Port, Process, expect_that, secs, start_server, wait_for};
 
 fn ping(mut stream: impl Read + Write) -> String {
     stream.write_all(b"PING\r\n").unwrap();
@@ -101,4 +103,39 @@ fn in_the_background_with_a_pid_file() {
         let alive = fs::exists(format!("/proc/{pid}/exe")).unwrap_or(false);
         expect_that(!alive && !pid_file.exists(), || format!("{pid} runs"))
     });
+}
+
+/// The first line that a client from this address of the machine is told, once it has sent `ask`.
+fn told(from: Ipv4Addr, port: u16, ask: &str) -> String {
+    let stream = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    stream.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    stream.connect(&to.into()).unwrap();
+    let mut stream = TcpStream::from(stream);
+    stream.set_read_timeout(Some(secs(5))).unwrap();
+    stream.write_all(ask.as_bytes()).unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    line
+}
+
+/// Of the many addresses that a machine has for itself, protected mode takes in one alone.
+#[test]
+fn who_is_local_is_who_is_local_for_redis() {
+    const NEXT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+    let protected = "protected-mode yes\n";
+    let open = "protected-mode no\nenable-debug-command local\n";
+    let [theirs, ours] = [Kind::Real, Kind::Ours].map(|kind| {
+        let [protected, open] = [protected, open].map(|lines| start_server(kind, lines));
+        assert_eq!(
+            told(Ipv4Addr::LOCALHOST, protected.port(), "PING\r\n"),
+            "+PONG\r\n"
+        );
+        let refused = told(NEXT, protected.port(), "");
+        assert!(refused.starts_with("-DENIED Redis is running in protected mode"));
+        let debug = |from| told(from, open.port(), "DEBUG SLEEP 0\r\n");
+        assert_eq!(debug(Ipv4Addr::LOCALHOST), "+OK\r\n");
+        [refused, debug(NEXT)]
+    });
+    assert_eq!(ours, theirs);
 }

@@ -11,6 +11,7 @@ mod stream;
 mod support;
 
 mod a_backlog_lasts_as_long_as_it_is_told;
+mod a_malicious_client_hurts_only_itself;
 mod a_master_hands_over;
 mod a_restart_knows_everything_again;
 mod a_rewrite_holds_everything;

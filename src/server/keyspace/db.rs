@@ -534,3 +534,18 @@ impl Db {
         self.segments.leaf_count()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_there_in_the_millisecond_of_its_expiry_and_gone_in_the_next() {
+        const AT: u64 = 1_700_000_000_000;
+        let is_expired = |at, now| Entry::new(b"k", Value::string(b"v"), at).is_expired(now);
+        let found = [AT - 1, AT, AT + 1].map(|now| is_expired(Some(AT), now));
+        assert_eq!(found, [false, false, true]);
+        assert!(is_expired(Some(0), 2), "zero is a moment, too");
+        assert!(!is_expired(None, u64::MAX));
+    }
+}
