@@ -319,6 +319,7 @@ impl<P: Program> Connection<P> {
                     let client = front.clients.current(self.id);
                     client.last_interaction = now.mono;
                     client.query_bytes = self.query_bytes();
+                    client.query_free_bytes = self.decoder.spare_bytes();
                     self.has_more = true;
                     if may_run {
                         return Poll::Ready(Event::Input(now));
@@ -428,10 +429,10 @@ impl<P: Program> Connection<P> {
             self.rest = Unread::from(&batch[used..]);
             return;
         }
-        self.rest.advance(used);
+        let has_come = self.rest.advance(used);
         // No request is complete in what was in front.
         if !self.has_more {
-            self.has_more = self.rest.join();
+            self.has_more = has_come || self.rest.join();
         }
     }
 
@@ -562,6 +563,7 @@ impl<P: Program> Connection<P> {
         let limits = front.clients.limits;
         let client = front.clients.current(self.id);
         client.query_bytes = query_bytes;
+        client.query_free_bytes = self.decoder.spare_bytes();
         if is_too_much || client.is_over_output_limit(&limits, now.mono) {
             tracing::warn!(
                 client = %self.id, addr = %client.addr, query_bytes,
@@ -961,26 +963,39 @@ mod tests {
 
     #[test]
     fn what_was_sent_while_it_waited_runs_then() {
-        run(async {
-            let toy = Toy::shared();
-            let mut client = connect(&toy);
-            ask(&mut client, "PING\r\nwait\r\n", "+PONG\r\n").await;
-            let on = toy.borrow().wait.unwrap();
-            // More than lies in one piece.
-            let count = 4 * READ_AHEAD_BYTES;
-            let requests = "PING\r\n".repeat(count);
-            client.write_all(requests.as_bytes()).await.unwrap();
-            let sent = requests.len() as u64;
-            while toy.borrow().front.stats.net_input_bytes < sent {
-                tokio::task::yield_now().await;
+        const LEN: usize = 6 * READ_AHEAD_BYTES;
+        let word = "x".repeat(LEN);
+        // More than lies in one piece, which may end where a request does, or in a long word, or elsewhere.
+        let cases = [
+            ("PING 1\r\n", "$1\r\n1\r\n", LEN / 8),
+            ("PING\r\n", "+PONG\r\n", 4 * READ_AHEAD_BYTES),
+        ]
+        .map(|(request, reply, count)| (request.repeat(count), reply.repeat(count)));
+        let long = (
+            format!("*2\r\n$4\r\nPING\r\n${LEN}\r\n{word}\r\n"),
+            format!("${LEN}\r\n{word}\r\n"),
+        );
+        for (requests, replies) in cases.into_iter().chain([long]) {
+            for is_last in [false, true] {
+                run(async {
+                    let toy = Toy::shared();
+                    let mut client = connect(&toy);
+                    ask(&mut client, "PING\r\nwait\r\n", "+PONG\r\n").await;
+                    let on = toy.borrow().wait.unwrap();
+                    let before = toy.borrow().front.stats.net_input_bytes;
+                    client.write_all(requests.as_bytes()).await.unwrap();
+                    let sent = before + requests.len() as u64;
+                    while toy.borrow().front.stats.net_input_bytes < sent {
+                        tokio::task::yield_now().await;
+                    }
+                    assert!(toy.borrow_mut().front.clients.resolve(on, &Value::ok()));
+                    if is_last {
+                        client.shutdown().await.unwrap();
+                    }
+                    expect(&mut client, &("+OK\r\n".to_owned() + &replies)).await;
+                });
             }
-            assert!(toy.borrow_mut().front.clients.resolve(on, &Value::ok()));
-            expect(
-                &mut client,
-                &("+OK\r\n".to_owned() + &"+PONG\r\n".repeat(count)),
-            )
-            .await;
-        });
+        }
     }
 
     #[test]

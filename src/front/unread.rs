@@ -60,13 +60,16 @@ impl Unread {
         self.behind_bytes += bytes.len();
     }
 
-    /// Drops the first `n` bytes, which are of the front.
-    pub(super) fn advance(&mut self, n: usize) {
+    /// Drops the first `n` bytes, which are of the front. True if others are the front now, of which nothing has been
+    /// decoded.
+    pub(super) fn advance(&mut self, n: usize) -> bool {
         self.front.advance(n);
-        if self.front.is_empty() {
-            self.front = self.behind.pop_front().unwrap_or_default();
-            self.behind_bytes -= self.front.len();
+        if !self.front.is_empty() {
+            return false;
         }
+        self.front = self.behind.pop_front().unwrap_or_default();
+        self.behind_bytes -= self.front.len();
+        !self.front.is_empty()
     }
 }
 
@@ -98,7 +101,9 @@ mod tests {
             assert_eq!(unread.len(), bytes.len() - got.len());
             let n = unread.front().len().min(PIECE_BYTES / 3);
             got.extend_from_slice(&unread.front()[..n]);
-            unread.advance(n);
+            let was_all = n == unread.front().len();
+            let is_new = unread.advance(n);
+            assert_eq!(is_new, was_all && !unread.is_empty());
         }
         assert!(got == bytes);
         assert_eq!(unread.front.capacity(), 0, "no room is kept");
@@ -109,7 +114,7 @@ mod tests {
         let mut unread = Unread::from(&b"a"[..]);
         unread.push(&[b'b'; PIECE_BYTES]);
         unread.push(b"c");
-        unread.advance(PIECE_BYTES);
+        assert!(!unread.advance(PIECE_BYTES));
         assert_eq!((unread.front(), unread.len()), (&b"b"[..], 2));
         assert!(unread.join());
         assert!(!unread.join());
