@@ -28,13 +28,14 @@ pub(super) struct OomScore {
     /// What the process began with; known once something else was wanted.
     base: Option<i32>,
     /// The last that was wanted, whether or not the kernel took it.
-    last: Option<i32>,
+    last: Option<(OomMode, i32)>,
 }
 
 impl OomScore {
-    /// Has the kernel know, unless it was told last.
+    /// Has the kernel know, unless that was tried last.
     fn follow(&mut self, mode: OomMode, value: i32) -> io::Result<()> {
-        if mode == OomMode::No && self.base.is_none() {
+        let has_effect = mode != OomMode::No || self.base.is_some();
+        if self.last.replace((mode, value)) == Some((mode, value)) || !has_effect {
             return Ok(());
         }
         let base = match self.base {
@@ -47,11 +48,7 @@ impl OomScore {
             OomMode::Relative => base + value,
             OomMode::Absolute => value,
         };
-        let score = score.clamp(SCORE_MIN, SCORE_MAX);
-        if self.last.replace(score) == Some(score) {
-            return Ok(());
-        }
-        fs::write(FILE, score.to_string())
+        fs::write(FILE, score.clamp(SCORE_MIN, SCORE_MAX).to_string())
     }
 }
 
@@ -61,17 +58,25 @@ fn read() -> io::Result<i32> {
 }
 
 impl Server {
-    /// Acts on `oom-score-adj` and `oom-score-adj-values` for the role of now.
+    /// Acts on `oom-score-adj` and `oom-score-adj-values`, which have been set.
     ///
     /// # Errors
     /// The kernel refuses: to lower it takes rights (`CAP_SYS_RESOURCE`).
+    pub(super) fn oom_score_changed(&mut self) -> io::Result<()> {
+        self.oom_score.last = None;
+        self.follow_oom_score()
+    }
+
+    /// The same for the role of now, if anything has changed. What the kernel refuses is in the log.
+    ///
+    /// # Errors
+    /// As above.
     pub(super) fn follow_oom_score(&mut self) -> io::Result<()> {
         let tuning = &self.config.tuning;
         let [as_master, as_replica, _] = tuning.oom_score_adj_values;
-        let value = if self.replication.is_master() {
-            as_master
-        } else {
-            as_replica
+        let value = match self.config.replicaof {
+            None => as_master,
+            Some(_) => as_replica,
         };
         let followed = self.oom_score.follow(tuning.oom_score_adj, value);
         if let Err(error) = &followed {

@@ -142,6 +142,8 @@ async fn serve_until_told(
         let server = &mut *server.borrow_mut();
         server.begin_loading(false);
         server.apply_settings();
+        // Before memory grows. What the kernel refuses is in the log.
+        let _ = server.follow_oom_score();
     }
     // Before the data are loaded, so that it can say that they are.
     let _opened = match process.http.port {
@@ -402,6 +404,7 @@ impl Server {
         if is_replica {
             self.replication.history.adopt(id, offset, size);
             self.replication.stream_db = usize::try_from(position.stream_db).ok();
+            self.replication.holds_less = position.holds_less;
         } else {
             self.replication.history.resume_as_master(id, offset, size);
         }
@@ -474,7 +477,7 @@ impl Server {
         }
         if let Some(name) = names.iter().find(|name| name.starts_with("oom-score-adj")) {
             // If something else fails, the next round of the cron takes it back.
-            self.follow_oom_score().map_err(|_| {
+            self.oom_score_changed().map_err(|_| {
                 let text = "Failed to set current oom_score_adj. Check server logs.";
                 (*name, text.to_owned())
             })?;

@@ -415,8 +415,9 @@ fn two_replicas_that_read_nothing_cost_no_keys() {
         .iter_mut()
         .for_each(|replica| replica.process.stop());
     limit(&server, 3_000_000);
-    let piece = "y".repeat(600);
-    for _ in 0..12_000 {
+    // More than the kernel takes for both, in pieces that are not queued on their own.
+    let piece = "y".repeat(1000);
+    for _ in 0..16_000 {
         let reply = client.call(&["SETRANGE", "k0", "0", &piece]);
         assert_eq!(text(&reply), "100000");
     }
@@ -571,4 +572,39 @@ fn a_replica_stays_within_its_own_limit() {
     master.client().call(&["SET", "k", "v"]);
     wait_until_level(&master, &replica);
     assert_eq!(client.ask("GET k"), "v");
+}
+
+/// A replica that came after that has no more, and one that restarts knows it again.
+#[test]
+fn what_a_replica_lacks_is_known_to_its_own_and_after_a_restart() {
+    let master = start_server(Kind::Ours, "");
+    let lines = "maxmemory-policy allkeys-random\nreplica-ignore-maxmemory no\nsave 900 1\n";
+    let mut middle = start_server(Kind::Ours, &format!("{}{lines}", replica_of(&master)));
+    let mut writer = master.client();
+    for words in [&["SET", "a", "1"][..], &["RPUSH", "l", "1"]] {
+        writer.call(words);
+    }
+    wait_until_equal(&master, &middle);
+    let mut client = middle.client();
+    client.ask("CONFIG SET maxmemory 1");
+    wait_for("all keys are given up", secs(10), || {
+        let left = client.ask("DBSIZE");
+        expect_that(left == "0", || left)
+    });
+    client.ask("CONFIG SET maxmemory 0");
+    let last = start_server(Kind::Ours, &replica_of(&middle));
+    wait_until_equal(&middle, &last);
+    writer.call(&["LSET", "l", "0", "x"]);
+    writer.call(&["SET", "b", "1"]);
+    wait_until_level(&master, &middle);
+    wait_until_equal(&middle, &last);
+    assert_eq!(client.ask("SAVE"), "OK");
+    middle.kill();
+    middle.start_again();
+    writer.call(&["RENAME", "a", "c"]);
+    writer.call(&["SET", "b", "2"]);
+    wait_until_level(&master, &middle);
+    wait_until_equal(&middle, &last);
+    assert_eq!(middle.client().ask("GET b"), "2");
+    assert_eq!(number(&master, "sync_full"), 1);
 }

@@ -236,6 +236,7 @@ mod tests {
                 repl_id: "0123456789".repeat(4),
                 offset: 77,
                 stream_db: 3,
+                holds_less: false,
             }),
             usage: Some(usage),
             is_aof_base: false,

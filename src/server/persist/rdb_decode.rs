@@ -11,7 +11,7 @@ use super::rdb::{
     OP_EXPIRE_S, OP_FREQ, OP_FUNCTION, OP_IDLE, OP_MODULE_AUX, OP_RESIZE_DB, OP_SELECT_DB,
     OP_SLOT_INFO, VERSION_MAX, VERSION_WITH_CHECKSUM, type_name,
 };
-use super::rdb_encode::ReplicationInfo;
+use super::rdb_encode::{HOLDS_LESS, ReplicationInfo};
 use super::rdb_values::{is_readable, read_value};
 use crate::ids::ReplOffset;
 use crate::resp::parse_double;
@@ -186,6 +186,7 @@ struct Position {
     repl_id: Option<String>,
     offset: Option<ReplOffset>,
     stream_db: Option<u32>,
+    holds_less: bool,
 }
 
 impl Position {
@@ -202,6 +203,7 @@ impl Position {
             repl_id: self.repl_id?,
             offset: self.offset?.0,
             stream_db: self.stream_db.unwrap_or(0),
+            holds_less: self.holds_less,
         })
     }
 }
@@ -323,6 +325,7 @@ impl Loading {
             b"repl-id" => self.position.repl_id = Some(value.to_owned()),
             b"repl-offset" => self.position.offset = ReplOffset::from_text(value),
             b"repl-stream-db" => self.position.stream_db = value.parse().ok(),
+            name if name == HOLDS_LESS.as_bytes() => self.position.holds_less = value == "1",
             _ => {}
         }
     }
@@ -585,6 +588,7 @@ mod tests {
                 repl_id: "0123456789012345678901234567890123456789".to_owned(),
                 offset: 77,
                 stream_db: 3,
+                holds_less: true,
             }),
             usage: None,
             is_aof_base: false,

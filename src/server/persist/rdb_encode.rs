@@ -48,7 +48,13 @@ pub struct ReplicationInfo {
     pub offset: u64,
     /// The database that the stream is positioned in.
     pub stream_db: u32,
+    /// It lacks keys that the history has: a replica has given them up, by `replica-ignore-maxmemory no`. In a field of
+    /// our own, which redis-server passes over.
+    pub holds_less: bool,
 }
+
+/// The auxiliary field of [`ReplicationInfo::holds_less`].
+pub(super) const HOLDS_LESS: &str = "sentinel-holds-less";
 
 /// The state of one file being written. It compresses nothing: it runs between clients. Strings are compressed by
 /// who writes the file.
@@ -75,6 +81,9 @@ impl Encoder {
             aux("repl-stream-db", &position.stream_db.to_string(), out);
             aux("repl-id", &position.repl_id, out);
             aux("repl-offset", &position.offset.to_string(), out);
+            if position.holds_less {
+                aux(HOLDS_LESS, "1", out);
+            }
         }
         aux("aof-base", if head.is_aof_base { "1" } else { "0" }, out);
     }

@@ -10,6 +10,7 @@ use crate::clock::Now;
 use crate::front::{Call, ClientId, CommandId, CommandInfo, Lookup, Reply, flag, run};
 use crate::ids::ReplOffset;
 use crate::resp::{Limits, ProtocolError, RequestDecoder};
+use crate::server::eviction::Room;
 use crate::server::persist::rdb_decode::printable;
 use crate::server::persist::refused::Refused;
 use crate::server::{Current, Server};
@@ -111,8 +112,12 @@ impl Server {
         };
         let mut applied = 0;
         let mut at = applier.scanned;
+        let mut room = Room::Enough;
         while applier.next_unit(input, &mut at, &limits)? {
-            self.make_room();
+            // Once that has taken its time, a task goes on with it between the turns of all.
+            if room != Room::Freeing {
+                room = self.make_room();
+            }
             let mut words = std::mem::take(&mut applier.words);
             let ends = applier.ends.take();
             let mut begin = 0;
@@ -133,6 +138,8 @@ impl Server {
         }
         applier.scanned = at - applied;
         self.current = Current::default();
+        // Whatever runs next begins then.
+        self.read_at = None;
         self.broadcast_invalidations();
         self.flush_stream();
         self.hold_prompted();
@@ -176,12 +183,12 @@ impl Server {
             let (command, key) = (word(0), word(1));
             let reply = String::from_utf8_lossy(text).trim_end().to_owned();
             if self.replication.holds_less {
-                tracing::debug!(
+                tracing::warn!(
                     command,
                     key,
                     db,
                     reply,
-                    "a command of the master's failed here"
+                    "a command of the master's failed here, and is left out"
                 );
                 return Ok(());
             }

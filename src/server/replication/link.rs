@@ -229,10 +229,9 @@ impl Server {
         self.cancel_save();
         self.touch_all_for(&loaded.keyspace);
         self.invalidate_all();
-        let stream_db = loaded
-            .replication
-            .as_ref()
-            .map_or(0, |position| position.stream_db);
+        let position = loaded.replication.as_ref();
+        let stream_db = position.map_or(0, |position| position.stream_db);
+        let holds_less = position.is_some_and(|position| position.holds_less);
         self.saver.last_load = (loaded.keys_expired, loaded.keys_loaded);
         let old = self.keyspace.replace_with(loaded.keyspace);
         drop_elsewhere(old);
@@ -245,7 +244,7 @@ impl Server {
         self.replication.stream_db = usize::try_from(stream_db).ok();
         self.replication.refusal = None;
         self.replication.needs_all_data = false;
-        self.replication.holds_less = false;
+        self.replication.holds_less = holds_less;
         self.restart_aof();
         tracing::info!(
             keys = loaded.keys_loaded, %offset,

@@ -408,6 +408,12 @@ async fn full_resync(
     let loaded = receive(server, wire, &header, progress).await;
     server.borrow_mut().end_loading();
     let loaded = loaded?;
+    // Our own replicas, for which a shutdown waits, would go, and what is installed now could not be saved any more.
+    while server.borrow().is_shutting_down() {
+        let called_off = Rc::clone(&server.borrow().shutdown.called_off);
+        let _ = timeout(ACK_PERIOD, called_off.notified()).await;
+        wire.send(b"\n").await?;
+    }
     let acknowledge_now = matches!(header, TransferHeader::Mark(_));
     server.borrow_mut().install(loaded, id, offset);
     if acknowledge_now {

@@ -136,6 +136,7 @@ impl Server {
                 .stream_db
                 .and_then(|db| u32::try_from(db).ok())
                 .unwrap_or(0),
+            holds_less: replication.holds_less,
         });
         Head {
             created: self.clock.now().unix.0 / 1000,
