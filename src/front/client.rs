@@ -206,6 +206,8 @@ pub struct Client<S> {
     pub output: OutputQueue,
     /// Bytes read from it that wait to be executed.
     pub query_bytes: usize,
+    /// Bytes that are reserved for more of it.
+    pub query_free_bytes: usize,
     /// Bytes that the program keeps for a transaction: commands that are queued, keys that are watched.
     pub multi_bytes: usize,
     /// Bytes that its subscriptions take.
@@ -269,6 +271,7 @@ impl<S: Default> Client<S> {
             shard_channels: BTreeSet::new(),
             output: OutputQueue::default(),
             query_bytes: 0,
+            query_free_bytes: 0,
             multi_bytes: 0,
             subscription_bytes: 0,
             counted_bytes: 0,

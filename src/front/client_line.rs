@@ -8,7 +8,7 @@ use crate::resp::Protocol;
 /// The line without its line feed. Its sizes are those of our own structures: `tot-mem` is smaller, as no buffer is
 /// kept for a client that has nothing in it; `qbuf` has the words of an incomplete request in it, `argv-mem` those of
 /// the command in which the client waits, `multi-mem` the keys that it watches. Fields that only make sense for the
-/// original's memory management (`qbuf-free`, `rbs`, `rbp`) are 0.
+/// original's memory management (`rbs`, `rbp`) are 0.
 pub fn client_line<S>(client: &Client<S>, catalog: &Catalog, now: Mono) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let command = client
@@ -27,7 +27,7 @@ pub fn client_line<S>(client: &Client<S>, catalog: &Catalog, now: Mono) -> Strin
     let (buffered, pieces, listed) = client.output.shown_sizes();
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} \
-         multi={multi} qbuf={} qbuf-free=0 argv-mem={} multi-mem={} rbs=0 rbp=0 obl={buffered} oll={pieces} \
+         multi={multi} qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs=0 rbp=0 obl={buffered} oll={pieces} \
          omem={listed} tot-mem={} events={} cmd={command} user={} redir={redirect} resp={} \
          lib-name={} lib-ver={}",
         client.id,
@@ -43,6 +43,7 @@ pub fn client_line<S>(client: &Client<S>, catalog: &Catalog, now: Mono) -> Strin
         client.patterns.len(),
         client.shard_channels.len(),
         client.query_bytes,
+        client.query_free_bytes,
         client.waiting_bytes(),
         client.multi_bytes,
         client.memory_bytes(),

@@ -45,6 +45,7 @@ impl<S> Client<S> {
         let tracking = self.tracking.as_ref();
         size_of::<Client<S>>()
             + self.query_bytes
+            + self.query_free_bytes
             + self.output.len()
             + self.multi_bytes
             + self.waiting_bytes()

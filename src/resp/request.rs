@@ -6,6 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use memchr::memchr;
 
 use super::decode::{Limits, ProtocolError, decode_inline};
+use super::integer::canonical_integer;
 
 /// Words of so many bytes and more are each in a buffer of their own, which holds nothing else. Whoever keeps one
 /// need not copy it.
@@ -66,6 +67,11 @@ impl RequestDecoder {
     /// Bytes of an incomplete request that have been taken out of the input already.
     pub fn held_bytes(&self) -> usize {
         self.held_bytes + self.own.len()
+    }
+
+    /// Bytes that are reserved for what is still to come of a word.
+    pub fn spare_bytes(&self) -> usize {
+        self.own.capacity() - self.own.len()
     }
 
     /// Those of them that belong to a word which has not ended.
@@ -182,7 +188,7 @@ impl RequestDecoder {
                     let Some((line, used)) = line(&bytes[*at + 1..], limits, too_big)? else {
                         return Ok(false);
                     };
-                    let count = strict_integer(line).ok_or(ProtocolError::MultibulkLength)?;
+                    let count = canonical_integer(line).ok_or(ProtocolError::MultibulkLength)?;
                     (count, *at + 1 + used)
                 }
             };
@@ -242,7 +248,7 @@ impl RequestDecoder {
                         let Some((line, used)) = line(&bytes[*at + 1..], limits, too_big)? else {
                             return Ok(false);
                         };
-                        (strict_integer(line), *at + 1 + used)
+                        (canonical_integer(line), *at + 1 + used)
                     }
                 };
                 let len = limits.check_word_len(len)?;
@@ -292,12 +298,6 @@ fn short_number(bytes: &[u8], at: usize) -> Option<(u16, usize)> {
         _ => return None,
     };
     Some((number, at + digits + 2))
-}
-
-/// An integer in the only form in which clients may write lengths: no `+`, no leading zeros.
-fn strict_integer(text: &[u8]) -> Option<i64> {
-    let number = std::str::from_utf8(text).ok()?.parse().ok()?;
-    (itoa::Buffer::new().format(number).as_bytes() == text).then_some(number)
 }
 
 /// The bytes up to CRLF, and how many bytes that is with it. `None` when it has not arrived.

@@ -143,15 +143,26 @@ impl Courier {
             let (errands, queue) = mpsc::channel(1);
             let (done, outcomes) = blocking::sync_channel(1);
             let kept = Arc::clone(&self.kept);
-            // Where this fails, the next errand tries again.
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .max_blocking_threads(LOOKUPS_MAX)
-                .build()?;
-            let work = move || runtime.block_on(run(queue, done, clock, kept));
+            // Where this fails, the next errand tries again. The runtime is built where it may also be dropped, should
+            // there be no thread.
+            let (begun, has_begun) = blocking::sync_channel(1);
+            let work = move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .max_blocking_threads(LOOKUPS_MAX)
+                    .build();
+                match runtime {
+                    Err(error) => drop(begun.send(Err(error))),
+                    Ok(runtime) => {
+                        let _ = begun.send(Ok(()));
+                        runtime.block_on(run(queue, done, clock, kept));
+                    }
+                }
+            };
             std::thread::Builder::new()
                 .name("courier".to_owned())
                 .spawn(work)?;
+            has_begun.recv().map_err(io::Error::other)??;
             self.thread = Some(Thread { errands, outcomes });
         }
         Ok(self.thread.as_ref().expect("it was just started"))

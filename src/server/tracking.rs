@@ -245,27 +245,32 @@ impl Server {
             return;
         }
         for (prefix, changed) in std::mem::take(&mut self.tracking.changed) {
-            let listeners = self.tracking.prefixes.get(&prefix).cloned();
+            let listeners = self.tracking.prefixes.get(&prefix).into_iter().flatten();
+            let listeners: Vec<ClientId> = listeners.copied().collect();
             let authors: BTreeSet<ClientId> = changed.values().copied().flatten().collect();
             // Nearly all of them get the same.
             let mut shared: [Option<Bytes>; 2] = [None, None];
-            for id in listeners.into_iter().flatten() {
+            for id in listeners {
                 let client = self.front.clients.get(id);
                 let tracking = client.and_then(|client| client.tracking.as_ref());
                 let no_loop = tracking.is_some_and(|tracking| tracking.no_loop);
+                let keys_of_others = (no_loop && authors.contains(&id)).then(|| {
+                    let others = changed.iter().filter(|(_, by)| **by != Some(id));
+                    others.map(|(key, _)| key).collect::<Vec<&Bytes>>()
+                });
+                // Who hears of nothing does not hear that its redirection is broken either.
+                if keys_of_others.as_ref().is_some_and(Vec::is_empty) {
+                    continue;
+                }
                 let Some((to, form)) = self.target_of(id) else {
                     continue;
                 };
-                let message = if no_loop && authors.contains(&id) {
-                    let others = changed.iter().filter(|(_, by)| **by != Some(id));
-                    let keys: Vec<&Bytes> = others.map(|(key, _)| key).collect();
-                    if keys.is_empty() {
-                        continue;
+                let message = match keys_of_others {
+                    Some(keys) => form.message(Some(&keys)),
+                    None => {
+                        let encode = || form.message(Some(&changed.keys().collect::<Vec<_>>()));
+                        shared[form as usize].get_or_insert_with(encode).clone()
                     }
-                    form.message(Some(&keys))
-                } else {
-                    let encode = || form.message(Some(&changed.keys().collect::<Vec<_>>()));
-                    shared[form as usize].get_or_insert_with(encode).clone()
                 };
                 let now = self.clock.mono();
                 self.front.clients.send(to, message, now);

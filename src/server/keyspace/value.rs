@@ -70,9 +70,10 @@ impl Image {
     pub fn is_slow_to_drop(&self) -> bool {
         match self {
             Image::Text(text) => text.len() > SLOW_TEXT_BYTES_MIN,
-            Image::List(_) | Image::Set(_) | Image::Hash(_) | Image::SortedSet(_) => {
-                self.pieces() > LARGE_ELEMENTS_MIN
-            }
+            Image::List(list) => list.nodes().len() > LARGE_ELEMENTS_MIN,
+            Image::Set(table) => table.len() > LARGE_ELEMENTS_MIN,
+            Image::Hash(table) => table.len() > LARGE_ELEMENTS_MIN,
+            Image::SortedSet(table) => table.len() > LARGE_ELEMENTS_MIN,
         }
     }
 
