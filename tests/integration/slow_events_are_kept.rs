@@ -1,5 +1,6 @@
 //! `LATENCY`: what took long and was no command is kept under the names that redis-server has for it.
 
+use crate::data::{replica_of, wait_until_equal};
 use crate::support::{Kind, ServerNode, expect_that, secs, start_server, text, texts, wait_for};
 
 fn events(server: &ServerNode) -> Vec<String> {
@@ -78,4 +79,19 @@ fn the_append_only_file() {
             }
         }
     }
+}
+
+/// A client's first command at a replica does not begin when its master's last one ended.
+#[test]
+fn the_time_between_a_stream_and_a_client_is_nobodys() {
+    let master = start_server(Kind::Ours, "repl-ping-replica-period 3600\n");
+    let lines = "slowlog-log-slower-than 100000\n";
+    let replica = start_server(Kind::Ours, &format!("{}{lines}", replica_of(&master)));
+    let mut client = replica.client();
+    master.client().call(&["SET", "k", "v"]);
+    wait_until_equal(&master, &replica);
+    master.client().call(&["SET", "k", "w"]);
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(client.ask("GET k"), "w");
+    assert_eq!(client.ask("SLOWLOG LEN"), "0");
 }
