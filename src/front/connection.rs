@@ -308,7 +308,7 @@ impl<P: Program> Connection<P> {
             match self.poll_read(stream, cx, may_run) {
                 Poll::Pending => {
                     self.read_in_a_row = 0;
-                    return Poll::Pending;
+                    return self.count_room(program);
                 }
                 Poll::Ready(Ok(n)) if n > 0 => {
                     self.read_in_a_row += n;
@@ -415,6 +415,20 @@ impl<P: Program> Connection<P> {
         }
         SCRATCH.set(scratch);
         read
+    }
+
+    /// Counts the room that was made for a long word, of which nothing more is there.
+    fn count_room(&self, program: &mut P) -> Poll<Event> {
+        let room = self.decoder.spare_bytes();
+        if room > 0 {
+            let front = program.front();
+            front.clients.current(self.id).query_free_bytes = room;
+            front.check_client_memory(self.id);
+            if !front.clients.current(self.id).is_open() {
+                return Poll::Ready(Event::Closed);
+            }
+        }
+        Poll::Pending
     }
 
     /// What has been read and not been run. Bytes.
@@ -996,6 +1010,24 @@ mod tests {
                 });
             }
         }
+    }
+
+    #[test]
+    fn room_for_a_word_that_was_only_announced_is_the_clients() {
+        run(async {
+            let toy = Toy::shared();
+            let mut client = connect(&toy);
+            let announced = format!("*1\r\n${}\r\n", 2 * OWN_BUFFER_MIN);
+            client.write_all(announced.as_bytes()).await.unwrap();
+            let room = || {
+                let toy = toy.borrow();
+                let client = toy.front.clients.iter().next();
+                client.map_or(0, |client| client.query_free_bytes)
+            };
+            while room() < OWN_BUFFER_MIN {
+                tokio::task::yield_now().await;
+            }
+        });
     }
 
     #[test]

@@ -607,4 +607,12 @@ fn what_a_replica_lacks_is_known_to_its_own_and_after_a_restart() {
     wait_until_equal(&middle, &last);
     assert_eq!(middle.client().ask("GET b"), "2");
     assert_eq!(number(&master, "sync_full"), 1);
+    // As a master it is the measure, and nobody goes on with what it lacks.
+    let full = number(&middle, "sync_full");
+    assert_eq!(middle.client().ask("REPLICAOF NO ONE"), "OK");
+    let line = format!("REPLICAOF 127.0.0.1 {}", middle.port());
+    assert_eq!(writer.ask(&line), "OK");
+    wait_until_equal(&middle, &master);
+    wait_until_equal(&middle, &last);
+    assert_eq!(number(&middle, "sync_full"), full + 2);
 }

@@ -106,6 +106,24 @@ impl Server {
         input: &[u8],
         now: Now,
     ) -> Result<usize, ApplyError> {
+        let applied = self.apply_units(client, applier, input, now);
+        // Whatever runs next begins then.
+        self.read_at = None;
+        let applied = applied?;
+        self.current = Current::default();
+        self.broadcast_invalidations();
+        self.flush_stream();
+        self.hold_prompted();
+        Ok(applied)
+    }
+
+    fn apply_units(
+        &mut self,
+        client: ClientId,
+        applier: &mut Applier,
+        input: &[u8],
+        now: Now,
+    ) -> Result<usize, ApplyError> {
         let limits = Limits {
             bulk_bytes_max: usize::try_from(self.string_bytes_max()).unwrap_or(usize::MAX >> 1),
             ..Limits::CLIENT
@@ -137,12 +155,6 @@ impl Server {
             applied = at;
         }
         applier.scanned = at - applied;
-        self.current = Current::default();
-        // Whatever runs next begins then.
-        self.read_at = None;
-        self.broadcast_invalidations();
-        self.flush_stream();
-        self.hold_prompted();
         Ok(applied)
     }
 
@@ -183,13 +195,18 @@ impl Server {
             let (command, key) = (word(0), word(1));
             let reply = String::from_utf8_lossy(text).trim_end().to_owned();
             if self.replication.holds_less {
-                tracing::warn!(
-                    command,
-                    key,
-                    db,
-                    reply,
-                    "a command of the master's failed here, and is left out"
-                );
+                // The first of them is enough for the log.
+                if std::mem::replace(&mut self.replication.has_left_out, true) {
+                    tracing::debug!(command, key, db, reply, "left out, too");
+                } else {
+                    tracing::warn!(
+                        command,
+                        key,
+                        db,
+                        reply,
+                        "a command of the master's failed here, and is left out, as are others like it"
+                    );
+                }
                 return Ok(());
             }
             return Err(ApplyError::Failed {

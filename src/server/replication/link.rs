@@ -129,8 +129,10 @@ impl Server {
         self.flush_stream();
         self.leave_master();
         let id = self.new_repl_id();
-        if std::mem::take(&mut self.replication.needs_all_data) {
-            // Nobody can go on from what is not a position of the old history.
+        let is_stray = std::mem::take(&mut self.replication.needs_all_data);
+        let holds_less = std::mem::take(&mut self.replication.holds_less);
+        if is_stray || holds_less {
+            // Nobody can go on from what is not a position of the old history, or lacks keys that others have.
             self.replication.history.stop_recording(id);
         } else {
             self.replication.history.branch(id);
@@ -245,6 +247,7 @@ impl Server {
         self.replication.refusal = None;
         self.replication.needs_all_data = false;
         self.replication.holds_less = holds_less;
+        self.replication.has_left_out = false;
         self.restart_aof();
         tracing::info!(
             keys = loaded.keys_loaded, %offset,

@@ -49,6 +49,8 @@ pub(crate) struct Replication {
     /// Keys have been given up here that the master has, as `replica-ignore-maxmemory no` allows, and all its data
     /// have not been here since.
     pub(crate) holds_less: bool,
+    /// A command of the master's has failed for that.
+    pub(crate) has_left_out: bool,
 }
 
 /// What a server is.
@@ -74,6 +76,7 @@ impl Replication {
             failover: None,
             needs_all_data: false,
             holds_less: false,
+            has_left_out: false,
         }
     }
 
