@@ -68,7 +68,13 @@ fn killed(server: &ServerNode, line: &str) -> (String, Vec<&'static str>) {
         })
         .collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let count = clients.len();
     let (_, me) = clients.last_mut().unwrap();
+    // Who has gone counts until the server has noticed.
+    wait_for("nobody else is there", secs(5), || {
+        let list = me.ask("CLIENT LIST");
+        expect_that(list.lines().count() == count, || list.clone())
+    });
     let reply = me.try_call(&words);
     let reply = reply.map_or_else(|error| error.kind().to_string(), |reply| text(&reply));
     let mut asks = Client::to(server.port());
