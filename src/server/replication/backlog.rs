@@ -9,8 +9,8 @@ use crate::ids::ReplOffset;
 /// Smaller settings are raised to this, as Redis does. Bytes.
 pub const BACKLOG_BYTES_MIN: usize = 16 * 1024;
 
-/// The bytes are kept in blocks of this size, which replicas that come back share.
-const BLOCK_BYTES: usize = 64 * 1024;
+/// The bytes are kept in blocks of this size at most, which replicas that come back share.
+const BLOCK_BYTES_MAX: usize = 64 * 1024;
 
 /// A window of a byte stream. Positions count from 1: [`Backlog::newest`] bytes have been produced, and
 /// the byte after them has the number `newest + 1`.
@@ -67,6 +67,7 @@ impl Backlog {
 
     /// Appends to the history; the oldest bytes fall out.
     pub fn append(&mut self, bytes: &[u8]) {
+        let block_bytes = self.block_bytes();
         self.newest.0 += bytes.len() as u64;
         let mut rest = &bytes[bytes.len().saturating_sub(self.bytes_max)..];
         if rest.len() < bytes.len() {
@@ -76,11 +77,13 @@ impl Backlog {
             (self.skipped, self.len) = (0, 0);
         }
         while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(BLOCK_BYTES - self.tail.len()));
+            // Before it was made smaller, the tail may have been longer.
+            let room = block_bytes.saturating_sub(self.tail.len());
+            let (now, later) = rest.split_at(rest.len().min(room));
             self.make_room(now.len());
             self.tail.extend_from_slice(now);
             self.len += now.len();
-            if self.tail.len() == BLOCK_BYTES {
+            if self.tail.len() >= block_bytes {
                 let mut block = Bytes::from(std::mem::take(&mut self.tail));
                 block.advance(std::mem::take(&mut self.skipped));
                 self.blocks.push_back(block);
@@ -90,11 +93,16 @@ impl Backlog {
         }
     }
 
+    /// A small backlog has small blocks: it takes little more than its size, which counts for `maxmemory`.
+    fn block_bytes(&self) -> usize {
+        (self.bytes_max / 16).min(BLOCK_BYTES_MAX)
+    }
+
     /// Makes room for that many bytes more: the tail doubles, but to no more than a block.
     fn make_room(&mut self, more: usize) {
         let len = self.tail.len() + more;
         if len > self.tail.capacity() {
-            let room = len.max(self.tail.capacity() * 2).min(BLOCK_BYTES);
+            let room = len.max((self.tail.capacity() * 2).min(self.block_bytes()));
             self.tail.reserve_exact(room - self.tail.len());
         }
     }
@@ -192,10 +200,24 @@ mod tests {
             prop_assert!(backlog.first().0 == 0 || !backlog.reaches(ReplOffset(backlog.first().0 - 1)));
         }
     }
+
+    #[test]
+    fn a_small_one_takes_little_more_than_its_size() {
+        const SIZE: usize = BACKLOG_BYTES_MIN;
+        let mut backlog = Backlog::new(ReplOffset(0), SIZE);
+        for _ in 0..10 * SIZE / 100 {
+            backlog.append(&[b'x'; 100]);
+            let blocks = backlog.blocks.len() * backlog.block_bytes();
+            let taken = blocks + backlog.tail.capacity();
+            assert!(taken <= SIZE + SIZE / 8, "{taken}");
+        }
+        assert_eq!(backlog.len(), SIZE);
+    }
+
     #[test]
     fn replicas_share_its_blocks() {
-        let mut backlog = Backlog::new(ReplOffset(0), 4 * BLOCK_BYTES);
-        backlog.append(&vec![b'x'; 3 * BLOCK_BYTES + 100]);
+        let mut backlog = Backlog::new(ReplOffset(0), 16 * BLOCK_BYTES_MAX);
+        backlog.append(&vec![b'x'; 3 * BLOCK_BYTES_MAX + 100]);
         let of = |wanted: u64| backlog.from(ReplOffset(wanted));
         let (all, most) = (of(1), of(1001));
         assert_eq!((all.len(), all[3].len()), (4, 100));
