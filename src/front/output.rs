@@ -268,8 +268,6 @@ impl OutputQueue {
     /// behind what is with the running command.
     fn set_aside(&mut self) {
         if self.tail.len() >= PIECE_BYTES && self.gaps.is_empty() && !self.tail_is_lent {
-            // The room behind it would be in no account for as long as it waits.
-            self.tail.shrink_to_fit();
             self.seal();
         }
     }
