@@ -1,6 +1,6 @@
 //! One client's connection: bytes in, requests run, bytes out.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -10,11 +10,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::acl::Denied;
+use super::Program;
 use super::client::{Client, ClientId, ClientKind, Closing, Peer};
 use super::dispatch::{Outcome, dispatch};
+use super::requests::{AHEAD_MAX, Requests};
 use super::unread::Unread;
-use super::{Front, Program};
 use crate::clock::Now;
 use crate::resp::{Limits, OWN_BUFFER_MIN, RequestDecoder};
 
@@ -24,13 +24,6 @@ use crate::resp::{Limits, OWN_BUFFER_MIN, RequestDecoder};
 /// over is copied out; so must be what a command keeps, see [`Call::words`](super::Call::words). Long words are
 /// read into buffers of their own instead, see [`OWN_BUFFER_MIN`].
 const READ_BYTES: usize = 64 * 1024;
-
-/// How many requests are decoded ahead of the one that runs, so that the program can fetch what they are about
-/// all at once ([`Program::foresee`]).
-const AHEAD_MAX: usize = 32;
-
-/// The room for words that a connection keeps between two turns.
-const KEPT_WORDS_MAX: usize = 4 * AHEAD_MAX;
 
 /// The most requests of one client that run before others get their turn.
 const TURN_COMMANDS_MAX: usize = 1024;
@@ -152,77 +145,6 @@ struct Connection<P: Program> {
     has_run: bool,
     /// Bytes that have been read since others had their turn, or since there was nothing to read.
     read_in_a_row: usize,
-}
-
-/// Requests that have been decoded, in order.
-#[derive(Debug, Default)]
-pub struct Requests {
-    words: Vec<Bytes>,
-    /// For each, where its words end and where its bytes end.
-    ends: Vec<(usize, usize)>,
-    /// How many have been taken.
-    taken: usize,
-    /// Up to where the input has been decoded.
-    end: usize,
-}
-
-impl Requests {
-    /// The words of each request that has not been taken.
-    pub fn iter(&self) -> impl Iterator<Item = &[Bytes]> + Clone {
-        let first = self.first_word();
-        let starts = std::iter::once(first).chain(self.ends[self.taken..].iter().map(|end| end.0));
-        starts
-            .zip(&self.ends[self.taken..])
-            .map(|(start, end)| &self.words[start..end.0])
-    }
-
-    /// Where the words of the next request begin.
-    fn first_word(&self) -> usize {
-        match self.taken {
-            0 => 0,
-            taken => self.ends[taken - 1].0,
-        }
-    }
-
-    /// How many have not been taken.
-    pub fn len(&self) -> usize {
-        self.ends.len() - self.taken
-    }
-
-    /// True when all have been taken.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// The words that were added last are a request, whose bytes end at `end`. False if there are no words:
-    /// that is none.
-    fn note(&mut self, end: usize) -> bool {
-        self.end = end;
-        let has_words = self.words.len() > self.first_word_of_next();
-        if has_words {
-            self.ends.push((self.words.len(), end));
-        }
-        has_words
-    }
-
-    fn first_word_of_next(&self) -> usize {
-        self.ends.last().map_or(0, |end| end.0)
-    }
-
-    /// Takes the next request: its words, and where its bytes end.
-    fn next(&mut self) -> Option<(&[Bytes], usize)> {
-        let start = self.first_word();
-        let (words_end, end) = *self.ends.get(self.taken)?;
-        self.taken += 1;
-        Some((&self.words[start..words_end], end))
-    }
-
-    fn clear(&mut self) {
-        self.words.clear();
-        self.words.shrink_to(KEPT_WORDS_MAX);
-        self.ends.clear();
-        self.taken = 0;
-    }
 }
 
 impl<P: Program> Connection<P> {
@@ -617,83 +539,6 @@ pub fn kept(word: &Bytes) -> Bytes {
         word.clone()
     }
 }
-
-/// A connection in its TLS handshake, which has the place of a client until this is dropped.
-#[derive(Debug)]
-pub struct Admission(Rc<Cell<usize>>);
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
-}
-
-/// Who is served, and what a client that is not is told.
-impl<P: Program> Front<P> {
-    /// Clients and those that are in their TLS handshake: each has a descriptor.
-    pub(super) fn connected(&self) -> usize {
-        self.clients.len() + self.handshakes.get()
-    }
-
-    fn is_full(&self) -> bool {
-        self.connected() >= self.settings.maxclients
-    }
-
-    /// Lets a connection begin its TLS handshake. `None`: there are too many clients, and before the handshake
-    /// there is no telling it so.
-    pub fn admit(&mut self) -> Option<Admission> {
-        if self.is_full() {
-            self.stats.rejected_connections += 1;
-            return None;
-        }
-        self.handshakes.set(self.handshakes.get() + 1);
-        Some(Admission(Rc::clone(&self.handshakes)))
-    }
-
-    /// Registers an accepted connection.
-    ///
-    /// # Errors
-    /// The text to send before closing: too many clients, or protected mode.
-    pub fn accept(&mut self, peer: Peer, now: Now) -> Result<ClientId, String> {
-        if self.is_full() {
-            self.stats.rejected_connections += 1;
-            return Err("-ERR max number of clients reached\r\n".to_owned());
-        }
-        let is_protected = self.settings.protected_mode && self.acl.default_has_no_password();
-        if is_protected && !peer.addr.is_local() {
-            self.stats.rejected_connections += 1;
-            return Err(PROTECTED_MODE.to_owned());
-        }
-        self.stats.connections += 1;
-        let user = self.acl.default_user();
-        let id = self.clients.add(peer, user, now.mono);
-        self.clients.current(id).authenticated = self.acl.default_is_open();
-        Ok(id)
-    }
-
-    /// Whether a client must still authenticate.
-    pub fn needs_auth(&mut self, id: ClientId) -> bool {
-        let open = self.acl.default_is_open();
-        !open && !self.clients.current(id).authenticated
-    }
-
-    /// Whether a client's user may run a command that another layer runs in its name.
-    ///
-    /// # Errors
-    /// What it lacks.
-    pub fn check_rights(
-        &mut self,
-        id: ClientId,
-        command: super::CommandId,
-        words: &[Bytes],
-    ) -> Result<(), Denied> {
-        let user = self.clients.current(id).user.clone();
-        self.acl.check(&user, command, words)
-    }
-}
-
-/// redis-server 7.0's words for a client from elsewhere while there is no password.
-const PROTECTED_MODE: &str = "-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the default user. In this mode connections are only accepted from the loopback interface. If you want to connect from external computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode sending the command 'CONFIG SET protected-mode no' from the loopback interface by connecting to Redis from the same host the server is running, however MAKE SURE Redis is not publicly accessible from internet if you do so. Use CONFIG REWRITE to make this change permanent. 2) Alternatively you can just disable the protected mode by editing the Redis configuration file, and setting the protected mode option to 'no', and then restarting the server. 3) If you started the server manually just for testing, restart it with the '--protected-mode no' option. 4) Setup a an authentication password for the default user. NOTE: You only need to do one of the above things in order for the server to start accepting connections from the outside.\r\n";
 
 #[cfg(test)]
 mod tests {

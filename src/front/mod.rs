@@ -11,6 +11,7 @@
 //! may not leave before a write is durable are kept back by [`Clients::hold_turn`].
 
 mod acl;
+mod admission;
 mod client;
 mod client_command;
 mod client_line;
@@ -30,6 +31,7 @@ mod output;
 mod pubsub;
 mod rates;
 mod reply;
+mod requests;
 mod spec;
 mod table;
 #[cfg(test)]
@@ -53,6 +55,7 @@ pub use acl::{
     Acl, AclError, AclLog, Denied, LogEntry, Reason, RuleError, SanitizePayload, Selector,
     USERS_MAX, User, UserRef, acl_commands, hash_password, implies_default_user,
 };
+pub use admission::Admission;
 pub use client::{
     Blocked, Client, ClientAddr, ClientId, ClientKind, Closing, Peer, ReplyMode, Tracking,
     TrackingChoice, WaitId,
@@ -62,7 +65,7 @@ pub use client_line::client_line;
 pub use client_memory::words_bytes;
 pub use clients::Clients;
 pub use command_info::command_commands;
-pub use connection::{Admission, Requests, kept, serve};
+pub use connection::{kept, serve};
 #[cfg(test)]
 pub(crate) use dispatch::dispatch;
 pub use dispatch::{arity_error, run};
@@ -81,6 +84,7 @@ pub use pubsub::{
     Kind as SubscriptionKind, PubSub, shard_subscription_commands, subscription_commands,
 };
 pub use reply::Reply;
+pub use requests::Requests;
 pub use spec::{
     Begin, Channels, CommandInfo, CommandSpec, Find, Handler, KeySpec, category, flag, key,
 };

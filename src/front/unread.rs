@@ -45,18 +45,14 @@ impl Unread {
 
     /// Adds what came last.
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        let last = match self.behind.back_mut() {
+        match self.behind.back_mut() {
             None if self.front.len() < PIECE_BYTES => {
                 self.front.extend_from_slice(bytes);
                 return;
             }
-            Some(last) if last.len() < PIECE_BYTES => last,
-            _ => {
-                self.behind.push_back(BytesMut::new());
-                self.behind.back_mut().expect("it has just been added")
-            }
-        };
-        last.extend_from_slice(bytes);
+            Some(last) if last.len() < PIECE_BYTES => last.extend_from_slice(bytes),
+            _ => self.behind.push_back(bytes.into()),
+        }
         self.behind_bytes += bytes.len();
     }
 

@@ -1,0 +1,81 @@
+//! Requests of one client that have been decoded and wait for their turn.
+
+use bytes::Bytes;
+
+/// How many requests are decoded ahead of the one that runs, so that the program can fetch what they are about
+/// all at once ([`Program::foresee`](super::Program::foresee)).
+pub(super) const AHEAD_MAX: usize = 32;
+
+/// The room for words that a connection keeps between two turns.
+const KEPT_WORDS_MAX: usize = 4 * AHEAD_MAX;
+
+/// Requests that have been decoded, in order.
+#[derive(Debug, Default)]
+pub struct Requests {
+    pub(super) words: Vec<Bytes>,
+    /// For each, where its words end and where its bytes end.
+    ends: Vec<(usize, usize)>,
+    /// How many have been taken.
+    taken: usize,
+    /// Up to where the input has been decoded.
+    pub(super) end: usize,
+}
+
+impl Requests {
+    /// The words of each request that has not been taken.
+    pub fn iter(&self) -> impl Iterator<Item = &[Bytes]> + Clone {
+        let first = self.first_word();
+        let starts = std::iter::once(first).chain(self.ends[self.taken..].iter().map(|end| end.0));
+        starts
+            .zip(&self.ends[self.taken..])
+            .map(|(start, end)| &self.words[start..end.0])
+    }
+
+    /// Where the words of the next request begin.
+    fn first_word(&self) -> usize {
+        match self.taken {
+            0 => 0,
+            taken => self.ends[taken - 1].0,
+        }
+    }
+
+    /// How many have not been taken.
+    pub fn len(&self) -> usize {
+        self.ends.len() - self.taken
+    }
+
+    /// True when all have been taken.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The words that were added last are a request, whose bytes end at `end`. False if there are no words:
+    /// that is none.
+    pub(super) fn note(&mut self, end: usize) -> bool {
+        self.end = end;
+        let has_words = self.words.len() > self.first_word_of_next();
+        if has_words {
+            self.ends.push((self.words.len(), end));
+        }
+        has_words
+    }
+
+    fn first_word_of_next(&self) -> usize {
+        self.ends.last().map_or(0, |end| end.0)
+    }
+
+    /// Takes the next request: its words, and where its bytes end.
+    pub(super) fn next(&mut self) -> Option<(&[Bytes], usize)> {
+        let start = self.first_word();
+        let (words_end, end) = *self.ends.get(self.taken)?;
+        self.taken += 1;
+        Some((&self.words[start..words_end], end))
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.words.clear();
+        self.words.shrink_to(KEPT_WORDS_MAX);
+        self.ends.clear();
+        self.taken = 0;
+    }
+}
