@@ -12,15 +12,14 @@ use crate::front::{ClientAddr, ClientId, Front, Peer, Program, dispatch};
 
 /// A server with these settings that nothing drives but the test.
 pub(super) fn server(settings: &[&str]) -> Rc<RefCell<Server>> {
+    server_by(settings, Clock::start())
+}
+
+/// The same with this clock.
+pub(super) fn server_by(settings: &[&str], clock: Clock) -> Rc<RefCell<Server>> {
     let arguments: Vec<String> = settings.iter().map(|&word| word.to_owned()).collect();
     let setup = load_server(None, &arguments).unwrap();
-    let server = Server::new(
-        setup,
-        Front::new(command::all()),
-        Clock::start(),
-        None,
-        "no",
-    );
+    let server = Server::new(setup, Front::new(command::all()), clock, None, "no");
     server.borrow_mut().apply_settings();
     server
 }

@@ -20,14 +20,13 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::Semaphore;
-use tokio::task::LocalSet;
 
 use super::*;
 use crate::clock::Clock;
-use crate::front::{ClientAddr, Front, Peer, serve};
+use crate::front::{ClientAddr, Peer, serve};
 use crate::server::persist::disk::observed::{self, Found, Observer};
 use crate::server::replication::wait::open_gate;
-use crate::server::{command, load_server};
+use crate::server::testing::{run, server_by};
 
 /// Clients that write at the same time.
 const WRITERS: usize = 4;
@@ -278,11 +277,8 @@ fn copy_folder(from: &Path, to: &Path) {
 async fn start(dir: &Path, policy: &str, clock: Clock) -> Rc<RefCell<Server>> {
     observed::enter(dir.to_owned());
     let words = ["--appendonly", "yes", "--appendfsync", policy, "--save", ""];
-    let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
-    let setup = load_server(None, &words).unwrap();
-    let server = Server::new(setup, Front::new(command::all()), clock, None, "no");
+    let server = server_by(&words, clock);
     server.borrow_mut().begin_loading(false);
-    server.borrow_mut().apply_settings();
     load(&server).await.unwrap();
     server.borrow_mut().loading = None;
     tokio::task::spawn_local(open_gate(Rc::clone(&server)));
@@ -514,14 +510,6 @@ impl Load {
     }
 }
 
-fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    LocalSet::new().block_on(&runtime, test());
-}
-
 /// Rewrites come and go meanwhile, and cuts are more frequent while they do.
 async fn load_and_rewrite(load: &mut Load, steps: u64) {
     for _ in 0..steps {
@@ -538,7 +526,7 @@ async fn load_and_rewrite(load: &mut Load, steps: u64) {
 
 #[test]
 fn every_second_loses_the_last_second_at_most() {
-    run(|| async {
+    run(async {
         let mut load = Load::begin(101).await;
         load_and_rewrite(&mut load, 300).await;
         load.check().await;
@@ -547,7 +535,7 @@ fn every_second_loses_the_last_second_at_most() {
 
 #[test]
 fn always_loses_nothing_acknowledged() {
-    run(|| async {
+    run(async {
         let mut load = Load::begin(102).await;
         load.set_policy(Fsync::Always).await;
         load_and_rewrite(&mut load, 150).await;
@@ -557,7 +545,7 @@ fn always_loses_nothing_acknowledged() {
 
 #[test]
 fn a_policy_counts_from_its_change_on() {
-    run(|| async {
+    run(async {
         let mut load = Load::begin(103).await;
         let policies = [
             Fsync::Always,
@@ -579,7 +567,7 @@ fn a_policy_counts_from_its_change_on() {
 
 #[test]
 fn without_fsync_a_kill_loses_nothing() {
-    run(|| async {
+    run(async {
         let mut load = Load::begin(104).await;
         load.set_policy(Fsync::No).await;
         load.step().await;
@@ -596,7 +584,7 @@ fn without_fsync_a_kill_loses_nothing() {
 /// What it should have made durable may be gone for good, whatever a later one says: the data are written anew.
 #[test]
 fn a_failed_fsync_costs_nothing_more_once_its_rewrite_is_there() {
-    run(|| async {
+    run(async {
         let mut load = Load::begin(105).await;
         for _ in 0..4 {
             load_and_rewrite(&mut load, 60).await;
