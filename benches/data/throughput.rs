@@ -2,8 +2,10 @@
 
 use super::common::{Samples, cpu_seconds, option};
 use super::goals::Goals;
-use super::support::{Kind, redis_benchmark, start_server};
-use super::{KINDS, VALUE_BYTES, error_of, order};
+use super::support::{Kind, ServerNode, redis_benchmark, start_server};
+use super::{KINDS, VALUE_BYTES, error_of, name, order};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 
 /// A request that costs a server nothing but to read and to answer it: no more than this leaves `redis-benchmark`.
 const CHEAPEST: &str = "ping_mbulk";
@@ -21,18 +23,89 @@ const COMMANDS: [(&str, &[&str]); 10] = [
     ("zadd", &["ZADD", "probe:zset", "1", "x"]),
     ("mset", &["MSET", "probe", "x"]),
 ];
-/// Requests in flight per client; how many requests make a round of a second or two; the ratio wanted.
-const PIPELINES: [(usize, usize, f64); 2] = [(1, 150_000, 1.0), (16, 1_000_000, 1.3)];
+/// How the commands are asked. Over TCP `redis-benchmark` ends at so many requests that a server which needs little for each
+/// cannot be told from one that needs less; over a Unix socket, which costs both sides less, it gets further.
+const SETUPS: [Setup; 3] = [
+    Setup {
+        transport: Transport::Tcp,
+        depth: 1,
+        requests: 150_000,
+        goal: 1.0,
+    },
+    Setup {
+        transport: Transport::Tcp,
+        depth: 16,
+        requests: 2_000_000,
+        goal: 1.3,
+    },
+    Setup {
+        transport: Transport::Unix,
+        depth: 16,
+        requests: 2_000_000,
+        goal: 1.3,
+    },
+];
 const CLIENTS: usize = 50;
 const RANDOM_KEYS: usize = 100_000;
 /// The keys that one `MSET` of `redis-benchmark` sets.
 const MSET_KEYS: usize = 10;
 
+/// How the clients of `redis-benchmark` are connected.
+#[derive(Clone, Copy, PartialEq)]
+enum Transport {
+    Tcp,
+    Unix,
+}
+
+impl Transport {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Unix => "Unix",
+        }
+    }
+}
+
+/// One way to ask for commands.
+#[derive(Clone, Copy)]
+struct Setup {
+    transport: Transport,
+    /// Requests in flight per client.
+    depth: usize,
+    /// How many make a round of a second or two.
+    requests: usize,
+    /// The ratio wanted.
+    goal: f64,
+}
+
+/// A server, and the Unix socket at which it listens too.
+struct Target {
+    server: ServerNode,
+    socket: PathBuf,
+}
+
+impl Target {
+    fn start(kind: Kind, sockets: &Path) -> Self {
+        let socket = sockets.join(format!("{}.sock", name(kind).replace(' ', "-")));
+        let server = start_server(kind, &format!("unixsocket {}\n", socket.display()));
+        Self { server, socket }
+    }
+
+    /// The options of `redis-benchmark` that lead here.
+    fn address(&self, transport: Transport) -> [String; 2] {
+        match transport {
+            Transport::Tcp => ["-p".to_owned(), self.server.port().to_string()],
+            Transport::Unix => ["-s".to_owned(), self.socket.display().to_string()],
+        }
+    }
+}
+
 pub(crate) fn compare(rounds: usize, goals: &mut Goals) {
     let wanted: String = option("--commands", String::new());
-    let servers = KINDS.map(|kind| start_server(kind, ""));
-    let mut ours = servers[1].client();
-    assert_eq!(servers[1].kind, Kind::Ours);
+    let sockets = TempDir::new().expect("a temporary folder");
+    let targets = KINDS.map(|kind| Target::start(kind, sockets.path()));
+    let mut ours = targets[1].server.client();
+    assert_eq!(targets[1].server.kind, Kind::Ours);
     let commands: Vec<&str> = COMMANDS
         .iter()
         .filter(|(name, _)| wanted.is_empty() || wanted.split(',').any(|word| word == *name))
@@ -45,27 +118,24 @@ pub(crate) fn compare(rounds: usize, goals: &mut Goals) {
         })
         .map(|(name, _)| *name)
         .collect();
-    let cases: Vec<(usize, usize, f64, &str)> = PIPELINES
+    let cases: Vec<(Setup, &str)> = SETUPS
         .iter()
-        .flat_map(|(depth, requests, goal)| {
-            commands
-                .iter()
-                .map(|command| (*depth, *requests, *goal, *command))
-        })
+        .flat_map(|setup| commands.iter().map(|command| (*setup, *command)))
         .collect();
     let mut samples = vec![Case::default(); cases.len()];
     for round in 0..rounds {
-        for ((depth, requests, _, command), case) in cases.iter().zip(&mut samples) {
+        for ((setup, command), case) in cases.iter().zip(&mut samples) {
             let mut seen = [Run::default(); 2];
             // There and back: what gets slower or faster in the meantime does so for both.
             let there = order(round);
             for at in [there[0], there[1], there[1], there[0]] {
-                let server = &servers[at];
-                let before = cpu_seconds(server.process.pid());
-                let run = run(server.port(), command, *depth, requests / 2);
+                let target = &targets[at];
+                let process = target.server.process.pid();
+                let before = cpu_seconds(process);
+                let run = run(target.address(setup.transport), command, *setup);
                 seen[at].requests += run.requests;
                 seen[at].seconds += run.seconds;
-                seen[at].busy += cpu_seconds(server.process.pid()) - before;
+                seen[at].busy += cpu_seconds(process) - before;
             }
             case.ratio.add(seen[0].seconds / seen[1].seconds);
             for (at, run) in seen.into_iter().enumerate() {
@@ -79,15 +149,26 @@ pub(crate) fn compare(rounds: usize, goals: &mut Goals) {
          requests/s, and the server's processor time for each, us"
     );
     println!(
-        "{:<10} {:>9} {:>12} {:>12} {:>7} {:>7} {:>10} {:>10}",
-        "", "pipelined", "redis 7.0", "sentinel", "ratio", "wanted", "redis 7.0", "sentinel"
+        "{:<10} {:>4} {:>9} {:>12} {:>12} {:>7} {:>7} {:>10} {:>10}",
+        "",
+        "over",
+        "pipelined",
+        "redis 7.0",
+        "sentinel",
+        "ratio",
+        "wanted",
+        "redis 7.0",
+        "sentinel"
     );
-    for ((depth, _, goal, command), case) in cases.iter().zip(&samples) {
+    for ((setup, command), case) in cases.iter().zip(&samples) {
+        let Setup { depth, goal, .. } = *setup;
+        let transport = setup.transport.name();
         let is_command = *command != CHEAPEST;
         let ratio = case.ratio.p50();
         if is_command {
-            let what = format!("{}, {depth} pipelined, times redis", command.to_uppercase());
-            goals.at_least(&what, ratio, *goal);
+            let command = command.to_uppercase();
+            let what = format!("{command}, {depth} pipelined over {transport}, times redis");
+            goals.at_least(&what, ratio, goal);
         }
         let goal = if is_command {
             format!("{goal:.1}")
@@ -96,7 +177,7 @@ pub(crate) fn compare(rounds: usize, goals: &mut Goals) {
         };
         let ([real, ours], [real_micros, our_micros]) = (&case.rate, &case.micros);
         println!(
-            "{:<10} {depth:>9} {:>12.0} {:>12.0} {:>7.2} {goal:>7} {:>10.2} {:>10.2}",
+            "{:<10} {transport:>4} {depth:>9} {:>12.0} {:>12.0} {:>7.2} {goal:>7} {:>10.2} {:>10.2}",
             command.to_uppercase(),
             real.p50(),
             ours.p50(),
@@ -127,16 +208,23 @@ struct Run {
 
 /// One run of `redis-benchmark`.
 #[expect(clippy::cast_precision_loss, reason = "a few million requests")]
-fn run(port: u16, command: &str, depth: usize, requests: usize) -> Run {
+fn run(address: [String; 2], command: &str, setup: Setup) -> Run {
+    // There and back make a round.
     let requests = if command == "mset" {
-        requests / MSET_KEYS * 2
+        setup.requests / MSET_KEYS
     } else {
-        requests
+        setup.requests / 2
     };
     let output = redis_benchmark()
-        .args(["-p", &port.to_string(), "-t", command, "--csv"])
+        .args(address)
+        .args(["-t", command, "--csv"])
         .args(["-n", &requests.to_string(), "-c", &CLIENTS.to_string()])
-        .args(["-r", &RANDOM_KEYS.to_string(), "-P", &depth.to_string()])
+        .args([
+            "-r",
+            &RANDOM_KEYS.to_string(),
+            "-P",
+            &setup.depth.to_string(),
+        ])
         .args(["-d", &VALUE_BYTES.to_string()])
         .output()
         .expect("redis-benchmark can be started");
