@@ -17,10 +17,8 @@ pub(super) struct Explained {
     leads: BTreeMap<(NodeId, usize), Record>,
     /// Something was recorded since the master went SDOWN.
     recorded: BTreeSet<(NodeId, usize)>,
-    /// How many decisions a sentinel has counted.
-    counted: BTreeMap<(NodeId, usize), u64>,
-    /// The last look at that has found more than the one before.
-    is_news: bool,
+    /// How many decisions a sentinel has counted, and since when that many.
+    counted: BTreeMap<(NodeId, usize), (u64, u64)>,
     /// Failovers that are under way, whoever wanted them.
     trying: BTreeSet<(NodeId, usize)>,
     /// ODOWNs in which nothing was tried yet.
@@ -43,8 +41,8 @@ impl Explained {
             // A repeated decision is counted; only now and then is it told again.
             Fact::Counted { group, decisions } => {
                 let key = (who, *group);
-                self.is_news = self.counted.insert(key, *decisions) != Some(*decisions);
-                if self.is_news {
+                if self.counted.get(&key).map(|(known, _)| known) != Some(decisions) {
+                    self.counted.insert(key, (*decisions, seen.now));
                     self.recorded.insert(key);
                 }
             }
@@ -95,10 +93,14 @@ impl Explained {
             } => {
                 let key = (who, *group);
                 let about_master = event.payload.starts_with("master ");
+                // What the same turn decided is counted before the first of its events is told.
+                let is_news = self
+                    .counted
+                    .get(&key)
+                    .is_some_and(|(_, since)| *since == seen.now);
                 match event.kind {
-                    // What the same turn decided is counted before its events are told.
                     EventKind::Sdown
-                        if about_master && !self.is_news && !self.untried.contains(&key) =>
+                        if about_master && !is_news && !self.untried.contains(&key) =>
                     {
                         self.recorded.remove(&key);
                     }
