@@ -83,7 +83,9 @@ const SERVER_EXAMPLES: &str = "\
 Examples:
   sentinel server                               port 6379, nothing but defaults
   sentinel server redis.conf --port 6380        a file, with one directive replaced
-  sentinel server --save '' --replicaof 10.0.0.1 6379";
+  sentinel server --save '' --replicaof 10.0.0.1 6379
+
+Exit status: 0 it was told to end; 1 it cannot start, or cannot go on.";
 
 const UP_EXAMPLES: &str = "\
 Examples:

@@ -31,7 +31,7 @@ pub struct Converted {
 /// It cannot be read, or not be split into lines.
 pub fn to_yaml(source: &Source) -> Result<Converted, LoadError> {
     let mut errors = ConfigErrors::default();
-    let reading = load::read(source, |_| false, &mut errors)?;
+    let reading = load::read(source, &|_| false, &mut errors)?;
     errors.into_result(())?;
     let name = source.to_string();
     let (mut comments, trailing) = comments(&reading.text);

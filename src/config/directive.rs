@@ -42,6 +42,7 @@ use std::sync::Arc;
 
 use super::errors::Refusal;
 use super::lex;
+use super::load::Line;
 use super::rewrite::{Document, Entry, Key, LineKey};
 
 /// Where a field is, for reading and for writing. Made by `at!`.
@@ -128,6 +129,8 @@ pub struct Directive<C> {
     change: Change,
     /// Only who asks for exactly this name is shown it.
     is_hidden: bool,
+    /// Whether a rewrite of the file may write its lines.
+    is_rewritten: bool,
     help: &'static str,
     access: Arc<dyn Access<C>>,
 }
@@ -145,6 +148,7 @@ impl<C: 'static> Directive<C> {
             alias: None,
             change: Change::AtStart,
             is_hidden: false,
+            is_rewritten: true,
             help,
             access: Arc::new(Field { form, field }),
         }
@@ -209,6 +213,14 @@ impl<C: 'static> Directive<C> {
         self
     }
 
+    /// Nothing changes it while the program runs: a rewrite leaves its lines where they are, in a file that is included
+    /// and on the command line too.
+    #[must_use]
+    pub fn never_rewritten(mut self) -> Directive<C> {
+        self.is_rewritten = false;
+        self
+    }
+
     /// The same directive as a part of a larger configuration.
     #[must_use]
     pub fn within<D: 'static>(self, part: Lens<D, C>) -> Directive<D> {
@@ -217,6 +229,7 @@ impl<C: 'static> Directive<C> {
             alias: self.alias,
             change: self.change,
             is_hidden: self.is_hidden,
+            is_rewritten: self.is_rewritten,
             help: self.help,
             access: Arc::new(Within {
                 access: self.access,
@@ -534,16 +547,29 @@ impl<C: Clone + Default + 'static> Table<C> {
         Ok(names)
     }
 
-    /// The text of a file that gives `config`, made from `text` with the operator's comments and order,
-    /// for `CONFIG REWRITE`. A directive whose lines already give its value is left as it was written.
-    pub fn rewrite(&self, config: &C, text: &[u8], of: RewriteOf) -> Vec<u8> {
+    /// The directives, by their names, whose lines a rewrite writes: those that `lines`, a file's with all that it
+    /// includes, do not give the value of `config`.
+    pub fn changed(&self, config: &C, lines: &[Line], of: RewriteOf) -> HashSet<&'static str> {
         let mut in_file = C::default();
         let mut seen = Seen::default();
+        for line in lines {
+            let words: Vec<&str> = line.words.iter().map(String::as_str).collect();
+            // A line that does not load is the loader's business; here it counts as not there.
+            let _ = self.apply(&mut in_file, &words, &mut seen);
+        }
+        let directives = self.directives.iter();
+        let changed = directives.filter(|directive| {
+            directive.is_rewritten
+                && (of == RewriteOf::All || !directive.access.same(config, &in_file))
+        });
+        changed.map(|directive| directive.name).collect()
+    }
+
+    /// The text of a file that gives `config`, made from `text` with the operator's comments and order,
+    /// for `CONFIG REWRITE`. A directive that has not `changed` is left as it was written.
+    pub fn rewrite(&self, config: &C, text: &[u8], changed: &HashSet<&'static str>) -> Vec<u8> {
         let document = Document::parse(text, |mut words| {
             let name = self.canonical(&words[0])?;
-            let line: Vec<&str> = words.iter().map(String::as_str).collect();
-            // A line that does not load is the loader's business; here it counts as not there.
-            let _ = self.apply(&mut in_file, &line, &mut seen);
             name.clone_into(&mut words[0]);
             Some(LineKey {
                 key: Key::Line(name),
@@ -551,13 +577,11 @@ impl<C: Clone + Default + 'static> Table<C> {
                 words,
             })
         });
-        let mut changed = HashSet::new();
         let mut entries = Vec::new();
         for directive in &self.directives {
-            if of == RewriteOf::Changes && directive.access.same(config, &in_file) {
+            if !changed.contains(directive.name) {
                 continue;
             }
-            changed.insert(directive.name);
             for words in directive.access.lines(config) {
                 let line = std::iter::once(directive.name).chain(words.iter().map(String::as_str));
                 let text = Arc::from(lex::join(line));
@@ -593,7 +617,7 @@ impl<C: Clone + Default + 'static> Table<C> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::config::{Process, process_directives};
+    use crate::config::{ConfigErrors, Process, Source, load, process_directives};
 
     /// A row for each directive of a table: what may follow it, what it is unless something is said, whether `CONFIG`
     /// can change it where there is such a command, and what it means.
@@ -762,13 +786,26 @@ pub(crate) mod tests {
         assert_eq!(process.bind, ["127.0.0.1", "::1"]);
     }
 
+    /// What a rewrite makes of a file that includes nothing.
+    pub(crate) fn rewritten<C: Clone + Default + 'static>(
+        table: &Table<C>,
+        config: &C,
+        text: &[u8],
+        of: RewriteOf,
+    ) -> Vec<u8> {
+        let mut errors = ConfigErrors::default();
+        let source = Source::Stdin(text.to_vec());
+        let lines = load::read(&source, &|_| false, &mut errors).unwrap().lines;
+        table.rewrite(config, text, &table.changed(config, &lines, of))
+    }
+
     #[test]
     fn a_rewrite_touches_only_what_changed() {
         let before = "# mine\nPort   7000\ntimeout 0\nlogfile \"\"\nfoo bar\n";
         let mut process = load(&["port 7000"]).unwrap();
         process.timeout = std::time::Duration::from_secs(9);
         process.requirepass = Some(Arc::from("a b"));
-        let after = table().rewrite(&process, before.as_bytes(), RewriteOf::Changes);
+        let after = rewritten(&table(), &process, before.as_bytes(), RewriteOf::Changes);
         assert_eq!(
             String::from_utf8(after).unwrap(),
             "# mine\nPort   7000\ntimeout 9\nlogfile \"\"\nfoo bar\n\n\
@@ -780,10 +817,10 @@ pub(crate) mod tests {
     fn every_default_is_read_back() {
         let before = Process {
             users: vec!["user bob on #00 \"~x y\" -@all".to_owned()],
-            rename_commands: vec![("GET".to_owned(), String::new())],
             ..Process::default()
         };
-        let text = table().rewrite(
+        let text = rewritten(
+            &table(),
             &before,
             b"port 1\nbind ::1\ntls-auth-clients no\nsyslog-ident x\n",
             RewriteOf::Changes,

@@ -77,14 +77,28 @@ mod limits {
 /// The source itself cannot be read; of included files that is a mistake of the `include` line.
 pub fn read(
     source: &Source,
-    is_state: fn(&[String]) -> bool,
+    is_state: &dyn Fn(&[String]) -> bool,
+    errors: &mut ConfigErrors,
+) -> Result<Reading, LoadError> {
+    read_from(None, source, is_state, errors)
+}
+
+/// As [`read`], for a process that has left the folder in which it was started: relative `include` lines go by that
+/// one, `base`.
+///
+/// # Errors
+/// As of [`read`].
+pub fn read_from(
+    base: Option<PathBuf>,
+    source: &Source,
+    is_state: &dyn Fn(&[String]) -> bool,
     errors: &mut ConfigErrors,
 ) -> Result<Reading, LoadError> {
     let mut reader = Reader {
         is_state,
         errors,
         lines: Vec::new(),
-        base: None,
+        base,
         included: 0,
     };
     let (name, text): (Arc<str>, Vec<u8>) = match source {
@@ -133,7 +147,7 @@ struct Flat {
 }
 
 struct Reader<'a> {
-    is_state: fn(&[String]) -> bool,
+    is_state: &'a dyn Fn(&[String]) -> bool,
     errors: &'a mut ConfigErrors,
     lines: Vec<Line>,
     /// The folder of relative `include` paths: redis-server changes into `dir` as it reads that line.
@@ -322,7 +336,7 @@ mod tests {
 
     fn read_ok(path: &Path) -> Reading {
         let mut errors = ConfigErrors::default();
-        let reading = read(&Source::File(path.to_owned()), is_state, &mut errors).unwrap();
+        let reading = read(&Source::File(path.to_owned()), &is_state, &mut errors).unwrap();
         assert!(errors.is_empty(), "{errors}");
         reading
     }
@@ -367,7 +381,7 @@ mod tests {
         let path = folder.path().join("main");
         std::fs::write(&path, format!("include {}", path.display())).unwrap();
         let mut errors = ConfigErrors::default();
-        read(&Source::File(path), is_state, &mut errors).unwrap();
+        read(&Source::File(path), &is_state, &mut errors).unwrap();
         assert!(
             errors
                 .to_string()
@@ -379,7 +393,7 @@ mod tests {
     fn a_missing_file_is_told_as_redis_tells_it() {
         let error = read(
             &Source::File("/nonexistent/s.conf".into()),
-            is_state,
+            &is_state,
             &mut ConfigErrors::default(),
         );
         assert_eq!(

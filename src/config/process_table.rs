@@ -490,7 +490,8 @@ fn access() -> Vec<Directive<Process>> {
             RenameLines,
             at!(rename_commands),
             "another name for a command",
-        ),
+        )
+        .never_rewritten(),
         D::at_start(
             "enable-protected-configs",
             Choice::of(ALLOW),

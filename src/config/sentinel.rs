@@ -60,7 +60,7 @@ pub fn load_sentinel(source: &Source, arguments: &[String]) -> Result<SentinelCo
             loader.lines(lines);
         }
         None => {
-            let reading = load::read(source, is_state, &mut loader.errors)?;
+            let reading = load::read(source, &is_state, &mut loader.errors)?;
             loader.lines(reading.lines);
         }
     }

@@ -1,6 +1,6 @@
 //! What a data server is told before it starts and by `CONFIG SET`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -149,13 +149,32 @@ impl ServerConfig {
     }
 }
 
+/// The file that a server was configured with.
+#[derive(Clone, Debug)]
+pub struct ConfigFile {
+    /// Absolute.
+    pub path: PathBuf,
+    /// Where the process was when it read it, which relative `include` lines go by.
+    pub read_in: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    /// The file at `path`, for a process that has not left its folder yet.
+    pub fn of(path: &Path) -> ConfigFile {
+        ConfigFile {
+            path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+            read_in: std::env::current_dir().ok(),
+        }
+    }
+}
+
 /// A server's configuration and where it came from.
 #[derive(Clone, Debug)]
 pub struct ServerSetup {
     /// The settings.
     pub config: ServerConfig,
-    /// The configuration file, absolute; `CONFIG REWRITE` writes it.
-    pub path: Option<PathBuf>,
+    /// The configuration file, which `CONFIG REWRITE` writes.
+    pub file: Option<ConfigFile>,
     /// The `user` and `rename-command` lines, for those who find out later that one is wrong.
     pub access_lines: Vec<Line>,
 }
@@ -188,18 +207,18 @@ pub fn load_server(
         }
     };
     if let Some(source) = source {
-        let reading = load::read(source, |_| false, &mut errors)?;
+        let reading = load::read(source, &|_| false, &mut errors)?;
         apply(reading.lines, &mut errors);
     }
     let lines = load::command_line(arguments);
     apply(lines, &mut errors);
-    let path = match source {
-        Some(Source::File(path)) => Some(std::path::absolute(path).unwrap_or(path.clone())),
+    let file = match source {
+        Some(Source::File(path)) => Some(ConfigFile::of(path)),
         Some(Source::Stdin(_)) | None => None,
     };
     Ok(errors.into_result(ServerSetup {
         config,
-        path,
+        file,
         access_lines,
     })?)
 }
@@ -551,6 +570,7 @@ const WITHOUT_EFFECT: &[&str] = &[
 mod tests {
     use super::*;
     use crate::config::RewriteOf;
+    use crate::config::directive::tests::rewritten;
 
     fn load(arguments: &[&str]) -> Result<ServerConfig, String> {
         let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
@@ -684,13 +704,18 @@ mod tests {
             replicaof: Some(("10.0.0.1".into(), 7)),
             ..ServerConfig::default()
         };
-        let text = table.rewrite(&config, b"# mine\nport 6379\n", RewriteOf::Changes);
+        let text = rewritten(table, &config, b"# mine\nport 6379\n", RewriteOf::Changes);
         let text = String::from_utf8(text).unwrap();
         assert!(text.contains("# mine\n"), "{text}");
         assert!(text.contains("replicaof 10.0.0.1 7"), "{text}");
         config.replicaof = None;
-        let text =
-            String::from_utf8(table.rewrite(&config, text.as_bytes(), RewriteOf::Changes)).unwrap();
+        let text = String::from_utf8(rewritten(
+            table,
+            &config,
+            text.as_bytes(),
+            RewriteOf::Changes,
+        ))
+        .unwrap();
         assert!(!text.contains("10.0.0.1"), "{text}");
     }
 
@@ -698,7 +723,7 @@ mod tests {
     fn a_line_for_each_setting_says_what_it_is() {
         let table = server_table();
         let config = load(&["--save", "7 8", "--hz", "20", "--maxmemory-clients", "5%"]).unwrap();
-        let text = table.rewrite(&config, b"port 6379\n", RewriteOf::All);
+        let text = rewritten(table, &config, b"port 6379\n", RewriteOf::All);
         let text = String::from_utf8(text).unwrap();
         for line in ["hash-max-listpack-entries 512", "key-load-delay 0", "hz 20"] {
             assert!(text.lines().any(|found| found == line), "{line}: {text}");

@@ -50,7 +50,6 @@ mod tuning;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
@@ -58,7 +57,7 @@ use std::sync::atomic::AtomicI32;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-pub use config::{ServerConfig, ServerSetup, load_server, server_table};
+pub use config::{ConfigFile, ServerConfig, ServerSetup, load_server, server_table};
 pub use notify::NotifyClasses;
 pub use oom_score::OomMode;
 pub(crate) use run::Present;
@@ -99,7 +98,7 @@ use tracking::TrackingTable;
 pub struct Server {
     pub(crate) front: Front<Server>,
     pub(crate) config: ServerConfig,
-    pub(crate) config_path: Option<PathBuf>,
+    pub(crate) config_file: Option<ConfigFile>,
     pub(crate) keyspace: Keyspace,
     pub(crate) replication: Replication,
     pub(crate) saver: Saver,
@@ -218,7 +217,7 @@ impl Server {
         let shown = |path: &std::path::Path| path.display().to_string();
         let mut rng: ChaCha8Rng = rand::make_rng();
         let now = clock.now();
-        let ServerSetup { config, path, .. } = setup;
+        let ServerSetup { config, file, .. } = setup;
         let databases = usize::try_from(config.databases).expect("at most 1024");
         let repl_id = ReplId::from(random_hex::<20>(&mut rng).as_str());
         let server = Rc::new_cyclic(|me| {
@@ -233,7 +232,10 @@ impl Server {
                 process: ProcessInfo {
                     run_id: RunId::from(random_hex::<20>(&mut rng).as_str()),
                     tcp_port: config.process.port,
-                    config_file: path.as_deref().map(shown).unwrap_or_default(),
+                    config_file: file
+                        .as_ref()
+                        .map(|file| shown(&file.path))
+                        .unwrap_or_default(),
                     executable: std::env::current_exe()
                         .as_deref()
                         .map(shown)
@@ -265,7 +267,7 @@ impl Server {
                 in_exec: false,
                 loading: None,
                 load_delay: Arc::default(),
-                config_path: path,
+                config_file: file,
                 rng: ChaCha8Rng::from_rng(&mut rng),
                 config,
                 clock,

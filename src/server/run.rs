@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -50,6 +50,13 @@ pub fn run(mut setup: ServerSetup, open: Open<'_>) -> anyhow::Result<ExitCode> {
     let mut front = Front::new(command::all());
     front.configure(&setup.config.process, &setup.access_lines)?;
     let mut started = Started::enter(&setup.config.process, role)?;
+    tracing::warn!(
+        configuration = setup.file.as_ref().map(|file| shown(&file.path)),
+        "sentinel server {} is starting, compatible with Redis {}, pid={}",
+        env!("CARGO_PKG_VERSION"),
+        crate::front::REDIS_VERSION,
+        std::process::id()
+    );
     note_folder(&mut setup.config.process);
     front.tell_of_absent_commands(&setup.config.process);
     if setup.config.tuning.disable_thp
@@ -68,7 +75,8 @@ pub fn run(mut setup: ServerSetup, open: Open<'_>) -> anyhow::Result<ExitCode> {
     // Files that are still being written belong to saves that were given up.
     runtime.shutdown_background();
     Ok(result.unwrap_or_else(|error| {
-        tracing::error!("{error:#}. Exiting...");
+        let text = format!("{error:#}");
+        tracing::error!("{}. Exiting...", text.trim_end_matches('.'));
         ExitCode::FAILURE
     }))
 }
@@ -95,6 +103,11 @@ fn lower_maxclients(process: &mut Process) -> anyhow::Result<()> {
         process.maxclients = room;
     }
     Ok(())
+}
+
+/// A path in the log.
+fn shown(path: &Path) -> tracing::field::DisplayValue<std::path::Display<'_>> {
+    tracing::field::display(path.display())
 }
 
 /// Enters the folder again that was left, if one was.
@@ -157,7 +170,12 @@ async fn serve_until_told(
     if server.borrow().config.tuning.io_threads > 1 {
         tracing::warn!("io-threads has no effect: one thread serves all clients");
     }
-    tracing::info!(port = process.port, "Server initialized");
+    tracing::info!(
+        port = process.port,
+        tls_port = process.tls.port,
+        unixsocket = process.unixsocket.as_deref().map(shown),
+        "Server initialized"
+    );
     let ended = tokio::select! {
         loaded = load_data(&server) => {
             loaded?;
@@ -239,11 +257,11 @@ async fn until_told(
             return ExitCode::FAILURE;
         }
         let tuning = &server.config.tuning;
-        let options = if signal == Signal::Interrupt {
-            tuning.shutdown_on_sigint
-        } else {
-            tuning.shutdown_on_sigterm
+        let (name, options) = match signal {
+            Signal::Interrupt => ("SIGINT", tuning.shutdown_on_sigint),
+            Signal::Terminate | Signal::Hangup => ("SIGTERM", tuning.shutdown_on_sigterm),
         };
+        tracing::warn!("Received {name} scheduling shutdown...");
         server.begin_shutdown(options, None);
     }
     tracing::warn!("Redis is now ready to exit, bye bye...");
@@ -290,7 +308,7 @@ async fn load_rdb(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
     });
     let loaded = loaded.await?.with_context(|| {
         format!(
-            "Fatal error loading the DB from {path}; move the file away to start without its data"
+            "Fatal error loading the DB from {path} (move the file away to start without its data)"
         )
     })?;
     let has_overdue = server.borrow_mut().adopt_loaded(loaded, is_replica);

@@ -73,7 +73,9 @@ impl Server {
             self.shutdown.waiting.push(on);
         }
         if self.shutdown.task.is_none() {
-            tracing::warn!("User requested shutdown...");
+            let by = client.and_then(|id| self.front.clients.get(id));
+            let by = by.map_or(String::new(), |client| format!(" by {}", client.addr));
+            tracing::warn!("User requested shutdown{by}...");
             let task = tokio::task::spawn_local(shut_down(self.handle(), options));
             self.shutdown.task = Some(task.abort_handle());
             self.show();

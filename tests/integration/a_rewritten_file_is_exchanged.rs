@@ -161,6 +161,65 @@ fn with_users_renamed_commands_and_an_include() {
     }
 }
 
+/// What only a file says is not said a second time, and what has changed is not said by the include any more.
+#[test]
+fn an_include_is_read_again_after_rewrites() {
+    let folder = tempfile::tempdir().unwrap();
+    let common = folder.path().join("common.conf");
+    let access = folder.path().join("access.conf");
+    let settings = "rename-command FLUSHALL \"\"\nsave 900 1\nsave 300 10\nmaxclients 77\n";
+    fs::write(&common, settings).unwrap();
+    let users = "user carol on nopass +ping\nuser dora on nopass +ping\nreplicaof 127.0.0.1 1\n";
+    fs::write(&access, users).unwrap();
+    let lines = format!(
+        "include {}\ninclude {}\n",
+        common.display(),
+        access.display()
+    );
+    let mut server = start_server(Kind::Ours, &lines);
+    let file = |server: &ServerNode| fs::read_to_string(server.dir().join("server.conf")).unwrap();
+    for _ in 0..2 {
+        assert_eq!(server.client().ask("CONFIG REWRITE"), "OK");
+        let file = file(&server);
+        assert!(
+            file.contains(&format!("\ninclude {}\n", common.display())),
+            "{file}"
+        );
+        for name in ["rename-command", "save 9", "maxclients"] {
+            assert!(!file.contains(name), "{name}: {file}");
+        }
+        restart_as(&mut server, Kind::Ours);
+        let shown = server.client().ask("CONFIG GET save");
+        assert_eq!(shown, "save 900 1 300 10", "{file}");
+    }
+    let mut client = server.client();
+    assert_eq!(client.ask("REPLICAOF NO ONE"), "OK");
+    assert_eq!(client.ask("ACL DELUSER carol"), "1");
+    let reply = client.call(&["CONFIG", "SET", "save", "60 5", "maxclients", "88"]);
+    assert_eq!(text(&reply), "OK");
+    for _ in 0..2 {
+        assert_eq!(server.client().ask("CONFIG REWRITE"), "OK");
+        restart_as(&mut server, Kind::Ours);
+        let mut client = server.client();
+        let file = file(&server);
+        assert_eq!(client.ask("CONFIG GET save"), "save 60 5", "{file}");
+        assert_eq!(
+            client.ask("CONFIG GET maxclients"),
+            "maxclients 88",
+            "{file}"
+        );
+        assert_eq!(
+            client.ask("ROLE").split(' ').next(),
+            Some("master"),
+            "{file}"
+        );
+        assert_eq!(client.ask("ACL USERS"), "default dora", "{file}");
+        assert!(client.ask("FLUSHALL").starts_with("ERR unknown"), "{file}");
+    }
+    assert_eq!(fs::read_to_string(&common).unwrap(), settings);
+    assert_eq!(fs::read_to_string(&access).unwrap(), users);
+}
+
 #[test]
 fn with_random_settings() {
     let known = known();

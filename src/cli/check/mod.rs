@@ -105,7 +105,7 @@ fn check(source: &Source, is_server: bool, state_file: Option<&Path>) -> Result<
             })?;
             yaml::lines(path, &bytes, &mut ignored)
         }
-        None => load::read(source, |_| false, &mut ignored)?.lines,
+        None => load::read(source, &|_| false, &mut ignored)?.lines,
     };
     let program = if is_server || (yaml_path.is_none() && !is_for_sentinel(&name, &lines)) {
         Program::Server

@@ -388,7 +388,7 @@ fn read_document(path: &Path) -> io::Result<Document> {
     // Included files may have changed, so that lines must be copied from them which were not before.
     let mut errors = ConfigErrors::default();
     let source = Source::File(path.to_owned());
-    let reading = read(&source, is_state, &mut errors).map_err(io::Error::other)?;
+    let reading = read(&source, &is_state, &mut errors).map_err(io::Error::other)?;
     Ok(Document::parse(&reading.text, text::line_key))
 }
 

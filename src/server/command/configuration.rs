@@ -146,11 +146,11 @@ pub(super) fn rewrite(server: &mut Server, of: RewriteOf) -> Result<(), Failure>
     let password = process.requirepass.as_deref();
     let users = (server.front.acl).lines_for_config(password, &process.users);
     process.users = users.map_err(|error| format!("ERR Rewriting config file: {error}"))?;
-    let Some(path) = &server.config_path else {
+    let Some(file) = &server.config_file else {
         return Err("ERR The server is running without a config file".into());
     };
-    if let Err(error) = config_file::rewrite(path, &server.config, of) {
-        tracing::warn!(%error, path = %path.display(), "CONFIG REWRITE failed");
+    if let Err(error) = config_file::rewrite(file, &server.config, of) {
+        tracing::warn!(%error, path = %file.path.display(), "CONFIG REWRITE failed");
         let text = crate::config::forms::os_text(&error);
         return Err(format!("ERR Rewriting config file: {text}").into());
     }

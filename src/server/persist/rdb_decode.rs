@@ -29,12 +29,12 @@ const PREALLOCATE_BYTES_MAX: u64 = 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The source failed or ended early.
-    #[error("cannot read the RDB at byte {at}: {source}")]
+    #[error("cannot read the RDB at byte {at}: {error}")]
     Read {
         /// Bytes read before.
         at: u64,
         /// What happened.
-        source: io::Error,
+        error: io::Error,
     },
     /// No `REDIS0…` at the start.
     #[error("not an RDB: it does not begin with REDIS and four digits")]
@@ -433,9 +433,13 @@ impl<R: Read> Reader<R> {
     fn fill(&mut self, buffer: &mut [u8]) -> Result<(), LoadError> {
         self.source
             .read_exact(buffer)
-            .map_err(|source| LoadError::Read {
+            .map_err(|error| LoadError::Read {
                 at: self.at,
-                source,
+                error: if error.kind() == io::ErrorKind::UnexpectedEof {
+                    io::Error::new(error.kind(), "it ends there, inside a value")
+                } else {
+                    error
+                },
             })?;
         self.at += buffer.len() as u64;
         if let Some(digest) = &mut self.digest {

@@ -517,9 +517,13 @@ impl Server {
         let may_try = saver.last_save_ok || now.saturating_sub(saver.last_try) > RETRY_SECONDS;
         let elapsed = now.saturating_sub(saver.last_save);
         let is_reached =
-            |(seconds, changes): &(u64, u64)| saver.dirty >= *changes && elapsed > *seconds;
-        let is_due = saver.is_scheduled || self.config.save.iter().any(is_reached);
+            |(seconds, changes): &&(u64, u64)| saver.dirty >= *changes && elapsed > *seconds;
+        let reached = self.config.save.iter().find(is_reached);
+        let is_due = saver.is_scheduled || reached.is_some();
         if may_try && is_due && !self.is_writing_snapshot() {
+            if let Some((seconds, changes)) = reached {
+                tracing::info!("{changes} changes in {seconds} seconds. Saving...");
+            }
             drop(self.start_save());
         }
     }

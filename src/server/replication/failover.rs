@@ -56,7 +56,14 @@ impl Server {
         is_forced: bool,
     ) {
         let now = self.clock.mono();
-        tracing::info!(?target, ?limit, is_forced, "FAILOVER requested");
+        let within = limit.map_or(String::new(), |limit| {
+            format!(" within {} ms", limit.as_millis())
+        });
+        let force = if is_forced { ", by force then" } else { "" };
+        tracing::info!(
+            "FAILOVER requested to {}{within}{force}",
+            named(target.as_ref())
+        );
         self.front
             .pause(PauseReason::Failover, PauseMode::Write, Mono::NEVER);
         self.replication.failover = Some(Failover {
@@ -142,10 +149,20 @@ impl Server {
         let Some(failover) = self.replication.failover.take() else {
             return;
         };
-        tracing::warn!(target = ?failover.target, "Aborting failover: {reason}");
+        tracing::warn!(
+            "Aborting failover to {}: {reason}",
+            named(failover.target.as_ref())
+        );
         if failover.stage == Stage::InProgress {
             self.promote();
         }
         self.front.unpause(PauseReason::Failover);
     }
+}
+
+/// A target for people.
+fn named(target: Option<&(Arc<str>, u16)>) -> String {
+    target.map_or("any replica".to_owned(), |(host, port)| {
+        format!("{host}:{port}")
+    })
 }

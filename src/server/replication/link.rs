@@ -181,7 +181,10 @@ impl Server {
         }
         self.replication.needs_all_data |= reason.needs_all_data();
         if reason.is_refusal() {
-            tracing::error!("Cannot follow MASTER {host}:{port}: {reason}");
+            let seconds = replica::RETRY_REFUSED.as_secs();
+            tracing::error!(
+                "Cannot follow MASTER {host}:{port}: {reason}; it is tried again every {seconds} s"
+            );
             self.replication.refusal = Some(reason.to_string());
         } else if was_up || self.replication.refusal.is_none() {
             tracing::warn!("Connection with MASTER {host}:{port} lost: {reason}");

@@ -40,7 +40,7 @@ const RETRY_MIN: Duration = Duration::from_millis(20);
 /// The longest time between attempts.
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// Between attempts when the master's data cannot be held here: each costs the master a full resync.
-const RETRY_REFUSED: Duration = Duration::from_secs(10);
+pub(super) const RETRY_REFUSED: Duration = Duration::from_secs(10);
 /// How much is read at a time.
 const READ_BYTES: usize = 64 * 1024;
 /// Pieces of a transfer that wait to be loaded.

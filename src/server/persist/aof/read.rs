@@ -26,20 +26,20 @@ const ANNOTATION_BYTES_MAX: usize = 1024;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AofError {
     /// A file cannot be read, or is not there.
-    #[error("the append-only file {file}: {source}")]
+    #[error("the append-only file {file}: {error}")]
     Io {
         /// Its path.
         file: PathBuf,
         /// What happened.
-        source: io::Error,
+        error: io::Error,
     },
     /// The data at its beginning.
-    #[error("the RDB at the beginning of the append-only file {file}: {source}")]
+    #[error("the RDB at the beginning of the append-only file {file}: {error}")]
     Rdb {
         /// Its path.
         file: PathBuf,
         /// What is wrong.
-        source: LoadError,
+        error: LoadError,
     },
     /// Bytes that are no command.
     #[error(
@@ -170,9 +170,9 @@ pub(super) fn read_all(
     let mut cut = None;
     for (index, file) in files.iter().enumerate() {
         let path = folder.file(&file.name);
-        let io_error = |source| AofError::Io {
+        let io_error = |error| AofError::Io {
             file: path.clone(),
-            source,
+            error,
         };
         let opened = File::open(&path).map_err(io_error)?;
         let opened = Counted::new(opened, Arc::clone(progress));
@@ -187,9 +187,9 @@ pub(super) fn read_all(
             }
             progress.set_used_memory(used_memory_of(head));
             tracing::info!("Reading RDB base file on AOF loading...");
-            let loaded = load(&mut source, options.clone()).map_err(|source| AofError::Rdb {
+            let loaded = load(&mut source, options.clone()).map_err(|error| AofError::Rdb {
                 file: path.clone(),
-                source,
+                error,
             })?;
             start = source.stream_position().map_err(io_error)?;
             if out.blocking_send(Piece::Data(Box::new(loaded))).is_err() {
@@ -271,9 +271,9 @@ impl<'a> Reader<'a> {
                     break;
                 }
                 Ok(count) => count,
-                Err(source) => {
+                Err(error) => {
                     let file = self.path.to_path_buf();
-                    return Err(AofError::Io { file, source });
+                    return Err(AofError::Io { file, error });
                 }
             };
             input.truncate(before + count);
