@@ -24,7 +24,7 @@ use crate::net::{Serving, Stream};
 use crate::resp::{encode_request, take_line};
 use crate::server::Server;
 use crate::server::loading::{Counted, Progress};
-use crate::server::persist::rdb_decode::{LoadError, Loaded, load};
+use crate::server::persist::rdb_decode::{LoadError, LoadOptions, Loaded, load};
 
 /// The longest single step of a handshake.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -432,7 +432,10 @@ async fn receive(
     if let TransferHeader::Length(length) = header {
         progress.set_total(*length);
     }
-    let options = server.borrow().load_options(true);
+    let options = LoadOptions {
+        progress: Some(Arc::clone(&progress)),
+        ..server.borrow().load_options(true)
+    };
     let (pieces, queue) = mpsc::channel::<Vec<u8>>(LOAD_QUEUE);
     let source = Counted::new(PieceReader::new(queue), progress);
     let mut loader = tokio::task::spawn_blocking(move || load(source, options));
