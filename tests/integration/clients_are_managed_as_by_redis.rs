@@ -421,6 +421,30 @@ fn a_redirection_is_told_of_even_when_it_is_broken() {
 }
 
 #[test]
+fn what_waits_behind_a_buffer_of_16_kilobytes_has_a_limit() {
+    let servers = start_both("");
+    for (limit, bytes) in [
+        (1000, 10_000),
+        (1000, 16_000),
+        (1000, 40_000),
+        (30_000, 40_000),
+        (30_000, 60_000),
+        (50_000, 60_000),
+        (50_000, 70_000),
+    ] {
+        let [real, ours] = servers.each_ref().map(|server| {
+            let [mut me, mut asks] = [server.client(), server.client()];
+            me.call(&["SET", "k", &"x".repeat(bytes)]);
+            let limit = format!("normal {limit} 0 0");
+            let reply = me.call(&["CONFIG", "SET", "client-output-buffer-limit", &limit]);
+            assert_eq!(text(&reply), "OK");
+            asks.try_call(&["GET", "k"]).is_ok()
+        });
+        assert_eq!(real, ours, "a limit of {limit} for {bytes}");
+    }
+}
+
+#[test]
 fn replies_are_left_out_and_come_again() {
     const LINES: [&str; 22] = [
         "CLIENT REPLY OFF",
