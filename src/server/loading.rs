@@ -192,7 +192,8 @@ impl Server {
     /// How many keys a database has, and how many of them have an end, while an RDB is being loaded that will be all
     /// there is. redis-server fills the keyspace that everybody sees.
     pub(crate) fn keys_on_their_way(&self, db: usize) -> Option<(u64, u64)> {
-        let progress = &self.loading.as_ref()?.progress;
+        let loading = self.loading.as_ref().filter(|loading| !loading.is_beside);
+        let progress = &loading?.progress;
         if progress.is_in_keyspace.load(Ordering::Relaxed) || !self.keyspace.is_empty() {
             return None;
         }
