@@ -371,6 +371,37 @@ impl Form for Text {
     }
 }
 
+/// Text; the empty one is none, for which there is no line.
+pub struct TextOrNone;
+
+impl Form for TextOrNone {
+    type Value = String;
+
+    fn parse(&self, words: &[&str], when: When, value: &mut String) -> Result<(), Refusal> {
+        Text.parse(words, when, value)
+    }
+
+    fn show(&self, value: &String) -> String {
+        Text.show(value)
+    }
+
+    fn lines(&self, value: &String) -> Vec<Vec<String>> {
+        line_unless_empty(Text.show(value))
+    }
+
+    fn expected(&self) -> String {
+        Text.expected()
+    }
+}
+
+/// No line for what is not set, as redis-server has it: the default of such a directive is to have none.
+fn line_unless_empty(shown: String) -> Vec<Vec<String>> {
+    match shown.is_empty() {
+        true => Vec::new(),
+        false => vec![vec![shown]],
+    }
+}
+
 /// Text; the empty one unsets.
 pub struct OptionalText;
 
@@ -384,6 +415,10 @@ impl Form for OptionalText {
 
     fn show(&self, value: &Self::Value) -> String {
         value.as_deref().unwrap_or_default().to_owned()
+    }
+
+    fn lines(&self, value: &Self::Value) -> Vec<Vec<String>> {
+        line_unless_empty(self.show(value))
     }
 
     fn expected(&self) -> String {
@@ -405,6 +440,10 @@ impl Form for OptionalPath {
     fn show(&self, value: &Self::Value) -> String {
         let path = value.as_deref().unwrap_or_else(|| "".as_ref());
         path.to_string_lossy().into_owned()
+    }
+
+    fn lines(&self, value: &Self::Value) -> Vec<Vec<String>> {
+        line_unless_empty(self.show(value))
     }
 
     fn expected(&self) -> String {

@@ -57,6 +57,8 @@ pub struct Reading {
     /// rewrite must be able to change are copied into it, in the place of their `include` line:
     /// otherwise the next start would find those lines twice.
     pub text: Vec<u8>,
+    /// The folder of relative paths behind the last line, where a `dir` has changed it.
+    pub base: Option<PathBuf>,
 }
 
 /// Bounds on what is read.
@@ -94,13 +96,8 @@ pub fn read_from(
     is_state: &dyn Fn(&[String]) -> bool,
     errors: &mut ConfigErrors,
 ) -> Result<Reading, LoadError> {
-    let mut reader = Reader {
-        is_state,
-        errors,
-        lines: Vec::new(),
-        base,
-        included: 0,
-    };
+    let mut reader = Reader::new(is_state, errors);
+    reader.base = base;
     let (name, text): (Arc<str>, Vec<u8>) = match source {
         Source::Stdin(bytes) => (Arc::from("-"), bytes.clone()),
         Source::File(path) => {
@@ -114,9 +111,29 @@ pub fn read_from(
     };
     let text = reader.file(&name, &text, 0).text;
     Ok(Reading {
+        base: reader.base,
         lines: reader.lines,
         text,
     })
+}
+
+/// The lines of the command line, [`command_line`], with those of the files that it includes in their place. Relative paths
+/// of these are of `base`, see [`Reading::base`].
+pub fn arguments(
+    arguments: &[String],
+    base: Option<PathBuf>,
+    errors: &mut ConfigErrors,
+) -> Vec<Line> {
+    let mut reader = Reader::new(&|_| false, errors);
+    reader.base = base;
+    for line in command_line(arguments) {
+        if line.words[0].eq_ignore_ascii_case("include") {
+            reader.include(&line.words, &line.place, 0);
+        } else {
+            reader.take(line);
+        }
+    }
+    reader.lines
 }
 
 /// The whole of a regular file, within [`limits`].
@@ -155,7 +172,26 @@ struct Reader<'a> {
     included: usize,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(is_state: &'a dyn Fn(&[String]) -> bool, errors: &'a mut ConfigErrors) -> Reader<'a> {
+        Reader {
+            is_state,
+            errors,
+            lines: Vec::new(),
+            base: None,
+            included: 0,
+        }
+    }
+
+    fn take(&mut self, line: Line) {
+        if let [name, folder] = line.words.as_slice()
+            && name.eq_ignore_ascii_case("dir")
+        {
+            self.base = Some(self.resolve(folder));
+        }
+        self.lines.push(line);
+    }
+
     fn file(&mut self, name: &Arc<str>, text: &[u8], depth: usize) -> Flat {
         let mut flat = Flat {
             text: Vec::with_capacity(text.len()),
@@ -183,12 +219,7 @@ impl Reader<'_> {
                 }
                 Ok(Some(words)) => {
                     flat.has_state |= (self.is_state)(&words);
-                    if let [name, folder] = words.as_slice()
-                        && name.eq_ignore_ascii_case("dir")
-                    {
-                        self.base = Some(self.resolve(folder));
-                    }
-                    self.lines.push(Line {
+                    self.take(Line {
                         place: place(),
                         words,
                         from_command_line: false,

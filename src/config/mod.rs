@@ -26,7 +26,7 @@ pub use directive::{Directive, Form, Lens, RewriteOf, Seen, SetError, Table, Whe
 pub use errors::{ConfigErrors, Mistake, Place, Refusal};
 pub use forms::{
     AlwaysNo, Choice, FileMode, Folder, Memory, Milliseconds, Number, OptionalPath, OptionalText,
-    Seconds, Text, Words, YesNo,
+    Seconds, Text, TextOrNone, Words, YesNo,
 };
 pub use load::{LoadError, Source};
 pub use process::Process;

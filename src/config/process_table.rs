@@ -6,8 +6,8 @@ use super::at;
 use super::directive::{Directive, Form, When};
 use super::errors::Refusal;
 use super::forms::{
-    Choice, FileMode, Folder, Memory, Number, OptionalPath, OptionalText, Seconds, Text, Words,
-    YesNo, parse_leniently, parse_memory, show_memory,
+    Choice, FileMode, Folder, Memory, Number, OptionalPath, OptionalText, Seconds, Text,
+    TextOrNone, Words, YesNo, parse_leniently, parse_memory, show_memory,
 };
 use super::lex;
 use super::process::{
@@ -290,7 +290,7 @@ fn tls() -> Vec<Directive<Process>> {
     ]);
     let path = |name, field, help| D::at_run_time(name, OptionalPath, field, help);
     let secret = |name, field, help| D::at_run_time(name, OptionalText, field, help);
-    let text = |name, field, help| D::at_run_time(name, Text, field, help);
+    let text = |name, field, help| D::at_run_time(name, TextOrNone, field, help);
     let flag = |name, field, help| D::at_run_time(name, YesNo, field, help);
     vec![
         D::at_run_time(

@@ -111,8 +111,9 @@ pub enum Blocked {
         /// Whether `CLIENT UNBLOCK` may end the wait.
         can_unblock: bool,
     },
-    /// A command was put off by `CLIENT PAUSE` and is tried again when the pause ends.
-    Paused,
+    /// A command was put off by `CLIENT PAUSE` and is tried again when the pause ends. Whoever has the lower number
+    /// goes first.
+    Paused(WaitId),
 }
 
 /// How a connection is to end.

@@ -230,6 +230,27 @@ impl<S: Default> Clients<S> {
         on
     }
 
+    /// Puts a client's command off until [`Clients::resume_put_off`].
+    pub(super) fn put_off(&mut self, id: ClientId) {
+        self.last_wait += 1;
+        self.current(id).blocked = Some(Blocked::Paused(WaitId(self.last_wait)));
+    }
+
+    /// Lets those go on whose commands were put off, in the order in which they were.
+    pub(super) fn resume_put_off(&mut self) {
+        let put_off = |client: &Client<S>| match client.blocked {
+            Some(Blocked::Paused(turn)) => Some((turn, client.id)),
+            Some(Blocked::Waiting { .. }) | None => None,
+        };
+        let mut turns: Vec<(WaitId, ClientId)> = self.iter().filter_map(put_off).collect();
+        turns.sort_unstable();
+        for (_, id) in turns {
+            let client = self.current(id);
+            client.blocked = None;
+            client.wake();
+        }
+    }
+
     /// As [`Clients::wait`], but the client's further commands run meanwhile, and only their replies
     /// stay behind this one. They wait all the same when too many replies are still to come, or where
     /// replies are skipped.

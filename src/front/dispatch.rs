@@ -36,9 +36,9 @@ pub(crate) fn dispatch<P: Program>(
     // What is sent to the client until here comes before the reply: it made room for the command.
     let admission = admit(program, id, words, now);
     if let Admission::Paused = admission {
-        let client = program.front().clients.current(id);
-        client.blocked = Some(Blocked::Paused);
-        client.argv_bytes = words_bytes(words);
+        let clients = &mut program.front().clients;
+        clients.put_off(id);
+        clients.current(id).argv_bytes = words_bytes(words);
         return Outcome::Paused;
     }
     let client = program.front().clients.current(id);

@@ -398,12 +398,7 @@ impl<P: Program> Front<P> {
             return;
         }
         // Whoever is still to wait waits again when the request is tried.
-        for client in self.clients.iter_mut() {
-            if client.blocked == Some(Blocked::Paused) {
-                client.blocked = None;
-                client.wake();
-            }
-        }
+        self.clients.resume_put_off();
     }
 
     /// The pause that is in force, the widest if there are several.

@@ -19,7 +19,8 @@ const PIECE_BYTES: usize = 192 * 1024;
 /// The room for replies that a client keeps when all of them have been written. Bytes.
 const KEPT_BYTES_MAX: usize = 4096;
 
-/// The buffer that redis-server has for the replies of a client; what does not fit goes into a list.
+/// The buffer that redis-server has for the replies of a client; what does not fit goes into a list, which is what its
+/// limits are about.
 const REDIS_BUFFER_BYTES: usize = 16 * 1024;
 
 /// The class of a client for `client-output-buffer-limit`.
@@ -169,16 +170,21 @@ impl Overrun {
     /// Whether so many bytes are over the limit, and the time that the soft one allows is over. To be asked whenever
     /// they have become more, and now and then.
     pub fn is_over(&mut self, bytes: u64, limit: OutputLimit, now: Mono) -> bool {
-        if limit.hard_bytes > 0 && bytes > limit.hard_bytes {
+        if limit.hard_bytes > 0 && bytes >= limit.hard_bytes {
             return true;
         }
-        if limit.soft_bytes == 0 || bytes <= limit.soft_bytes {
+        if limit.soft_bytes == 0 || bytes < limit.soft_bytes {
             self.since = None;
             return false;
         }
         let since = *self.since.get_or_insert(now);
         now.since(since) > limit.soft_for
     }
+}
+
+/// What counts of so many bytes that wait.
+fn counted(bytes: usize) -> u64 {
+    bytes.saturating_sub(REDIS_BUFFER_BYTES) as u64
 }
 
 /// How much of a queue may leave while the rest is held back.
@@ -439,14 +445,14 @@ impl OutputQueue {
 
     /// Whether the queue has outgrown its limit; keeps the time for the soft one.
     pub fn is_over(&mut self, limit: OutputLimit, now: Mono) -> bool {
-        let len = self.len() as u64;
-        self.overrun.is_over(len, limit, now)
+        let bytes = counted(self.len());
+        self.overrun.is_over(bytes, limit, now)
     }
 
     /// Whether what was pushed into it has outgrown a limit of its own, for as long as the soft one allows.
     pub(super) fn is_pushed_over(&mut self, limit: OutputLimit, now: Mono) -> bool {
         self.pushed.bytes = self.pushed_bytes();
-        let bytes = self.pushed.bytes as u64;
+        let bytes = counted(self.pushed.bytes);
         self.pushed.overrun.is_over(bytes, limit, now)
     }
 
@@ -666,7 +672,7 @@ mod tests {
             soft_for: Duration::from_secs(1),
         };
         let mut queue = OutputQueue::default();
-        queue.extend(&[0; 11]);
+        queue.extend(&[0; REDIS_BUFFER_BYTES + 10]);
         assert!(!queue.is_over(limit, Mono(5_000)));
         assert!(!queue.is_over(limit, Mono(6_000)));
         assert!(queue.is_over(limit, Mono(6_001)));
@@ -674,7 +680,9 @@ mod tests {
         queue.front();
         queue.advance(5);
         assert!(!queue.is_over(limit, Mono(9_000)));
-        queue.extend(&[0; 100]);
+        queue.extend(&[0; 94]);
+        assert!(!queue.is_over(limit, Mono(9_000)));
+        queue.extend(&[0; 1]);
         assert!(queue.is_over(limit, Mono(9_000)));
     }
 }

@@ -206,11 +206,13 @@ pub fn load_server(
             }
         }
     };
+    let mut base = None;
     if let Some(source) = source {
         let reading = load::read(source, &|_| false, &mut errors)?;
         apply(reading.lines, &mut errors);
+        base = reading.base;
     }
-    let lines = load::command_line(arguments);
+    let lines = load::arguments(arguments, base, &mut errors);
     apply(lines, &mut errors);
     let file = match source {
         Some(Source::File(path)) => Some(ConfigFile::of(path)),

@@ -187,7 +187,8 @@ impl Server {
         let progress = snapshot.and_then(|id| self.keyspace.snapshot_progress(id));
         let (done, total) = progress.unwrap_or((0, 0));
         let current = running.map(|(since, _)| now.since(since).as_secs());
-        let (expired, loaded) = self.saver.last_load;
+        let loading = self.loading.as_ref().map(Loading::keys);
+        let (expired, loaded) = loading.unwrap_or(self.saver.last_load);
         line!(out, "# Persistence");
         let is_beside = self.loading.as_ref().is_some_and(Loading::is_beside);
         line!(out, "loading:{}", u8::from(self.is_loading()));
@@ -423,13 +424,13 @@ impl Server {
         let now = self.clock.now().unix.0;
         for number in 0..self.keyspace.databases() {
             let db = self.keyspace.db(number);
-            if !db.is_empty() {
+            let here = (db.len() as u64, db.volatile() as u64);
+            let (keys, volatile) = self.keys_on_their_way(number).unwrap_or(here);
+            if keys > 0 {
+                let ttl = db.average_ttl(now);
                 line!(
                     out,
-                    "db{number}:keys={},expires={},avg_ttl={}",
-                    db.len(),
-                    db.volatile(),
-                    db.average_ttl(now)
+                    "db{number}:keys={keys},expires={volatile},avg_ttl={ttl}"
                 );
             }
         }

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::Server;
 use super::tuning::DisklessLoad;
@@ -26,9 +26,48 @@ pub(crate) struct Progress {
     total: AtomicU64,
     loaded: AtomicU64,
     used_memory: AtomicU64,
+    /// Of the keys of an RDB.
+    keys_loaded: AtomicU64,
+    keys_expired: AtomicU64,
+    /// What the RDB has brought to each database, until that is where everybody sees it.
+    databases: Vec<KeyCount>,
+    is_in_keyspace: AtomicBool,
+}
+
+/// The keys of one database.
+#[derive(Debug, Default)]
+struct KeyCount {
+    all: AtomicU64,
+    volatile: AtomicU64,
 }
 
 impl Progress {
+    fn of(databases: usize) -> Progress {
+        Progress {
+            databases: (0..databases).map(|_| KeyCount::default()).collect(),
+            ..Progress::default()
+        }
+    }
+
+    /// So many keys of the RDB have been loaded, and so many left out because they had expired.
+    pub(crate) fn set_keys(&self, loaded: u64, expired: u64) {
+        self.keys_loaded.store(loaded, Ordering::Relaxed);
+        self.keys_expired.store(expired, Ordering::Relaxed);
+    }
+
+    /// A database has got more keys, of which some have an end.
+    pub(crate) fn add_keys(&self, db: usize, all: u64, volatile: u64) {
+        if let Some(count) = self.databases.get(db) {
+            count.all.fetch_add(all, Ordering::Relaxed);
+            count.volatile.fetch_add(volatile, Ordering::Relaxed);
+        }
+    }
+
+    /// The keyspace has what the RDB has brought.
+    fn set_in_keyspace(&self) {
+        self.is_in_keyspace.store(true, Ordering::Relaxed);
+    }
+
     /// So many bytes are to be read; 0: nobody knows.
     pub(crate) fn set_total(&self, bytes: u64) {
         self.total.store(bytes, Ordering::Relaxed);
@@ -89,6 +128,15 @@ impl Loading {
         self.is_beside
     }
 
+    /// How many keys of the RDB were left out because they had expired, and how many have been loaded.
+    pub(crate) fn keys(&self) -> (u64, u64) {
+        let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        (
+            get(&self.progress.keys_expired),
+            get(&self.progress.keys_loaded),
+        )
+    }
+
     /// How far it is.
     pub(crate) fn report(&self, now: Now) -> LoadReport {
         let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
@@ -119,7 +167,7 @@ impl Loading {
 impl Server {
     /// A load begins. `is_beside`: what is here is served until it ends.
     pub(crate) fn begin_loading(&mut self, is_beside: bool) -> Arc<Progress> {
-        let progress = Arc::new(Progress::default());
+        let progress = Arc::new(Progress::of(self.keyspace.databases()));
         self.loading = Some(Loading {
             since: self.clock.now(),
             is_beside,
@@ -132,6 +180,26 @@ impl Server {
     pub(crate) fn is_loading(&self) -> bool {
         let loading = self.loading.as_ref();
         loading.is_some_and(|loading| !loading.is_beside)
+    }
+
+    /// The keyspace has what the RDB of a load in progress has brought; more may follow.
+    pub(crate) fn rdb_is_in_keyspace(&self) {
+        if let Some(loading) = &self.loading {
+            loading.progress.set_in_keyspace();
+        }
+    }
+
+    /// How many keys a database has, and how many of them have an end, while an RDB is being loaded that will be all
+    /// there is. redis-server fills the keyspace that everybody sees.
+    pub(crate) fn keys_on_their_way(&self, db: usize) -> Option<(u64, u64)> {
+        let loading = self.loading.as_ref().filter(|loading| !loading.is_beside);
+        let progress = &loading?.progress;
+        if progress.is_in_keyspace.load(Ordering::Relaxed) || !self.keyspace.is_empty() {
+            return None;
+        }
+        let count = progress.databases.get(db)?;
+        let get = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        Some((get(&count.all), get(&count.volatile)))
     }
 
     /// The data of our master begin to come, in its history `id`. In redis-server's `disabled` mode they are

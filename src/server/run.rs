@@ -284,8 +284,11 @@ async fn load_rdb(server: &Rc<RefCell<Server>>) -> anyhow::Result<()> {
     let (path, options, is_replica, progress) = {
         let server = &mut *server.borrow_mut();
         let is_replica = server.config.replicaof.is_some();
-        let options = server.load_options(is_replica);
         let progress = server.begin_loading(false);
+        let options = LoadOptions {
+            progress: Some(Arc::clone(&progress)),
+            ..server.load_options(is_replica)
+        };
         (
             server.config.dbfilename.clone(),
             options,
@@ -360,6 +363,7 @@ impl Server {
             thresholds: self.thresholds(),
             usage: self.usage(self.clock.now().unix),
             pace: LoadPace::by(&self.load_delay),
+            progress: None,
         }
     }
 
@@ -408,9 +412,10 @@ impl Server {
     /// would not have loaded.
     fn adopt_loaded(&mut self, loaded: Loaded, is_replica: bool) -> bool {
         let overdue = loaded.keys_overdue;
-        self.saver.last_load = (loaded.keys_expired + overdue, loaded.keys_loaded - overdue);
+        self.saver.last_load = (loaded.keys_past(), loaded.keys_good());
         tracing::info!(keys = loaded.keys_loaded, "DB loaded from disk");
         drop(self.keyspace.replace_with(loaded.keyspace));
+        self.rdb_is_in_keyspace();
         let Some(position) = loaded.replication else {
             return false;
         };

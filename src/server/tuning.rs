@@ -13,7 +13,7 @@ use super::shutdown::{SaveChoice, ShutdownOptions};
 use crate::config::forms::{parse_integer, parse_leniently, parse_memory, show_memory};
 use crate::config::{
     AlwaysNo, Choice, Directive, Form, Memory, Milliseconds, Number, OptionalText, Refusal, Text,
-    When, YesNo, at,
+    TextOrNone, When, YesNo, at,
 };
 use crate::front::DEFAULT_HZ;
 use crate::resp::parse_double;
@@ -332,13 +332,13 @@ tuning! {
     /// without effect
     socket_mark_id: u32 = 0, at_start "socket-mark-id", Number::between(0, u32::MAX);
     /// without effect
-    server_cpulist: String = String::new(), at_start "server_cpulist", Text;
+    server_cpulist: String = String::new(), at_start "server_cpulist", TextOrNone;
     /// without effect
-    bio_cpulist: String = String::new(), at_start "bio_cpulist", Text;
+    bio_cpulist: String = String::new(), at_start "bio_cpulist", TextOrNone;
     /// without effect
-    bgsave_cpulist: String = String::new(), at_start "bgsave_cpulist", Text;
+    bgsave_cpulist: String = String::new(), at_start "bgsave_cpulist", TextOrNone;
     /// without effect
-    aof_rewrite_cpulist: String = String::new(), at_start "aof_rewrite_cpulist", Text;
+    aof_rewrite_cpulist: String = String::new(), at_start "aof_rewrite_cpulist", TextOrNone;
 
     /// cluster mode is not there
     cluster_enabled: bool = false, at_start "cluster-enabled", AlwaysNo("this server does not have cluster mode");
@@ -565,6 +565,10 @@ impl Form for HostName {
 
     fn show(&self, value: &Self::Value) -> String {
         OptionalText.show(value)
+    }
+
+    fn lines(&self, value: &Self::Value) -> Vec<Vec<String>> {
+        OptionalText.lines(value)
     }
 
     fn expected(&self) -> String {

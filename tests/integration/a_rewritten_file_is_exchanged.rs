@@ -241,6 +241,40 @@ fn with_random_settings() {
     }
 }
 
+/// The lines of one directive after each of two rewrites: of another value, and of what it was before. Ours quotes words
+/// only where they need it.
+fn there_and_back(server: &ServerNode, name: &str) -> Vec<String> {
+    let mut client = server.client();
+    let before = texts(&client.call(&["CONFIG", "GET", name])).remove(1);
+    let mut seen = Vec::new();
+    for value in ["x", &before] {
+        let reply = client.call(&["CONFIG", "SET", name, value]);
+        if reply.is_error() {
+            return seen;
+        }
+        seen.push(text(&reply));
+        client.ask("CONFIG REWRITE");
+        let file = fs::read_to_string(server.dir().join("server.conf")).unwrap();
+        let start = format!("{name} ");
+        let lines = file.lines().filter(|line| line.starts_with(&start));
+        seen.extend(lines.map(|line| line.replace('"', "")));
+    }
+    seen
+}
+
+#[test]
+fn what_is_not_set_any_more_has_the_lines_that_redis_writes() {
+    let servers = start_both("");
+    let ours = fields(&servers[1].client().call(&["CONFIG", "GET", "*"]));
+    let mut count = 0;
+    for name in known().iter().filter(|name| ours.contains_key(*name)) {
+        let [real, ours] = (servers.each_ref()).map(|server| there_and_back(server, name));
+        assert_eq!(real, ours, "{name}");
+        count += usize::from(!real.is_empty());
+    }
+    assert!(count > 15, "only {count} took it");
+}
+
 #[test]
 fn what_cannot_be_rewritten_is_an_error() {
     let [real, ours] = start_both("").map(|server| {

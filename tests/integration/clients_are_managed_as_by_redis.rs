@@ -173,8 +173,7 @@ fn who_waits_is_unblocked() {
     }
 }
 
-/// What is answered at once to each of these while clients are paused, and what when that ends. They do not meet each
-/// other: in which order clients go on is nobody's promise.
+/// What is answered at once to each of these while clients are paused, and what when that ends.
 fn paused(server: &ServerNode, pause: &str, lines: &[&str]) -> Vec<String> {
     let mut me = server.client();
     let mut clients: Vec<Client> = lines.iter().map(|_| server.client()).collect();
@@ -245,6 +244,36 @@ fn who_writes_waits_for_the_end_of_a_pause() {
             .map(|server| paused(server, pause, &LINES));
         assert_eq!(real, ours);
     }
+}
+
+#[test]
+fn who_came_first_goes_on_first_after_a_pause() {
+    const COUNT: usize = 20;
+    let servers = start_both("");
+    let [real, ours] = servers.each_ref().map(|server| {
+        let mut me = server.client();
+        let mut clients: Vec<Client> = (0..COUNT).map(|_| server.client()).collect();
+        me.ask("DEL l");
+        me.ask("CLIENT PAUSE 100000 WRITE");
+        // Not in the order in which they connected: each seventh, and all in the end.
+        let turns: Vec<usize> = (0..COUNT).map(|turn| turn * 7 % COUNT).collect();
+        for (before, turn) in turns.iter().enumerate() {
+            let words = ["RPUSH", "l", &turn.to_string()];
+            clients[*turn].send(&words).unwrap();
+            wait_for("it waits", secs(5), || {
+                let blocked = server.info("blocked_clients");
+                let is_there = blocked == Some((before + 1).to_string());
+                expect_that(is_there, || format!("{blocked:?}"))
+            });
+        }
+        me.ask("CLIENT UNPAUSE");
+        let lengths = turns.iter().map(|turn| {
+            let reply = clients[*turn].receive().unwrap();
+            text(&reply)
+        });
+        (lengths.collect::<Vec<_>>(), me.ask("LRANGE l 0 -1"))
+    });
+    assert_eq!(real, ours);
 }
 
 /// All but `CLIENT UNPAUSE` of who has sent the pause wait, so nobody else may ask how many do.
@@ -389,6 +418,30 @@ fn a_redirection_is_told_of_even_when_it_is_broken() {
         seen
     });
     assert_eq!(real, ours);
+}
+
+#[test]
+fn what_waits_behind_a_buffer_of_16_kilobytes_has_a_limit() {
+    let servers = start_both("");
+    for (limit, bytes) in [
+        (1000, 10_000),
+        (1000, 16_000),
+        (1000, 40_000),
+        (30_000, 40_000),
+        (30_000, 60_000),
+        (50_000, 60_000),
+        (50_000, 70_000),
+    ] {
+        let [real, ours] = servers.each_ref().map(|server| {
+            let [mut me, mut asks] = [server.client(), server.client()];
+            me.call(&["SET", "k", &"x".repeat(bytes)]);
+            let limit = format!("normal {limit} 0 0");
+            let reply = me.call(&["CONFIG", "SET", "client-output-buffer-limit", &limit]);
+            assert_eq!(text(&reply), "OK");
+            asks.try_call(&["GET", "k"]).is_ok()
+        });
+        assert_eq!(real, ours, "a limit of {limit} for {bytes}");
+    }
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
-use crate::support::{Client, Kind, Port, Process, expect_that, secs, text, texts, wait_for};
+use crate::support::{
+    Client, Kind, Port, Process, expect_that, fields, secs, text, texts, wait_for,
+};
 
 /// Our binary under another name, as a package that replaces redis's would install it.
 fn linked_as(dir: &Path, name: &str) -> PathBuf {
@@ -320,5 +322,48 @@ fn words_of_the_command_line_are_lines_as_with_redis_server() {
             })
         });
         assert_eq!(real, ours, "{words:?}");
+    }
+}
+
+#[test]
+fn a_file_is_included_from_the_command_line() {
+    let settings = |kind: Kind, arguments: &[&str]| {
+        let (dir, port) = (tempfile::tempdir().unwrap(), Port::reserve());
+        let file = dir.path().join("server.conf");
+        let text = format!(
+            "port {}\nbind 127.0.0.1\ndir {}\n",
+            port.number(),
+            dir.path().display()
+        );
+        fs::write(&file, text).unwrap();
+        fs::write(
+            dir.path().join("more.conf"),
+            "maxmemory 77mb\nhz 33\ntimeout 5\n",
+        )
+        .unwrap();
+        let mut command = kind.server(&file);
+        command.args(arguments);
+        let mut process = Process::start("server", dir.path(), command);
+        wait_for("it answers or ends", secs(10), || {
+            if !process.is_running() {
+                return Ok("it ends".to_owned());
+            }
+            let mut client = Client::try_to(port.number()).map_err(|error| error.to_string())?;
+            let reply = client.try_call(&["CONFIG", "GET", "maxmemory", "hz", "timeout"]);
+            let shown = fields(&reply.map_err(|error| error.to_string())?);
+            expect_that(shown.len() == 3, || format!("{shown:?}"))?;
+            Ok(format!("{shown:?}"))
+        })
+    };
+    let lines = [
+        "--hz 44 --include more.conf --timeout 7",
+        "--include more.conf",
+        "--include nosuch.conf",
+        "--include",
+    ];
+    for line in lines {
+        let arguments: Vec<&str> = line.split(' ').collect();
+        let [real, ours] = [Kind::Real, Kind::Ours].map(|kind| settings(kind, &arguments));
+        assert_eq!(real, ours, "{line}");
     }
 }

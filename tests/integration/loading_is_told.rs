@@ -111,6 +111,68 @@ fn a_start_from_an_append_only_file() {
     watch_a_start(&mut ours, bytes);
 }
 
+/// How many keys there are in all databases, how many the present or last load has brought and left out, and whether
+/// it goes on.
+fn keys(client: &mut Client) -> ([u64; 3], bool) {
+    let info = text(&client.call(&["INFO", "everything"]));
+    let all: BTreeMap<&str, &str> = info
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .collect();
+    let number = |text: &str| text.parse::<u64>().unwrap();
+    let of_db = |value: &&str| {
+        value
+            .strip_prefix("keys=")
+            .and_then(|rest| rest.split(',').next().map(number))
+    };
+    let counts = [
+        all.values().filter_map(of_db).sum(),
+        number(all["rdb_last_load_keys_loaded"]),
+        number(all["rdb_last_load_keys_expired"]),
+    ];
+    (counts, all["loading"] == "1")
+}
+
+#[test]
+fn the_keys_of_a_file_are_counted_while_it_is_loaded() {
+    let maker = start_server(Kind::Real, "");
+    let mut client = maker.client();
+    for line in [
+        "DEBUG SET-ACTIVE-EXPIRE 0",
+        "DEBUG POPULATE 20000",
+        "SELECT 3",
+        "DEBUG POPULATE 20000 other",
+    ] {
+        assert_eq!(client.ask(line), "OK");
+    }
+    for n in 0..2000 {
+        client.call(&["SET", &format!("short:{n}"), "v", "PX", "1"]);
+    }
+    client.ask("SAVE");
+    let file = maker.dir().join("dump.rdb");
+    for kind in [Kind::Real, Kind::Ours] {
+        // redis-server looks at its clients after so many bytes only.
+        let often = "loading-process-events-interval-bytes 1024";
+        let mut server = start_server(kind, &format!("key-load-delay 50\n{often}\n"));
+        server.kill();
+        std::fs::copy(&file, server.dir().join("dump.rdb")).unwrap();
+        server.process.start_again();
+        let mut client = wait_for("it listens", secs(10), || {
+            Client::try_to_within(server.port(), secs(5)).map_err(|error| error.to_string())
+        });
+        let mut seen = Vec::new();
+        while let (counts @ [there, loaded, _], true) = keys(&mut client) {
+            // Ours goes on while it tells.
+            assert!(there >= loaded, "{kind:?}: {counts:?}");
+            seen.push(counts);
+        }
+        let grows =
+            |at: usize| seen.is_sorted_by_key(|counts| counts[at]) && seen.last().unwrap()[at] > 0;
+        assert!((0..3).all(grows), "{kind:?}: {seen:?}");
+        assert_eq!(keys(&mut client).0, [40_000, 40_000, 2000], "{kind:?}");
+    }
+}
+
 /// A master whose data of some megabytes come slowly when it is told so.
 fn start_master() -> ServerNode {
     let master = start_server(Kind::Real, "rdbcompression no\n");

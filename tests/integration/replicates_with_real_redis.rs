@@ -1,11 +1,13 @@
 //! Any mixture of our data server and redis-server 7.0 as master and replica, with every way to transfer the
 //! data: same data, same offset, down a chain too.
 
-use crate::both::each_with;
+use crate::both::{each_with, side_by_side};
 use crate::data::{
     Commands, digest, full_resyncs, promote, replica_of, seeds, wait_until_equal, write,
 };
-use crate::support::{Kind, start_server, text};
+use crate::support::{
+    Answer, Fake, Kind, expect_that, holds_for, secs, start_server, text, wait_for,
+};
 
 fn check(master: Kind, replica: Kind, lines: &str, seed: u64) {
     let master = start_server(master, lines);
@@ -244,4 +246,105 @@ fn what_a_transaction_writes_behind_its_own_replicaof_is_not_kept() {
     wait_until_equal(&new, &old);
     assert_eq!(text(&client.call(&["GET", "n"])), "1");
     assert_eq!(full_resyncs(&new), 1);
+}
+
+/// What a replica asks of a master that answers `PSYNC` so, up to a moment at which it asks for nothing more or has
+/// asked twice, and whether it gets what the master gives for a `SYNC` and writes behind that.
+fn asked(kind: Kind, psync: &'static str, file: &[u8]) -> (Vec<String>, String) {
+    let length = format!("${}\r\n", file.len());
+    let given = [
+        length.as_bytes(),
+        file,
+        b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\n$7\r\nwritten\r\n",
+    ];
+    let given = given.concat();
+    let fake = Fake::start(move |words| {
+        match words
+            .first()
+            .map(|word| word.to_ascii_uppercase())
+            .as_deref()
+        {
+            Some("PING") => Answer::Say(b"+PONG\r\n".to_vec()),
+            Some("PSYNC") => Answer::Say(psync.as_bytes().to_vec()),
+            Some("SYNC") => Answer::Say(given.clone()),
+            Some("REPLCONF") => Answer::Say(b"+OK\r\n".to_vec()),
+            _ => Answer::Silence,
+        }
+    });
+    let replica = start_server(kind, &format!("replicaof 127.0.0.1 {}\n", fake.port()));
+    let names = || -> Vec<String> {
+        let requests = fake
+            .requests()
+            .into_iter()
+            .filter_map(|words| words.into_iter().next());
+        requests.map(|name| name.to_ascii_uppercase()).collect()
+    };
+    let count = |wanted| names().iter().filter(|name| *name == wanted).count();
+    let get = || replica.client().ask("GET x");
+    wait_for("it has the data, or asks again", secs(10), || {
+        expect_that(get() == "written" || count("PSYNC") > 1, || {
+            format!("{:?}", names())
+        })
+    });
+    let seen = if count("SYNC") > 0 {
+        let before = names();
+        // As long as an acknowledgement would take.
+        holds_for("it says nothing more", secs(3) / 2, || {
+            expect_that(names() == before, || format!("{:?}", names()))
+        });
+        before
+    } else {
+        let mut seen = names();
+        seen.truncate(4);
+        seen
+    };
+    (seen, get())
+}
+
+#[test]
+fn a_master_that_refuses_psync_is_asked_by_sync() {
+    let maker = start_server(Kind::Real, "");
+    maker.client().ask("SET k v");
+    maker.client().ask("SAVE");
+    let file = std::fs::read(maker.dir().join("dump.rdb")).unwrap();
+    for (psync, is_asked) in [
+        ("-ERR unknown command 'PSYNC'\r\n", true),
+        ("-NOPERM this user has no permissions\r\n", true),
+        (
+            "-NOMASTERLINK Can't SYNC while not connected with my master\r\n",
+            false,
+        ),
+        ("-LOADING Redis is loading the dataset in memory\r\n", false),
+    ] {
+        let [real, ours] = side_by_side(|kind| asked(kind, psync, &file));
+        assert_eq!(real, ours, "{psync}");
+        assert_eq!(ours.1 == "written", is_asked, "{psync}");
+    }
+}
+
+#[test]
+fn a_master_without_psync_is_followed() {
+    for (master, replica) in [
+        (Kind::Real, Kind::Ours),
+        (Kind::Ours, Kind::Real),
+        (Kind::Ours, Kind::Ours),
+    ] {
+        for diskless in ["yes", "no"] {
+            let lines = "rename-command PSYNC \"\"\nrepl-diskless-sync-delay 0\n";
+            let master = start_server(master, &format!("{lines}repl-diskless-sync {diskless}\n"));
+            let mut client = master.client();
+            client.ask("SET before 1");
+            let replica = start_server(replica, &replica_of(&master));
+            wait_for("the link is up", secs(20), || {
+                let status = replica.info("master_link_status");
+                expect_that(status.as_deref() == Some("up"), || format!("{status:?}"))
+            });
+            client.ask("RPUSH behind a b c");
+            wait_for("it has everything", secs(20), || {
+                let (there, here) = (digest(&master), digest(&replica));
+                expect_that(there == here, || format!("{there} {here}"))
+            });
+            assert_eq!(replica.client().ask("LLEN behind"), "3");
+        }
+    }
 }

@@ -204,8 +204,9 @@ fn replconf(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(
         let (name, value) = (option(&pair[0]), &pair[1]);
         match name.as_slice() {
             b"ack" => {
-                let offset = integer(value).ok().and_then(|n| u64::try_from(n).ok());
-                if let Some(offset) = offset {
+                if let Ok(offset) = integer(value) {
+                    // A redis-server that has come by `SYNC` begins with -1.
+                    let offset = u64::try_from(offset).unwrap_or(0);
                     server.acknowledge(call.client, ReplOffset(offset));
                 }
                 return Ok(());

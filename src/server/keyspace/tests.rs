@@ -65,6 +65,7 @@ fn loaded(mut file: Vec<u8>, databases: usize) -> Model {
             frequency: None,
         },
         pace: crate::server::key_delay::LoadPace::NONE,
+        progress: None,
     };
     model_of(&load(&file[..], options).unwrap().keyspace)
 }

@@ -4,6 +4,7 @@
 //! so a load that fails leaves nothing behind. What we cannot hold ends the load with its name.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 
 use super::lzf;
 use super::rdb::{
@@ -17,6 +18,7 @@ use crate::ids::ReplOffset;
 use crate::resp::parse_double;
 use crate::server::key_delay::LoadPace;
 use crate::server::keyspace::{Entry, Keyspace, Rating, Thresholds, Usage, WARM_MAX};
+use crate::server::loading::Progress;
 
 /// The longest string that a file or a master's stream may hold, where `proto-max-bulk-len` is not even more.
 /// Bytes. The server that wrote it may have let its clients write more than we do.
@@ -108,6 +110,8 @@ pub struct LoadOptions {
     pub usage: Usage,
     /// How it rests.
     pub pace: LoadPace,
+    /// Who is told how many keys there are.
+    pub(crate) progress: Option<Arc<Progress>>,
 }
 
 /// A complete load.
@@ -123,6 +127,18 @@ pub struct Loaded {
     pub keys_expired: u64,
     /// Of the keys loaded, those that had expired: kept, as the file has a replication position.
     pub keys_overdue: u64,
+}
+
+impl Loaded {
+    /// Keys loaded that have not expired.
+    pub(crate) fn keys_good(&self) -> u64 {
+        self.keys_loaded - self.keys_overdue
+    }
+
+    /// Keys that had expired, whether they were dropped or not.
+    pub(crate) fn keys_past(&self) -> u64 {
+        self.keys_expired + self.keys_overdue
+    }
 }
 
 /// Reads one RDB up to its checksum; bytes after that are left alone.
@@ -304,6 +320,11 @@ impl Loading {
     fn insert_read(&mut self) -> Result<(), LoadError> {
         let (loaded, db) = (&mut self.loaded, self.db);
         loaded.keys_loaded += self.read.len() as u64;
+        if let Some(progress) = &self.options.progress {
+            let volatile = self.read.iter().filter(|entry| entry.expire_at().is_some());
+            progress.add_keys(db, self.read.len() as u64, volatile.count() as u64);
+            progress.set_keys(loaded.keys_good(), loaded.keys_past());
+        }
         let keys = self.read.iter().map(|entry| &*entry.key);
         loaded.keyspace.warm_keys(db, keys);
         for entry in self.read.drain(..) {
@@ -575,6 +596,7 @@ mod tests {
         thresholds: THRESHOLDS,
         usage: USAGE,
         pace: LoadPace::NONE,
+        progress: None,
     };
 
     const USAGE: Usage = Usage {

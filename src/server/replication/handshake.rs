@@ -19,8 +19,10 @@ pub enum PsyncReply {
     Continue(Option<ReplId>),
     /// Not now.
     TryLater(String),
-    /// It will not, or we do not understand it.
-    Refused(String),
+    /// It does not know the command, or will not run it.
+    Error(String),
+    /// We do not understand it.
+    Unknown(String),
 }
 
 /// Reads a reply to `PSYNC`; `line` without its line break.
@@ -31,12 +33,13 @@ pub fn parse_psync_reply(line: &[u8]) -> PsyncReply {
         [] => PsyncReply::KeepAlive,
         ["+FULLRESYNC", id, offset] if is_repl_id(id) => match ReplOffset::from_text(offset) {
             Some(offset) => PsyncReply::FullResync((*id).into(), offset),
-            None => PsyncReply::Refused(text),
+            None => PsyncReply::Unknown(text),
         },
         ["+CONTINUE"] => PsyncReply::Continue(None),
         ["+CONTINUE", id] if is_repl_id(id) => PsyncReply::Continue(Some((*id).into())),
         ["-NOMASTERLINK" | "-LOADING", ..] => PsyncReply::TryLater(text),
-        _ => PsyncReply::Refused(text),
+        _ if text.starts_with('-') => PsyncReply::Error(text),
+        _ => PsyncReply::Unknown(text),
     }
 }
 
@@ -141,12 +144,13 @@ mod tests {
             "-LOADING Redis is loading",
             PsyncReply::TryLater("-LOADING Redis is loading".into()),
         );
-        for odd in ["+FULLRESYNC x 1", "+FULLRESYNC", "-ERR no", "+OK", "hello"] {
-            check(odd, PsyncReply::Refused(odd.into()));
+        check("-ERR no", PsyncReply::Error("-ERR no".into()));
+        for odd in ["+FULLRESYNC x 1", "+FULLRESYNC", "+OK", "hello"] {
+            check(odd, PsyncReply::Unknown(odd.into()));
         }
         for offset in ["-1", "x", "9223372036854775807", "18446744073709551615"] {
             let line = format!("+FULLRESYNC {ID} {offset}");
-            check(&line, PsyncReply::Refused(line.clone()));
+            check(&line, PsyncReply::Unknown(line.clone()));
         }
     }
 

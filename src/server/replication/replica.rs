@@ -24,7 +24,7 @@ use crate::net::{Serving, Stream};
 use crate::resp::{encode_request, take_line};
 use crate::server::Server;
 use crate::server::loading::{Counted, Progress};
-use crate::server::persist::rdb_decode::{LoadError, Loaded, load};
+use crate::server::persist::rdb_decode::{LoadError, LoadOptions, Loaded, load};
 
 /// The longest single step of a handshake.
 const STEP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -146,6 +146,9 @@ struct Wire {
     local: SocketAddr,
     input: Vec<u8>,
     patience: Duration,
+    /// The master knows positions. One that has given its data by `SYNC` may take an acknowledgement for a mistake,
+    /// and would answer it in the middle of its stream.
+    knows_positions: bool,
 }
 
 impl Wire {
@@ -157,6 +160,14 @@ impl Wire {
         Ok(timeout(self.patience, write)
             .await
             .map_err(|_| LinkError::Timeout)??)
+    }
+
+    /// Tells the master how far we are, unasked.
+    async fn acknowledge(&mut self, offset: ReplOffset) -> Result<(), LinkError> {
+        match self.knows_positions {
+            true => self.send(&ack(offset)).await,
+            false => Ok(()),
+        }
     }
 
     /// Reads once and appends to the input.
@@ -243,6 +254,7 @@ async fn connect(server: &Rc<RefCell<Server>>, host: &str, port: u16) -> Result<
         local,
         input: Vec::new(),
         patience: patience.min(STEP_TIMEOUT),
+        knows_positions: true,
     })
 }
 
@@ -365,7 +377,17 @@ async fn synchronize(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<()
                 server.borrow_mut().finish_failover();
                 return full_resync(server, wire, id, offset).await;
             }
-            PsyncReply::TryLater(reply) | PsyncReply::Refused(reply) => {
+            PsyncReply::Error(reply) if !server.borrow().is_handing_over() => {
+                tracing::warn!("MASTER does not take PSYNC: {reply}. Asking it by SYNC");
+                wire.knows_positions = false;
+                let mut request = Vec::new();
+                encode_request(&["SYNC"], &mut request);
+                wire.send(&request).await?;
+                // Nobody else has this history, so that nobody goes on from it.
+                let id = server.borrow_mut().new_repl_id();
+                return full_resync(server, wire, id, ReplOffset(0)).await;
+            }
+            PsyncReply::TryLater(reply) | PsyncReply::Error(reply) | PsyncReply::Unknown(reply) => {
                 // If there is one, this ends the task too: a master follows nobody.
                 let reason = "Failover target rejected psync request";
                 server.borrow_mut().abort_failover(reason);
@@ -432,7 +454,10 @@ async fn receive(
     if let TransferHeader::Length(length) = header {
         progress.set_total(*length);
     }
-    let options = server.borrow().load_options(true);
+    let options = LoadOptions {
+        progress: Some(Arc::clone(&progress)),
+        ..server.borrow().load_options(true)
+    };
     let (pieces, queue) = mpsc::channel::<Vec<u8>>(LOAD_QUEUE);
     let source = Counted::new(PieceReader::new(queue), progress);
     let mut loader = tokio::task::spawn_blocking(move || load(source, options));
@@ -595,7 +620,7 @@ async fn apply_stream(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<N
             // The rest stays in the socket.
             let _ = timeout(ACK_PERIOD, gone.notified()).await;
             let (offset, _) = server.borrow().stream_position();
-            wire.send(&ack(offset)).await?;
+            wire.acknowledge(offset).await?;
             continue;
         }
         let has_input = !wire.input.is_empty();
@@ -626,7 +651,7 @@ async fn apply_stream(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<N
                 biased;
                 () = acks.due() => {
                     let (offset, _) = server.borrow().stream_position();
-                    wire.send(&ack(offset)).await?;
+                    wire.acknowledge(offset).await?;
                 }
                 () = std::future::ready(()) => {}
             }
@@ -639,7 +664,7 @@ async fn apply_stream(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<N
                 if silence > wire.patience {
                     return Err(LinkError::Timeout);
                 }
-                wire.send(&ack(offset)).await?;
+                wire.acknowledge(offset).await?;
             }
         }
     }

@@ -643,6 +643,7 @@ mod tests {
                 frequency: None,
             },
             pace: crate::server::key_delay::LoadPace::NONE,
+            progress: None,
         };
         let loaded = load(&sent[..], options).unwrap();
         for key in ["text", "hash", "list"] {

@@ -6,6 +6,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use crate::server::Server;
 use crate::server::keyspace::{Keyspace, WARM_MAX};
 use crate::server::lazy_free::drop_elsewhere;
 use crate::server::persist::disk::sync_all;
-use crate::server::persist::rdb_decode::printable;
+use crate::server::persist::rdb_decode::{LoadOptions, printable};
 use crate::server::persist::refused::{Refused, is_restore};
 
 /// Pieces that wait to be executed.
@@ -127,8 +128,11 @@ async fn replay(
     manifest: &Manifest,
     may_cut: bool,
 ) -> Result<(), anyhow::Error> {
-    let options = server.borrow().load_options(true);
     let progress = server.borrow_mut().begin_loading(false);
+    let options = LoadOptions {
+        progress: Some(Arc::clone(&progress)),
+        ..server.borrow().load_options(true)
+    };
     progress.set_total(folder.size(manifest));
     let started = server.borrow().clock.mono();
     let (out, mut pieces) = mpsc::channel(PIECES_QUEUED);
@@ -185,6 +189,7 @@ impl Replay {
             Piece::Data(loaded) => {
                 server.saver.last_load = (loaded.keys_expired, loaded.keys_loaded);
                 drop(server.keyspace.replace_with(loaded.keyspace));
+                server.rdb_is_in_keyspace();
             }
             Piece::Commands(path, commands) => {
                 let now = server.clock.now();

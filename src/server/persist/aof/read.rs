@@ -424,6 +424,7 @@ mod tests {
             frequency: None,
         },
         pace: crate::server::key_delay::LoadPace::NONE,
+        progress: None,
     };
 
     /// A source that gives its bytes in parts.
