@@ -122,6 +122,20 @@ impl Clock {
         since.as_secs() * 1_000_000_000 + u64::from(since.subsec_nanos())
     }
 
+    /// `last`, an earlier reading, moved on to the moment that [`Clock::nanos`] gave as `nanos`. To the millisecond of the
+    /// monotonic clock: the other one may be one behind.
+    pub fn moved_to(&self, last: Now, nanos: u64) -> Now {
+        #[cfg(test)]
+        if self.by_hand.is_some() {
+            return last;
+        }
+        let passed = (nanos / 1_000_000).saturating_sub(last.mono.0);
+        Now {
+            mono: Mono(last.mono.0 + passed),
+            unix: UnixMillis(last.unix.0 + passed),
+        }
+    }
+
     /// Microseconds since the Unix epoch, for what is shown as finely as that.
     #[expect(
         clippy::disallowed_methods,

@@ -373,7 +373,7 @@ impl<P: Program> Connection<P> {
     }
 
     /// Runs the requests that have arrived, up to the budget of a turn.
-    fn run_turn(&mut self, now: Now) {
+    fn run_turn(&mut self, mut now: Now) {
         let program = Rc::clone(&self.program);
         let program = &mut *program.borrow_mut();
         let batch = std::mem::take(&mut self.batch);
@@ -409,6 +409,7 @@ impl<P: Program> Connection<P> {
             if dispatch(program, self.id, words, now) == Outcome::Paused {
                 self.postponed = Some(words.iter().map(kept).collect());
             }
+            now = program.now_after(now);
         }
         if ahead.is_empty() {
             used = ahead.end;

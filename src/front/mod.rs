@@ -120,6 +120,12 @@ pub trait Program: Sized + 'static {
     /// The clocks, now.
     fn now(&self) -> Now;
 
+    /// The time of the next request in a turn whose last request had `last`: requests that take long are followed by
+    /// later ones. Asked for each request, so it must not cost a look at a clock.
+    fn now_after(&self, last: Now) -> Now {
+        last
+    }
+
     /// `role` of `HELLO`; `None`: there is no such field.
     fn role(&self) -> Option<&'static str> {
         None

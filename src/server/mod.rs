@@ -445,6 +445,13 @@ impl Program for Server {
         self.clock.now()
     }
 
+    fn now_after(&self, last: Now) -> Now {
+        match self.read_at {
+            Some(nanos) => self.clock.moved_to(last, nanos),
+            None => self.now(),
+        }
+    }
+
     fn role(&self) -> Option<&'static str> {
         Some(if self.replication.is_master() {
             "master"

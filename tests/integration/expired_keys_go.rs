@@ -397,3 +397,38 @@ fn by_commands_that_overwrite_or_remove_them() {
     let (real, ours) = (met_by(COMMANDS, Kind::Real), met_by(COMMANDS, Kind::Ours));
     assert_eq!(real, ours);
 }
+
+/// A request that takes long is followed by later ones, in one pipeline too.
+#[test]
+fn behind_a_slow_request_of_the_same_pipeline() {
+    for kind in [Kind::Real, Kind::Ours] {
+        let server = start_server(kind, "");
+        let mut client = server.client();
+        let mut pipeline = |lines: &[&str]| -> Vec<String> {
+            for line in lines {
+                client.send(&line.split(' ').collect::<Vec<_>>()).unwrap();
+            }
+            let replies = lines.iter().map(|_| text(&client.receive().unwrap()));
+            replies.collect()
+        };
+        let seen = pipeline(&["SET k v PX 200", "DEBUG SLEEP 0.4", "GET k", "EXISTS k"]);
+        assert_eq!(seen[2..], ["(nil)", "0"], "{kind:?}");
+        let seen = pipeline(&[
+            "DEBUG SLEEP 0.4",
+            "SET k v PX 300",
+            "MULTI",
+            "DEBUG SLEEP 0.4",
+            "GET k",
+            "EXEC",
+            "EXISTS k",
+        ]);
+        // A transaction is of one moment.
+        assert_eq!(seen[5], "OK v", "{kind:?}");
+        assert_eq!(seen[6], "0", "{kind:?}");
+        pipeline(&["DEBUG SLEEP 0.4", "SET k v PX 300"]);
+        assert_eq!(pipeline(&["EXISTS k"]), ["1"], "{kind:?}");
+        let since = std::time::Instant::now();
+        pipeline(&["DEBUG SLEEP 0.4", "BLPOP nothing 0.3"]);
+        assert!(since.elapsed() >= Duration::from_millis(700), "{kind:?}");
+    }
+}
