@@ -142,8 +142,6 @@ async fn serve_until_told(
         let server = &mut *server.borrow_mut();
         server.begin_loading(false);
         server.apply_settings();
-        // Before memory grows. What the kernel refuses is in the log.
-        let _ = server.follow_oom_score();
     }
     // Before the data are loaded, so that it can say that they are.
     let _opened = match process.http.port {
@@ -587,8 +585,10 @@ impl Server {
             .map_err(|reason| ("appendonly", reason))
     }
 
-    /// The log's lines begin with our role.
-    pub(crate) fn note_role(&self) {
+    /// The log's lines begin with our role, and the kernel goes by it.
+    pub(crate) fn note_role(&mut self) {
+        // What the kernel refuses is in the log.
+        let _ = self.follow_oom_score();
         if let Some(log) = self.log {
             let is_master = self.replication.is_master();
             log.set_role(if is_master {
