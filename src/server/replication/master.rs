@@ -549,6 +549,7 @@ impl Server {
             tokio::task::spawn_local(async move { server.borrow_mut().snapshot_ended(true) });
         }
         self.replication.replicas.retain(|replica| *replica != id);
+        self.give_up_useless_save();
         if self.replication.replicas.is_empty() {
             self.replication.without_replicas_since = self.clock.mono();
         }

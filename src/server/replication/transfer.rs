@@ -371,7 +371,7 @@ impl Server {
             return;
         }
         let server = self.handle();
-        let saved = self.start_save();
+        let saved = self.start_save(true);
         tokio::task::spawn_local(async move {
             let saved = keep_alive_until(&server, &takers, saved)
                 .await
