@@ -474,7 +474,7 @@ impl Server {
             self.check_maxclients()?;
         }
         if let Some(name) = names.iter().find(|name| name.starts_with("oom-score-adj")) {
-            // If something else fails, the next round of the cron takes it back.
+            // If something else fails, whoever goes back to the settings of before takes it back.
             self.oom_score_changed().map_err(|_| {
                 let text = "Failed to set current oom_score_adj. Check server logs.";
                 (*name, text.to_owned())

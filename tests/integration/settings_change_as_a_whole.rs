@@ -184,7 +184,8 @@ fn what_is_refused_late_is_listened_where_it_was() {
 /// The kernel is told how soon to end the server, by its role.
 #[test]
 fn the_oom_score_follows_settings_and_role() {
-    const LINES: &str = "oom-score-adj relative\noom-score-adj-values 10 200 800\n";
+    const LINES: &str =
+        "oom-score-adj relative\noom-score-adj-values 10 200 800\nenable-protected-configs yes\n";
     for kind in [Kind::Real, Kind::Ours] {
         let server = start_server(kind, LINES);
         let of = |pid: &str| -> i32 {
@@ -208,6 +209,9 @@ fn the_oom_score_follows_settings_and_role() {
         assert_eq!(client.ask("CONFIG SET oom-score-adj absolute"), "OK");
         is(300);
         assert_eq!(client.ask("REPLICAOF NO ONE"), "OK");
+        is(20);
+        let refused = "CONFIG SET oom-score-adj no dir /nowhere/at/all";
+        assert!(client.ask(refused).starts_with("ERR"), "{kind:?}");
         is(20);
         assert_eq!(client.ask("CONFIG SET oom-score-adj no"), "OK");
         is(before);
