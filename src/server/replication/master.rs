@@ -8,9 +8,9 @@ use tokio::sync::Notify;
 
 use super::history::Resume;
 use crate::clock::Mono;
+use crate::config::process::OutputLimit;
 use crate::front::{
-    COPY_BYTES_MAX, Call, Chunk, ClientId, ClientKind, Closing, OutputLimit, OutputQueue, Overrun,
-    Reply,
+    COPY_BYTES_MAX, Call, Chunk, ClientId, ClientKind, Closing, OutputQueue, Overrun, Reply,
 };
 use crate::ids::ReplOffset;
 use crate::server::Server;
