@@ -11,7 +11,7 @@ use axum::extract::{FromRef, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -28,7 +28,7 @@ use crate::clock::{Clock, Mono};
 use crate::config::Process;
 use crate::config::forms::parse_memory;
 use crate::sentinel::core::{Addr, InstanceView, MasterView, Record, SentinelView};
-use crate::sentinel::surface::{Ask, Facts, Latest, Surface};
+use crate::sentinel::surface::{Ask, Latest, Surface};
 
 /// A loop that has not run for so long is not alive: it wakes ten times a second.
 pub const LOOP_AGE_MAX: Duration = Duration::from_secs(2);
@@ -45,14 +45,12 @@ pub const PER_PAGE_MAX: u16 = 500;
 #[derive(Clone, Debug, FromRef)]
 pub struct Shared {
     /// The clock of the pictures.
-    pub(super) clock: Clock,
-    pub(super) latest: Arc<Latest>,
+    clock: Clock,
+    latest: Arc<Latest>,
     ring: Arc<Ring>,
     /// Where to ask for changes.
     pub(super) asks: mpsc::Sender<Ask>,
-    /// Where to ask for what is counted.
-    pub(super) facts: mpsc::Sender<oneshot::Sender<Facts>>,
-    pub(super) scrapes: Arc<Scrapes>,
+    scrapes: Arc<Scrapes>,
     room: Room,
     token: Token,
 }
@@ -66,13 +64,17 @@ pub fn open(process: &Process, surface: Surface) -> anyhow::Result<Http> {
     let (stop, hears_stop) = Stop::new();
     let ring = Arc::new(Ring::new(&surface.run_id, hears_stop));
     let room = Room::default();
+    let metrics = metrics::sentinel::Told {
+        clock: surface.clock,
+        latest: Arc::clone(&surface.latest),
+        facts: surface.facts,
+    };
     let shared = Shared {
         clock: surface.clock,
         latest: surface.latest,
         ring: Arc::clone(&ring),
         asks: surface.asks,
-        facts: surface.facts,
-        scrapes: Arc::new(Scrapes::within(room.clone())),
+        scrapes: Arc::new(Scrapes::new(metrics, surface.clock, room.clone())),
         room,
         token,
     };
@@ -99,7 +101,7 @@ pub(super) fn described(token: Token) -> OpenApiRouter<Shared> {
         .routes(routes!(instance_primary))
         .routes(routes!(instance_replica))
         .routes(routes!(cluster))
-        .routes(routes!(metrics::sentinel::metrics))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(events::events))
         .merge(acting::routes(token))
 }
