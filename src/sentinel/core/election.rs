@@ -455,13 +455,7 @@ impl Sentinel {
         }
         let text = format!("{} {epoch}", self.id);
         self.event_at(m, EventKind::VoteForLeader, text);
-        for p in self
-            .master(m)
-            .peers
-            .iter()
-            .map(|entry| entry.peer)
-            .collect::<Vec<_>>()
-        {
+        for p in self.master(m).peer_ids().collect::<Vec<_>>() {
             self.ask(m, p);
         }
         self.timers.arm(Timer::Master(m), self.now);
