@@ -788,10 +788,10 @@ impl Member {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn fields(pairs: &[(&str, &str)]) -> Fields {
+    pub(in crate::topology) fn fields(pairs: &[(&str, &str)]) -> Fields {
         pairs
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
