@@ -364,11 +364,4 @@ impl<S: Default> Clients<S> {
         let is_more = client.is_open() && client.output.release();
         is_more.then(|| self.hold_on(id))
     }
-
-    /// Closes every connection.
-    pub fn close_all(&mut self) {
-        for (_, client) in &mut self.places {
-            client.close(Closing::Now);
-        }
-    }
 }

@@ -66,15 +66,6 @@ impl PubSub {
         }
     }
 
-    /// Whether anybody would receive what is published on `channel`.
-    pub fn has_listeners(&self, channel: &[u8]) -> bool {
-        self.channels.contains_key(channel)
-            || self
-                .patterns
-                .keys()
-                .any(|pattern| glob_match(pattern, channel))
-    }
-
     /// Sends a message to everyone who listens; returns how many times it was sent.
     pub fn publish<S: Default>(
         &self,

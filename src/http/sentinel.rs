@@ -33,13 +33,13 @@ use crate::sentinel::surface::{Ask, Latest, Surface};
 /// A loop that has not run for so long is not alive: it wakes ten times a second.
 pub const LOOP_AGE_MAX: Duration = Duration::from_secs(2);
 /// `max_age` when it is not given: more than two hellos.
-pub const MAX_AGE: Duration = Duration::from_secs(5);
+const MAX_AGE: Duration = Duration::from_secs(5);
 /// The largest `max_age`: an older confirmation is none.
-pub const MAX_AGE_MAX: Duration = Duration::from_secs(60);
+const MAX_AGE_MAX: Duration = Duration::from_secs(60);
 /// `per_page` when it is not given, and at most.
-pub const PER_PAGE: u16 = 50;
+const PER_PAGE: u16 = 50;
 /// The most masters on one page.
-pub const PER_PAGE_MAX: u16 = 500;
+const PER_PAGE_MAX: u16 = 500;
 
 /// What the handlers share.
 #[derive(Clone, Debug, FromRef)]
@@ -198,7 +198,7 @@ impl Look {
 }
 
 /// 404 for a master.
-pub(super) fn no_such_master(name: &str) -> Refusal {
+fn no_such_master(name: &str) -> Refusal {
     Refusal::new(
         axum::http::StatusCode::NOT_FOUND,
         format!("no such master: {name}"),

@@ -22,7 +22,7 @@ use crate::server::surface::{Latest, LinkView, RoleView, ServerView, Surface};
 /// A loop that has not run for so long does not serve its clients: nobody is sent to it.
 pub const LOOP_AGE_MAX: Duration = Duration::from_secs(5);
 /// A loop that has not run for so long is not alive. `SAVE` and other long commands may hold it up for a while.
-pub const LIFE_AGE_MAX: Duration = Duration::from_secs(30);
+const LIFE_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// What the handlers share.
 #[derive(Clone, Debug, FromRef)]

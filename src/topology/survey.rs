@@ -130,7 +130,7 @@ pub struct Unanswered(Vec<String>);
 
 impl Unanswered {
     /// Whether a sentinel did answer, and does not know the master.
-    pub fn is_unknown_master(&self) -> bool {
+    fn is_unknown_master(&self) -> bool {
         self.0.iter().any(|reason| reason.contains(NO_SUCH_MASTER))
     }
 }

@@ -683,7 +683,7 @@ impl Sentinel {
     }
 
     /// Our vote for another is on disk and now given.
-    pub(super) fn vote_given(&mut self, m: MasterId, candidate: &SentinelId, epoch: Epoch) {
+    fn vote_given(&mut self, m: MasterId, candidate: &SentinelId, epoch: Epoch) {
         if self.masters.contains_key(&m) {
             self.event_at(m, EventKind::VoteForLeader, format!("{candidate} {epoch}"));
             self.tell_vote(m, candidate, epoch);

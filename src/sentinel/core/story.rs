@@ -917,7 +917,7 @@ impl Sentinel {
     }
 
     /// `2 of 3 known sentinels reachable, 2 needed (majority 2, quorum 2); unreachable: …; ghosts: …`
-    pub(super) fn votes_in_short(&self, m: MasterId, votes: &Votes) -> String {
+    fn votes_in_short(&self, m: MasterId, votes: &Votes) -> String {
         use std::fmt::Write;
         let mut text = format!(
             "{} of {} known sentinels reachable, {} needed (majority {}, quorum {})",

@@ -352,7 +352,7 @@ impl Server {
     }
 
     /// Appends bytes of our own to the stream, between units, and sends them.
-    pub(crate) fn send_on_stream(&mut self, bytes: &[u8]) {
+    fn send_on_stream(&mut self, bytes: &[u8]) {
         self.end_unit();
         self.replication.append(bytes);
         self.flush_stream();
