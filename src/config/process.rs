@@ -343,11 +343,11 @@ pub enum AclPubsub {
 /// How much unread output one client of a class may pile up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutputLimit {
-    /// Beyond this the connection is closed at once. Bytes; 0: no limit.
-    pub hard: u64,
-    /// Beyond this it is closed after [`OutputLimit::soft_for`]. Bytes; 0: no limit.
-    pub soft: u64,
-    /// How long [`OutputLimit::soft`] may be exceeded.
+    /// Beyond this the connection is closed at once. 0: no limit.
+    pub hard_bytes: u64,
+    /// Beyond this it is closed after [`OutputLimit::soft_for`]. 0: no limit.
+    pub soft_bytes: u64,
+    /// How long [`OutputLimit::soft_bytes`] may be exceeded.
     pub soft_for: Duration,
 }
 
@@ -364,9 +364,9 @@ pub struct OutputLimits {
 
 impl Default for OutputLimits {
     fn default() -> OutputLimits {
-        let limit = |hard, soft, secs| OutputLimit {
-            hard,
-            soft,
+        let limit = |hard_bytes, soft_bytes, secs| OutputLimit {
+            hard_bytes,
+            soft_bytes,
             soft_for: Duration::from_secs(secs),
         };
         OutputLimits {

@@ -59,8 +59,8 @@ impl Form for OutputLimitsForm {
             let parsed = (|| {
                 let seconds = i32::try_from(parse_leniently(group[3])?).ok()?;
                 Some(OutputLimit {
-                    hard: parse_memory(group[1])?,
-                    soft: parse_memory(group[2])?,
+                    hard_bytes: parse_memory(group[1])?,
+                    soft_bytes: parse_memory(group[2])?,
                     soft_for: Duration::from_secs(u64::try_from(seconds).ok()?),
                 })
             })();
@@ -76,11 +76,11 @@ impl Form for OutputLimitsForm {
     fn show(&self, value: &OutputLimits) -> String {
         let shown = OutputLimitsForm::groups(value).map(|(class, limit)| {
             let OutputLimit {
-                hard,
-                soft,
+                hard_bytes,
+                soft_bytes,
                 soft_for,
             } = limit;
-            format!("{class} {hard} {soft} {}", soft_for.as_secs())
+            format!("{class} {hard_bytes} {soft_bytes} {}", soft_for.as_secs())
         });
         shown.join(" ")
     }
@@ -90,8 +90,8 @@ impl Form for OutputLimitsForm {
             let class = if class == "slave" { "replica" } else { class };
             vec![
                 class.to_owned(),
-                show_memory(limit.hard),
-                show_memory(limit.soft),
+                show_memory(limit.hard_bytes),
+                show_memory(limit.soft_bytes),
                 limit.soft_for.as_secs().to_string(),
             ]
         });

@@ -19,7 +19,7 @@ use crate::sentinel::core::{
 };
 
 /// The longest name of a master. Bytes. It must fit into every hello and event with room to spare.
-pub const MASTER_NAME_BYTES_MAX: usize = 255;
+const MASTER_NAME_BYTES_MAX: usize = 255;
 
 /// A value of one master: `sentinel <name> <master> <value>`.
 pub struct Setting {

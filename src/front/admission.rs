@@ -3,11 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use bytes::Bytes;
-
-use super::acl::Denied;
 use super::client::{ClientId, Peer};
-use super::{CommandId, Front, Program};
+use super::{Front, Program};
 use crate::clock::Now;
 
 /// A connection in its TLS handshake, which has the place of a client until this is dropped.
@@ -66,20 +63,6 @@ impl<P: Program> Front<P> {
     pub fn needs_auth(&mut self, id: ClientId) -> bool {
         let open = self.acl.default_is_open();
         !open && !self.clients.current(id).authenticated
-    }
-
-    /// Whether a client's user may run a command that another layer runs in its name.
-    ///
-    /// # Errors
-    /// What it lacks.
-    pub fn check_rights(
-        &mut self,
-        id: ClientId,
-        command: CommandId,
-        words: &[Bytes],
-    ) -> Result<(), Denied> {
-        let user = self.clients.current(id).user.clone();
-        self.acl.check(&user, command, words)
     }
 }
 

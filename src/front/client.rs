@@ -9,9 +9,10 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use super::acl::UserRef;
-use super::output::{OutputClass, OutputLimits, OutputQueue};
+use super::output::OutputQueue;
 use super::table::CommandId;
 use crate::clock::Mono;
+use crate::config::process::{OutputLimit, OutputLimits};
 use crate::resp::Protocol;
 
 /// The number of a connection (`CLIENT ID`). Rises from 1 and is never reused.
@@ -302,12 +303,12 @@ impl<S> Client<S> {
         self.channels.len() + self.patterns.len() + self.shard_channels.len()
     }
 
-    /// Which output limit applies to all that waits for it.
-    fn output_class(&self) -> OutputClass {
+    /// Which of the limits applies to all that waits for it.
+    fn output_limit(&self, limits: &OutputLimits) -> OutputLimit {
         match self.kind {
-            ClientKind::Replica => OutputClass::Replica,
-            ClientKind::Normal if self.subscription_count() > 0 => OutputClass::PubSub,
-            ClientKind::Normal | ClientKind::Master => OutputClass::Normal,
+            ClientKind::Replica => limits.replica,
+            ClientKind::Normal if self.subscription_count() > 0 => limits.pubsub,
+            ClientKind::Normal | ClientKind::Master => limits.normal,
         }
     }
 
@@ -315,7 +316,7 @@ impl<S> Client<S> {
     /// subscriber do: its replies have no limit unless one is configured, since it need only ask for less, but others
     /// decide how much is pushed.
     pub(super) fn is_over_output_limit(&mut self, limits: &OutputLimits, now: Mono) -> bool {
-        let limit = limits.of(self.output_class());
+        let limit = self.output_limit(limits);
         self.output.is_over(limit, now)
             || (self.kind == ClientKind::Normal && self.output.is_pushed_over(limits.pubsub, now))
     }

@@ -6,9 +6,10 @@ use slab::Slab;
 use super::acl::UserRef;
 use super::client::{Blocked, Client, ClientId, ClientKind, Closing, Peer, ReplyMode, WaitId};
 use super::client_memory::ClientMemory;
-use super::output::{Chunk, OutputLimits};
+use super::output::Chunk;
 use super::reply::Reply;
 use crate::clock::Mono;
+use crate::config::process::OutputLimits;
 use crate::resp::Value;
 use crate::room::GiveBack;
 
@@ -383,12 +384,5 @@ impl<S: Default> Clients<S> {
         client.wake();
         let is_more = client.is_open() && client.output.release();
         is_more.then(|| self.hold_on(id))
-    }
-
-    /// Closes every connection.
-    pub fn close_all(&mut self) {
-        for (_, client) in &mut self.places {
-            client.close(Closing::Now);
-        }
     }
 }

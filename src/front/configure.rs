@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{AclError, Front, FrontSettings, OutputLimit, OutputLimits, Program};
+use super::{AclError, Front, FrontSettings, Program};
 use crate::config::load::Line;
 use crate::config::process::users_twice;
-use crate::config::{ConfigErrors, Place, Process, Refusal, lex, process};
+use crate::config::{ConfigErrors, Place, Process, Refusal, lex};
 
 /// So many settings about absent commands are named in the log.
 const SHOWN_MAX: usize = 20;
@@ -21,14 +21,8 @@ impl<P: Program> Front<P> {
     /// loaded: all mistakes, in redis-server's words.
     pub fn configure(&mut self, process: &Process, lines: &[Line]) -> Result<(), ConfigErrors> {
         let mut errors = ConfigErrors::default();
-        self.settings = FrontSettings {
-            maxclients: size(process.maxclients.into()),
-            idle_timeout: process.timeout,
-            protected_mode: process.protected_mode,
-            query_bytes_max: size(process.query_buffer_limit),
-            bulk_bytes_max: size(process.proto_max_bulk_len),
-        };
-        self.clients.limits = OutputLimits::from(&process.output_limits);
+        self.settings = FrontSettings::from(process);
+        self.clients.limits = process.output_limits;
         self.acl.log.entries_max = size(process.acllog_max_len);
         for (from, to) in &process.rename_commands {
             if let Err(error) = self.table.rename(from, to) {
@@ -119,17 +113,14 @@ impl<P: Program> Front<P> {
     }
 }
 
-impl From<&process::OutputLimits> for OutputLimits {
-    fn from(limits: &process::OutputLimits) -> OutputLimits {
-        let limit = |limit: process::OutputLimit| OutputLimit {
-            hard_bytes: limit.hard,
-            soft_bytes: limit.soft,
-            soft_for: limit.soft_for,
-        };
-        OutputLimits {
-            normal: limit(limits.normal),
-            replica: limit(limits.replica),
-            pubsub: limit(limits.pubsub),
+impl From<&Process> for FrontSettings {
+    fn from(process: &Process) -> FrontSettings {
+        FrontSettings {
+            maxclients: size(process.maxclients.into()),
+            idle_timeout: process.timeout,
+            protected_mode: process.protected_mode,
+            query_bytes_max: size(process.query_buffer_limit),
+            bulk_bytes_max: size(process.proto_max_bulk_len),
         }
     }
 }

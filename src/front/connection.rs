@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -155,56 +156,8 @@ impl<P: Program> Connection<P> {
     {
         let program = Rc::clone(&self.program);
         let program = &mut *program.borrow_mut();
-        let client = program.front().clients.current(self.id);
-        let known = client.waker.as_ref();
-        if !known.is_some_and(|waker| waker.will_wake(cx.waker())) {
-            client.waker = Some(cx.waker().clone());
-        }
-        if client.closing == Closing::Now {
+        if self.write_output(program, stream, cx).is_break() {
             return Poll::Ready(Event::Closed);
-        }
-        let may_leave = !client.output.front_to_leave().is_empty();
-        if client.held.is_none() || may_leave || self.must_flush {
-            let mut written = 0;
-            while !client.output.front_to_leave().is_empty() {
-                match Pin::new(&mut *stream).poll_write(cx, client.output.front_to_leave()) {
-                    Poll::Ready(Ok(n)) if n > 0 => {
-                        client.output.advance(n);
-                        written += n;
-                    }
-                    Poll::Ready(Ok(_) | Err(_)) => return Poll::Ready(Event::Closed),
-                    Poll::Pending => break,
-                }
-            }
-            self.must_flush |= written > 0;
-            if self.must_flush {
-                match Pin::new(&mut *stream).poll_flush(cx) {
-                    Poll::Ready(Ok(())) => self.must_flush = false,
-                    Poll::Ready(Err(_)) => return Poll::Ready(Event::Closed),
-                    Poll::Pending => {}
-                }
-            }
-            let is_drained = client.held.is_none() && client.output.is_empty() && !self.must_flush;
-            if is_drained && client.closing == Closing::AfterReplies {
-                return Poll::Ready(Event::Closed);
-            }
-            let tell = is_drained && std::mem::take(&mut client.notify_drained);
-            let is_replica = client.kind == ClientKind::Replica;
-            let stats = &mut program.front().stats;
-            if is_replica {
-                stats.repl_output_bytes += written as u64;
-            } else {
-                stats.net_output_bytes += written as u64;
-            }
-            stats.writes += u64::from(written > 0);
-            // Whoever takes what it is sent is there, however long that takes. After a turn that is known.
-            if written > 0 && !std::mem::take(&mut self.has_run) {
-                let now = program.now().mono;
-                program.front().clients.current(self.id).last_interaction = now;
-            }
-            if tell {
-                program.drained(self.id);
-            }
         }
         // Not before: whoever goes has had its chance to hear what it was told.
         program.front().check_client_memory(self.id);
@@ -219,54 +172,148 @@ impl<P: Program> Connection<P> {
         if client.sends_no_more {
             return self.poll_end(program);
         }
+        if may_run {
+            return self.poll_input(program, stream, cx, true);
+        }
+        self.poll_ahead(program, stream, cx)
+    }
+
+    /// Writes as much as the socket takes of what may leave; what comes later wakes `cx`. Breaks when the connection is
+    /// over.
+    fn write_output<S>(
+        &mut self,
+        program: &mut P,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> ControlFlow<()>
+    where
+        S: AsyncWrite + Unpin,
+    {
+        let client = program.front().clients.current(self.id);
+        let known = client.waker.as_ref();
+        if !known.is_some_and(|waker| waker.will_wake(cx.waker())) {
+            client.waker = Some(cx.waker().clone());
+        }
+        if client.closing == Closing::Now {
+            return ControlFlow::Break(());
+        }
+        let may_leave = !client.output.front_to_leave().is_empty();
+        if client.held.is_some() && !may_leave && !self.must_flush {
+            return ControlFlow::Continue(());
+        }
+        let mut written = 0;
+        while !client.output.front_to_leave().is_empty() {
+            match Pin::new(&mut *stream).poll_write(cx, client.output.front_to_leave()) {
+                Poll::Ready(Ok(n)) if n > 0 => {
+                    client.output.advance(n);
+                    written += n;
+                }
+                Poll::Ready(Ok(_) | Err(_)) => return ControlFlow::Break(()),
+                Poll::Pending => break,
+            }
+        }
+        self.must_flush |= written > 0;
+        if self.must_flush {
+            match Pin::new(&mut *stream).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.must_flush = false,
+                Poll::Ready(Err(_)) => return ControlFlow::Break(()),
+                Poll::Pending => {}
+            }
+        }
+        let is_drained = client.held.is_none() && client.output.is_empty() && !self.must_flush;
+        if is_drained && client.closing == Closing::AfterReplies {
+            return ControlFlow::Break(());
+        }
+        let tell = is_drained && std::mem::take(&mut client.notify_drained);
+        let is_replica = client.kind == ClientKind::Replica;
+        let stats = &mut program.front().stats;
+        if is_replica {
+            stats.repl_output_bytes += written as u64;
+        } else {
+            stats.net_output_bytes += written as u64;
+        }
+        stats.writes += u64::from(written > 0);
+        // Whoever takes what it is sent is there, however long that takes. After a turn that is known.
+        if written > 0 && !std::mem::take(&mut self.has_run) {
+            let now = program.now().mono;
+            program.front().clients.current(self.id).last_interaction = now;
+        }
+        if tell {
+            program.drained(self.id);
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Reads once, and counts what has come.
+    fn poll_input<S>(
+        &mut self,
+        program: &mut P,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+        turn_follows: bool,
+    ) -> Poll<Event>
+    where
+        S: AsyncRead + Unpin,
+    {
+        match self.poll_read(stream, cx, turn_follows) {
+            Poll::Pending => {
+                self.read_in_a_row = 0;
+                self.count_room(program)
+            }
+            Poll::Ready(Ok(n)) if n > 0 => {
+                self.read_in_a_row += n;
+                let now = program.now();
+                let front = program.front();
+                front.stats.net_input_bytes += n as u64;
+                front.stats.reads += 1;
+                let client = front.clients.current(self.id);
+                client.last_interaction = now.mono;
+                client.query_bytes = self.query_bytes();
+                client.query_free_bytes = self.decoder.spare_bytes();
+                self.has_more = true;
+                Poll::Ready(Event::Input(now))
+            }
+            Poll::Ready(Ok(_)) => {
+                let now = program.now();
+                let client = program.front().clients.current(self.id);
+                client.last_interaction = now.mono;
+                client.sends_no_more = true;
+                self.poll_end(program)
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(Event::Closed),
+        }
+    }
+
+    /// Reads what a client sends that has to wait.
+    fn poll_ahead<S>(
+        &mut self,
+        program: &mut P,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<Event>
+    where
+        S: AsyncRead + Unpin,
+    {
         // Whoever waits may do so for long, and must not be given anything when it has gone. Its end comes behind
         // all that it has sent; so that is read, as much as a client may have waiting.
-        let ahead_max = if client.blocked.is_some() {
-            usize::MAX
-        } else {
-            READ_AHEAD_BYTES
-        };
-        while may_run || self.rest.len() < ahead_max {
-            match self.poll_read(stream, cx, may_run) {
-                Poll::Pending => {
-                    self.read_in_a_row = 0;
-                    return self.count_room(program);
-                }
-                Poll::Ready(Ok(n)) if n > 0 => {
-                    self.read_in_a_row += n;
-                    let now = program.now();
-                    let front = program.front();
-                    front.stats.net_input_bytes += n as u64;
-                    front.stats.reads += 1;
-                    let client = front.clients.current(self.id);
-                    client.last_interaction = now.mono;
-                    client.query_bytes = self.query_bytes();
-                    client.query_free_bytes = self.decoder.spare_bytes();
-                    self.has_more = true;
-                    if may_run {
-                        return Poll::Ready(Event::Input(now));
-                    }
-                    self.check_limits(program, now);
-                    let front = program.front();
-                    front.check_client_memory(self.id);
-                    if !front.clients.current(self.id).is_open() {
-                        return Poll::Ready(Event::Closed);
-                    }
-                    if self.read_in_a_row >= TURN_INPUT_BYTES_MAX {
-                        self.read_in_a_row = 0;
-                        // Others first: this task is woken when they have had their turn.
-                        let _ = pin!(tokio::task::yield_now()).poll(cx);
-                        return Poll::Pending;
-                    }
-                }
-                Poll::Ready(Ok(_)) => {
-                    let now = program.now();
-                    let client = program.front().clients.current(self.id);
-                    client.last_interaction = now.mono;
-                    client.sends_no_more = true;
-                    return self.poll_end(program);
-                }
-                Poll::Ready(Err(_)) => return Poll::Ready(Event::Closed),
+        let waits = program.front().clients.current(self.id).blocked.is_some();
+        let ahead_max = if waits { usize::MAX } else { READ_AHEAD_BYTES };
+        while self.rest.len() < ahead_max {
+            let now = match self.poll_input(program, stream, cx, false) {
+                Poll::Ready(Event::Input(now)) => now,
+                over @ (Poll::Ready(Event::Closed) | Poll::Pending) => return over,
+            };
+            self.check_limits(program, now);
+            let front = program.front();
+            front.check_client_memory(self.id);
+            if !front.clients.current(self.id).is_open() {
+                return Poll::Ready(Event::Closed);
+            }
+            if self.read_in_a_row >= TURN_INPUT_BYTES_MAX {
+                self.read_in_a_row = 0;
+                // Others first: this task is woken when they have had their turn.
+                let _ = pin!(tokio::task::yield_now()).poll(cx);
+                return Poll::Pending;
             }
         }
         Poll::Pending

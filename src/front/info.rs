@@ -7,6 +7,7 @@ use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
 use super::client::{Blocked, ClientKind};
+use super::pubsub::Kind;
 use super::{Front, Program, REDIS_VERSION};
 use crate::clock::{Mono, Now};
 use crate::ids::RunId;
@@ -229,9 +230,12 @@ pub fn stats_section<P: Program>(front: &Front<P>, data: &DataStats) -> String {
     );
     line("keyspace_hits", &data.keyspace_hits);
     line("keyspace_misses", &data.keyspace_misses);
-    line("pubsub_channels", &front.pubsub.channel_count());
-    line("pubsub_patterns", &front.pubsub.pattern_count());
-    line("pubsubshard_channels", &front.pubsub.shard_channel_count());
+    line("pubsub_channels", &front.pubsub.name_count(Kind::Channel));
+    line("pubsub_patterns", &front.pubsub.name_count(Kind::Pattern));
+    line(
+        "pubsubshard_channels",
+        &front.pubsub.name_count(Kind::Shard),
+    );
     line("latest_fork_usec", &0);
     line("total_forks", &0);
     line("migrate_cached_sockets", &data.migration_links);

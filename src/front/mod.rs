@@ -77,9 +77,7 @@ pub use info::{
 };
 pub use keys::{KeyRef, command_channels, command_keys};
 pub use options::{HELLO_OPTIONS, MIGRATE_OPTIONS, OptionForm, options};
-pub use output::{
-    COPY_BYTES_MAX, Chunk, OutputClass, OutputLimit, OutputLimits, OutputQueue, Overrun,
-};
+pub use output::{COPY_BYTES_MAX, Chunk, OutputQueue, Overrun};
 pub use pubsub::{
     Kind as SubscriptionKind, PubSub, shard_subscription_commands, subscription_commands,
 };

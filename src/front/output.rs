@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 use std::ops::Deref;
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 
 use super::client::WaitId;
 use crate::clock::Mono;
+use crate::config::process::OutputLimit;
 
 /// A shared message shorter than this is copied into the tail instead of being queued on its own.
 pub const COPY_BYTES_MAX: usize = 1024;
@@ -22,67 +22,6 @@ const KEPT_BYTES_MAX: usize = 4096;
 /// The buffer that redis-server has for the replies of a client; what does not fit goes into a list, which is what its
 /// limits are about.
 const REDIS_BUFFER_BYTES: usize = 16 * 1024;
-
-/// The class of a client for `client-output-buffer-limit`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OutputClass {
-    /// Ordinary clients.
-    Normal,
-    /// Replicas that are fed.
-    Replica,
-    /// Clients with a subscription.
-    PubSub,
-}
-
-/// One line of `client-output-buffer-limit`. Zero means no limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutputLimit {
-    /// Bytes at which the client is closed at once.
-    pub hard_bytes: u64,
-    /// Bytes at which it is closed when they have waited for `soft_for`.
-    pub soft_bytes: u64,
-    /// How long the soft limit may be exceeded.
-    pub soft_for: Duration,
-}
-
-/// The limits of all classes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutputLimits {
-    /// Default: none.
-    pub normal: OutputLimit,
-    /// Default: 256 MiB, or 64 MiB for a minute.
-    pub replica: OutputLimit,
-    /// Default: 32 MiB, or 8 MiB for a minute.
-    pub pubsub: OutputLimit,
-}
-
-impl Default for OutputLimits {
-    fn default() -> OutputLimits {
-        const MIB: u64 = 1024 * 1024;
-        let minute = Duration::from_secs(60);
-        let limit = |hard_bytes, soft_bytes, soft_for| OutputLimit {
-            hard_bytes,
-            soft_bytes,
-            soft_for,
-        };
-        OutputLimits {
-            normal: limit(0, 0, Duration::ZERO),
-            replica: limit(256 * MIB, 64 * MIB, minute),
-            pubsub: limit(32 * MIB, 8 * MIB, minute),
-        }
-    }
-}
-
-impl OutputLimits {
-    /// The limit of one class.
-    pub fn of(&self, class: OutputClass) -> OutputLimit {
-        match class {
-            OutputClass::Normal => self.normal,
-            OutputClass::Replica => self.replica,
-            OutputClass::PubSub => self.pubsub,
-        }
-    }
-}
 
 /// A piece of what waits for a client: from [`Bytes`] one that others may wait for too, from a vector one that is for
 /// this client alone.
@@ -505,6 +444,8 @@ impl OutputQueue {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn drain(queue: &mut OutputQueue) -> String {

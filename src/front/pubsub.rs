@@ -18,12 +18,15 @@ use crate::room::GiveBack;
 /// The most channels and patterns that one client may be subscribed to.
 const SUBSCRIPTIONS_PER_CLIENT_MAX: usize = 1024 * 1024;
 
+/// Who listens, by the names of one kind.
+type Listeners = HashMap<Bytes, BTreeSet<ClientId>>;
+
 /// Who listens to what.
 #[derive(Debug, Default)]
 pub struct PubSub {
-    channels: HashMap<Bytes, BTreeSet<ClientId>>,
-    patterns: HashMap<Bytes, BTreeSet<ClientId>>,
-    shard_channels: HashMap<Bytes, BTreeSet<ClientId>>,
+    channels: Listeners,
+    patterns: Listeners,
+    shard_channels: Listeners,
 }
 
 impl PubSub {
@@ -37,12 +40,12 @@ impl PubSub {
         self.all(kind).keys()
     }
 
-    /// How many shard channels somebody listens to.
-    pub fn shard_channel_count(&self) -> usize {
-        self.shard_channels.len()
+    /// How many channels, shard channels or different patterns somebody listens to.
+    pub fn name_count(&self, kind: Kind) -> usize {
+        self.all(kind).len()
     }
 
-    fn all(&self, kind: Kind) -> &HashMap<Bytes, BTreeSet<ClientId>> {
+    fn all(&self, kind: Kind) -> &Listeners {
         match kind {
             Kind::Channel => &self.channels,
             Kind::Pattern => &self.patterns,
@@ -50,23 +53,17 @@ impl PubSub {
         }
     }
 
-    /// How many channels somebody listens to.
-    pub fn channel_count(&self) -> usize {
-        self.channels.len()
-    }
-
-    /// How many different patterns somebody listens to.
-    pub fn pattern_count(&self) -> usize {
-        self.patterns.len()
-    }
-
-    /// Whether anybody would receive what is published on `channel`.
-    pub fn has_listeners(&self, channel: &[u8]) -> bool {
-        self.channels.contains_key(channel)
-            || self
-                .patterns
-                .keys()
-                .any(|pattern| glob_match(pattern, channel))
+    /// What `client` listens to, and who listens: the sets of one kind.
+    fn sets_of<'c, S>(
+        &mut self,
+        client: &'c mut Client<S>,
+        kind: Kind,
+    ) -> (&'c mut BTreeSet<Bytes>, &mut Listeners) {
+        match kind {
+            Kind::Channel => (&mut client.channels, &mut self.channels),
+            Kind::Pattern => (&mut client.patterns, &mut self.patterns),
+            Kind::Shard => (&mut client.shard_channels, &mut self.shard_channels),
+        }
     }
 
     /// Sends a message to everyone who listens; returns how many times it was sent.
@@ -112,11 +109,7 @@ impl PubSub {
         kind: Kind,
     ) -> bool {
         let client = clients.current(id);
-        let (own, all) = match kind {
-            Kind::Channel => (&mut client.channels, &mut self.channels),
-            Kind::Pattern => (&mut client.patterns, &mut self.patterns),
-            Kind::Shard => (&mut client.shard_channels, &mut self.shard_channels),
-        };
+        let (own, all) = self.sets_of(client, kind);
         let name = kept(name);
         if !own.insert(name.clone()) {
             return false;
@@ -134,11 +127,7 @@ impl PubSub {
         kind: Kind,
     ) -> bool {
         let client = clients.current(id);
-        let (own, all) = match kind {
-            Kind::Channel => (&mut client.channels, &mut self.channels),
-            Kind::Pattern => (&mut client.patterns, &mut self.patterns),
-            Kind::Shard => (&mut client.shard_channels, &mut self.shard_channels),
-        };
+        let (own, all) = self.sets_of(client, kind);
         if !own.remove(name) {
             return false;
         }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::toy::Toy;
-use super::{Blocked, Closing, LINGER_MAX, OutputLimit, OutputLimits};
+use super::{Blocked, Closing, LINGER_MAX};
+use crate::config::process::{OutputLimit, OutputLimits};
 use crate::resp::Value;
 
 #[test]

@@ -24,13 +24,13 @@ use crate::net::{Stream, Tls, pause_after, prepare};
 /// Connections at a time; further ones wait in the kernel's backlog.
 pub const CONNECTIONS_MAX: u16 = process::Http::CONNECTIONS_MAX;
 /// Connections at a time from one address; further ones are closed. One host does not shut out the others.
-pub const CONNECTIONS_PER_ADDRESS_MAX: u16 = CONNECTIONS_MAX / 2;
+const CONNECTIONS_PER_ADDRESS_MAX: u16 = CONNECTIONS_MAX / 2;
 /// How long the head of a request may take, and how long a connection may stay without one.
-pub const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
+const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 /// Bytes of the head of a request.
-pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Header fields of a request.
-pub const HEADERS_MAX: usize = 64;
+const HEADERS_MAX: usize = 64;
 /// How long a client may take to read what is ready for it.
 pub const WRITE_TIME_MAX: Duration = Duration::from_secs(10);
 

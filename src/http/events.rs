@@ -25,9 +25,9 @@ use crate::sentinel::core::Level;
 use crate::sentinel::surface::Published;
 
 /// Events that are kept for readers that are behind, or come back.
-pub const EVENTS_KEPT: usize = 1024;
+const EVENTS_KEPT: usize = 1024;
 /// Readers at a time.
-pub const READERS_MAX: usize = 64;
+const READERS_MAX: usize = 64;
 /// A comment is sent after so long without an event, so that whoever is gone is noticed.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// How many characters of the run id stand in the id of an event.

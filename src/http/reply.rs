@@ -14,9 +14,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// How long a request may take from its head to its answer.
-pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 /// Bytes of the body of a request.
-pub const BODY_BYTES_MAX: usize = 16 * 1024;
+const BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// Why a request was not answered with what it asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]

@@ -3,6 +3,8 @@
 //! A sentinel vouches for a master only while a majority of its sentinels, itself included, has lately
 //! confirmed the very address and version that it has: one that is cut off stops vouching by itself.
 
+mod state;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use axum::extract::{FromRef, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -20,39 +22,33 @@ use super::acting;
 use super::events::{self, Ring};
 use super::metrics::{self, Scrapes};
 use super::reply::{self, Health, Path, Problem, Query, Refusal};
-use super::room::{NO_ROOM, Room};
+use super::room::Room;
 use super::token::Token;
-use super::view::{self, Master, MasterLine};
+use super::view;
 use super::{Http, Stop, openapi, page};
 use crate::clock::{Clock, Mono};
 use crate::config::Process;
 use crate::config::forms::parse_memory;
-use crate::sentinel::core::{Addr, InstanceView, MasterView, Record, SentinelView};
-use crate::sentinel::surface::{Ask, Facts, Latest, Surface};
+use crate::sentinel::core::{Addr, InstanceView, MasterView, SentinelView};
+use crate::sentinel::surface::{Ask, Latest, Surface};
 
 /// A loop that has not run for so long is not alive: it wakes ten times a second.
 pub const LOOP_AGE_MAX: Duration = Duration::from_secs(2);
 /// `max_age` when it is not given: more than two hellos.
-pub const MAX_AGE: Duration = Duration::from_secs(5);
+const MAX_AGE: Duration = Duration::from_secs(5);
 /// The largest `max_age`: an older confirmation is none.
-pub const MAX_AGE_MAX: Duration = Duration::from_secs(60);
-/// `per_page` when it is not given, and at most.
-pub const PER_PAGE: u16 = 50;
-/// The most masters on one page.
-pub const PER_PAGE_MAX: u16 = 500;
+const MAX_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// What the handlers share.
 #[derive(Clone, Debug, FromRef)]
 pub struct Shared {
     /// The clock of the pictures.
-    pub(super) clock: Clock,
-    pub(super) latest: Arc<Latest>,
+    clock: Clock,
+    latest: Arc<Latest>,
     ring: Arc<Ring>,
     /// Where to ask for changes.
     pub(super) asks: mpsc::Sender<Ask>,
-    /// Where to ask for what is counted.
-    pub(super) facts: mpsc::Sender<oneshot::Sender<Facts>>,
-    pub(super) scrapes: Arc<Scrapes>,
+    scrapes: Arc<Scrapes>,
     room: Room,
     token: Token,
 }
@@ -66,13 +62,17 @@ pub fn open(process: &Process, surface: Surface) -> anyhow::Result<Http> {
     let (stop, hears_stop) = Stop::new();
     let ring = Arc::new(Ring::new(&surface.run_id, hears_stop));
     let room = Room::default();
+    let metrics = metrics::sentinel::Told {
+        clock: surface.clock,
+        latest: Arc::clone(&surface.latest),
+        facts: surface.facts,
+    };
     let shared = Shared {
         clock: surface.clock,
         latest: surface.latest,
         ring: Arc::clone(&ring),
         asks: surface.asks,
-        facts: surface.facts,
-        scrapes: Arc::new(Scrapes::within(room.clone())),
+        scrapes: Arc::new(Scrapes::new(metrics, surface.clock, room.clone())),
         room,
         token,
     };
@@ -92,14 +92,14 @@ pub(super) fn described(token: Token) -> OpenApiRouter<Shared> {
     OpenApiRouter::with_openapi(openapi::sentinel())
         .routes(routes!(liveness))
         .routes(routes!(readiness))
-        .routes(routes!(masters))
-        .routes(routes!(master))
-        .routes(routes!(history))
+        .routes(routes!(state::masters))
+        .routes(routes!(state::master))
+        .routes(routes!(state::history))
         .routes(routes!(primary))
         .routes(routes!(instance_primary))
         .routes(routes!(instance_replica))
-        .routes(routes!(cluster))
-        .routes(routes!(metrics::sentinel::metrics))
+        .routes(routes!(state::cluster))
+        .routes(routes!(metrics::metrics))
         .routes(routes!(events::events))
         .merge(acting::routes(token))
 }
@@ -196,7 +196,7 @@ impl Look {
 }
 
 /// 404 for a master.
-pub(super) fn no_such_master(name: &str) -> Refusal {
+fn no_such_master(name: &str) -> Refusal {
     Refusal::new(
         axum::http::StatusCode::NOT_FOUND,
         format!("no such master: {name}"),
@@ -257,235 +257,6 @@ async fn readiness(State(shared): State<Shared>) -> Result<Json<Health>, Refusal
         )));
     }
     Ok(Json(Health::OK))
-}
-
-/// Which masters, and which page of them.
-#[derive(Clone, Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct PageQuery {
-    /// Only the master of this name.
-    master: Option<String>,
-    /// Only masters with this in their name, or in an address of their group.
-    search: Option<String>,
-    /// Only these.
-    #[serde(default)]
-    #[param(inline)]
-    filter: Filter,
-    /// Which page, from 1.
-    #[param(minimum = 1, default = 1)]
-    page: Option<u32>,
-    /// Masters on a page.
-    #[param(minimum = 1, maximum = 500, default = 50)]
-    per_page: Option<u16>,
-}
-
-/// Which masters by how they are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum Filter {
-    /// All of them.
-    #[default]
-    All,
-    /// Those with something amiss.
-    Problems,
-    /// Those whose automatic failovers are paused.
-    Paused,
-}
-
-/// A page of a list.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-struct Page<T> {
-    /// What is on it, by name.
-    masters: Vec<T>,
-    /// How many there are on all pages.
-    found: usize,
-    /// Which page this is, from 1.
-    page: u32,
-    /// How many there are on a page.
-    per_page: u16,
-    /// How many pages there are, at least 1.
-    pages: usize,
-}
-
-impl PageQuery {
-    fn page<T>(&self, look: &Look, show: impl Fn(&MasterView) -> T) -> Result<Page<T>, Refusal> {
-        let per_page = self.per_page.unwrap_or(PER_PAGE);
-        if !(1..=PER_PAGE_MAX).contains(&per_page) {
-            return Err(Refusal::bad(format!(
-                "per_page must be 1 to {PER_PAGE_MAX}"
-            )));
-        }
-        let page = self.page.unwrap_or(1);
-        let Some(before) = page.checked_sub(1) else {
-            return Err(Refusal::bad("page must be at least 1"));
-        };
-        let view = &look.view;
-        let found: Vec<&MasterView> = match &self.master {
-            Some(name) => vec![view.master(name).ok_or_else(|| no_such_master(name))?],
-            None => view.masters.iter().map(AsRef::as_ref).collect(),
-        };
-        let matches = |master: &&MasterView| {
-            let wanted = self.search.as_deref().unwrap_or_default();
-            wanted.is_empty() || is_match(master, &wanted.to_ascii_lowercase())
-        };
-        let passes = |master: &&MasterView| match self.filter {
-            Filter::All => true,
-            Filter::Problems => !view::problems(master, look.now).is_empty(),
-            Filter::Paused => master.paused_until.is_some(),
-        };
-        let found = found.into_iter().filter(matches).filter(passes);
-        let found: Vec<&MasterView> = found.collect();
-        let size = usize::from(per_page);
-        let skipped = usize::try_from(before)
-            .unwrap_or(usize::MAX)
-            .saturating_mul(size);
-        let shown = found.iter().skip(skipped).take(size);
-        Ok(Page {
-            masters: shown.map(|master| show(master)).collect(),
-            found: found.len(),
-            page,
-            per_page,
-            pages: found.len().div_ceil(size).max(1),
-        })
-    }
-}
-
-/// Whether a master has the lower-case text `wanted` in its name or in an address of its group.
-fn is_match(master: &MasterView, wanted: &str) -> bool {
-    master.name.as_str().to_ascii_lowercase().contains(wanted)
-        || (master.instances.iter())
-            .map(|instance| view::address(&instance.host, instance.port))
-            .any(|address| address.to_ascii_lowercase().contains(wanted))
-}
-
-/// The masters, one line each
-#[utoipa::path(
-    get,
-    path = "/masters",
-    tag = "state",
-    params(PageQuery),
-    responses(
-        (status = 200, description = "A page of them", body = Page<MasterLine>),
-        (status = 400, description = "A parameter makes no sense", body = Problem),
-        (status = 404, description = "There is no such master", body = Problem),
-        (status = 503, description = NO_ROOM, body = Problem),
-    )
-)]
-async fn masters(
-    State(shared): State<Shared>,
-    Query(query): Query<PageQuery>,
-) -> Result<Response, Refusal> {
-    let look = shared.look();
-    let page = query.page(&look, |master| MasterLine::new(master, look.now))?;
-    shared.room.json(&page)
-}
-
-/// Everything about one master and its group
-#[utoipa::path(
-    get,
-    path = "/masters/{name}",
-    tag = "state",
-    params(("name" = String, Path, description = "The name of the master")),
-    responses(
-        (status = 200, description = "The group", body = Master),
-        (status = 404, description = "There is no such master", body = Problem),
-        (status = 503, description = NO_ROOM, body = Problem),
-    )
-)]
-async fn master(
-    State(shared): State<Shared>,
-    Path(name): Path<String>,
-) -> Result<Response, Refusal> {
-    let look = shared.look();
-    shared
-        .room
-        .json(&Master::new(look.master(&name)?, look.now))
-}
-
-/// How far back.
-#[derive(Clone, Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-struct HistoryQuery {
-    /// The most records: 1 to 1000. Default: all that are kept.
-    #[param(minimum = 1, maximum = 1000, example = 10)]
-    count: Option<usize>,
-}
-
-/// The decisions about a master.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-struct History {
-    /// The newest first: what was seen by whom and when, votes, candidates, phases, and the reason where nothing
-    /// was done.
-    #[schema(value_type = Vec<Record>)]
-    records: Vec<Arc<Record>>,
-}
-
-/// The decisions of this sentinel about a master, those not to act included
-///
-/// The same that `SENTINEL EXPLAIN` tells in words. They survive a restart.
-#[utoipa::path(
-    get,
-    path = "/masters/{name}/history",
-    tag = "state",
-    params(("name" = String, Path, description = "The name of the master"), HistoryQuery),
-    responses(
-        (status = 200, description = "The records", body = History),
-        (status = 400, description = "A parameter makes no sense", body = Problem),
-        (status = 404, description = "There is no such master", body = Problem),
-        (status = 503, description = NO_ROOM, body = Problem),
-    )
-)]
-async fn history(
-    State(shared): State<Shared>,
-    Path(name): Path<String>,
-    Query(query): Query<HistoryQuery>,
-) -> Result<Response, Refusal> {
-    const COUNT_MAX: usize = 1000;
-    let look = shared.look();
-    let master = look.master(&name)?;
-    let count = match query.count {
-        Some(count) if !(1..=COUNT_MAX).contains(&count) => {
-            return Err(Refusal::bad(format!("count must be 1 to {COUNT_MAX}")));
-        }
-        count => count.unwrap_or(COUNT_MAX),
-    };
-    shared.room.json(&History {
-        records: master.records.iter().take(count).cloned().collect(),
-    })
-}
-
-/// The sentinel and what it monitors.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-struct Cluster {
-    /// The sentinel that answers.
-    sentinel: view::Sentinel,
-    /// A page of what it monitors.
-    #[serde(flatten)]
-    page: Page<Master>,
-}
-
-/// The sentinel, and everything about a page of its masters
-#[utoipa::path(
-    get,
-    path = "/cluster",
-    tag = "state",
-    params(PageQuery),
-    responses(
-        (status = 200, description = "The page", body = Cluster),
-        (status = 400, description = "A parameter makes no sense", body = Problem),
-        (status = 404, description = "There is no such master", body = Problem),
-        (status = 503, description = NO_ROOM, body = Problem),
-    )
-)]
-async fn cluster(
-    State(shared): State<Shared>,
-    Query(query): Query<PageQuery>,
-) -> Result<Response, Refusal> {
-    let look = shared.look();
-    let page = query.page(&look, |master| Master::new(master, look.now))?;
-    let can_act = shared.token.is_set();
-    let sentinel = view::Sentinel::new(&look.view, look.beat, look.now, can_act);
-    shared.room.json(&Cluster { sentinel, page })
 }
 
 /// How an address is wanted, and how sure it must be.
@@ -936,7 +707,7 @@ pub(super) mod tests {
     fn no_field_is_told_twice() {
         let mut paused = group(&[Some(0)]);
         paused.paused_until = Some(PausedUntil::Resumed);
-        let shown = serde_json::to_string(&Master::new(&paused, NOW)).unwrap();
+        let shown = serde_json::to_string(&view::Master::new(&paused, NOW)).unwrap();
         assert_eq!(shown.matches("\"paused\":").count(), 1, "{shown}");
     }
 

@@ -6,33 +6,31 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{FromRef, State};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::metrics::{self, Scrapes};
 use super::reply::{self, Health, Problem, Query, Refusal};
+use super::room::Room;
 use super::sentinel::{parse_lag, shown};
 use super::{Http, Stop, openapi, view};
 use crate::clock::{Clock, Mono, millis};
 use crate::config::Process;
-use crate::server::surface::{Facts, Latest, LinkView, RoleView, ServerView, Surface};
+use crate::server::surface::{Latest, LinkView, RoleView, ServerView, Surface};
 
 /// A loop that has not run for so long does not serve its clients: nobody is sent to it.
 pub const LOOP_AGE_MAX: Duration = Duration::from_secs(5);
 /// A loop that has not run for so long is not alive. `SAVE` and other long commands may hold it up for a while.
-pub const LIFE_AGE_MAX: Duration = Duration::from_secs(30);
+const LIFE_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// What the handlers share.
 #[derive(Clone, Debug, FromRef)]
 pub struct Shared {
     /// The clock of the pictures.
-    pub(super) clock: Clock,
-    pub(super) latest: Arc<Latest>,
-    /// Where to ask for what is counted.
-    pub(super) facts: mpsc::Sender<oneshot::Sender<Facts>>,
-    pub(super) scrapes: Arc<Scrapes>,
+    clock: Clock,
+    latest: Arc<Latest>,
+    scrapes: Arc<Scrapes>,
 }
 
 /// Serves a data server's HTTP port until the result is dropped. Must run inside a tokio runtime.
@@ -41,11 +39,15 @@ pub struct Shared {
 /// See [`Http::start`].
 pub fn open(process: &Process, surface: Surface) -> anyhow::Result<Http> {
     let (stop, _) = Stop::new();
+    let metrics = metrics::server::Told {
+        clock: surface.clock,
+        latest: Arc::clone(&surface.latest),
+        facts: surface.facts,
+    };
     let shared = Shared {
         clock: surface.clock,
         latest: surface.latest,
-        facts: surface.facts,
-        scrapes: Arc::default(),
+        scrapes: Arc::new(Scrapes::new(metrics, surface.clock, Room::default())),
     };
     Http::start(process, routes(shared), Box::pin(async {}), stop)
 }
@@ -66,7 +68,7 @@ pub(super) fn described() -> OpenApiRouter<Shared> {
         .routes(routes!(health))
         .routes(routes!(liveness))
         .routes(routes!(readiness))
-        .routes(routes!(metrics::server::metrics))
+        .routes(routes!(metrics::metrics))
 }
 
 /// How the server is.

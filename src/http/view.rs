@@ -292,7 +292,7 @@ pub struct Counts {
 }
 
 /// How young a confirmation must be to be counted in what is shown.
-pub const CONFIRMATION_AGE_SHOWN: std::time::Duration = std::time::Duration::from_secs(5);
+const CONFIRMATION_AGE_SHOWN: std::time::Duration = std::time::Duration::from_secs(5);
 
 fn age(now: Mono, then: Mono) -> u64 {
     millis(now.since(then))

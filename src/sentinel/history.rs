@@ -267,33 +267,15 @@ fn read_end(path: &Path) -> io::Result<(Vec<u8>, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::UnixMillis;
-    use crate::ids::{Epoch, MasterName};
-    use crate::sentinel::core::{Decision, Outcome, Reason, Steps};
+    use crate::sentinel::core::Reason;
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
     fn record(id: u64, summary: &str) -> Arc<Record> {
-        let at = UnixMillis(1_000 + id);
         Arc::new(Record {
             id,
-            at,
-            last_at: at,
-            first_at: at,
-            count: 1,
-            master: MasterName::from("m"),
-            epoch: Epoch(3),
-            decision: Decision::Wait,
-            outcome: Outcome::Declined,
-            reason: Some(Reason::NoMajority),
             summary: summary.to_owned(),
-            from: "127.0.0.1:1".to_owned(),
-            to: None,
-            steps: Steps::default(),
-            votes: None,
-            candidates: Vec::new(),
-            candidates_left_out: 0,
-            phases: Vec::new(),
+            ..Record::waiting("m", 1_000 + id, Some(Reason::NoMajority))
         })
     }
 

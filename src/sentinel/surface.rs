@@ -115,7 +115,7 @@ impl Latest {
     }
 
     /// The loop runs, and what is shown is right.
-    pub fn beat_at(&self, at: Mono) {
+    fn beat_at(&self, at: Mono) {
         self.beat_ms.store(at.0, Ordering::Release);
     }
 }

@@ -414,7 +414,7 @@ impl Server {
     }
 
     /// Has replicas and the append-only file repeat a command in this database.
-    pub(crate) fn propagate_in<A: AsRef<[u8]>>(&mut self, db: usize, words: &[A]) {
+    fn propagate_in<A: AsRef<[u8]>>(&mut self, db: usize, words: &[A]) {
         if self.replication.is_producing() || self.aof.writer.is_recording() {
             self.effects.propagate(db, words);
         }

@@ -118,7 +118,7 @@ impl EvictionPolicy {
     }
 
     /// Whether it goes by how often keys are used.
-    pub fn goes_by_frequency(self) -> bool {
+    fn goes_by_frequency(self) -> bool {
         matches!(
             self,
             EvictionPolicy::AllKeysLfu | EvictionPolicy::VolatileLfu
@@ -126,7 +126,7 @@ impl EvictionPolicy {
     }
 
     /// Whether it goes by when keys were last used.
-    pub fn goes_by_idleness(self) -> bool {
+    fn goes_by_idleness(self) -> bool {
         matches!(
             self,
             EvictionPolicy::AllKeysLru | EvictionPolicy::VolatileLru

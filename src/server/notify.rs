@@ -13,7 +13,7 @@ impl NotifyClasses {
     /// `K`: on `__keyspace@<db>__:<key>`.
     pub const KEYSPACE: NotifyClasses = NotifyClasses(1);
     /// `E`: on `__keyevent@<db>__:<event>`.
-    pub const KEYEVENT: NotifyClasses = NotifyClasses(1 << 1);
+    const KEYEVENT: NotifyClasses = NotifyClasses(1 << 1);
     /// `g`: commands of any type.
     pub const GENERIC: NotifyClasses = NotifyClasses(1 << 2);
     /// `$`

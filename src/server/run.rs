@@ -22,7 +22,7 @@ use super::surface::Surface;
 use super::{Server, ServerConfig, ServerSetup, busy_poll, command, cron, persist, replication};
 use crate::clock::Clock;
 use crate::config::{ConfigErrors, Process};
-use crate::front::{ClientAddr, Front, FrontSettings, OutputLimits, Peer, serve};
+use crate::front::{ClientAddr, Front, FrontSettings, Peer, serve};
 use crate::net::{
     self, Accepted, Host, ListenOptions, Listeners, Log, Role, Signal, Signals, Started, Tls,
     clients_with_room, load_tls,
@@ -436,17 +436,11 @@ impl Server {
     pub(crate) fn apply_settings(&mut self) {
         let process = &self.config.process;
         let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        self.front.settings = FrontSettings {
-            maxclients: process.maxclients as usize,
-            idle_timeout: process.timeout,
-            protected_mode: process.protected_mode,
-            query_bytes_max: size(process.query_buffer_limit),
-            bulk_bytes_max: size(process.proto_max_bulk_len),
-        };
+        self.front.settings = FrontSettings::from(process);
         if let Some(serving) = &self.serving {
             serving.set_keepalive(process.tcp_keepalive);
         }
-        let mut limits = OutputLimits::from(&process.output_limits);
+        let mut limits = process.output_limits;
         if limits.replica.hard_bytes > 0 {
             // A partial resync may need the whole backlog at once; cut off there it would never end.
             let backlog = self.config.backlog_size() as u64 + BACKLOG_MARGIN_BYTES;

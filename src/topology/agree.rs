@@ -101,13 +101,7 @@ fn check_view(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn fields(pairs: &[(&str, &str)]) -> Fields {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
-    }
+    use crate::topology::survey::tests::fields;
 
     #[test]
     fn what_is_missing_is_told() {

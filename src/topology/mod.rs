@@ -37,7 +37,7 @@ pub use survey::{
 };
 
 /// How long a topology may take until all sentinels agree.
-pub const AGREEMENT_MAX: Duration = Duration::from_secs(60);
+const AGREEMENT_MAX: Duration = Duration::from_secs(60);
 /// How often the sentinels are asked whether they agree.
 const ASK_PERIOD: Duration = Duration::from_millis(100);
 /// News that wait to be printed.

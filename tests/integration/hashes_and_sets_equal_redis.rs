@@ -141,17 +141,7 @@ fn sorted(command: &str, reply: Value) -> Value {
 }
 
 fn check(both: &mut Both, words: &[String]) {
-    let [theirs, mine] = both
-        .clients
-        .each_mut()
-        .map(|client| sorted(&words[0], send(client, words)));
-    assert_eq!(
-        theirs,
-        mine,
-        "{words:?}: redis-server answers {:?}, ours {:?}",
-        text(&theirs),
-        text(&mine)
-    );
+    both.check_by(words, |reply| sorted(&words[0], reply));
 }
 
 /// Both, and both protocols.

@@ -326,6 +326,18 @@ fn huge_pages_are_for_those_who_want_them() {
     }
 }
 
+/// A replica to which a full resync has begun.
+fn replica_that_reads_nothing(server: &ServerNode) -> Client {
+    let mut replica = server.client();
+    replica.call(&["REPLCONF", "capa", "eof"]);
+    replica.send(&["PSYNC", "?", "-1"]).unwrap();
+    wait_for("the transfer has begun", secs(20), || {
+        let found = server.info("rdb_bgsave_in_progress").unwrap_or_default();
+        expect_that(found == "1", || found)
+    });
+    replica
+}
+
 /// What waits for a replica's full resync does not count: evictions would add to it.
 #[test]
 fn a_replica_that_takes_nothing_costs_no_keys() {
@@ -341,13 +353,7 @@ fn a_replica_that_takes_nothing_costs_no_keys() {
     };
     write_all();
     limit(&server, 2_000_000);
-    let mut replica = server.client();
-    replica.call(&["REPLCONF", "capa", "eof"]);
-    replica.send(&["PSYNC", "?", "-1"]).unwrap();
-    wait_for("the transfer has begun", secs(20), || {
-        let found = server.info("rdb_bgsave_in_progress").unwrap_or_default();
-        expect_that(found == "1", || found)
-    });
+    let _replica = replica_that_reads_nothing(&server);
     // Both go to waste if they count: the old values are kept for the snapshot, the new ones for the stream.
     write_all();
     write_all();
@@ -379,13 +385,7 @@ fn what_a_snapshot_keeps_costs_no_keys() {
     fill("removed", &"x".repeat(50));
     // The backlog counts, and comes with the replica.
     limit(&server, 2_500_000);
-    let mut replica = server.client();
-    replica.call(&["REPLCONF", "capa", "eof"]);
-    replica.send(&["PSYNC", "?", "-1"]).unwrap();
-    wait_for("the transfer has begun", secs(20), || {
-        let found = server.info("rdb_bgsave_in_progress").unwrap_or_default();
-        expect_that(found == "1", || found)
-    });
+    let _replica = replica_that_reads_nothing(&server);
     fill("changed", &"y".repeat(50));
     server.client().call(&["DEL", "removed"]);
     fill("new", &"x".repeat(50));

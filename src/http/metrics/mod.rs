@@ -11,14 +11,19 @@ pub mod sentinel;
 pub mod server;
 
 use std::borrow::Cow;
+use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use super::reply::Refusal;
-use super::room::Room;
+use super::reply::{Problem, Refusal};
+use super::room::{NO_ROOM, Room};
 use crate::clock::{Clock, Mono};
 use render::Format;
 
@@ -150,46 +155,73 @@ pub fn seconds(ms: u64) -> f64 {
     number(ms) / 1000.0
 }
 
+/// From where the metrics of a program come.
+pub(super) trait Source: Debug + Send + Sync {
+    /// All of them, as they are now.
+    fn text(&self, format: Format) -> BoxFuture<'_, String>;
+}
+
 /// The texts that were rendered last, and the room that each reader's takes.
-#[derive(Debug, Default)]
-pub struct Scrapes {
+#[derive(Debug)]
+pub(super) struct Scrapes {
+    source: Box<dyn Source>,
+    clock: Clock,
     last: Mutex<[Option<(Mono, Bytes)>; 2]>,
     room: Room,
 }
 
 impl Scrapes {
-    /// With `room`, which others share.
-    pub fn within(room: Room) -> Scrapes {
+    /// Those of `source`. Others may share `room`.
+    pub(super) fn new(source: impl Source + 'static, clock: Clock, room: Room) -> Scrapes {
         Scrapes {
+            source: Box::new(source),
+            clock,
             last: Mutex::default(),
             room,
         }
     }
 
-    /// The text in this format: the last one if it is young, else what `render` makes. Others wait meanwhile, and get
-    /// the same.
+    /// The text in this format: the last one if it is young, else a new one. Others wait meanwhile, and get the same.
     ///
     /// # Errors
     /// There is no room for one more reader.
-    pub async fn answer(
-        &self,
-        clock: Clock,
-        format: Format,
-        render: impl Future<Output = String>,
-    ) -> Result<Response, Refusal> {
+    async fn answer(&self, format: Format) -> Result<Response, Refusal> {
         let mut texts = self.last.lock().await;
         let slot = &mut texts[format as usize];
         let text = match slot {
-            Some((at, text)) if clock.mono().since(*at) <= TEXT_AGE_MAX => text.clone(),
+            Some((at, text)) if self.clock.mono().since(*at) <= TEXT_AGE_MAX => text.clone(),
             _ => {
-                let text = Bytes::from(render.await);
-                *slot = Some((clock.mono(), text.clone()));
+                let text = Bytes::from(self.source.text(format).await);
+                *slot = Some((self.clock.mono(), text.clone()));
                 text
             }
         };
         drop(texts);
         self.room.answer(format.content_type(), text)
     }
+}
+
+/// Metrics for Prometheus
+///
+/// Prometheus text 0.0.4, or OpenMetrics 1.0 for those who accept that. Names that begin with `redis_` are those of the
+/// well-known redis exporter; our own begin with `sentinel_`.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "state",
+    responses(
+        (status = 200, description = "The metrics", content(
+            (String = "text/plain"),
+            (String = "application/openmetrics-text"),
+        )),
+        (status = 503, description = NO_ROOM, body = Problem),
+    )
+)]
+pub(super) async fn metrics(
+    State(scrapes): State<Arc<Scrapes>>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    scrapes.answer(Format::of(&headers)).await
 }
 
 /// What the loop has counted; `None`: it does not answer.
@@ -205,7 +237,6 @@ pub async fn facts_of<F>(asks: &mpsc::Sender<oneshot::Sender<F>>) -> Option<F> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::Arc;
 
     use super::exporter::tests::complete_info;
     use super::render::render;
@@ -230,12 +261,16 @@ mod tests {
     /// A text of `/metrics` is an answer like any other: those who do not read it take the room of all.
     #[tokio::test]
     async fn readers_share_the_room_of_other_answers() {
+        #[derive(Debug)]
+        struct Long;
+        impl Source for Long {
+            fn text(&self, _format: Format) -> BoxFuture<'_, String> {
+                Box::pin(async { "x".repeat(20 * 1024 * 1024) })
+            }
+        }
         let room = Room::default();
-        let scrapes = Scrapes::within(room.clone());
-        let scrape = || async {
-            let text = async { "x".repeat(20 * 1024 * 1024) };
-            scrapes.answer(Clock::start(), Format::Text, text).await
-        };
+        let scrapes = Scrapes::new(Long, Clock::start(), room.clone());
+        let scrape = || scrapes.answer(Format::Text);
         let unread = scrape().await.unwrap();
         assert_eq!(scrape().await.unwrap_err().status(), 503);
         assert!(room.json(&"x".repeat(16 * 1024 * 1024)).is_err());

@@ -1,46 +1,34 @@
 //! The metrics of a data server: the names that the exporter has for Redis, from the same facts, and how its loop is.
 
-use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::Response;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
 
 use super::exporter::Exported;
 use super::render::{Format, render};
-use super::{Family, Kind, Value, count, facts_of, flag, number, seconds};
-use crate::clock::{Now, millis};
-use crate::http::reply::{Problem, Refusal};
-use crate::http::room::NO_ROOM;
-use crate::http::server::Shared;
-use crate::server::surface::{CommandLatency, Facts, RoleView, ServerView};
+use super::{Family, Kind, Source, Value, count, facts_of, flag, number, seconds};
+use crate::clock::{Clock, Now, millis};
+use crate::server::surface::{CommandLatency, Facts, Latest, RoleView, ServerView};
 
-/// Metrics for Prometheus
-///
-/// Prometheus text 0.0.4, or OpenMetrics 1.0 for those who accept that. Names that begin with `redis_` are those of the
-/// well-known redis exporter; our own begin with `sentinel_server_`.
-#[utoipa::path(
-    get,
-    path = "/metrics",
-    tag = "state",
-    responses(
-        (status = 200, description = "The metrics", content(
-            (String = "text/plain"),
-            (String = "application/openmetrics-text"),
-        )),
-        (status = 503, description = NO_ROOM, body = Problem),
-    )
-)]
-pub(in crate::http) async fn metrics(
-    State(shared): State<Shared>,
-    headers: HeaderMap,
-) -> Result<Response, Refusal> {
-    let format = Format::of(&headers);
-    let text = async {
-        let facts = facts_of(&shared.facts).await;
-        let view = shared.latest.view();
-        let families = families(&view, facts.as_ref(), shared.clock.now());
-        render(&families, format)
-    };
-    shared.scrapes.answer(shared.clock, format, text).await
+/// From where a data server's metrics come.
+#[derive(Debug)]
+pub(in crate::http) struct Told {
+    pub(in crate::http) clock: Clock,
+    pub(in crate::http) latest: Arc<Latest>,
+    /// Where to ask for what is counted.
+    pub(in crate::http) facts: mpsc::Sender<oneshot::Sender<Facts>>,
+}
+
+impl Source for Told {
+    fn text(&self, format: Format) -> BoxFuture<'_, String> {
+        Box::pin(async move {
+            let facts = facts_of(&self.facts).await;
+            let view = self.latest.view();
+            let families = families(&view, facts.as_ref(), self.clock.now());
+            render(&families, format)
+        })
+    }
 }
 
 /// All families, as of `now`.

@@ -455,13 +455,7 @@ impl Sentinel {
         }
         let text = format!("{} {epoch}", self.id);
         self.event_at(m, EventKind::VoteForLeader, text);
-        for p in self
-            .master(m)
-            .peers
-            .iter()
-            .map(|entry| entry.peer)
-            .collect::<Vec<_>>()
-        {
+        for p in self.master(m).peer_ids().collect::<Vec<_>>() {
             self.ask(m, p);
         }
         self.timers.arm(Timer::Master(m), self.now);
@@ -689,7 +683,7 @@ impl Sentinel {
     }
 
     /// Our vote for another is on disk and now given.
-    pub(super) fn vote_given(&mut self, m: MasterId, candidate: &SentinelId, epoch: Epoch) {
+    fn vote_given(&mut self, m: MasterId, candidate: &SentinelId, epoch: Epoch) {
         if self.masters.contains_key(&m) {
             self.event_at(m, EventKind::VoteForLeader, format!("{candidate} {epoch}"));
             self.tell_vote(m, candidate, epoch);

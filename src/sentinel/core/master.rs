@@ -122,4 +122,9 @@ impl Master {
     pub(super) fn instances(&self) -> impl Iterator<Item = InstanceId> + '_ {
         std::iter::once(self.instance).chain(self.replicas.iter().copied())
     }
+
+    /// The other sentinels that watch it.
+    pub(super) fn peer_ids(&self) -> impl Iterator<Item = PeerId> + '_ {
+        self.peers.iter().map(|entry| entry.peer)
+    }
 }

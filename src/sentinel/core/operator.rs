@@ -160,7 +160,7 @@ impl Sentinel {
             return;
         }
         let at_addr = |p: &PeerId| self.peer(*p).addr.same_as(addr);
-        let peer = master.peers.iter().map(|entry| entry.peer).find(at_addr);
+        let peer = master.peer_ids().find(at_addr);
         if let Some(i) = self.find_replica(m, addr) {
             let text = self.describe(i);
             self.event_at(m, EventKind::Forget, text);
@@ -270,13 +270,7 @@ impl Sentinel {
             }
             self.hurry_instance(i);
         }
-        for p in self
-            .master(m)
-            .peers
-            .iter()
-            .map(|entry| entry.peer)
-            .collect::<Vec<_>>()
-        {
+        for p in self.master(m).peer_ids().collect::<Vec<_>>() {
             self.refresh_patience(p);
             self.timers.arm(Timer::Peer(p), self.now);
         }

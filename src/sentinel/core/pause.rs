@@ -323,7 +323,7 @@ impl Sentinel {
 
     fn begin_round(&mut self, to: ReplyTo, m: MasterId, is_resume: bool, seq: Seq) {
         let master = self.master(m);
-        let peers: Vec<PeerId> = master.peers.iter().map(|entry| entry.peer).collect();
+        let peers: Vec<PeerId> = master.peer_ids().collect();
         let label = |p: &PeerId| {
             let peer = self.peer(*p);
             let name = peer.addr.instance_name(self.globals.announce_hostnames);

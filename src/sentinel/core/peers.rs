@@ -119,15 +119,10 @@ impl Sentinel {
 
     /// A new id at the address of a known peer: that one is gone, from all masters.
     fn evict_namesake(&mut self, m: MasterId, id: &SentinelId, addr: &Addr) {
-        let stale = self
-            .master(m)
-            .peers
-            .iter()
-            .map(|entry| entry.peer)
-            .find(|p| {
-                let peer = self.peer(*p);
-                peer.id != *id && peer.addr.same_as(addr)
-            });
+        let stale = self.master(m).peer_ids().find(|p| {
+            let peer = self.peer(*p);
+            peer.id != *id && peer.addr.same_as(addr)
+        });
         let Some(p) = stale else { return };
         let text = self.describe_peer(m, p);
         self.event_at(m, EventKind::SentinelInvalidAddr, text);

@@ -636,10 +636,9 @@ impl FailoverStats {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(master: &str, at: u64, reason: Option<Reason>) -> Record {
+impl Record {
+    /// A decision to wait.
+    pub(in crate::sentinel) fn waiting(master: &str, at: u64, reason: Option<Reason>) -> Record {
         let at = UnixMillis(at);
         Record {
             id: 0,
@@ -662,6 +661,11 @@ mod tests {
             phases: Vec::new(),
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     fn ids(ledger: &Ledger, master: &str) -> Vec<u64> {
         ledger.of(master).map(|record| record.id).collect()
@@ -670,10 +674,10 @@ mod tests {
     #[test]
     fn what_repeats_is_counted_and_is_the_newest_again() {
         let mut ledger = Ledger::default();
-        ledger.add(record("m", 1_000, Some(Reason::NoMajority)));
-        ledger.add(record("m", 2_000, Some(Reason::TooSoon)));
-        ledger.add(record("other", 2_500, Some(Reason::NoMajority)));
-        let again = ledger.add(record("m", 3_000, Some(Reason::NoMajority)));
+        ledger.add(Record::waiting("m", 1_000, Some(Reason::NoMajority)));
+        ledger.add(Record::waiting("m", 2_000, Some(Reason::TooSoon)));
+        ledger.add(Record::waiting("other", 2_500, Some(Reason::NoMajority)));
+        let again = ledger.add(Record::waiting("m", 3_000, Some(Reason::NoMajority)));
         assert_eq!((again.id, again.count), (1, 2));
         assert_eq!(
             (again.first_at, again.last_at),
@@ -685,13 +689,13 @@ mod tests {
     #[test]
     fn what_was_before_a_switch_or_long_ago_is_not_the_same() {
         let mut ledger = Ledger::default();
-        ledger.add(record("m", 1_000, Some(Reason::NoMajority)));
-        let mut switched = record("m", 2_000, None);
+        ledger.add(Record::waiting("m", 1_000, Some(Reason::NoMajority)));
+        let mut switched = Record::waiting("m", 2_000, None);
         (switched.outcome, switched.to) = (Outcome::Done, Some("b:1".to_owned()));
         ledger.add(switched);
-        ledger.add(record("m", 3_000, Some(Reason::NoMajority)));
+        ledger.add(Record::waiting("m", 3_000, Some(Reason::NoMajority)));
         let late = 3_001 + millis(REPEATS_WITHIN);
-        ledger.add(record("m", late, Some(Reason::NoMajority)));
+        ledger.add(Record::waiting("m", late, Some(Reason::NoMajority)));
         assert_eq!(ids(&ledger, "m"), [4, 3, 2, 1]);
     }
 
@@ -699,7 +703,7 @@ mod tests {
     fn repairs_of_different_instances_are_different_decisions() {
         let mut ledger = Ledger::default();
         for at in 1..=2 {
-            let mut repair = record("m", at, Some(Reason::ObserveOnly));
+            let mut repair = Record::waiting("m", at, Some(Reason::ObserveOnly));
             repair.decision = Decision::Repair;
             ledger.add(repair);
         }
@@ -710,13 +714,13 @@ mod tests {
     fn both_limits_hold_and_the_least_recent_go() {
         let mut ledger = Ledger::default();
         for n in 0..RECORDS_PER_MASTER_MAX as u64 + 3 {
-            ledger.add(record("m", n, None));
+            ledger.add(Record::waiting("m", n, None));
         }
         let kept = ids(&ledger, "m");
         assert_eq!(kept.len(), RECORDS_PER_MASTER_MAX);
         assert_eq!(kept.last(), Some(&4));
         for n in 0..RECORDS_MAX {
-            ledger.add(record(&format!("m{n}"), 1, None));
+            ledger.add(Record::waiting(&format!("m{n}"), 1, None));
         }
         assert_eq!(ledger.records.len(), RECORDS_MAX);
         assert_eq!(ids(&ledger, "m"), [] as [u64; 0]);
@@ -726,16 +730,16 @@ mod tests {
     #[test]
     fn after_a_restart_the_numbers_go_on_and_later_versions_win() {
         let mut ledger = Ledger::default();
-        let mut old = record("m", 1, None);
+        let mut old = Record::waiting("m", 1, None);
         old.id = 7;
         let mut new = old.clone();
         new.outcome = Outcome::Done;
-        let mut other = record("m", 1, None);
+        let mut other = Record::waiting("m", 1, None);
         other.id = 6;
         ledger.restore(vec![old, other, new]);
         assert_eq!(ids(&ledger, "m"), [7, 6]);
         assert_eq!(ledger.get(7).unwrap().outcome, Outcome::Done);
-        assert_eq!(ledger.add(record("m", 2, None)).id, 8);
+        assert_eq!(ledger.add(Record::waiting("m", 2, None)).id, 8);
     }
 
     #[test]

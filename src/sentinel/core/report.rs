@@ -59,11 +59,6 @@ impl Sentinel {
         self.by_name(name).map(|(_, master)| master.config_epoch)
     }
 
-    /// Whether we do not trust ourselves at the moment.
-    pub fn in_tilt(&self) -> bool {
-        self.tilt.is_some()
-    }
-
     /// `SENTINEL MASTER`.
     pub fn master_fields(&self, now: Now, name: &str) -> Option<Fields> {
         let at = self.active(now.mono);

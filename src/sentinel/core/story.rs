@@ -5,23 +5,25 @@
 //! happens there is neither. Times are those of the monotonic clock, stalls included: what a client would have
 //! measured.
 
+mod draft;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Sentinel;
 use super::event::Level;
-use super::failover::Failover;
 use super::health::GHOST_AFTER;
 use super::instance::{InstanceId, Role};
 use super::io::Output;
 use super::master::{Hold, MasterId};
 use super::peer::{PeerEntry, PeerId};
 use super::record::{
-    Decision, FailoverKind, FailoverStats, Outcome, Phase, PhaseTime, Presence, Reason, Record,
-    Steps, VOICES_MAX, Voice, Votes, cut, span,
+    Decision, FailoverStats, Outcome, Presence, Reason, Record, Steps, VOICES_MAX, Voice, Votes,
+    cut, span,
 };
 use crate::clock::{Mono, Now, UnixMillis, millis};
 use crate::ids::{Epoch, SentinelId};
+pub(super) use draft::Draft;
 
 /// An SDOWN that the quorum does not share is explained after so many ask periods: by then every peer has answered.
 const QUORUM_GRACE_PERIODS: u32 = 2;
@@ -45,17 +47,6 @@ pub(super) struct Story {
     quorum_told: bool,
     /// What was last told to hold us back, and until when: told once.
     held: Option<(Reason, Mono)>,
-}
-
-/// The record of an attempt at a failover that is under way.
-#[derive(Debug)]
-pub(super) struct Draft {
-    pub(super) record: Record,
-    /// It has its number, and what is there of it is kept.
-    is_kept: bool,
-    began: Mono,
-    /// When the present phase began.
-    mark: Mono,
 }
 
 impl Sentinel {
@@ -634,199 +625,6 @@ impl Sentinel {
         self.tell(m, record);
     }
 
-    // Failovers.
-
-    /// The record of an attempt that begins.
-    pub(super) fn draft(&self, m: MasterId, kind: FailoverKind, epoch: Epoch) -> Box<Draft> {
-        let now = self.real_now;
-        let story = self.master(m).story.as_deref();
-        let mut record = Record {
-            epoch,
-            outcome: Outcome::Running,
-            ..self.sketch(m, kind.decision(), "asking for votes".to_owned())
-        };
-        let odown_at = story.and_then(|story| story.odown_at);
-        let mut mark = now;
-        if let (FailoverKind::Automatic, Some(story), Some(odown_at)) = (kind, story, odown_at) {
-            let mut phase = |phase, time| {
-                record.phases.push(PhaseTime {
-                    phase,
-                    ms: millis(time),
-                })
-            };
-            phase(Phase::Detect, story.detect);
-            phase(Phase::Agree, odown_at.since(story.began));
-            mark = odown_at;
-        }
-        let mut draft = Draft {
-            record,
-            is_kept: false,
-            began: story.map_or(now, |story| story.began),
-            mark,
-        };
-        draft.step(
-            now,
-            match kind {
-                FailoverKind::Automatic => format!("stands as a candidate in epoch {epoch}"),
-                FailoverKind::Manual => {
-                    format!("ordered by an operator; stands as a candidate in epoch {epoch}")
-                }
-            },
-        );
-        Box::new(draft)
-    }
-
-    fn draft_mut(&mut self, m: MasterId) -> &mut Draft {
-        let failover = self.master_mut(m).failover.as_mut();
-        &mut failover.expect("a draft belongs to a failover").draft
-    }
-
-    /// Keeps the draft as it is, and has it written: what follows may be the last that this process does.
-    fn keep_draft(&mut self, m: MasterId) {
-        let unix = self.unix;
-        let draft = self.draft_mut(m);
-        draft.record.last_at = unix;
-        let (record, is_kept) = (draft.record.clone(), draft.is_kept);
-        let kept = match is_kept {
-            true => self.ledger.replace(record),
-            false => self.ledger.add(record),
-        };
-        let draft = self.draft_mut(m);
-        draft.is_kept = true;
-        draft.record.id = kept.id;
-        self.note_told(m, kept.id);
-        self.record_kept(kept);
-    }
-
-    /// The election is won.
-    pub(super) fn draft_elected(&mut self, m: MasterId) {
-        let now = self.real_now;
-        let epoch = self.draft_mut(m).record.epoch;
-        let votes = self.votes(m, Some(epoch));
-        let draft = self.draft_mut(m);
-        draft.phase(now, Phase::Elect);
-        draft.step(
-            now,
-            format!(
-                "elected with {} of {} votes, {} needed",
-                votes.for_us, votes.known, votes.needed
-            ),
-        );
-        draft.record.votes = Some(votes);
-    }
-
-    /// A replica is chosen.
-    pub(super) fn draft_chosen(&mut self, m: MasterId, chosen: InstanceId) {
-        let now = self.real_now;
-        let to = self.place(chosen);
-        let (candidates, left_out) = self.candidates(m, Some(chosen));
-        let draft = self.draft_mut(m);
-        draft.phase(now, Phase::Select);
-        let why = candidates.first().map_or("", |best| best.why.as_str());
-        draft.step(now, format!("chose {to}: {why}"));
-        let record = &mut draft.record;
-        record.summary = cut(format!("promoting {to} in place of {}", record.from));
-        record.to = Some(to);
-        (record.candidates, record.candidates_left_out) = (candidates, left_out);
-        self.keep_draft(m);
-    }
-
-    /// The chosen replica says that it is a master. The story of the old master is over.
-    pub(super) fn draft_promoted(&mut self, m: MasterId) {
-        let now = self.real_now;
-        let draft = self.draft_mut(m);
-        draft.phase(now, Phase::Promote);
-        let record = &mut draft.record;
-        let to = record.to.clone().unwrap_or_default();
-        record.outcome = Outcome::Done;
-        record.summary = cut(format!("promoted {to} in place of {}", record.from));
-        draft.step(
-            now,
-            format!("{to} says that it is a master: it is the configuration from here on"),
-        );
-        let phases = draft.record.phases.clone();
-        self.keep_draft(m);
-        self.master_mut(m).story = None;
-        let kind = self
-            .master(m)
-            .failover
-            .as_ref()
-            .map(|failover| failover.kind);
-        if let Some(kind) = kind {
-            self.stats.ended(kind, Outcome::Done, None);
-        }
-        for phase in phases {
-            self.stats.observe(phase);
-        }
-    }
-
-    /// The reconfiguration is over, as far as it got: the failover is told.
-    pub(super) fn draft_ended(&mut self, m: MasterId, how: &str) {
-        let now = self.real_now;
-        let draft = self.draft_mut(m);
-        draft.phase(now, Phase::Reconfigure);
-        draft.step(now, how.to_owned());
-        let took = span(Duration::from_millis(draft.record.took_ms()));
-        draft.record.summary = cut(format!("{} in {took}; {how}", draft.record.summary));
-        if let Some(phase) = draft.record.phases.last().copied() {
-            self.stats.observe(phase);
-        }
-        let record = self.draft_mut(m).record.clone();
-        let record = self.ledger.replace(record);
-        self.publish(m, record);
-    }
-
-    /// A failover that was taken from its master is called off.
-    pub(super) fn tell_aborted(
-        &mut self,
-        m: MasterId,
-        failover: Failover,
-        reason: Reason,
-        why: &str,
-    ) {
-        let now = self.real_now;
-        self.stats
-            .ended(failover.kind, Outcome::Aborted, Some(reason));
-        let epoch = failover.epoch;
-        let was_electing = failover.is_electing();
-        let mut draft = failover.draft;
-        draft.step(now, format!("called off: {why}"));
-        let mut record = draft.record;
-        record.last_at = self.unix;
-        record.outcome = Outcome::Aborted;
-        record.reason = Some(reason);
-        record.summary = cut(format!("called off: {why}"));
-        if was_electing {
-            record.votes = Some(self.votes(m, Some(epoch)));
-        }
-        if reason == Reason::NoGoodReplica {
-            (record.candidates, record.candidates_left_out) = self.candidates(m, None);
-        }
-        self.note(m, |_| {
-            format!("the attempt in epoch {epoch} is called off: {why}")
-        });
-        if draft.is_kept {
-            let record = self.ledger.replace(record);
-            self.note_told(m, record.id);
-            self.publish(m, record);
-        } else {
-            self.tell(m, record);
-        }
-    }
-
-    /// A failover ends because something else has decided; no event tells of it.
-    fn cut_short(&mut self, m: MasterId, reason: Reason, why: &str) {
-        match &self.master(m).failover {
-            Some(failover) if failover.is_reconfiguring() => self.draft_ended(m, why),
-            Some(_) => {
-                if let Some(failover) = self.master_mut(m).failover.take() {
-                    self.tell_aborted(m, failover, reason, why);
-                }
-            }
-            None => {}
-        }
-    }
-
     // In words.
 
     /// `ip:port` of an instance, as it is told to others.
@@ -917,7 +715,7 @@ impl Sentinel {
     }
 
     /// `2 of 3 known sentinels reachable, 2 needed (majority 2, quorum 2); unreachable: …; ghosts: …`
-    pub(super) fn votes_in_short(&self, m: MasterId, votes: &Votes) -> String {
+    fn votes_in_short(&self, m: MasterId, votes: &Votes) -> String {
         use std::fmt::Write;
         let mut text = format!(
             "{} of {} known sentinels reachable, {} needed (majority {}, quorum {})",
@@ -967,18 +765,5 @@ impl Sentinel {
         } else {
             (Reason::NotElected, format!("the votes are split: {stand}"))
         }
-    }
-}
-
-impl Draft {
-    fn step(&mut self, now: Mono, text: String) {
-        self.record.steps.push(millis(now.since(self.began)), text);
-    }
-
-    /// The present phase is over, and the next begins.
-    fn phase(&mut self, now: Mono, phase: Phase) {
-        let ms = millis(now.since(self.mark));
-        self.record.phases.push(PhaseTime { phase, ms });
-        self.mark = now;
     }
 }

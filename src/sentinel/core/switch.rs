@@ -183,13 +183,7 @@ impl Sentinel {
         for i in std::mem::take(&mut self.master_mut(m).replicas) {
             self.drop_instance(i);
         }
-        for p in self
-            .master(m)
-            .peers
-            .iter()
-            .map(|entry| entry.peer)
-            .collect::<Vec<_>>()
-        {
+        for p in self.master(m).peer_ids().collect::<Vec<_>>() {
             self.remove_peer(m, p);
         }
         let i = self.master(m).instance;
@@ -217,13 +211,7 @@ impl Sentinel {
         self.note_reset(m, "an operator has removed the master");
         let i = self.master(m).instance;
         self.event_instance(EventKind::Unmonitor, i);
-        for p in self
-            .master(m)
-            .peers
-            .iter()
-            .map(|entry| entry.peer)
-            .collect::<Vec<_>>()
-        {
+        for p in self.master(m).peer_ids().collect::<Vec<_>>() {
             self.remove_peer(m, p);
         }
         for i in self.master(m).instances().collect::<Vec<_>>() {

@@ -181,7 +181,7 @@ impl Sentinel {
     }
 
     /// Publishes our hello on an instance.
-    pub(super) fn send_hello(&mut self, i: InstanceId) {
+    fn send_hello(&mut self, i: InstanceId) {
         let (now, period) = (self.now, self.tuning.publish_period);
         let instance = self.instance(i);
         let Some(up) = instance.cmd.up() else { return };
@@ -286,7 +286,7 @@ impl Sentinel {
     }
 
     /// Closes a link on purpose; it is made again at once, or after its growing pause.
-    pub(super) fn close_instance_link(&mut self, i: InstanceId, kind: LinkKind) {
+    fn close_instance_link(&mut self, i: InstanceId, kind: LinkKind) {
         let (now, pause_max) = (self.now, self.pause_max(i));
         let instance = self.instance_mut(i);
         let link = match kind {

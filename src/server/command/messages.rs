@@ -48,7 +48,7 @@ pub(super) fn commands() -> Vec<Spec> {
                 "O(N) for the NUMSUB subcommand, where N is the number of requested channels",
                 "Get the count of subscribers for channels",
             ),
-            Spec::new("numpat", 2, |s, _, r| r.count(s.front.pubsub.pattern_count()))
+            Spec::new("numpat", 2, |s, _, r| r.count(s.front.pubsub.name_count(Kind::Pattern)))
                 .flags(FLAGS)
                 .doc(
                     "2.8.0",

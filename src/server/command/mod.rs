@@ -7,6 +7,7 @@ mod bitfields;
 mod bitmaps;
 mod configuration;
 mod counters;
+mod debug;
 mod digest;
 mod dump;
 mod elements;
@@ -90,6 +91,7 @@ pub(super) fn all() -> Vec<CommandSpec<Server>> {
     all.extend(persistence::commands());
     all.extend(configuration::commands());
     all.extend(admin::commands());
+    all.extend(debug::commands());
     all.extend(observing::commands());
     all.extend(memory::commands());
     all

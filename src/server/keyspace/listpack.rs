@@ -224,7 +224,7 @@ impl Listpack {
     }
 
     /// The place before this one.
-    pub fn prev(&self, at: Place) -> Option<Place> {
+    fn prev(&self, at: Place) -> Option<Place> {
         self.before(at.0)
     }
 

@@ -4,8 +4,8 @@
 //! is believed.
 
 use super::rdb::{CRC64, TYPE_SET_LISTPACK, VERSION, type_name};
-use super::rdb_decode::Reader;
 use super::rdb_encode::{value, value_type};
+use super::rdb_reader::Reader;
 use super::rdb_values::{is_readable, read_value};
 use crate::server::keyspace::{Thresholds, Value};
 

@@ -10,6 +10,7 @@ pub mod rdb;
 mod rdb_compress;
 pub mod rdb_decode;
 pub mod rdb_encode;
+mod rdb_reader;
 pub mod rdb_values;
 pub(crate) mod refused;
 pub(crate) mod save;

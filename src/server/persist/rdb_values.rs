@@ -8,7 +8,8 @@ use super::rdb::{
     TYPE_SET, TYPE_SET_INTSET, TYPE_SET_LISTPACK, TYPE_STRING, TYPE_ZSET, TYPE_ZSET_2,
     TYPE_ZSET_LISTPACK, TYPE_ZSET_ZIPLIST,
 };
-use super::rdb_decode::{LoadError, Reader};
+use super::rdb_decode::LoadError;
+use super::rdb_reader::Reader;
 use super::ziplist::{ziplist, zipmap};
 use crate::resp::parse_double;
 use crate::server::keyspace::{

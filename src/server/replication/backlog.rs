@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 use crate::ids::ReplOffset;
 
 /// Smaller settings are raised to this, as Redis does. Bytes.
-pub const BACKLOG_BYTES_MIN: usize = 16 * 1024;
+const BACKLOG_BYTES_MIN: usize = 16 * 1024;
 
 /// The bytes are kept in blocks of this size at most, which replicas that come back share.
 const BLOCK_BYTES_MAX: usize = 64 * 1024;

@@ -6,7 +6,7 @@ use crate::ids::{ReplId, ReplOffset};
 pub const LINE_BYTES_MAX: usize = 1024;
 
 /// Bytes of the mark that ends a transfer of unknown length.
-pub const EOF_MARK_BYTES: usize = 40;
+const EOF_MARK_BYTES: usize = 40;
 
 /// What a master may say to `PSYNC`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,8 +8,9 @@ use tokio::sync::Notify;
 
 use super::history::Resume;
 use crate::clock::Mono;
+use crate::config::process::OutputLimit;
 use crate::front::{
-    COPY_BYTES_MAX, Call, ClientId, ClientKind, Closing, OutputLimit, OutputQueue, Overrun, Reply,
+    COPY_BYTES_MAX, Call, ClientId, ClientKind, Closing, OutputQueue, Overrun, Reply,
 };
 use crate::ids::ReplOffset;
 use crate::server::Server;
@@ -303,7 +304,7 @@ impl Server {
     }
 
     /// Appends bytes of our own to the stream, between units, and sends them.
-    pub(crate) fn send_on_stream(&mut self, bytes: &[u8]) {
+    fn send_on_stream(&mut self, bytes: &[u8]) {
         self.end_unit();
         self.replication.append(bytes);
         self.flush_stream();
