@@ -104,6 +104,10 @@ pub(crate) fn prompt_run(seed: u64, detail: Detail) -> (Option<u64>, Vec<String>
 pub(crate) fn converge(world: &mut World) {
     const LOOK_MS: u64 = 500;
     const STABLE_MS: u64 = 3_000;
+    /// A sentinel in TILT does nothing for so long, and its own last fault may have brought it there.
+    const TILT_MS: u64 = 30_000;
+    /// To find one another, and for a false alarm or two where `down-after` is close to what the network takes.
+    const GRACE_MS: u64 = 30_000;
     if world.violation.is_some() || world.is_spoiled {
         return;
     }
@@ -113,7 +117,7 @@ pub(crate) fn converge(world: &mut World) {
         .iter()
         .map(|group| group.settings.failover_timeout);
     let timeout = timeouts.max().unwrap_or_default();
-    let bound = world.now() + sentinel::clock::millis(4 * timeout) + 30_000;
+    let bound = world.now() + TILT_MS + GRACE_MS + sentinel::clock::millis(4 * timeout);
     let mut settled_at = None;
     while world.violation.is_none() && !world.is_spoiled && !world.properties.is_split() {
         world.run_until(world.now() + LOOK_MS);
