@@ -241,7 +241,7 @@ pub struct Client<S> {
     pub(super) is_prompted: bool,
     /// The program wants [`super::Program::drained`] when the output queue has emptied.
     pub notify_drained: bool,
-    /// The number of queued commands of a transaction; `None` outside one. For display.
+    /// The number of queued commands of a transaction, while they run too; `None` outside one.
     pub multi: Option<usize>,
     /// A key that it watches has changed.
     pub lost_watch: bool,

@@ -125,7 +125,7 @@ fn admit<'a, P: Program>(
     program.front().clients.current(id).last_command = Some(command);
     let refusal = check_front(program, &call).or_else(|| program.refuse(&call));
     if let Some(text) = refusal {
-        return refuse(program, id, Some(command), text.into_owned().into_bytes());
+        return refuse(program, id, Some(&call), text.into_owned().into_bytes());
     }
     if is_paused(program, &call) {
         return Admission::Paused;
@@ -143,10 +143,10 @@ pub fn run<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
 fn refuse<P: Program>(
     program: &mut P,
     id: ClientId,
-    command: Option<CommandId>,
+    call: Option<&Call<'_>>,
     text: Vec<u8>,
 ) -> Admission<'static> {
-    Admission::Refused(program.refused(id, command, &text).unwrap_or(text))
+    Admission::Refused(program.refused(id, call, &text).unwrap_or(text))
 }
 
 /// The first words of an HTTP request or its headers. A web page can make a browser send them here with

@@ -144,14 +144,14 @@ pub trait Program: Sized + 'static {
     }
 
     /// A request of this client was answered with an error before it ran; a transaction is spoilt.
-    /// `command` is what it asked for, if there is such a command. Returns what is said in place of `text`.
+    /// `call` is what it asked for, if there is such a command. Returns what is said in place of `text`.
     fn refused(
         &mut self,
         client: ClientId,
-        command: Option<CommandId>,
+        call: Option<&Call<'_>>,
         text: &[u8],
     ) -> Option<Vec<u8>> {
-        let _ = (client, command, text);
+        let _ = (client, call, text);
         None
     }
 

@@ -323,7 +323,13 @@ pub fn shard_subscription_commands<P: Program>() -> [CommandSpec<P>; 2] {
 fn subscribe<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply, kind: Kind) {
     let front = program.front();
     let word = kind.subscribe_word();
-    if !has_room(front.clients.current(call.client), call.args(), kind) {
+    let client = front.clients.current(call.client);
+    // What runs while a transaction is open is part of its `EXEC`, which subscribes to channels as it did before it was
+    // known that it should not.
+    if kind == Kind::Shard && client.multi.is_some() {
+        return reply.error("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client");
+    }
+    if !has_room(client, call.args(), kind) {
         return reply.error("ERR too many subscriptions");
     }
     for name in call.args() {

@@ -172,7 +172,7 @@ pub(super) fn decode_inline(
 }
 
 /// Splits a line into words by Redis's quoting rules, which inline requests and configuration files
-/// share: blanks separate; `"…"` knows `\n \r \t \b \a \xHH` and `\` before any other character;
+/// share: blanks separate, of which vertical tabs and form feeds are only between words; `"…"` knows `\n \r \t \b \a \xHH` and `\` before any other character;
 /// `'…'` knows only `\'`; a closing quote must be followed by a blank or the end. `None`: unbalanced.
 pub fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let is_blank = |b: u8| matches!(b, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c);
@@ -189,7 +189,7 @@ pub fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
         loop {
             match line.get(at) {
                 None | Some(0) => break,
-                Some(&b) if is_blank(b) => break,
+                Some(b' ' | b'\t' | b'\n' | b'\r') => break,
                 Some(b'"') => {
                     at = double_quoted(line, at + 1, &mut word)?;
                     break;

@@ -67,8 +67,8 @@ pub use tuning::{DisklessLoad, EvictionPolicy, Percentiles, Tuning};
 
 use crate::clock::{Clock, Now};
 use crate::front::{
-    AbsentCommand, Call, ClientId, ClientKind, Closing, CommandId, DataStats, Front, Handler,
-    ProcessInfo, Program, Reply, Requests, Tracking, WaitId, flag,
+    AbsentCommand, Call, ClientId, ClientKind, Closing, DataStats, Front, Handler, ProcessInfo,
+    Program, Reply, Requests, Tracking, WaitId, flag,
 };
 use crate::ids::{ReplId, ReplOffset, RunId, random_hex};
 use crate::memory;
@@ -499,17 +499,18 @@ impl Program for Server {
     fn refused(
         &mut self,
         client: ClientId,
-        command: Option<CommandId>,
+        call: Option<&Call<'_>>,
         text: &[u8],
     ) -> Option<Vec<u8>> {
         self.close_if_replica(client);
         let mut instead = None;
-        if let Some(command) = command {
-            self.metrics.rejected(command);
-            let name = self.front.table.catalog().entry(command).info.name;
-            if name == "exec" {
+        if let Some(call) = call {
+            self.metrics.rejected(call.command);
+            if call.info.name == "exec" {
                 self.end_transaction(client);
                 self.unwatch(client);
+                // They have seen its `MULTI`.
+                self.show_to_monitors(call);
                 let reason = text.strip_prefix(b"ERR ").unwrap_or(text);
                 instead = Some([b"EXECABORT Transaction discarded because of: ", reason].concat());
             }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::command::strtod;
 use super::keyspace::{NodeLimit, Thresholds};
 use super::notify::{self, NotifyClasses};
 use super::oom_score::OomMode;
@@ -16,7 +17,6 @@ use crate::config::{
     TextOrNone, When, YesNo, at,
 };
 use crate::front::DEFAULT_HZ;
-use crate::resp::parse_double;
 
 /// One entry per directive; from it come the field, its default and the directive.
 macro_rules! tuning {
@@ -425,7 +425,7 @@ impl Form for PercentilesForm {
     fn parse(&self, words: &[&str], _: When, value: &mut Percentiles) -> Result<(), Refusal> {
         let words = if words == [""] { &[][..] } else { words };
         let percent = |word: &&str| -> Result<u64, Refusal> {
-            let percent = parse_double(word.as_bytes()).ok_or_else(|| {
+            let percent = strtod::double(word.as_bytes()).ok_or_else(|| {
                 Refusal::new("Invalid latency-tracking-info-percentiles parameters")
             })?;
             if !(0.0..=100.0).contains(&percent) {

@@ -153,6 +153,20 @@ fn hyperloglogs_have_the_same_bytes_on_their_way_to_the_dense_form() {
     }
 }
 
+/// What fails is not propagated, so that it must not have changed anything. redis-server keeps what came before.
+#[test]
+fn what_fails_on_a_corrupted_hyperloglog_has_changed_nothing() {
+    let mut both = Both::start();
+    // The head says that it is sparse, and what follows are zeros for half of the registers.
+    both.check_lines("PFADD log\nSETRANGE log 16 xx\nBITFIELD log SET u8 128 95 SET u8 136 255");
+    let ours = both.servers[1].client().call(&["GET", "log"]);
+    let mut words = vec!["PFADD".to_owned(), "log".to_owned()];
+    words.extend((0..10).map(|n| format!("element {n}")));
+    both.check(&words);
+    both.check_lines("PFMERGE log other\nPFCOUNT log\nPFDEBUG TODENSE log\nPFDEBUG GETREG log");
+    assert_eq!(both.servers[1].client().call(&["GET", "log"]), ours);
+}
+
 #[test]
 fn the_stream_to_replicas_is_the_same() {
     check_stream(STREAM);

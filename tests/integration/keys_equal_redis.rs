@@ -378,6 +378,51 @@ fn payloads_are_exchanged() {
     assert_eq!(digest(&real), digest(&ours));
 }
 
+/// The small form that a payload has is kept however long its values are; only a zipmap of long ones is not.
+#[test]
+fn payloads_of_long_values_get_the_same_form() {
+    let (real, ours) = pair();
+    let (mut to_real, mut to_ours) = (real.client(), ours.client());
+    for made in [
+        "CONFIG SET hash-max-listpack-value 4096",
+        "CONFIG SET zset-max-listpack-value 4096",
+        &format!("HSET hash f {}", "v".repeat(100)),
+        &format!("ZADD zset 1 {}", "m".repeat(100)),
+        "HSET many a 1 b 2 c 3",
+        "ZADD many-members 1 a 2 b 3 c",
+    ] {
+        line(&mut to_real, made);
+    }
+    let mut payloads = vec![
+        b"\x09\x0c\x01\x01a\x06\0abcdef\xff\x09\0Y8\xb0\x10,\x8d=*".to_vec(),
+        b"\x0c\x16\x16\0\0\0\x12\0\0\0\x02\0\0\x06abcdef\x08\x011\xff\x09\0Q\x1f\xb9\x01[\x01\x18\xc5".to_vec(),
+        b"\x0d\x16\x16\0\0\0\x0d\0\0\0\x02\0\0\x01a\x03\x06abcdef\xff\x09\02.J|\x82L\xb1S".to_vec(),
+    ];
+    let made = ["hash", "zset", "many", "many-members"];
+    payloads.extend(made.map(|key| dump(&mut to_real, key)));
+    line(&mut to_real, "FLUSHALL");
+    let forms = [&mut to_real, &mut to_ours].map(|client| {
+        for setting in [
+            "hash-max-listpack-value 4",
+            "zset-max-listpack-value 4",
+            "hash-max-listpack-entries 2",
+            "zset-max-listpack-entries 2",
+        ] {
+            line(client, &format!("CONFIG SET {setting}"));
+        }
+        let mut form = |payload: &Vec<u8>| {
+            line(client, "DEL k");
+            restore(client, "k", payload);
+            text(&line(client, "OBJECT ENCODING k"))
+        };
+        payloads.iter().map(&mut form).collect::<Vec<_>>()
+    });
+    assert_eq!(forms[0], forms[1]);
+    let packed = forms[1].iter().filter(|form| *form == "listpack").count();
+    assert_eq!(packed, 4, "{forms:?}");
+    assert_eq!(digest(&real), digest(&ours));
+}
+
 #[test]
 fn damaged_payloads_are_refused_alike() {
     let (real, ours) = pair();

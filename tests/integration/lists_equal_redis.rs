@@ -162,6 +162,10 @@ const LINES: &str = r#"
     BLMPOP 0x1p-5 1 missing LEFT
     BLMPOP x 1 q LEFT
     BLMPOP -1 1 q LEFT
+    BLMPOP x 0 q LEFT
+    BLMPOP x 1 q FOO
+    BLMPOP x 1 q LEFT COUNT 0
+    BLMPOP -1 1 q LEFT COUNT
     BLMPOP 0 0 q LEFT
     BLMPOP 0 x q LEFT
     BLMPOP 0 2 q LEFT
@@ -208,6 +212,10 @@ const LINES: &str = r#"
     BZPOPMIN z x
     BZMPOP 0 1 z MIN COUNT 10
     BZMPOP 0 1 z FOO
+    BZMPOP x 0 z MIN
+    BZMPOP x 1 z FOO
+    BZMPOP x 1 z MIN COUNT 0
+    BZMPOP x 1 z MIN
     BZMPOP 0.001 1 z MAX
     BZMPOP 0 0 z MAX
     ZADD z 1 a 1.5 b

@@ -264,6 +264,11 @@ fn monitored(server: &ServerNode) -> Vec<String> {
         "INCR n",
         "PING",
         "EXEC",
+        "MULTI",
+        "INCR n",
+        "EXEC now",
+        "EXEC",
+        "EXEC now",
         "NOSUCH a",
         "GET",
         "HELLO 2 AUTH default x",
@@ -437,6 +442,45 @@ fn what_was_tracked_is_forgotten_when_it_changes() {
                 .lines()
                 .filter(|line| line.starts_with("tracking_total"));
             format!("{line}: {}", tracked.collect::<Vec<_>>().join(" "))
+        })
+    });
+    assert_eq!(real, ours);
+}
+
+/// What `DEBUG OBJECT` says of a list, without where it is and when it was used.
+#[test]
+fn a_list_is_described_alike() {
+    let [real, ours] = start_both("").map(|server| {
+        let mut client = server.client();
+        client.call(&["RPUSH", "l", "a", "b"]);
+        let told = text(&client.call(&["DEBUG", "OBJECT", "l"]));
+        let fields = told.split(' ').filter(|field| {
+            let left_out = ["at:", "lru:", "lru_seconds_idle:"];
+            !left_out.iter().any(|name| field.starts_with(name))
+        });
+        fields.map(str::to_owned).collect::<Vec<_>>()
+    });
+    assert_eq!(real, ours);
+}
+
+/// Vertical tabs and form feeds are blanks between words of a line, and parts of a word within.
+#[test]
+fn inline_requests_have_the_same_words() {
+    let [real, ours] = start_both("").map(|server| {
+        let mut client = server.client();
+        let requests: [&[u8]; 8] = [
+            b"PING\x0bx\r\n",
+            b"PING x\x0by\r\n",
+            b"PING \x0b\x0cx\r\n",
+            b"\x0bPING x\r\n",
+            b"PING x\x0c\r\n",
+            b"PING \"a\"\x0bb\r\n",
+            b"PING \"a\"\x0b\r\n",
+            b"PING x\x0b'y'\tz\r\n",
+        ];
+        requests.map(|request| {
+            client.send_raw(request).unwrap();
+            client.receive().unwrap()
         })
     });
     assert_eq!(real, ours);

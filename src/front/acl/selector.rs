@@ -146,6 +146,9 @@ impl Selector {
     }
 
     fn add_marked_keys(&mut self, marked: &[u8]) -> Result<(), RuleError> {
+        if self.all_keys {
+            return Err(RuleError::KeysAreAllowed);
+        }
         // As in redis-server, marks alone are the empty pattern.
         let at = marked.iter().position(|b| *b == b'~');
         let (marks, pattern) = marked.split_at(at.unwrap_or(marked.len()));

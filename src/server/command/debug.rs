@@ -19,7 +19,7 @@ use crate::resp::Protocol;
 use crate::server::keyspace::{Entry, Text, Value};
 use crate::server::persist::aof::{self, State};
 use crate::server::persist::rdb_encode;
-use crate::server::{Present, Server};
+use crate::server::{Present, Server, ServerConfig};
 
 type Spec = CommandSpec<Server>;
 
@@ -128,7 +128,7 @@ fn object(server: &Server, call: &Call<'_>, key: &[u8], reply: &mut Reply) -> Re
     let entry = server.keyspace.get(server.db(), key);
     let entry = entry.ok_or("ERR no such key")?;
     let idle = usage.idle_seconds(entry.access());
-    reply.simple(&describe(entry, server.config.rdbcompression, idle));
+    reply.simple(&describe(entry, &server.config, idle));
     Ok(())
 }
 
@@ -143,7 +143,7 @@ fn check_packed_threshold(bytes: &[u8]) -> Result<(), Failure> {
 
 /// What a value is to those who debug it, as in redis-server. Nothing here is shared; small numbers are said to be,
 /// as `OBJECT REFCOUNT` says it. The address is that of the entry.
-fn describe(entry: &Entry, compress: bool, idle_seconds: u32) -> String {
+fn describe(entry: &Entry, config: &ServerConfig, idle_seconds: u32) -> String {
     let refcount = match &entry.value {
         Value::String(Text::Integer(0..=9999)) => i32::MAX,
         Value::String(_)
@@ -153,7 +153,7 @@ fn describe(entry: &Entry, compress: bool, idle_seconds: u32) -> String {
         | Value::SortedSet(_) => 1,
     };
     let mut saved = Vec::new();
-    rdb_encode::value(&entry.value, compress, &mut saved);
+    rdb_encode::value(&entry.value, config.rdbcompression, &mut saved);
     let mut text = format!(
         "Value at:{:p} refcount:{refcount} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{idle_seconds}",
         std::ptr::from_ref(entry),
@@ -171,7 +171,8 @@ fn describe(entry: &Entry, compress: bool, idle_seconds: u32) -> String {
         let average =
             f64::from(u32::try_from(list.len()).unwrap_or(u32::MAX)) / f64::from(nodes.max(1));
         text.push_str(&format!(
-            " ql_nodes:{nodes} ql_avg_node:{average:.2} ql_uncompressed_size:{bytes}"
+            " ql_nodes:{nodes} ql_avg_node:{average:.2} ql_listpack_max:{} ql_compressed:0 ql_uncompressed_size:{bytes}",
+            config.tuning.list_max_listpack_size
         ));
     }
     text

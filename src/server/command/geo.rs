@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::args::{Failure, SYNTAX, integer, number, word};
 use super::geohash::{Place, Region, Shape};
-use super::partial_sort::sort_first;
+use super::partial_sort::sort_range;
 use super::sorted_set_algebra::sorted_set;
 use super::sorted_set_ranges::store_result;
 use super::sorted_sets::{CH, KEY_RO, NX, XX, add, add_options};
@@ -530,7 +530,7 @@ impl<'a> Query<'a> {
         };
         let compare = |one: &Found, two: &Found| order(nearer(one, two));
         if found.len() > wanted {
-            sort_first(&mut found, wanted, compare);
+            sort_range(&mut found, &(0..wanted), compare);
             found.truncate(wanted);
         } else {
             found.sort_by(compare);

@@ -71,11 +71,31 @@ fn change<R>(
     })
 }
 
+/// The same for what may find it corrupted halfway: it is then as it was, since replicas and files hear nothing of a
+/// command that fails. The dense form cannot be corrupted.
+fn change_or_leave<R>(
+    server: &mut Server,
+    call: &Call<'_>,
+    key: &[u8],
+    change_it: impl FnOnce(&mut Vec<u8>) -> Result<R, Corrupted>,
+) -> Result<R, Failure> {
+    let result = change(server, call, key, |bytes| {
+        if !hyperloglog::is_sparse(bytes) {
+            return change_it(bytes);
+        }
+        let mut copy = bytes.clone();
+        let result = change_it(&mut copy)?;
+        *bytes = copy;
+        Ok(result)
+    });
+    result.map_err(failure)
+}
+
 fn pfadd(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     let (key, elements) = (&call.words[1], &call.words[2..]);
     let bytes_max = sparse_bytes_max(server);
     let is_new = checked(server.lookup(call, key)?)?.is_none();
-    let changes = change(server, call, key, |bytes| {
+    let changes = change_or_leave(server, call, key, |bytes| {
         let mut changes = usize::from(is_new);
         for element in elements {
             changes += usize::from(hyperloglog::add(bytes, element, bytes_max)?);
@@ -83,9 +103,8 @@ fn pfadd(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
         if changes > 0 {
             hyperloglog::forget_estimate(bytes);
         }
-        Ok::<usize, Corrupted>(changes)
-    });
-    let changes = changes.map_err(failure)?;
+        Ok(changes)
+    })?;
     if changes > 0 {
         server.touched(key, NotifyClasses::STRING, "pfadd");
         server.changed_more(changes - 1);
@@ -143,7 +162,7 @@ fn pfmerge(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<()
             hyperloglog::merge(&mut registers, bytes).map_err(failure)?;
         }
     }
-    let result = change(server, call, target, |bytes| {
+    change_or_leave(server, call, target, |bytes| {
         if any_dense {
             hyperloglog::make_dense(bytes)?;
         }
@@ -152,8 +171,7 @@ fn pfmerge(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<()
         }
         hyperloglog::forget_estimate(bytes);
         Ok(())
-    });
-    result.map_err(failure)?;
+    })?;
     server.touched(target, NotifyClasses::STRING, "pfadd");
     server.propagate(call, call.words);
     reply.ok();

@@ -41,7 +41,7 @@ mod sorted_set_ranges;
 mod sorted_set_waits;
 mod sorted_sets;
 mod strings;
-mod strtod;
+pub(super) mod strtod;
 pub(crate) mod transactions;
 
 pub(super) use absent::ABSENT;

@@ -1,22 +1,27 @@
 //! Sorting only as far as it is asked for.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 /// Fewer items than these are sorted by insertion.
 const FEW: usize = 7;
 /// More items than these get their pivot from nine of them.
 const MANY: usize = 40;
 
-/// Brings the first `wanted` items into their places.
+/// Brings the items of the range `wanted` into their places.
 ///
-/// It is Bentley and McIlroy's quicksort, step by step as redis-server uses it for `COUNT`, because it is not
-/// stable: which of several equal items come first is seen by clients. Parts that nobody asked for are left
-/// alone. Parts wait on a list instead of the stack, so that no input makes it deep.
-pub(super) fn sort_first<T>(items: &mut [T], wanted: usize, compare: impl Fn(&T, &T) -> Ordering) {
+/// It is Bentley and McIlroy's quicksort, step by step as redis-server uses it for `GEOSEARCH … COUNT` and
+/// `SORT … BY … LIMIT`, because it is not stable: which of several equal items come first is seen by clients. Parts
+/// that nobody asked for are left alone. Parts wait on a list instead of the stack, so that no input makes it deep.
+pub(super) fn sort_range<T>(
+    items: &mut [T],
+    wanted: &Range<usize>,
+    compare: impl Fn(&T, &T) -> Ordering,
+) {
     let mut parts = Vec::new();
     parts.push(0..items.len());
     while let Some(part) = parts.pop() {
-        if part.start < wanted && part.len() > 1 {
+        if part.start < wanted.end && wanted.start < part.end && part.len() > 1 {
             let (less, greater) = partition(&mut items[part.clone()], &compare);
             parts.push(part.start..part.start + less);
             parts.push(part.end - greater..part.end);
@@ -136,15 +141,17 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_first_are_those_of_a_whole_sort(
+        fn what_is_wanted_is_as_in_a_whole_sort(
             mut items in proptest::collection::vec(0_u16..200, 0..500),
-            wanted in 0_usize..500,
+            start in 0_usize..500,
+            len in 0_usize..500,
         ) {
             let mut sorted = items.clone();
             sorted.sort_unstable();
-            sort_first(&mut items, wanted, u16::cmp);
-            let wanted = wanted.min(items.len());
-            prop_assert_eq!(&items[..wanted], &sorted[..wanted]);
+            let start = start.min(items.len());
+            let wanted = start..(start + len).min(items.len());
+            sort_range(&mut items, &wanted, u16::cmp);
+            prop_assert_eq!(&items[wanted.clone()], &sorted[wanted]);
             items.sort_unstable();
             prop_assert_eq!(items, sorted);
         }

@@ -105,8 +105,9 @@ pub(super) fn pop_many_or_wait<K: PopMany>(
     call: &Call<'_>,
     reply: &mut Reply,
 ) -> Result<(), Failure> {
-    let until = parse_timeout(call, &call.words[1])?;
+    // In this order, as in redis-server: of several mistakes the first one is named.
     let keys = parse::<K>(call.words, 2)?.keys;
+    let until = parse_timeout(call, &call.words[1])?;
     let serve: Serve = |server, call, key, reply| {
         let Asked { side, count, .. } = parse::<K>(call.words, 2)?;
         K::pop_many(server, call, key, side, count, reply)

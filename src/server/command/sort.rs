@@ -2,10 +2,12 @@
 //! after them hold.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use bytes::Bytes;
 
 use super::args::{Failure, SYNTAX, integer, option};
+use super::partial_sort::sort_range;
 use super::strings::finish;
 use super::strtod::weight;
 use crate::front::{Begin, Call, CommandSpec, Find, KeySpec, Reply, category, flag, key};
@@ -189,8 +191,8 @@ fn sort(
         });
     }
     if !options.unsorted {
-        chosen = sorted(server, call, &options, chosen)?;
         let range = limited(options.limit, chosen.len());
+        chosen = sorted(server, call, &options, chosen, &range)?;
         chosen.truncate(range.end);
         chosen.drain(..range.start);
     }
@@ -259,7 +261,7 @@ fn elements(value: Option<&Value>, options: &Options<'_>) -> Result<Vec<Vec<u8>>
 }
 
 /// Which elements a `LIMIT` leaves.
-fn limited(limit: Option<(i64, i64)>, len: usize) -> std::ops::Range<usize> {
+fn limited(limit: Option<(i64, i64)>, len: usize) -> Range<usize> {
     let Some((start, count)) = limit else {
         return 0..len;
     };
@@ -268,11 +270,13 @@ fn limited(limit: Option<(i64, i64)>, len: usize) -> std::ops::Range<usize> {
     start..start.saturating_add(count).min(len)
 }
 
+/// The elements, of which those of the range `wanted` are in their places.
 fn sorted(
     server: &mut Server,
     call: &Call<'_>,
     options: &Options<'_>,
     elements: Vec<Vec<u8>>,
+    wanted: &Range<usize>,
 ) -> Result<Vec<Vec<u8>>, Failure> {
     let mut items = Vec::with_capacity(elements.len());
     for element in elements {
@@ -307,7 +311,12 @@ fn sorted(
             order
         }
     };
-    items.sort_by(compare);
+    // Which of the elements that compare as equal come first is seen, and a replica must store the same ones.
+    if options.by.is_some() && *wanted != (0..items.len()) {
+        sort_range(&mut items, wanted, compare);
+    } else {
+        items.sort_by(compare);
+    }
     Ok(items.into_iter().map(|item| item.element).collect())
 }
 

@@ -15,7 +15,7 @@ struct Number {
 }
 
 /// The double that a whole word is. No blanks, not NaN, and nothing that only infinity or zero would come near.
-pub(super) fn double(word: &[u8]) -> Option<f64> {
+pub(in crate::server) fn double(word: &[u8]) -> Option<f64> {
     /// Integers up to here are exact.
     const EXACT_MAX: u64 = 1 << 53;
     if let Some(n) = canonical_integer(word)

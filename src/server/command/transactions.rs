@@ -227,7 +227,8 @@ fn watch(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
 }
 
 impl Server {
-    /// Queues a call if its client is in a transaction and the command is not one that ends it.
+    /// Queues a call if its client is in a transaction and the command is not one that ends it. What `EXEC` will not run
+    /// is not kept.
     pub(crate) fn enqueue_call(&mut self, call: &Call<'_>) -> bool {
         let client = self.front.clients.current(call.client);
         let Some(transaction) = &mut client.session.transaction else {
@@ -235,6 +236,9 @@ impl Server {
         };
         if NEVER_QUEUED.contains(&call.info.name) {
             return false;
+        }
+        if transaction.is_spoilt || client.lost_watch {
+            return true;
         }
         let bytes = size_of::<Queued>() + words_bytes(call.words);
         transaction.flags |= call.info.flags;

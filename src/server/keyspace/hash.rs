@@ -26,13 +26,13 @@ impl Default for Hash {
 }
 
 impl Hash {
-    /// The fields and values of a listpack, in the form for so many of them; `None` if a field comes twice.
+    /// The fields and values of a listpack, in the form for so many of them, however long they are; `None` if a field
+    /// comes twice.
     pub fn from_pack(pack: Listpack, thresholds: &Thresholds) -> Option<Hash> {
         if !pack.are_names_distinct() {
             return None;
         }
-        let is_short = |element: Element<'_>| element.len() <= thresholds.hash_value_bytes;
-        if pack.len() / 2 <= thresholds.hash_entries && pack.iter().all(is_short) {
+        if pack.len() / 2 <= thresholds.hash_entries {
             return Some(Hash::Packed(pack));
         }
         Some(Hash::Table(fields_of(&pack).finish()?))

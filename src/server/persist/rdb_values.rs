@@ -207,12 +207,19 @@ fn hash_of_pairs<R: Read>(
             .ok_or_else(|| reader.corrupt(FIELD_TWICE));
     }
     let bytes = reader.string()?;
-    let pack = if code == TYPE_HASH_ZIPMAP {
-        let fields = zipmap(&bytes).ok_or_else(|| reader.corrupt("a malformed zipmap"))?;
-        packed(fields, &bytes, reader)?
-    } else {
-        packed(elements(&bytes, reader)?, &bytes, reader)?
-    };
+    if code == TYPE_HASH_ZIPMAP {
+        // Of the packed forms this is the one whose long values redis-server unpacks.
+        let mut words = zipmap(&bytes).ok_or_else(|| reader.corrupt("a malformed zipmap"))?;
+        let mut hash = HashBuilder::new(0, thresholds);
+        while let Some((name, value)) = words.next().zip(words.next()) {
+            let mut digits = [itoa::Buffer::new(); 2];
+            let [of_name, of_value] = &mut digits;
+            hash.push(name.bytes(of_name), value.bytes(of_value), thresholds);
+        }
+        let hash = hash.finish(thresholds);
+        return hash.ok_or_else(|| reader.corrupt(FIELD_TWICE));
+    }
+    let pack = packed(elements(&bytes, reader)?, &bytes, reader)?;
     hash_of_pack(pack, reader, thresholds)
 }
 
@@ -229,10 +236,8 @@ fn sorted_set_of_pack<R: Read>(
         return Err(reader.corrupt("a sorted set with a member without a score"));
     }
     let mut before: Option<(f64, Element<'_>)> = None;
-    let mut is_small = len / 2 <= thresholds.sorted_set_entries;
     for (member, score) in pack.pairs() {
         let score = score_of(score).ok_or_else(|| reader.corrupt(NO_SCORE))?;
-        is_small &= member.len() <= thresholds.sorted_set_value_bytes;
         if before.is_some_and(|(low, name)| score < low || (score <= low && is_below(member, name)))
         {
             return Err(reader.corrupt("a sorted set out of order"));
@@ -242,7 +247,7 @@ fn sorted_set_of_pack<R: Read>(
     if !pack.are_names_distinct() {
         return Err(reader.corrupt(MEMBER_TWICE));
     }
-    if !is_small {
+    if len / 2 > thresholds.sorted_set_entries {
         let scored = |(member, score): (Element<'_>, Element<'_>)| {
             Some(Scored {
                 member: Key::from(member.bytes(&mut itoa::Buffer::new())),
