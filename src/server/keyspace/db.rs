@@ -125,6 +125,25 @@ impl Segment {
             self.expires_from = self.expires_from.min(after);
         }
     }
+
+    /// Keys that have expired by `now` (at most `max`), or none at once when the bound says so. Makes that exact when
+    /// all were looked at.
+    fn expired(&mut self, now: u64, max: usize) -> Vec<Key> {
+        let mut found = Vec::new();
+        if self.expires_from >= now {
+            return found;
+        }
+        let mut soonest = u64::MAX;
+        for entry in self.table.entries().iter().filter(|e| e.expire_at != 0) {
+            if entry.is_expired(now) && found.len() < max {
+                found.push(entry.key.clone());
+            } else {
+                soonest = soonest.min(entry.expire_at);
+            }
+        }
+        self.expires_from = soonest;
+        found
+    }
 }
 
 impl Leaf for Segment {
@@ -155,47 +174,80 @@ impl Leaf for Segment {
     }
 }
 
-/// How many keys with an expiry there are in each part of the hash space: where few keys expire, most segments need
-/// not be looked at to find one.
+/// The keys with an expiry in a part of the hash space.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    /// How many there are.
+    keys: u32,
+    /// None of them expires before this (Unix ms); a lower bound, made exact by each sweep.
+    expires_from: u64,
+}
+
+/// What there is of keys with an expiry in each part of the hash space: where few keys expire, most segments need not
+/// be looked at to find one, and where none does yet, none need.
 #[derive(Debug, Default)]
 struct Volatile {
     /// None until there is such a key.
-    parts: Vec<u32>,
+    parts: Vec<Part>,
     all: usize,
 }
 
 impl Volatile {
-    /// Bits of the hash that a part goes by: few counts to pass over, and few segments in a part of a large database.
+    /// Bits of the hash that a part goes by: few parts to pass over, and few segments in a part of a large database.
     const PART_BITS: u32 = 10;
     const PART_SHIFT: u32 = 64 - Self::PART_BITS;
+    const EMPTY: Part = Part {
+        keys: 0,
+        expires_from: u64::MAX,
+    };
 
     fn part(position: u64) -> usize {
         usize::try_from(position >> Self::PART_SHIFT).expect("few bits")
     }
 
+    /// Where the part begins that this position lies in.
+    fn begin(position: u64) -> u64 {
+        position >> Self::PART_SHIFT << Self::PART_SHIFT
+    }
+
+    /// Whether no part goes on behind this position.
+    fn is_last(position: u64) -> bool {
+        Self::begin(position) != Self::begin(position.wrapping_add(1))
+    }
+
     /// Counts a key whose expiry was `before`, where there was one, and is `after`.
     fn note(&mut self, hash: u64, before: u64, after: u64) {
-        if (before == 0) == (after == 0) {
+        if before == 0 && after == 0 {
             return;
         }
         if self.parts.is_empty() {
-            self.parts.resize(1 << Self::PART_BITS, 0);
+            self.parts.resize(1 << Self::PART_BITS, Self::EMPTY);
         }
         let part = &mut self.parts[Self::part(hash)];
-        if after == 0 {
-            *part -= 1;
+        if before != 0 {
+            part.keys -= 1;
             self.all -= 1;
-        } else {
-            *part += 1;
+        }
+        if after != 0 {
+            part.keys += 1;
             self.all += 1;
+            part.expires_from = part.expires_from.min(after);
         }
     }
 
-    /// The first position from this one on at which such a key may be.
-    fn next(&self, position: u64) -> Option<u64> {
+    /// Notes that in the parts from one position to another no key expires before `soonest`.
+    fn bound(&mut self, from: u64, to: u64, soonest: u64) {
+        if let Some(parts) = self.parts.get_mut(Self::part(from)..=Self::part(to)) {
+            parts.iter_mut().for_each(|p| p.expires_from = soonest);
+        }
+    }
+
+    /// The first position from this one on at which a key may be of a part that `is_wanted`.
+    fn next(&self, position: u64, is_wanted: impl Fn(&Part) -> bool) -> Option<u64> {
         let part = Self::part(position);
-        let has_any = self.parts.get(part..)?.iter().position(|keys| *keys > 0)?;
-        let begin = u64::try_from(part + has_any).expect("few bits") << Self::PART_SHIFT;
+        let mut parts = self.parts.get(part..)?.iter();
+        let found = parts.position(|part| part.keys > 0 && is_wanted(part))?;
+        let begin = u64::try_from(part + found).expect("few bits") << Self::PART_SHIFT;
         Some(begin.max(position))
     }
 }
@@ -408,15 +460,15 @@ impl Db {
         all.find(|entry| entry.expire_at != 0)
     }
 
-    /// The first position from this one on at which a key with an expiry may be.
-    pub(super) fn next_volatile(&self, position: u64) -> Option<u64> {
-        self.volatile.next(position)
+    /// The first position from this one on at which a key may be that has expired by `now` (Unix ms).
+    pub(super) fn next_expired(&self, position: u64, now: u64) -> Option<u64> {
+        self.volatile.next(position, |part| part.expires_from < now)
     }
 
     /// A position in the first segment from this one on that has a key with an expiry.
     fn volatile_from(&self, mut position: u64) -> Option<u64> {
         loop {
-            position = self.next_volatile(position)?;
+            position = self.volatile.next(position, |_| true)?;
             steps::count(1);
             let segment = self.segments.leaf(self.segments.leaf_at(position));
             if segment.volatile > 0 {
@@ -454,24 +506,32 @@ impl Db {
         u64::try_from(average).unwrap_or(u64::MAX)
     }
 
-    /// Keys of the segment at `position` that have expired by `now` (at most `max`), or none at once when
-    /// its bound says so. Makes the bound exact when all were looked at.
+    /// Keys of the segment at `position` that have expired by `now` (at most `max`). Makes its bound exact, and with
+    /// its last segment that of a part.
     pub(super) fn expired_in(&mut self, position: u64, now: u64, max: usize) -> Vec<Key> {
+        steps::count(1);
         let segment = self.segment_mut(position);
-        if segment.expires_from >= now {
-            return Vec::new();
-        }
-        let mut found = Vec::new();
-        let mut soonest = u64::MAX;
-        for entry in segment.table.entries().iter().filter(|e| e.expire_at != 0) {
-            if entry.is_expired(now) && found.len() < max {
-                found.push(entry.key.clone());
-            } else {
-                soonest = soonest.min(entry.expire_at);
-            }
-        }
-        segment.expires_from = soonest;
+        let found = segment.expired(now, max);
+        self.bound_parts(position);
         found
+    }
+
+    /// Has the parts that end with the segment at `position` know from when on keys expire in them, as the segments
+    /// do. In a large database it is one of many, in a small one a segment goes over many parts.
+    fn bound_parts(&mut self, position: u64) {
+        let end = self.segment_end(position);
+        let last = end.map_or(u64::MAX, |end| end - 1);
+        if !Volatile::is_last(last) {
+            return;
+        }
+        let mut soonest = u64::MAX;
+        let mut next = Some(Volatile::begin(position));
+        while let Some(position) = next.filter(|position| *position <= last) {
+            let segment = self.segments.leaf(self.segments.leaf_at(position));
+            soonest = soonest.min(segment.expires_from);
+            next = self.segment_end(position);
+        }
+        self.volatile.bound(position, last, soonest);
     }
 
     /// About how many bytes it takes with all that is in it, from some of its keys, which are in no order.
@@ -514,8 +574,10 @@ impl Db {
         for entry in self.iter() {
             counted.note(self.hash(&entry.key), 0, entry.expire_at);
         }
-        let parts = self.volatile.parts.iter();
-        assert!(parts.eq(&counted.parts) || self.volatile.all == 0);
+        for (part, counted) in self.volatile.parts.iter().zip(&counted.parts) {
+            assert_eq!(part.keys, counted.keys);
+            assert!(part.expires_from <= counted.expires_from);
+        }
         for segment in self.segments.leaves() {
             for entry in segment.table.entries() {
                 assert!(entry.expire_at == 0 || entry.expire_at >= segment.expires_from);

@@ -221,8 +221,8 @@ impl Keyspace {
                 position,
             } = self.sweep;
             let db = self.db_mut(number);
-            // Parts of the database without any key that expires cost no step.
-            if let Some(position) = db.next_volatile(position) {
+            // Parts of the database in which no key has expired yet cost no step.
+            if let Some(position) = db.next_expired(position, now) {
                 let left = keys_max - found.len();
                 let keys = db.expired_in(position, now, left);
                 let end = db.segment_end(position);

@@ -671,6 +671,96 @@ fn the_sweep_passes_over_what_never_expires() {
     assert_eq!(step.keys.len(), 3);
 }
 
+/// Removes all that has expired by `now`, as steps of the search find it; returns how many keys and steps that were.
+fn sweep(keyspace: &mut Keyspace, now: u64) -> (usize, usize) {
+    let mut removed = 0;
+    let (steps, ()) = steps::of(|| {
+        loop {
+            let step = keyspace.find_expired(now, 50, 8);
+            for (db, key) in step.keys {
+                let entry = keyspace.remove(db, &key).expect("it was found");
+                assert!(entry.is_expired(now));
+                removed += 1;
+            }
+            if step.is_end {
+                return;
+            }
+        }
+    });
+    (removed, steps)
+}
+
+#[test]
+fn the_sweep_passes_over_what_expires_later() {
+    const KEYS: u32 = 200_000;
+    let mut keyspace = Keyspace::new(2);
+    for n in 0..KEYS {
+        let at = Some(1000 + u64::from(n));
+        let entry = Entry::new(n.to_string().as_bytes(), Value::string(b"x"), at);
+        keyspace.insert(0, entry);
+    }
+    assert!(keyspace.db(0).segment_count() > 1000);
+    assert_eq!(sweep(&mut keyspace, 999), (0, 0), "nothing is due");
+    // Three keys are due: no more than their parts are walked.
+    let (removed, steps) = sweep(&mut keyspace, 1003);
+    assert_eq!(removed, 3);
+    assert!(steps < 100, "{steps}");
+    assert_eq!(sweep(&mut keyspace, 1003), (0, 0));
+    // What goes, or expires later than it did, is in the way once.
+    for n in 3..1000_u32 {
+        let key = n.to_string();
+        match n % 3 {
+            0 => drop(keyspace.remove(0, key.as_bytes())),
+            1 => assert!(keyspace.set_expiry(0, key.as_bytes(), None)),
+            _ => assert!(keyspace.set_expiry(0, key.as_bytes(), Some(1 << 40))),
+        }
+    }
+    let (removed, steps) = sweep(&mut keyspace, 2000);
+    assert_eq!(removed, 0);
+    assert!(steps > 0);
+    assert_eq!(sweep(&mut keyspace, 2000), (0, 0), "the bounds are exact");
+    assert_eq!(sweep(&mut keyspace, u64::MAX).0, KEYS as usize - 3 - 665);
+    keyspace.db(0).check();
+}
+
+#[test]
+fn whatever_happens_meanwhile_one_sweep_finds_all() {
+    // Segments of many parts each, and parts of many segments.
+    for keys in [40, 3000, 300_000_u32] {
+        let mut dice = rand_chacha::ChaCha8Rng::seed_from_u64(u64::from(keys));
+        let mut keyspace = Keyspace::new(2);
+        for n in 0..keys {
+            let at = Some(10_000_u64);
+            let entry = Entry::new(n.to_string().as_bytes(), Value::string(b"x"), at);
+            keyspace.insert(1, entry);
+        }
+        for now in 0..200_u64 {
+            for _ in 0..20 {
+                let key = (dice.next_u32() % keys).to_string();
+                let at = Some(now + dice.next_u64() % 50);
+                match dice.next_u32() % 6 {
+                    0 => drop(keyspace.remove(1, key.as_bytes())),
+                    1 => drop(keyspace.set_expiry(1, key.as_bytes(), None)),
+                    2 => drop(keyspace.set_expiry(1, key.as_bytes(), at)),
+                    3 => drop(keyspace.find_expired(now.saturating_sub(60), 3, 2)),
+                    _ => {
+                        let entry = Entry::new(key.as_bytes(), Value::string(b"x"), at);
+                        keyspace.insert(1, entry);
+                    }
+                }
+            }
+            // It may have begun in the middle.
+            sweep(&mut keyspace, now);
+            sweep(&mut keyspace, now);
+            if now % 100 == 99 {
+                let mut all = keyspace.db(1).iter();
+                assert!(!all.any(|entry| entry.is_expired(now)), "{keys} at {now}");
+                keyspace.db(1).check();
+            }
+        }
+    }
+}
+
 #[test]
 fn the_average_ttl_lies_among_the_ttls() {
     let mut keyspace = Keyspace::new(1);
