@@ -277,6 +277,25 @@ fn a_renamed_command_answers_to_its_new_name_only() {
 }
 
 #[test]
+fn a_command_may_be_given_a_long_name() {
+    let mut toy = Toy::new();
+    let id = toy.connect(1);
+    for length in [64, 65, 87, 1000] {
+        let name = "N".repeat(length);
+        let before = "n".repeat(length - 1);
+        toy.front.table.rename("get", &name).unwrap();
+        assert_eq!(toy.ask(id, &format!("{name} k")), "$-1|");
+        assert_eq!(toy.ask(id, &format!("{} k", name.to_lowercase())), "$-1|");
+        for unknown in [before, name.clone() + "n"] {
+            let heard = toy.ask(id, &format!("{unknown} k"));
+            assert!(heard.starts_with("-ERR unknown command"), "{heard}");
+        }
+        toy.front.table.rename(&name, "get").unwrap();
+        assert_eq!(toy.ask(id, "GET k"), "$-1|");
+    }
+}
+
+#[test]
 fn keys_are_shown_as_the_table_has_them() {
     let mut toy = Toy::new();
     let id = toy.connect(1);
