@@ -277,6 +277,40 @@ fn who_asks_for_a_long_value_again_and_again_and_does_not_read() {
     returns_to(&server, 8);
 }
 
+/// As with redis-server, what it asks for is done all the same.
+#[test]
+fn who_asks_at_once_for_more_than_may_wait_for_it() {
+    let limit = "client-output-buffer-limit normal 10mb 0 0\n";
+    let server = start_server(Kind::Ours, limit);
+    let mut admin = server.client();
+    // What may yet grow where it is, is copied when it is read.
+    admin.call(&["SETRANGE", "k", "1000000", "v"]);
+    admin.call(&["APPEND", "k", "v"]);
+    let mut transaction = Vec::new();
+    encode_request(&["MULTI"], &mut transaction);
+    encode_request(&["INCR", "n"], &mut transaction);
+    for _ in 0..1000 {
+        encode_request(&["GET", "k"], &mut transaction);
+    }
+    encode_request(&["INCR", "n"], &mut transaction);
+    encode_request(&["EXEC"], &mut transaction);
+    encode_request(&["INCR", "n"], &mut transaction);
+    let mut words = vec!["k"; 1001];
+    words[0] = "MGET";
+    let mut many = Vec::new();
+    encode_request(&words, &mut many);
+    for request in [transaction, many] {
+        beside(&server, ANSWER_MAX, 48, |_| {
+            let mut client = server.client();
+            // It may be closed before it has sent all of it.
+            let _ = client.send_raw(&request);
+            while client.receive().is_ok_and(|reply| text(&reply) != "+OK") {}
+            client.wait_for_close(secs(10)).expect("it is closed");
+        });
+    }
+    assert_eq!(text(&admin.call(&["GET", "n"])), "2");
+}
+
 /// It may send what it likes while it waits; that it goes is seen behind it.
 #[test]
 fn who_waits_and_sends_all_the_while() {
