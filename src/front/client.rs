@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::acl::UserRef;
 use super::output::OutputQueue;
+use super::reply::Reply;
 use super::table::CommandId;
 use crate::clock::Mono;
 use crate::config::process::{OutputLimit, OutputLimits};
@@ -319,6 +320,33 @@ impl<S> Client<S> {
         let limit = self.output_limit(limits);
         self.output.is_over(limit, now)
             || (self.kind == ClientKind::Normal && self.output.is_pushed_over(limits.pubsub, now))
+    }
+
+    /// Begins a reply at the end of what waits for it. Its budget is what the hard limit leaves: the soft one is for what
+    /// waits, which nothing does while a command runs.
+    pub(super) fn begin_reply(&mut self, limits: &OutputLimits) -> Reply {
+        let hard_bytes = self.output_limit(limits).hard_bytes;
+        let tail = self.output.take_tail();
+        let bytes_max = match usize::try_from(hard_bytes) {
+            Ok(0) | Err(_) => usize::MAX,
+            Ok(max) => max.saturating_sub(self.output.len()),
+        };
+        Reply::onto(tail, self.protocol, bytes_max)
+    }
+
+    /// Queues the reply that [`Client::begin_reply`] has begun. A client for whom it is too long is closed.
+    pub(super) fn end_reply(&mut self, reply: Reply) {
+        let bytes = reply.len();
+        let is_over = reply.is_over();
+        let (pieces, tail) = reply.into_pieces();
+        self.output.put_back(pieces, tail);
+        if is_over {
+            tracing::warn!(
+                client = %self.id, addr = %self.addr, bytes,
+                "client closed: a reply is over client-output-buffer-limit"
+            );
+            self.close(Closing::Now);
+        }
     }
 
     /// Whether the reply that is complete now is left out, at once or late. Goes on to what `CLIENT REPLY` has chosen for

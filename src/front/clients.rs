@@ -342,23 +342,17 @@ impl<S: Default> Clients<S> {
     /// Begins the reply of a client that waits. As with one whose command runs, what is sent to it until
     /// [`Clients::resolve_begun`] or [`Clients::abandon_reply`] comes after that.
     pub(crate) fn begin_reply(&mut self, id: ClientId) -> Reply {
-        let client = self.current(id);
-        Reply::onto(client.output.take_tail(), client.protocol)
+        let limits = self.limits;
+        self.current(id).begin_reply(&limits)
     }
 
     /// Goes on waiting: nothing was written to the reply that [`Clients::begin_reply`] has begun.
     pub(crate) fn abandon_reply(&mut self, id: ClientId, reply: Reply) {
-        self.current(id).output.put_tail(reply.into_bytes());
+        self.current(id).end_reply(reply);
     }
 
-    /// Ends a wait with the reply that [`Clients::begin_reply`] has begun, which is what follows `start`.
-    pub(crate) fn resolve_begun(
-        &mut self,
-        on: WaitId,
-        id: ClientId,
-        mut reply: Reply,
-        start: usize,
-    ) {
+    /// Ends a wait with the reply that [`Clients::begin_reply`] has begun.
+    pub(crate) fn resolve_begun(&mut self, on: WaitId, id: ClientId, mut reply: Reply) {
         self.waiting.remove(&on);
         let place = self.place(id);
         let Some(client) = place.and_then(|place| self.places.get_mut(place)) else {
@@ -367,9 +361,9 @@ impl<S: Default> Clients<S> {
         self.prompted.note(client);
         client.blocked = None;
         if client.leaves_out_reply() {
-            reply.leave_out(start);
+            reply.leave_out();
         }
-        client.output.put_tail(reply.into_bytes());
+        client.end_reply(reply);
         client.wake();
         self.recount(id);
     }

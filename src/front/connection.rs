@@ -11,11 +11,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::Program;
-use super::client::{Client, ClientId, ClientKind, Closing, Peer};
+use super::client::{ClientId, ClientKind, Closing, Peer};
 use super::dispatch::{Outcome, dispatch};
 use super::requests::{AHEAD_MAX, Requests};
 use super::unread::Unread;
+use super::{Front, Program};
 use crate::clock::Now;
 use crate::resp::{Limits, OWN_BUFFER_MIN, RequestDecoder};
 
@@ -44,6 +44,10 @@ const READ_AHEAD_BYTES: usize = 64 * 1024;
 /// The most bytes of one request with all its words, unless `client-query-buffer-limit` is more. That counts only what has
 /// not been taken apart into words, as with redis-server, which has no limit for all of them.
 const REQUEST_BYTES_MAX: usize = 1 << 30;
+
+/// The most bytes of unread replies to a client that must still authenticate before it is read no more, not even ahead: it
+/// has nothing to ask for that is longer.
+const UNAUTHENTICATED_STALL_BYTES: usize = 4 * 1024;
 
 /// How long the last bytes to a client whose replies have been written may take: the end of its TLS session, or
 /// why it is refused.
@@ -160,9 +164,11 @@ impl<P: Program> Connection<P> {
             return Poll::Ready(Event::Closed);
         }
         // Not before: whoever goes has had its chance to hear what it was told.
-        program.front().check_client_memory(self.id);
-        let client = program.front().clients.current(self.id);
-        let may_run = client.is_ready() && client.output.len() < stall_bytes::<P>(client);
+        let front = program.front();
+        front.check_client_memory(self.id);
+        let stall_bytes = stall_bytes(front, self.id);
+        let client = front.clients.current(self.id);
+        let may_run = client.is_ready() && client.output.len() < stall_bytes;
         if may_run && (self.has_more || self.postponed.is_some()) {
             return Poll::Ready(Event::Input(program.now()));
         }
@@ -296,8 +302,14 @@ impl<P: Program> Connection<P> {
     {
         // Whoever waits may do so for long, and must not be given anything when it has gone. Its end comes behind
         // all that it has sent; so that is read, as much as a client may have waiting.
-        let waits = program.front().clients.current(self.id).blocked.is_some();
-        let ahead_max = if waits { usize::MAX } else { READ_AHEAD_BYTES };
+        let front = program.front();
+        let ahead_max = if front.needs_auth(self.id) {
+            0
+        } else if front.clients.current(self.id).blocked.is_some() {
+            usize::MAX
+        } else {
+            READ_AHEAD_BYTES
+        };
         while self.rest.len() < ahead_max {
             let now = match self.poll_input(program, stream, cx, false) {
                 Poll::Ready(Event::Input(now)) => now,
@@ -429,10 +441,10 @@ impl<P: Program> Connection<P> {
         let mut used = 0;
         self.has_more = true;
         self.has_run = true;
-        let client = program.front().clients.current(self.id);
-        let queued = client.output.len();
+        let front = program.front();
+        let queued = front.clients.current(self.id).output.len();
         let output_bytes_max =
-            stall_bytes::<P>(client).min(queued.saturating_add(TURN_REPLY_BYTES_MAX));
+            stall_bytes(front, self.id).min(queued.saturating_add(TURN_REPLY_BYTES_MAX));
         for _ in 0..TURN_COMMANDS_MAX {
             let client = program.front().clients.current(self.id);
             if !client.is_ready() || client.output.len() >= output_bytes_max {
@@ -571,8 +583,11 @@ impl<P: Program> Connection<P> {
 
 /// What may wait to be written to a client before its requests no longer run. A replica's always do: what waits for it
 /// is no reply, and nobody hears its acknowledgements otherwise.
-fn stall_bytes<P: Program>(client: &Client<P::Session>) -> usize {
-    match client.kind {
+fn stall_bytes<P: Program>(front: &mut Front<P>, id: ClientId) -> usize {
+    if front.needs_auth(id) {
+        return UNAUTHENTICATED_STALL_BYTES;
+    }
+    match front.clients.current(id).kind {
         ClientKind::Replica => usize::MAX,
         ClientKind::Normal | ClientKind::Master => P::OUTPUT_STALL_BYTES,
     }
@@ -808,6 +823,36 @@ mod tests {
                 left = left.saturating_sub(client.read(&mut chunk).await.unwrap());
             }
             assert!(toy.borrow().turns >= 3, "others get their turn in between");
+        });
+    }
+
+    #[test]
+    fn who_has_yet_to_authenticate_may_leave_little_unread() {
+        const COUNT: usize = 50_000;
+        run(async {
+            let toy = Toy::shared();
+            toy.borrow_mut().front.acl.set_requirepass(Some(b"secret"));
+            let (mut reader, mut writer) = tokio::io::split(connect(&toy));
+            tokio::task::spawn_local(async move {
+                let requests = "a\r\n".repeat(COUNT) + "AUTH secret\r\nPING\r\n";
+                writer.write_all(requests.as_bytes()).await.unwrap();
+            });
+            for _ in 0..2000 {
+                tokio::task::yield_now().await;
+            }
+            {
+                let front = &mut toy.borrow_mut().front;
+                let client = front.clients.current(ClientId(1));
+                let unread = client.output.len();
+                let most = UNAUTHENTICATED_STALL_BYTES..=UNAUTHENTICATED_STALL_BYTES + 100;
+                assert!(most.contains(&unread), "{unread} bytes");
+                assert!(client.query_bytes <= READ_BYTES);
+            }
+            let mut heard = Vec::new();
+            while !heard.ends_with(b"+OK\r\n+PONG\r\n") {
+                assert_ne!(reader.read_buf(&mut heard).await.unwrap(), 0);
+            }
+            assert_eq!(memchr::memchr_iter(b'\n', &heard).count(), COUNT + 2);
         });
     }
 

@@ -41,8 +41,7 @@ pub(crate) fn dispatch<P: Program>(
         clients.current(id).argv_bytes = words_bytes(words);
         return Outcome::Paused;
     }
-    let client = program.front().clients.current(id);
-    let mut reply = Reply::onto(client.output.take_tail(), client.protocol);
+    let mut reply = program.front().clients.begin_reply(id);
     let start = reply.len();
     match admission {
         Admission::Granted(call) if program.enqueue(&call) => reply.simple("QUEUED"),
@@ -51,7 +50,7 @@ pub(crate) fn dispatch<P: Program>(
         Admission::Paused | Admission::Closed => {}
     }
     let front = program.front();
-    front.stats.error_replies += u64::from(reply.as_bytes().get(start) == Some(&b'-'));
+    front.stats.error_replies += u64::from(reply.error_at(start).is_some());
     let catalog = front.table.catalog();
     let client = front.clients.current(id);
     end_caching(client, catalog);
@@ -60,9 +59,9 @@ pub(crate) fn dispatch<P: Program>(
     if is_late {
         client.argv_bytes = words_bytes(words);
     } else if client.leaves_out_reply() {
-        reply.leave_out(start);
+        reply.leave_out();
     }
-    client.output.put_tail(reply.into_bytes());
+    client.end_reply(reply);
     Outcome::Done
 }
 

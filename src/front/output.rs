@@ -14,10 +14,10 @@ pub const COPY_BYTES_MAX: usize = 1024;
 
 /// What waits is set aside in pieces of about so many bytes, so that it is never moved when more comes: not even
 /// what a client that reads nothing has asked for. Less than a turn's replies, which are written at once.
-const PIECE_BYTES: usize = 192 * 1024;
+pub(super) const PIECE_BYTES: usize = 192 * 1024;
 
 /// The room for replies that a client keeps when all of them have been written. Bytes.
-const KEPT_BYTES_MAX: usize = 4096;
+pub(super) const KEPT_BYTES_MAX: usize = 4096;
 
 /// The buffer that redis-server has for the replies of a client; what does not fit goes into a list, which is what its
 /// limits are about.
@@ -36,6 +36,11 @@ impl Chunk {
     /// The memory that it takes for one client alone; 0 where others may wait for it too. Bytes.
     pub fn own_bytes(&self) -> usize {
         self.own_bytes
+    }
+
+    /// Keeps the first `len` bytes.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.bytes.truncate(len);
     }
 
     fn shared_bytes(&self) -> usize {
@@ -333,17 +338,28 @@ impl OutputQueue {
         }
     }
 
-    /// The growing end, to be written to directly and given back by [`OutputQueue::put_tail`].
+    /// The growing end, to be written to directly and given back by [`OutputQueue::put_back`].
     pub(super) fn take_tail(&mut self) -> Vec<u8> {
         self.set_apart();
         self.tail_is_lent = true;
         std::mem::take(&mut self.tail)
     }
 
-    /// Gives back what [`OutputQueue::take_tail`] took, longer now. What was queued meanwhile comes
-    /// after it: a message that a command causes for its own client follows the command's reply.
-    pub(super) fn put_tail(&mut self, tail: Vec<u8>) {
+    /// Gives back what [`OutputQueue::take_tail`] took, longer now and perhaps in pieces in front of the new end. What was
+    /// queued meanwhile comes after it: a message that a command causes for its own client follows the command's reply.
+    pub(super) fn put_back(&mut self, pieces: Vec<Chunk>, mut tail: Vec<u8>) {
         self.tail_is_lent = false;
+        if self.gaps.is_empty() {
+            pieces.into_iter().for_each(|piece| self.queue(piece));
+        } else if !pieces.is_empty() {
+            // What stands in front of a gap is one piece.
+            let all: Vec<&[u8]> = pieces
+                .iter()
+                .map(|piece| &**piece)
+                .chain([&*tail])
+                .collect();
+            tail = all.concat();
+        }
         let after = std::mem::replace(&mut self.tail, tail);
         let open = |gap: &&Gap| gap.before.is_none();
         let gaps_made = self.gaps.iter().rev().take_while(open).count();
@@ -480,7 +496,7 @@ mod tests {
         queue.push(large.clone());
         queue.push(Bytes::from_static(b"b"));
         reply.extend_from_slice(b"reply ");
-        queue.put_tail(reply);
+        queue.put_back(Vec::new(), reply);
         assert_eq!(
             queue.chunks.iter().last().map(|chunk| chunk.as_ptr()),
             Some(large.as_ptr())
@@ -524,11 +540,11 @@ mod tests {
         // A command that leaves a gap, and one that follows.
         let reply = queue.take_tail();
         queue.leave_gap(WaitId(2));
-        queue.put_tail(reply);
+        queue.put_back(Vec::new(), reply);
         let mut reply = queue.take_tail();
         reply.extend_from_slice(b"c");
         assert!(queue.fill_gap(WaitId(2), b"2".to_vec()));
-        queue.put_tail(reply);
+        queue.put_back(Vec::new(), reply);
         queue.push(Bytes::from(vec![b'd'; COPY_BYTES_MAX]));
         queue.leave_gap(WaitId(3));
         queue.extend(b"e");
@@ -553,7 +569,7 @@ mod tests {
         reply.extend_from_slice(b"a");
         queue.push(Bytes::from_static(b"c"));
         assert!(queue.fill_gap(WaitId(1), b"b".to_vec()));
-        queue.put_tail(reply);
+        queue.put_back(Vec::new(), reply);
         assert_eq!(drain(&mut queue), "abc");
     }
 
@@ -567,7 +583,7 @@ mod tests {
             let mut tail = queue.take_tail();
             queue.leave_gap(WaitId(n));
             tail.extend_from_slice(BETWEEN);
-            queue.put_tail(tail);
+            queue.put_back(Vec::new(), tail);
             expected += &"r".repeat(BETWEEN.len());
             expected += &n.to_string();
         }
@@ -615,7 +631,7 @@ mod tests {
         queue.hold();
         let mut tail = queue.take_tail();
         tail.extend_from_slice(b"reply");
-        queue.put_tail(tail);
+        queue.put_back(Vec::new(), tail);
         assert_eq!(leave(&mut queue), "");
         assert!(queue.release());
         queue.extend(b"third");
@@ -651,7 +667,7 @@ mod tests {
                 _ => {
                     let mut tail = queue.take_tail();
                     tail.extend_from_slice(REPLY);
-                    queue.put_tail(tail);
+                    queue.put_back(Vec::new(), tail);
                 }
             }
             let room = queue.tail.capacity();

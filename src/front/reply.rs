@@ -1,16 +1,46 @@
 //! Where a command writes its answer: bytes of the client's protocol version, ready for the socket.
 
-use std::ops::Range;
+use bytes::Bytes;
 
+use super::output::{COPY_BYTES_MAX, Chunk, KEPT_BYTES_MAX, PIECE_BYTES};
 use crate::resp::{Protocol, Value, encode_value};
 
+/// A bulk string that is kept as [`Bytes`] is shared from so many bytes on. A shorter one is copied sooner than it is
+/// written apart from what is around it.
+const SHARED_BYTES_MIN: usize = PIECE_BYTES;
+
+/// `$` and CRLF twice, and a length.
+const FRAME_BYTES_MAX: usize = 5 + 20;
+
 /// The reply of one command, or of a whole batch, under construction.
-#[derive(Debug, Default)]
+///
+/// One for a client's queue is written in pieces, so that it is never moved as a whole, and has a budget: the bytes that
+/// may wait for the client. The command that exceeds it runs to its end, but what it writes is dropped.
+#[derive(Debug)]
 pub struct Reply {
+    /// The end of it, which is written to.
     out: Vec<u8>,
     protocol: Protocol,
-    /// Which of the bytes are sent even where replies are left out.
-    asides: Vec<Range<usize>>,
+    /// From so many bytes on `out` becomes a piece when more is to be written; never where all is wanted in one.
+    full_at: usize,
+    /// What is in front of `out`.
+    pieces: Vec<Chunk>,
+    /// How many bytes were written before those in `out`, dropped ones included.
+    before: usize,
+    /// How many bytes at the front are earlier replies. They are in one piece.
+    earlier: usize,
+    /// How many bytes there may be.
+    bytes_max: usize,
+    /// There were to be more. What has been written is as good as lost.
+    is_over: bool,
+    /// What is sent even where replies are left out.
+    asides: Vec<u8>,
+}
+
+impl Default for Reply {
+    fn default() -> Reply {
+        Reply::new(Protocol::default())
+    }
 }
 
 impl Reply {
@@ -19,55 +49,130 @@ impl Reply {
         Reply {
             out: Vec::new(),
             protocol,
+            full_at: usize::MAX,
+            pieces: Vec::new(),
+            before: 0,
+            earlier: 0,
+            bytes_max: usize::MAX,
+            is_over: false,
             asides: Vec::new(),
         }
     }
 
-    /// Goes on writing after what `out` holds already.
-    pub fn onto(out: Vec<u8>, protocol: Protocol) -> Reply {
+    /// Goes on writing, in pieces, after the earlier replies that `out` holds already. All of it may be so many bytes.
+    pub(super) fn onto(out: Vec<u8>, protocol: Protocol, bytes_max: usize) -> Reply {
         Reply {
+            earlier: out.len(),
             out,
-            protocol,
-            asides: Vec::new(),
+            // What is short still has room behind that.
+            full_at: PIECE_BYTES - COPY_BYTES_MAX,
+            bytes_max,
+            ..Reply::new(protocol)
         }
     }
 
-    /// The bytes.
+    /// The bytes of one that was not begun in a queue.
     pub fn into_bytes(self) -> Vec<u8> {
+        debug_assert!(self.pieces.is_empty(), "it is in one");
         self.out
     }
 
-    /// The bytes so far.
+    /// What goes into the queue: pieces, and the end behind them.
+    pub(super) fn into_pieces(self) -> (Vec<Chunk>, Vec<u8>) {
+        (self.pieces, self.out)
+    }
+
+    /// The bytes so far of one that was not begun in a queue.
     pub fn as_bytes(&self) -> &[u8] {
+        debug_assert!(self.pieces.is_empty(), "it is in one");
         &self.out
     }
 
-    /// How many bytes there are.
+    /// The text of the error, without its mark, that was written when there were `start` bytes, if it was one.
+    pub fn error_at(&self, start: usize) -> Option<&[u8]> {
+        // No error is so long that it has become a piece.
+        let written = self.out.get(start.checked_sub(self.before)?..)?;
+        written.strip_prefix(b"-")
+    }
+
+    /// How many bytes have been written.
     pub fn len(&self) -> usize {
-        self.out.len()
+        self.before + self.out.len()
     }
 
     /// True while nothing is written.
     pub fn is_empty(&self) -> bool {
-        self.out.is_empty()
+        self.len() == 0
+    }
+
+    /// Whether more was to be written than may wait for the client.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// Writes what is no part of the reply, as a message is not: `CLIENT REPLY` does not leave it out.
     pub fn aside(&mut self, write: impl FnOnce(&mut Reply)) {
-        let start = self.out.len();
-        write(self);
-        self.asides.push(start..self.out.len());
+        let mut aside = Reply::new(self.protocol);
+        write(&mut aside);
+        self.raw(&aside.out);
+        self.asides.append(&mut aside.out);
     }
 
-    /// Takes back what was written after the first `len` bytes, but for the asides.
-    pub(super) fn leave_out(&mut self, len: usize) {
-        let mut end = len;
-        for aside in std::mem::take(&mut self.asides) {
-            let aside_len = aside.len();
-            self.out.copy_within(aside, end);
-            end += aside_len;
+    /// Takes back what was written behind the earlier replies, but for the asides.
+    pub(super) fn leave_out(&mut self) {
+        if self.before == 0 {
+            self.out.truncate(self.earlier);
+        } else {
+            self.out.clear();
+            self.keep_earlier();
         }
-        self.out.truncate(end);
+        self.out.append(&mut self.asides);
+        self.out.shrink_to(KEPT_BYTES_MAX);
+        self.is_over = false;
+    }
+
+    /// Keeps of the pieces only the earlier replies.
+    fn keep_earlier(&mut self) {
+        self.pieces.truncate(usize::from(self.earlier > 0));
+        if let Some(piece) = self.pieces.first_mut() {
+            piece.truncate(self.earlier);
+        }
+    }
+
+    /// Makes room for so many bytes more, where what is there has become long or they are many. False when they are
+    /// dropped, as there are too many.
+    #[cold]
+    #[inline(never)]
+    fn begin_piece(&mut self, len: usize) -> bool {
+        let is_over = self.is_over || self.len().saturating_add(len) > self.bytes_max;
+        if !is_over && self.out.len() < COPY_BYTES_MAX {
+            // Moving that costs less than a piece of its own.
+            self.out.reserve_exact(len + FRAME_BYTES_MAX);
+            return true;
+        }
+        self.set_aside();
+        if is_over {
+            self.keep_earlier();
+            self.is_over = true;
+        } else {
+            self.out
+                .reserve_exact(PIECE_BYTES.max(len + FRAME_BYTES_MAX));
+        }
+        !is_over
+    }
+
+    /// Makes what is there a piece, or drops it.
+    fn set_aside(&mut self) {
+        self.before += self.out.len();
+        if self.is_over || self.out.is_empty() {
+            self.out.clear();
+        } else if self.out.len() < self.out.capacity() / 2 {
+            // In as little room as it needs; what there is is used again.
+            self.pieces.push(self.out.to_vec().into());
+            self.out.clear();
+        } else {
+            self.pieces.push(std::mem::take(&mut self.out).into());
+        }
     }
 
     /// The protocol that the client speaks.
@@ -82,7 +187,7 @@ impl Reply {
 
     /// `+OK`
     pub fn ok(&mut self) {
-        self.out.extend_from_slice(b"+OK\r\n");
+        self.raw(b"+OK\r\n");
     }
 
     /// `+text`
@@ -92,10 +197,10 @@ impl Reply {
 
     /// `-text`, with its code word: `ERR …`. Line breaks become spaces.
     pub fn error(&mut self, text: impl AsRef<[u8]>) {
-        let start = self.out.len() + 1;
-        self.line(b'-', text.as_ref());
+        let text = text.as_ref();
+        self.line(b'-', text);
         let end = self.out.len() - 2;
-        for byte in &mut self.out[start..end] {
+        for byte in &mut self.out[end - text.len()..end] {
             if matches!(*byte, b'\r' | b'\n') {
                 *byte = b' ';
             }
@@ -114,13 +219,30 @@ impl Reply {
 
     /// `$len`
     pub fn bulk(&mut self, bytes: impl AsRef<[u8]>) {
-        /// `$` and CRLF twice, and a length.
-        const FRAME_BYTES_MAX: usize = 5 + 20;
         let bytes = bytes.as_ref();
+        if self.is_full_with(bytes.len()) && !self.begin_piece(bytes.len()) {
+            return;
+        }
         // At once: the last two bytes must not make a long one move.
         self.out.reserve(bytes.len() + FRAME_BYTES_MAX);
         self.header(b'$', signed(bytes.len()));
         self.out.extend_from_slice(bytes);
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    /// As [`Reply::bulk`]; a long one is shared with whoever keeps it instead of being copied.
+    pub fn shared_bulk(&mut self, bytes: &Bytes) {
+        let len = self.len().saturating_add(bytes.len() + FRAME_BYTES_MAX);
+        if bytes.len() < SHARED_BYTES_MIN || self.full_at == usize::MAX || len > self.bytes_max {
+            self.bulk(bytes);
+            return;
+        }
+        self.header(b'$', signed(bytes.len()));
+        self.set_aside();
+        if !self.is_over {
+            self.pieces.push(bytes.clone().into());
+        }
+        self.before += bytes.len();
         self.out.extend_from_slice(b"\r\n");
     }
 
@@ -136,7 +258,7 @@ impl Reply {
         } else {
             b"$-1\r\n"
         };
-        self.out.extend_from_slice(text);
+        self.raw(text);
     }
 
     /// The null of a missing list.
@@ -146,7 +268,7 @@ impl Reply {
         } else {
             b"*-1\r\n"
         };
-        self.out.extend_from_slice(text);
+        self.raw(text);
     }
 
     /// Opens an array of `n` elements, which follow.
@@ -189,6 +311,9 @@ impl Reply {
     pub fn verbatim(&mut self, text: impl AsRef<[u8]>) {
         let text = text.as_ref();
         if self.is_resp3() {
+            if self.is_full_with(text.len()) && !self.begin_piece(text.len()) {
+                return;
+            }
             self.header(b'=', signed(text.len() + 4));
             self.out.extend_from_slice(b"txt:");
             self.out.extend_from_slice(text);
@@ -200,11 +325,17 @@ impl Reply {
 
     /// Any value.
     pub fn value(&mut self, value: &Value) {
+        if self.is_full_with(0) {
+            self.begin_piece(0);
+        }
         encode_value(value, self.protocol, &mut self.out);
     }
 
     /// Bytes that are RESP already, in this client's protocol.
     pub fn raw(&mut self, bytes: &[u8]) {
+        if self.is_full_with(bytes.len()) && !self.begin_piece(bytes.len()) {
+            return;
+        }
         self.out.extend_from_slice(bytes);
     }
 
@@ -212,7 +343,17 @@ impl Reply {
         self.protocol == Protocol::Resp3
     }
 
+    /// Whether a piece is to begin before so many bytes more.
+    #[inline]
+    fn is_full_with(&self, len: usize) -> bool {
+        self.out.len() + len > self.full_at
+    }
+
+    /// The text is short; it is there even if the reply is over.
     fn line(&mut self, mark: u8, text: &[u8]) {
+        if self.is_full_with(text.len()) {
+            self.begin_piece(text.len());
+        }
         self.out.push(mark);
         self.out.extend_from_slice(text);
         self.out.extend_from_slice(b"\r\n");
@@ -250,6 +391,68 @@ mod tests {
             write(Protocol::Resp3),
             "%1\r\n$1\r\nk\r\n_\r\n>1\r\n=6\r\ntxt:hi\r\n"
         );
+    }
+
+    /// All sorts of things, in no order.
+    fn write_much(reply: &mut Reply) {
+        let bytes = Bytes::from(vec![b'x'; 2 * PIECE_BYTES]);
+        reply.array(2000);
+        for n in 0..2000_usize {
+            match n % 10 {
+                0 => reply.integer(-7),
+                1 => reply.null(),
+                2 => reply.double(0.5),
+                3 => reply.verbatim(&bytes[..n]),
+                4 => reply.error("ERR a\r\nb"),
+                5 if n % 100 == 5 => reply.shared_bulk(&bytes),
+                6 if n % 100 == 6 => reply.bulk(&bytes),
+                7 => reply.raw(&bytes[..3 * n]),
+                _ => reply.bulk(&bytes[..n]),
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_are_what_the_whole_is_and_little_more_memory() {
+        let mut whole = Reply::new(Protocol::Resp3);
+        whole.raw(b"+earlier\r\n");
+        write_much(&mut whole);
+        let mut reply = Reply::onto(b"+earlier\r\n".to_vec(), Protocol::Resp3, usize::MAX);
+        write_much(&mut reply);
+        assert_eq!(reply.len(), whole.len());
+        let (pieces, end) = reply.into_pieces();
+        let parts: Vec<&[u8]> = pieces.iter().map(|piece| &**piece).chain([&*end]).collect();
+        assert!(parts.concat() == whole.into_bytes());
+        assert!(parts.iter().all(|part| part.len() < 3 * PIECE_BYTES));
+        let own: usize = pieces.iter().map(Chunk::own_bytes).sum();
+        let copied: usize = pieces
+            .iter()
+            .filter(|piece| piece.own_bytes() > 0)
+            .map(|piece| piece.len())
+            .sum();
+        assert!(own < copied + copied / 4, "{own} for {copied}");
+        assert_eq!(pieces.iter().filter(|p| p.own_bytes() == 0).count(), 20);
+    }
+
+    #[test]
+    fn what_is_over_the_budget_is_dropped() {
+        let earlier = b"+earlier\r\n";
+        let mut reply = Reply::onto(earlier.to_vec(), Protocol::Resp2, 4 * PIECE_BYTES);
+        for _ in 0..10 {
+            write_much(&mut reply);
+            let kept: usize = reply.pieces.iter().map(|piece| piece.len()).sum();
+            assert!(kept + reply.out.capacity() < 8 * PIECE_BYTES);
+        }
+        assert!(reply.is_over());
+        let start = reply.len();
+        reply.error("ERR it is told");
+        assert_eq!(reply.error_at(start), Some(&b"ERR it is told\r\n"[..]));
+        reply.aside(|aside| aside.simple("aside"));
+        reply.leave_out();
+        assert!(!reply.is_over());
+        let (pieces, end) = reply.into_pieces();
+        assert_eq!(pieces.len(), 1);
+        assert_eq!((&*pieces[0], &*end), (&earlier[..], &b"+aside\r\n"[..]));
     }
 
     #[test]

@@ -149,12 +149,14 @@ pub struct Table<P: 'static> {
     handlers: Vec<Handler<P>>,
     /// Lower-case names as called: those of `rename-command` applied.
     names: hashbrown::HashMap<Box<[u8]>, CommandId>,
+    /// The longest that one of them has been.
+    name_bytes_max: usize,
     /// The last command that was found, and the name it was called by: nearly always the next one too.
     last: RefCell<(Vec<u8>, CommandId)>,
 }
 
-/// The longest command or subcommand name that is looked up.
-const NAME_BYTES_MAX: usize = 64;
+/// The longest name of a command that is looked up without an allocation. Only `rename-command` gives longer ones.
+const SHORT_NAME_BYTES_MAX: usize = 64;
 
 impl<P: 'static> Table<P> {
     /// Builds the table, which lives as long as the process does. `absent` are commands of redis-server that
@@ -187,6 +189,7 @@ impl<P: 'static> Table<P> {
             catalog: Rc::new(catalog),
             handlers,
             names,
+            name_bytes_max: SHORT_NAME_BYTES_MAX,
             last: RefCell::default(),
         }
     }
@@ -223,6 +226,7 @@ impl<P: 'static> Table<P> {
             .ok_or(RenameError::NoSuchCommand)?;
         self.last.take();
         if !to.is_empty() {
+            self.name_bytes_max = self.name_bytes_max.max(to.len());
             self.names.insert(Box::from(to.as_bytes()), id);
         }
         Ok(())
@@ -235,8 +239,11 @@ impl<P: 'static> Table<P> {
         if !word.is_empty() && last.0 == word {
             return Some(last.1);
         }
-        let mut lower = [0_u8; NAME_BYTES_MAX];
-        let id = *self.names.get(lower_case(word, &mut lower)?)?;
+        let id = match lower_case(word, &mut [0_u8; SHORT_NAME_BYTES_MAX]) {
+            Some(lower) => *self.names.get(lower)?,
+            None if word.len() > self.name_bytes_max => return None,
+            None => *self.names.get(&*word.to_ascii_lowercase())?,
+        };
         last.0.clear();
         last.0.extend_from_slice(word);
         last.1 = id;
@@ -302,7 +309,7 @@ fn absent_info(name: &'static str, categories: u32) -> CommandInfo {
     }
 }
 
-fn lower_case<'a>(name: &[u8], buffer: &'a mut [u8; NAME_BYTES_MAX]) -> Option<&'a [u8]> {
+fn lower_case<'a>(name: &[u8], buffer: &'a mut [u8; SHORT_NAME_BYTES_MAX]) -> Option<&'a [u8]> {
     let lower = buffer.get_mut(..name.len())?;
     lower.copy_from_slice(name);
     lower.make_ascii_lowercase();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::output::KEPT_BYTES_MAX;
 use super::toy::Toy;
 use super::{Blocked, Closing, LINGER_MAX};
 use crate::config::process::{OutputLimit, OutputLimits};
@@ -278,6 +279,25 @@ fn a_renamed_command_answers_to_its_new_name_only() {
 }
 
 #[test]
+fn a_command_may_be_given_a_long_name() {
+    let mut toy = Toy::new();
+    let id = toy.connect(1);
+    for length in [64, 65, 87, 1000] {
+        let name = "N".repeat(length);
+        let before = "n".repeat(length - 1);
+        toy.front.table.rename("get", &name).unwrap();
+        assert_eq!(toy.ask(id, &format!("{name} k")), "$-1|");
+        assert_eq!(toy.ask(id, &format!("{} k", name.to_lowercase())), "$-1|");
+        for unknown in [before, name.clone() + "n"] {
+            let heard = toy.ask(id, &format!("{unknown} k"));
+            assert!(heard.starts_with("-ERR unknown command"), "{heard}");
+        }
+        toy.front.table.rename(&name, "get").unwrap();
+        assert_eq!(toy.ask(id, "GET k"), "$-1|");
+    }
+}
+
+#[test]
 fn keys_are_shown_as_the_table_has_them() {
     let mut toy = Toy::new();
     let id = toy.connect(1);
@@ -295,6 +315,31 @@ fn keys_are_shown_as_the_table_has_them() {
         info.starts_with("*1|*10|$3|set|:-3|*1|+write|:1|:1|:1|*3|+@write|"),
         "{info}"
     );
+}
+
+#[test]
+fn a_command_with_too_long_a_reply_runs_to_its_end_and_closes_its_client() {
+    const LIMIT: u64 = 1_000_000;
+    for len in [1, 1000, 300_000] {
+        let mut toy = Toy::new();
+        toy.front.clients.limits.normal.hard_bytes = LIMIT;
+        let id = toy.connect(1);
+        let most = usize::try_from(LIMIT).unwrap() / (len + 20);
+        let heard = toy.ask(id, &format!("REPEAT {most} {len}"));
+        assert!(heard.ends_with("r|"), "it may be so long");
+        let count = 100 * most;
+        // Nothing of a reply that is left out is kept, however long it would be.
+        for (silence, is_closed) in [("SKIP", false), ("ON", true)] {
+            toy.repeated = 0;
+            let said = toy.ask(id, &format!("CLIENT REPLY {silence}"));
+            assert_eq!(said, if is_closed { "+OK|" } else { "" });
+            assert_eq!(toy.ask(id, &format!("REPEAT {count} {len}")), "");
+            let client = toy.front.clients.current(id);
+            assert_eq!(client.closing == Closing::Now, is_closed);
+            assert!(client.output.own_bytes() <= KEPT_BYTES_MAX);
+            assert_eq!(toy.repeated, count, "its effects are there");
+        }
+    }
 }
 
 #[test]

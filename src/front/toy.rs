@@ -20,6 +20,8 @@ pub(super) struct Toy {
     /// What the last `WAIT`, `LATER` or `HOLD` waits for.
     pub(super) wait: Option<WaitId>,
     pub(super) turns: usize,
+    /// How much `REPEAT` has written.
+    pub(super) repeated: usize,
 }
 
 impl Program for Toy {
@@ -46,6 +48,7 @@ impl Toy {
             CommandSpec::new("wait", 1, wait),
             CommandSpec::new("later", 1, later),
             CommandSpec::new("hold", 1, hold),
+            CommandSpec::new("repeat", 3, repeat),
             CommandSpec::new("publish", 3, publish).flags(flag::PUBSUB),
             CommandSpec::new("get", 2, |_, _, reply| reply.null())
                 .flags(flag::READONLY | flag::FAST)
@@ -71,6 +74,7 @@ impl Toy {
             },
             wait: None,
             turns: 0,
+            repeated: 0,
         }
     }
 
@@ -125,6 +129,18 @@ fn later(toy: &mut Toy, call: &Call<'_>, _: &mut Reply) {
 fn hold(toy: &mut Toy, call: &Call<'_>, reply: &mut Reply) {
     reply.simple("HELD");
     toy.wait = toy.front.clients.hold_turn(call.client);
+}
+
+/// So many times so many bytes.
+fn repeat(toy: &mut Toy, call: &Call<'_>, reply: &mut Reply) {
+    let number = |word: &Bytes| String::from_utf8_lossy(word).parse().unwrap_or(0);
+    let (count, len) = (number(&call.args()[0]), number(&call.args()[1]));
+    let bytes = Bytes::from(vec![b'r'; len]);
+    reply.array(count);
+    for _ in 0..count {
+        reply.shared_bulk(&bytes);
+        toy.repeated += 1;
+    }
 }
 
 fn publish(toy: &mut Toy, call: &Call<'_>, reply: &mut Reply) {

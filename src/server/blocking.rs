@@ -227,7 +227,6 @@ impl Server {
         };
         let client = client.id;
         let mut reply = self.front.clients.begin_reply(client);
-        let start = reply.len();
         self.current = Current {
             db: waiter.db,
             is_from_master: false,
@@ -259,7 +258,7 @@ impl Server {
         let nanos = ended.saturating_sub(begun);
         self.note_unblocked(client, nanos, served.is_err());
         self.blocking.remove(on);
-        self.front.clients.resolve_begun(on, client, reply, start);
+        self.front.clients.resolve_begun(on, client, reply);
         self.hold_behind_stream(client);
     }
 

@@ -49,14 +49,15 @@ impl Server {
         let ended = self.clock.nanos();
         self.read_at = Some(ended);
         let nanos = ended.saturating_sub(begun);
-        let is_error = reply.as_bytes().get(start) == Some(&b'-');
+        let error = reply.error_at(start);
+        let is_error = error.is_some();
         let failed = is_error || self.metrics.errors_to_others() != errors_to_others;
         let waits = self.waits(call.client);
         let keep_latency = self.config.tuning.latency_tracking && !waits;
         self.metrics
             .called(call.command, nanos, failed, keep_latency);
-        if is_error {
-            self.metrics.error(&reply.as_bytes()[start + 1..]);
+        if let Some(text) = error {
+            self.metrics.error(text);
             // The front counts what it sees, and it sees a transaction as one command.
             self.front.stats.error_replies += u64::from(self.in_exec);
             self.close_if_replica(call.client);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use sentinel::clock::Clock;
-use sentinel::resp::encode_request;
+use sentinel::resp::{Value, encode_request};
 
 use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
 
@@ -264,7 +264,8 @@ fn who_asks_for_a_long_value_again_and_again_and_does_not_read() {
     /// What may wait for a client before it is served no more: `OUTPUT_STALL_BYTES`.
     const WAITING_MIB: u64 = 256;
     let server = start_server(Kind::Ours, "");
-    let value = "v".repeat(1 << 20);
+    // Longer ones are not copied.
+    let value = "v".repeat(1 << 17);
     server.client().call(&["SET", "k", &value]);
     let requests = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n".repeat(1000);
     let stream = beside(&server, ANSWER_MAX, WAITING_MIB * 9 / 8, |answers| {
@@ -275,6 +276,70 @@ fn who_asks_for_a_long_value_again_and_again_and_does_not_read() {
     });
     drop(stream);
     returns_to(&server, 8);
+}
+
+/// As with redis-server, what it asks for is done all the same.
+#[test]
+fn who_asks_at_once_for_more_than_may_wait_for_it() {
+    let limit = "client-output-buffer-limit normal 10mb 0 0\n";
+    let server = start_server(Kind::Ours, limit);
+    let mut admin = server.client();
+    // What may yet grow where it is, is copied when it is read.
+    admin.call(&["SETRANGE", "k", "1000000", "v"]);
+    admin.call(&["APPEND", "k", "v"]);
+    let mut transaction = Vec::new();
+    encode_request(&["MULTI"], &mut transaction);
+    encode_request(&["INCR", "n"], &mut transaction);
+    for _ in 0..1000 {
+        encode_request(&["GET", "k"], &mut transaction);
+    }
+    encode_request(&["INCR", "n"], &mut transaction);
+    encode_request(&["EXEC"], &mut transaction);
+    encode_request(&["INCR", "n"], &mut transaction);
+    let mut words = vec!["k"; 1001];
+    words[0] = "MGET";
+    let mut many = Vec::new();
+    encode_request(&words, &mut many);
+    for request in [transaction, many] {
+        beside(&server, ANSWER_MAX, 48, |_| {
+            let mut client = server.client();
+            // It may be closed before it has sent all of it.
+            let _ = client.send_raw(&request);
+            while client.receive().is_ok_and(|reply| text(&reply) != "+OK") {}
+            client.wait_for_close(secs(10)).expect("it is closed");
+        });
+    }
+    assert_eq!(text(&admin.call(&["GET", "n"])), "2");
+}
+
+#[test]
+fn who_asks_for_one_long_value_many_times_at_once() {
+    let server = start_server(Kind::Ours, "");
+    let value = "v".repeat(1 << 20);
+    let mut admin = server.client();
+    admin.call(&["SET", "k", &value]);
+    let mut words = vec!["k"; 201];
+    words[0] = "MGET";
+    let mut request = Vec::new();
+    encode_request(&words, &mut request);
+    let mut client = Client::try_to_within(server.port(), secs(20)).unwrap();
+    beside(&server, ANSWER_MAX, 48, |answers| {
+        client.send_raw(&request).unwrap();
+        wait_for("it has run", secs(10), || {
+            let clients = text(&admin.call(&["CLIENT", "LIST"]));
+            expect_that(clients.contains("cmd=mget"), || clients)
+        });
+        // It gets the value as it was then.
+        admin.call(&["SETRANGE", "k", "0", "w"]);
+        others_go_on(answers);
+    });
+    let Value::Array(values) = client.receive().unwrap() else {
+        panic!("an array");
+    };
+    assert_eq!(values.len(), 200);
+    let value = Value::bulk(value);
+    assert!(values.iter().all(|it| *it == value));
+    assert_eq!(text(&admin.call(&["GETRANGE", "k", "0", "1"])), "wv");
 }
 
 /// It may send what it likes while it waits; that it goes is seen behind it.

@@ -171,9 +171,12 @@ fn note_set(server: &mut Server, key: &[u8], expires: bool) {
 
 /// A string value, or null.
 fn reply_text(value: Option<&Text>, reply: &mut Reply) {
-    match value {
-        Some(text) => reply.bulk(text.bytes(&mut itoa::Buffer::new())),
-        None => reply.null(),
+    let Some(text) = value else {
+        return reply.null();
+    };
+    match text.as_shared() {
+        Some(bytes) => reply.shared_bulk(bytes),
+        None => reply.bulk(text.bytes(&mut itoa::Buffer::new())),
     }
 }
 

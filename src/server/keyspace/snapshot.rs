@@ -575,7 +575,7 @@ mod tests {
         for _ in 0..1000 {
             queue.encode(|out| out.extend_from_slice(b"head of a large value"));
             queue.push_large(Chunk::Large(Image::Text(Arc::new(
-                crate::server::keyspace::Long::Made(vec![b'x'; 5000]),
+                crate::server::keyspace::Long::Edited(vec![b'x'; 5000]),
             ))));
         }
         let (mut counted, mut held) = (0, 0);

@@ -42,28 +42,28 @@ pub enum Text {
 /// The bytes of a long text.
 #[derive(Debug)]
 pub enum Long {
-    /// In the buffer that they were received in, which holds nothing else.
-    Received(Bytes),
-    /// As they were made here.
-    Made(Vec<u8>),
+    /// In a buffer that holds nothing else, as they were received or loaded. Replies may share it.
+    Fixed(Bytes),
+    /// With room for more, as a change has made them.
+    Edited(Vec<u8>),
 }
 
 impl Long {
-    /// The bytes, to be changed. They are only copied if somebody else still has the word that was received.
+    /// The bytes, to be changed. They are only copied if somebody else still has them: a reply, or who received the word.
     fn make_vec(&mut self) -> &mut Vec<u8> {
-        if let Long::Received(bytes) = self {
-            *self = Long::Made(Vec::from(std::mem::take(bytes)));
+        if let Long::Fixed(bytes) = self {
+            *self = Long::Edited(Vec::from(std::mem::take(bytes)));
         }
         match self {
-            Long::Made(bytes) => bytes,
-            Long::Received(_) => unreachable!("it has just been made"),
+            Long::Edited(bytes) => bytes,
+            Long::Fixed(_) => unreachable!("it has just been made"),
         }
     }
 
     fn capacity(&self) -> usize {
         match self {
-            Long::Received(bytes) => bytes.len(),
-            Long::Made(bytes) => bytes.capacity(),
+            Long::Fixed(bytes) => bytes.len(),
+            Long::Edited(bytes) => bytes.capacity(),
         }
     }
 }
@@ -73,8 +73,8 @@ impl Deref for Long {
 
     fn deref(&self) -> &[u8] {
         match self {
-            Long::Received(bytes) => bytes,
-            Long::Made(bytes) => bytes,
+            Long::Fixed(bytes) => bytes,
+            Long::Edited(bytes) => bytes,
         }
     }
 }
@@ -82,7 +82,7 @@ impl Deref for Long {
 impl Clone for Long {
     /// A copy of the bytes, for who is about to change them.
     fn clone(&self) -> Long {
-        Long::Made(self.to_vec())
+        Long::Edited(self.to_vec())
     }
 }
 
@@ -168,12 +168,16 @@ impl Text {
         match inline(bytes) {
             Some((len, inline)) => Text::Inline(len, inline),
             None if bytes.len() <= SHORT_BYTES_MAX => Text::Short(bytes.into()),
-            None => Text::made(bytes.to_vec()),
+            None => Text::long(bytes.to_vec()),
         }
     }
 
-    fn made(bytes: Vec<u8>) -> Text {
-        Text::Long(Arc::new(Long::Made(bytes)))
+    fn long(bytes: Vec<u8>) -> Text {
+        Text::Long(Arc::new(if bytes.len() == bytes.capacity() {
+            Long::Fixed(bytes.into())
+        } else {
+            Long::Edited(bytes)
+        }))
     }
 
     /// Takes a word of a request, as [`Text::assign`] would, but without a copy where the word has a buffer of its
@@ -183,7 +187,7 @@ impl Text {
             self.assign(word);
         } else {
             held::leave(self.common_bytes(1));
-            *self = Text::Long(Arc::new(Long::Received(word.clone())));
+            *self = Text::Long(Arc::new(Long::Fixed(word.clone())));
         }
     }
 
@@ -216,7 +220,7 @@ impl Text {
             Some((len, inline)) => Text::EditedInline(len, inline),
             None if bytes.len() <= EMBSTR_BYTES_MAX => Text::EditedShort(bytes.into()),
             None if bytes.len() <= SHORT_BYTES_MAX => Text::Short(bytes.into()),
-            None => Text::made(bytes),
+            None => Text::long(bytes),
         }
     }
 
@@ -225,7 +229,7 @@ impl Text {
         match bytes.len() {
             // No number is so long.
             len if len > INLINE_BYTES_MAX && len <= SHORT_BYTES_MAX => Text::Short(bytes.into()),
-            len if len > SHORT_BYTES_MAX => Text::made(bytes),
+            len if len > SHORT_BYTES_MAX => Text::long(bytes),
             _ => Text::from_bytes(&bytes),
         }
     }
@@ -245,6 +249,21 @@ impl Text {
     /// The bytes; `digits` holds them where they are stored as a number.
     pub fn bytes<'a>(&'a self, digits: &'a mut itoa::Buffer) -> &'a [u8] {
         self.element().bytes(digits)
+    }
+
+    /// The bytes of a long text, if they can be had without a copy by whoever keeps them beyond a change.
+    pub fn as_shared(&self) -> Option<&Bytes> {
+        match self {
+            Text::Long(long) => match &**long {
+                Long::Fixed(bytes) => Some(bytes),
+                Long::Edited(_) => None,
+            },
+            Text::Integer(_)
+            | Text::Inline(..)
+            | Text::Short(_)
+            | Text::EditedInline(..)
+            | Text::EditedShort(_) => None,
+        }
     }
 
     /// The number that the text is, when it is the canonical decimal of an `i64`.
@@ -332,6 +351,7 @@ mod tests {
         let digits = &mut itoa::Buffer::new();
         assert_eq!(text.bytes(digits).as_ptr(), place);
         assert_eq!(text.bytes(digits)[..2], *b"yx");
+        assert_eq!(text.as_shared(), None, "it may have room for more");
         // A snapshot has it as it was.
         let before = text.clone();
         text.edit(|bytes| bytes.push(b'z'));
@@ -365,6 +385,19 @@ mod tests {
         assert!(matches!(text, Text::Long(_)));
         assert_eq!(text.len(), SHORT_BYTES_MAX + 1);
         assert_eq!(size_of::<Text>(), 24);
+    }
+
+    #[test]
+    fn what_shares_a_long_text_keeps_it_as_it_was() {
+        let mut text = Text::from_vec(vec![b'a'; SHORT_BYTES_MAX + 1]);
+        let shared = text.as_shared().unwrap().clone();
+        assert_eq!(
+            text.bytes(&mut itoa::Buffer::new()).as_ptr(),
+            shared.as_ptr()
+        );
+        text.edit(|bytes| bytes[0] = b'b');
+        assert_eq!(*shared, [b'a'; SHORT_BYTES_MAX + 1]);
+        assert_eq!(text.bytes(&mut itoa::Buffer::new())[..2], *b"ba");
     }
 
     #[test]
