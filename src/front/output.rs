@@ -133,15 +133,20 @@ impl From<Vec<u8>> for Chunk {
 #[derive(Debug, Default)]
 pub struct OutputQueue {
     chunks: VecDeque<Chunk>,
-    tail: Vec<u8>,
-    /// Replies that are still to come, in order. Nothing behind the first leaves before it does.
+    /// Replies that are still to come, in order. Nothing behind the first leaves before it does; what is in front of
+    /// it is in the chunks.
     gaps: VecDeque<Gap>,
+    /// What is newer than all chunks and gaps.
+    tail: Vec<u8>,
     /// The tail is with the command that is running; what is queued meanwhile comes after it.
     tail_is_lent: bool,
     /// Of that, what is not in the present tail.
     behind: Vec<Chunk>,
     /// What waits in the chunks.
     chunk_bytes: usize,
+    /// What waits between gaps, and its memory.
+    gap_bytes: usize,
+    own_gap_bytes: usize,
     /// Of that, what other clients may wait for too.
     shared_bytes: usize,
     /// The memory of the chunks that are for this client alone.
@@ -195,24 +200,21 @@ struct Hold {
 #[derive(Debug)]
 struct Gap {
     on: WaitId,
-    /// Where in the tail; [`AT_THE_END`] until the command that made it has returned.
-    at: usize,
+    /// What stands between the gap before it and this one; unknown until the command that made it has returned.
+    before: Option<Chunk>,
     /// The reply, when another one before it is still missing.
     reply: Option<Vec<u8>>,
 }
 
-/// Behind what the running command has written, wherever that ends.
-const AT_THE_END: usize = usize::MAX;
-
 impl OutputQueue {
     /// Bytes that wait.
     pub fn len(&self) -> usize {
-        self.chunk_bytes + self.tail.len()
+        self.chunk_bytes + self.gap_bytes + self.tail.len()
     }
 
     /// The memory of what waits for this client alone. Bytes.
     pub fn own_bytes(&self) -> usize {
-        self.tail.capacity() + self.own_chunk_bytes
+        self.tail.capacity() + self.own_chunk_bytes + self.own_gap_bytes
     }
 
     /// What waits in pieces that other clients may wait for too. Bytes.
@@ -230,7 +232,8 @@ impl OutputQueue {
     pub(super) fn shown_sizes(&self) -> (usize, usize, usize) {
         let buffered = self.tail.len().min(REDIS_BUFFER_BYTES);
         let is_longer = self.tail.len() > buffered;
-        let pieces = self.chunks.len() + usize::from(is_longer);
+        let waits_in_gaps = self.gap_bytes > 0;
+        let pieces = self.chunks.len() + usize::from(is_longer) + usize::from(waits_in_gaps);
         (buffered, pieces, self.len() - buffered)
     }
 
@@ -310,13 +313,34 @@ impl OutputQueue {
 
     /// Leaves a gap for a reply that is still to come; what is queued later stays behind it.
     pub(super) fn leave_gap(&mut self, on: WaitId) {
-        let at = if self.tail_is_lent {
-            AT_THE_END
-        } else {
-            self.tail.len()
+        let before = match self.tail_is_lent {
+            true => None,
+            false => Some(self.take_before()),
         };
-        let reply = None;
-        self.gaps.push_back(Gap { on, at, reply });
+        self.gaps.push_back(Gap {
+            on,
+            before,
+            reply: None,
+        });
+        if !self.tail_is_lent {
+            self.close_gaps();
+        }
+    }
+
+    /// What stands in front of a new gap. A piece of its own, so that no other is moved when a gap closes.
+    fn take_before(&mut self) -> Chunk {
+        let piece = if self.tail.len() < COPY_BYTES_MAX {
+            // It may wait for long, without the room behind it.
+            let piece = self.tail.as_slice().to_vec();
+            self.tail.clear();
+            piece
+        } else {
+            std::mem::take(&mut self.tail)
+        };
+        let before = Chunk::from(piece);
+        self.gap_bytes += before.len();
+        self.own_gap_bytes += before.own_bytes;
+        before
     }
 
     /// How many replies are still to come.
@@ -341,25 +365,27 @@ impl OutputQueue {
         true
     }
 
-    /// Makes the replies before the first that is missing part of the tail.
+    /// Lets go what stands in front of the first reply that is missing.
     fn close_gaps(&mut self) {
         let mut closed = Vec::new();
-        let mut taken = 0;
-        while let Some(Gap { at, reply, .. }) = self.gaps.front_mut() {
-            let Some(reply) = reply.take() else { break };
-            closed.extend_from_slice(&self.tail[taken..*at]);
+        while let Some(gap) = self.gaps.front_mut() {
+            if let Some(before) = gap.before.replace(Chunk::from(Vec::new())) {
+                self.gap_bytes -= before.len();
+                self.own_gap_bytes -= before.own_bytes;
+                closed.extend_from_slice(&before);
+            }
+            let Some(reply) = gap.reply.take() else { break };
             closed.extend_from_slice(&reply);
-            taken = *at;
             self.gaps.pop_front();
         }
         if closed.is_empty() {
             return;
         }
-        for gap in &mut self.gaps {
-            gap.at = gap.at - taken + closed.len();
+        if self.tail.is_empty() && self.gaps.is_empty() {
+            self.tail = closed;
+        } else {
+            self.queue(closed.into());
         }
-        closed.extend_from_slice(&self.tail[taken..]);
-        self.tail = closed;
     }
 
     /// The growing end, to be written to directly and given back by [`OutputQueue::put_tail`].
@@ -373,13 +399,14 @@ impl OutputQueue {
     /// after it: a message that a command causes for its own client follows the command's reply.
     pub(super) fn put_tail(&mut self, tail: Vec<u8>) {
         self.tail_is_lent = false;
-        for gap in self.gaps.iter_mut().rev() {
-            if gap.at != AT_THE_END {
-                break;
-            }
-            gap.at = tail.len();
-        }
         let after = std::mem::replace(&mut self.tail, tail);
+        let open = |gap: &&Gap| gap.before.is_none();
+        let gaps_made = self.gaps.iter().rev().take_while(open).count();
+        let first_made = self.gaps.len() - gaps_made;
+        for at in first_made..self.gaps.len() {
+            let before = self.take_before();
+            self.gaps[at].before = Some(before);
+        }
         for chunk in std::mem::take(&mut self.behind) {
             self.push(chunk);
         }
@@ -393,8 +420,10 @@ impl OutputQueue {
         if let Some(chunk) = self.chunks.front() {
             return chunk;
         }
-        let end = self.gaps.front().map_or(self.tail.len(), |gap| gap.at);
-        &self.tail[..end]
+        match self.gaps.is_empty() {
+            true => &self.tail,
+            false => &[],
+        }
     }
 
     /// As [`OutputQueue::front`], without what is held back.
@@ -458,18 +487,13 @@ impl OutputQueue {
         }
     }
 
-    /// Makes the tail, as far as the first gap, a chunk.
+    /// Makes the tail a chunk. There must be no gap in front of it.
     fn seal(&mut self) {
-        let end = self.gaps.front().map_or(self.tail.len(), |gap| gap.at);
-        if end == 0 {
-            return;
+        debug_assert!(self.gaps.is_empty(), "what is behind a gap stays there");
+        if !self.tail.is_empty() {
+            let sealed = std::mem::take(&mut self.tail);
+            self.queue(sealed.into());
         }
-        let rest = self.tail.split_off(end);
-        let sealed = std::mem::replace(&mut self.tail, rest);
-        for gap in &mut self.gaps {
-            gap.at -= end;
-        }
-        self.queue(sealed.into());
     }
 }
 
@@ -584,6 +608,40 @@ mod tests {
         assert!(queue.fill_gap(WaitId(1), b"b".to_vec()));
         queue.put_tail(reply);
         assert_eq!(drain(&mut queue), "abc");
+    }
+
+    #[test]
+    fn what_stands_behind_a_gap_is_not_moved_when_it_closes() {
+        const BETWEEN: &[u8] = &[b'r'; 2 * COPY_BYTES_MAX];
+        const COUNT: u64 = 1000;
+        let mut queue = OutputQueue::default();
+        let mut expected = String::new();
+        for n in 0..COUNT {
+            let mut tail = queue.take_tail();
+            queue.leave_gap(WaitId(n));
+            tail.extend_from_slice(BETWEEN);
+            queue.put_tail(tail);
+            expected += &"r".repeat(BETWEEN.len());
+            expected += &n.to_string();
+        }
+        queue.extend(b"end");
+        let waits = queue.len();
+        assert!(queue.own_bytes() < 2 * waits, "{}", queue.own_bytes());
+        let places = |queue: &OutputQueue| -> Vec<_> {
+            let pieces = queue.gaps.iter().skip(1).map(|gap| gap.before.as_ref());
+            pieces.map(|piece| piece.unwrap().as_ptr()).collect()
+        };
+        let before = places(&queue);
+        let mut seen = String::new();
+        for n in 0..COUNT {
+            // By pairs, the later one first.
+            assert!(queue.fill_gap(WaitId(n ^ 1), (n ^ 1).to_string().into_bytes()));
+            let left = places(&queue);
+            assert_eq!(left[..], before[before.len() - left.len()..]);
+            seen += &drain(&mut queue);
+        }
+        assert!(seen == expected + "end", "in order");
+        assert_eq!((queue.len(), queue.own_gap_bytes), (0, 0));
     }
 
     /// What may leave, which then has.

@@ -62,8 +62,6 @@ impl Server {
         self.sample_memory();
         self.limit_tracking();
         self.check_aof_rewrite();
-        // The role may have changed.
-        let _ = self.follow_oom_score();
         if round.is_multiple_of(ROUNDS_PER_SECOND) {
             self.replication_tick(now);
         }

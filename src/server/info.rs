@@ -164,7 +164,7 @@ impl Server {
         line!(
             out,
             "mem_total_replication_buffers:{}",
-            report.backlog + report.replicas
+            report.replication_buffers
         );
         line!(out, "mem_clients_slaves:{}", report.replicas);
         line!(out, "mem_clients_normal:{}", report.clients);

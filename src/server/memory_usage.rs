@@ -23,6 +23,8 @@ pub(crate) struct MemoryReport {
     pub(crate) resident: u64,
     pub(crate) backlog: u64,
     pub(crate) replicas: u64,
+    /// What is kept of the stream, and what waits to be sent to replicas.
+    pub(crate) replication_buffers: u64,
     pub(crate) clients: u64,
     /// What waits to be written to the append-only file.
     pub(crate) aof_buffer: u64,
@@ -73,7 +75,7 @@ impl Server {
             .replication
             .history
             .backlog()
-            .map_or(0, |backlog| backlog.len() as u64);
+            .map_or(0, |backlog| (backlog.len() - backlog.beyond_max()) as u64);
         let (mut clients, mut replicas) = (0, 0);
         for client in self.front.clients.iter() {
             let bytes = client.memory_bytes() as u64;
@@ -82,7 +84,8 @@ impl Server {
                 ClientKind::Normal | ClientKind::Master => clients += bytes,
             }
         }
-        replicas += self.replica_output_bytes();
+        let output = self.replica_output_bytes();
+        replicas += output;
         let snapshots = self.keyspace.snapshot_bytes();
         let aof_buffer = self.aof.writer.buffer_bytes();
         let dbs = (0..self.keyspace.databases()).map(|number| self.keyspace.db(number));
@@ -104,6 +107,7 @@ impl Server {
             resident: memory::resident(),
             backlog,
             replicas,
+            replication_buffers: backlog + output,
             clients,
             aof_buffer,
             overhead,

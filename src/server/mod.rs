@@ -276,7 +276,7 @@ impl Server {
                 me: me.clone(),
             })
         });
-        server.borrow().note_role();
+        server.borrow_mut().note_role();
         server
     }
 

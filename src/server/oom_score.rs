@@ -16,7 +16,7 @@ const SCORE_MAX: i32 = 1000;
 pub enum OomMode {
     /// They are not used.
     No,
-    /// They are added to what the process began with.
+    /// They are added to what it was before.
     Relative,
     /// They are what is set.
     Absolute,
@@ -25,7 +25,7 @@ pub enum OomMode {
 /// What the kernel has been told.
 #[derive(Debug, Default)]
 pub(super) struct OomScore {
-    /// What the process began with; known once something else was wanted.
+    /// What it was before the values were used; known while they are.
     base: Option<i32>,
     /// The last that was wanted, whether or not the kernel took it.
     last: Option<(OomMode, i32)>,
@@ -34,21 +34,23 @@ pub(super) struct OomScore {
 impl OomScore {
     /// Has the kernel know, unless that was tried last.
     fn follow(&mut self, mode: OomMode, value: i32) -> io::Result<()> {
-        let has_effect = mode != OomMode::No || self.base.is_some();
-        if self.last.replace((mode, value)) == Some((mode, value)) || !has_effect {
+        let is_known = self.last.replace((mode, value)) == Some((mode, value));
+        if is_known || (mode == OomMode::No && self.base.is_none()) {
             return Ok(());
         }
         let base = match self.base {
             Some(base) => base,
             None => read()?,
         };
-        self.base = Some(base);
         let score = match mode {
             OomMode::No => base,
             OomMode::Relative => base + value,
             OomMode::Absolute => value,
         };
-        fs::write(FILE, score.clamp(SCORE_MIN, SCORE_MAX).to_string())
+        fs::write(FILE, score.clamp(SCORE_MIN, SCORE_MAX).to_string())?;
+        // While the values are not used, it is for others to change.
+        self.base = (mode != OomMode::No).then_some(base);
+        Ok(())
     }
 }
 

@@ -155,8 +155,6 @@ async fn serve_until_told(
         let server = &mut *server.borrow_mut();
         server.begin_loading(false);
         server.apply_settings();
-        // Before memory grows. What the kernel refuses is in the log.
-        let _ = server.follow_oom_score();
     }
     // Before the data are loaded, so that it can say that they are.
     let _opened = match process.http.port {
@@ -494,7 +492,7 @@ impl Server {
             self.check_maxclients()?;
         }
         if let Some(name) = names.iter().find(|name| name.starts_with("oom-score-adj")) {
-            // If something else fails, the next round of the cron takes it back.
+            // If something else fails, whoever goes back to the settings of before takes it back.
             self.oom_score_changed().map_err(|_| {
                 let text = "Failed to set current oom_score_adj. Check server logs.";
                 (*name, text.to_owned())
@@ -605,8 +603,10 @@ impl Server {
             .map_err(|reason| ("appendonly", reason))
     }
 
-    /// The log's lines begin with our role.
-    pub(crate) fn note_role(&self) {
+    /// The log's lines begin with our role, and the kernel goes by it.
+    pub(crate) fn note_role(&mut self) {
+        // What the kernel refuses is in the log.
+        let _ = self.follow_oom_score();
         if let Some(log) = self.log {
             let is_master = self.replication.is_master();
             log.set_role(if is_master {

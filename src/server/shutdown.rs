@@ -9,6 +9,7 @@ use tokio::task::AbortHandle;
 
 use super::Server;
 use super::persist::aof::{State, settle};
+use super::replication::master::Feed;
 use crate::clock::Mono;
 use crate::front::{ClientId, PauseMode, PauseReason, WaitId};
 use crate::ids::ReplOffset;
@@ -50,6 +51,8 @@ pub enum SaveChoice {
 #[derive(Debug, Default)]
 pub(crate) struct Shutdown {
     task: Option<AbortHandle>,
+    /// It waits for replicas no longer: no file is to be begun any more.
+    is_ending: bool,
     /// Clients that asked for it.
     waiting: Vec<WaitId>,
     /// A replica has acknowledged something, or gone.
@@ -64,6 +67,11 @@ impl Server {
     /// Whether a shutdown is in progress.
     pub(crate) fn is_shutting_down(&self) -> bool {
         self.shutdown.task.is_some()
+    }
+
+    /// Whether a shutdown in progress has come to its own files.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.shutdown.is_ending
     }
 
     /// Begins to shut down, if that is not happening already. `client` gets an answer only if it fails.
@@ -110,6 +118,7 @@ impl Server {
     /// The server goes on.
     fn end_shutdown(&mut self) {
         self.shutdown.task = None;
+        self.shutdown.is_ending = false;
         self.process.shutdown_at = None;
         self.front.unpause(PauseReason::Shutdown);
         self.shutdown.called_off.notify_one();
@@ -137,20 +146,49 @@ impl Server {
         }
     }
 
-    /// Whether a replica lacks something, be it that all data are still on their way to it.
+    /// Replicas that lack something, be it that all data are still on their way to them.
+    fn replicas_behind(&self, offset: ReplOffset) -> impl Iterator<Item = (ClientId, &Feed)> {
+        self.feeds().filter(move |(_, feed)| feed.acked < offset)
+    }
+
     fn has_replica_behind(&self, offset: ReplOffset) -> bool {
-        self.feeds().any(|(_, feed)| feed.acked < offset)
+        self.replicas_behind(offset).next().is_some()
+    }
+
+    /// Who is in sync, and who misses the newest writes.
+    fn tell_who_lags(&self, offset: ReplOffset) {
+        let all = self.feeds().count();
+        if all == 0 {
+            return;
+        }
+        let now = self.clock.mono();
+        for (id, feed) in self.replicas_behind(offset) {
+            if let Some(client) = self.front.clients.get(id) {
+                tracing::warn!(
+                    "Lagging replica {}: {} bytes behind, heard of {} s ago, {}",
+                    client.addr,
+                    offset.0 - feed.acked.0,
+                    now.since(feed.acked_at).as_secs(),
+                    feed.state_name(),
+                );
+            }
+        }
+        let in_sync = all - self.replicas_behind(offset).count();
+        tracing::info!("{in_sync} of {all} replicas are in sync when shutting down");
     }
 }
 
 async fn shut_down(server: Rc<RefCell<Server>>, options: ShutdownOptions) {
+    let offset = server.borrow().replication.history.offset();
     if !options.now {
-        wait_for_replicas(&server).await;
+        wait_for_replicas(&server, offset).await;
     }
     {
         let server = &mut *server.borrow_mut();
+        server.tell_who_lags(offset);
+        server.shutdown.is_ending = true;
         if server.aof.state == State::First && server.aof.rewriting.is_running() {
-            tracing::warn!("Writing initial AOF. Can't exit.");
+            tracing::warn!("Writing initial AOF, can't exit");
             if !options.force {
                 server.shutdown_failed();
                 return;
@@ -204,10 +242,9 @@ async fn shut_down(server: Rc<RefCell<Server>>, options: ShutdownOptions) {
 
 /// Stops writes and waits until every replica has everything, for `shutdown-timeout`. Those of a replica too: it
 /// applies nothing more meanwhile (see [`Server::obstacle`]), and they go on from where it is when it is back.
-async fn wait_for_replicas(server: &Rc<RefCell<Server>>) {
-    let (acked, offset, limit) = {
+async fn wait_for_replicas(server: &Rc<RefCell<Server>>, offset: ReplOffset) {
+    let (acked, limit) = {
         let server = &mut *server.borrow_mut();
-        let offset = server.replication.history.offset();
         let limit = server.config.shutdown_timeout;
         if limit.is_zero() || !server.has_replica_behind(offset) {
             return;
@@ -218,7 +255,7 @@ async fn wait_for_replicas(server: &Rc<RefCell<Server>>) {
             .pause(PauseReason::Shutdown, PauseMode::Write, Mono::NEVER);
         server.ask_for_acks();
         server.process.shutdown_at = Some(server.clock.mono() + limit);
-        (Rc::clone(&server.shutdown.acked), offset, limit)
+        (Rc::clone(&server.shutdown.acked), limit)
     };
     // The answer leaves out the bytes of the question itself: the offset before it counts.
     let all = async {
@@ -226,7 +263,6 @@ async fn wait_for_replicas(server: &Rc<RefCell<Server>>) {
             acked.notified().await;
         }
     };
-    if tokio::time::timeout(limit, all).await.is_err() {
-        tracing::warn!("Lagging replicas at shutdown: they miss the newest writes");
-    }
+    // Who has not caught up by then is told of behind it.
+    let _ = tokio::time::timeout(limit, all).await;
 }

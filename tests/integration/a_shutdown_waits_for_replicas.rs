@@ -264,3 +264,26 @@ fn what_its_words_mean() {
         assert_eq!(theirs, ours);
     }
 }
+
+/// A file that is to hold the data from now on, and does not yet: without it the next start would be empty.
+#[test]
+fn nor_is_a_first_append_only_file_left_behind() {
+    let seen = side_by_side(|kind| {
+        let lines = "shutdown-timeout 60\nenable-debug-command yes\n";
+        let (mut master, mut replica) = start_with_a_lagging_replica(kind, lines);
+        let (mut asker, mut client) = (master.client(), master.client());
+        asker.send(&["SHUTDOWN"]).unwrap();
+        wait_until_announced(&master);
+        client.call(&["CONFIG", "SET", "rdb-key-save-delay", "30000000"]);
+        let mut seen = vec![client.ask("CONFIG SET appendonly yes")];
+        wait_for_info(&master, "aof_rewrite_in_progress", "1");
+        replica.process.resume();
+        seen.push(text(&asker.receive().unwrap()));
+        seen.push(client.ask("APPEND k er"));
+        client.send(&["SHUTDOWN", "NOSAVE", "FORCE"]).unwrap();
+        end(&mut master, &mut client);
+        seen
+    });
+    assert_eq!(seen[0], seen[1]);
+    assert_eq!(seen[1][1..], [FAILED, "5"]);
+}

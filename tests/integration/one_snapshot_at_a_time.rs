@@ -2,10 +2,11 @@
 //! another cannot take yet. Replicas that wait together share one.
 
 use std::io::Read;
+use std::net::Shutdown;
 use std::time::Duration;
 
 use crate::aof;
-use crate::data::{full_resyncs, replica_of, wait_until_equal};
+use crate::data::{full_resyncs, replica_of, wait_for_info, wait_until_equal};
 use crate::support::{
     Client, Kind, ServerNode, expect_that, redis_check_rdb, secs, start_server, text, wait_for,
 };
@@ -230,6 +231,30 @@ fn replicas_that_come_during_a_save_share_the_next_one() {
     });
     let saves = number(&server, "rdb_saves");
     assert!(saves < 4, "{saves} saves");
+}
+
+#[test]
+fn a_save_that_no_replica_waits_for_any_more_ends() {
+    for kind in [Kind::Real, Kind::Ours] {
+        let server = start_server(kind, "repl-diskless-sync no\nsave \"\"\n");
+        let mut client = server.client();
+        client.ask("DEBUG POPULATE 30 k 10");
+        client.ask("CONFIG SET rdb-key-save-delay 1000000");
+        let replicas = [(); 2].map(|()| {
+            let mut replica = server.client();
+            replica.send(&["PSYNC", "?", "-1"]).unwrap();
+            replica
+        });
+        wait_for_transfer(&server);
+        wait_for_info(&server, "connected_slaves", "2");
+        for (left, replica) in [("1", &replicas[0]), ("0", &replicas[1])] {
+            assert_eq!(number(&server, "rdb_bgsave_in_progress"), 1, "{kind:?}");
+            replica.stream().shutdown(Shutdown::Both).unwrap();
+            wait_for_info(&server, "connected_slaves", left);
+        }
+        wait_for_info(&server, "rdb_bgsave_in_progress", "0");
+        client.ask("CONFIG SET rdb-key-save-delay 0");
+    }
 }
 
 #[test]

@@ -130,6 +130,8 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
         .map_err(|error| format!("ERR {error}"))?;
     if let Err((name, reason)) = server.settings_changed(&names, &before) {
         server.config = before;
+        // What the kernel refuses is in the log.
+        let _ = server.follow_oom_score();
         return Err(format!(
             "ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}"
         )

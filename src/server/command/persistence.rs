@@ -84,7 +84,7 @@ fn bgsave(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(),
         reply.simple("Background saving scheduled");
         return Ok(());
     }
-    drop(server.start_save());
+    drop(server.start_save(false));
     reply.simple("Background saving started");
     Ok(())
 }

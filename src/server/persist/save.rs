@@ -77,6 +77,7 @@ struct Running {
     since: Mono,
     /// Changes before it began; they are in it.
     dirty_before: u64,
+    is_for_replicas: bool,
     task: Option<AbortHandle>,
     file: NewFile,
 }
@@ -398,8 +399,8 @@ impl Server {
     }
 
     /// Begins to save while clients are served. The receiver gets the file when it is complete, and
-    /// nothing when it failed or was cancelled. There must be no other save.
-    pub(crate) fn start_save(&mut self) -> oneshot::Receiver<Option<File>> {
+    /// nothing when it failed or was cancelled. There must be no other save. `is_for_replicas`: they alone want it.
+    pub(crate) fn start_save(&mut self, is_for_replicas: bool) -> oneshot::Receiver<Option<File>> {
         assert!(!self.saver.is_saving(), "one save at a time");
         let head = self.rdb_head();
         let now = self.clock.now();
@@ -416,6 +417,7 @@ impl Server {
             snapshot: job.snapshot,
             since: now.mono,
             dirty_before: self.saver.dirty,
+            is_for_replicas,
             task: None,
             file: job.file.clone(),
         });
@@ -483,6 +485,18 @@ impl Server {
         }
     }
 
+    /// Gives up a save that replicas alone have asked for, when none waits for it any more. Where there are save
+    /// points the file is good for them.
+    pub(crate) fn give_up_useless_save(&mut self) {
+        let running = self.saver.running.as_ref();
+        let is_for_replicas = running.is_some_and(|running| running.is_for_replicas);
+        if is_for_replicas && self.config.save.is_empty() && !self.waits_for_file() {
+            self.cancel_save();
+            let server = self.handle();
+            tokio::task::spawn_local(async move { server.borrow_mut().snapshot_ended(true) });
+        }
+    }
+
     /// All data was removed: where data is saved at all, the file must not bring it back. It is written when the
     /// unit ends, before anybody hears of it: its position must be that of its data.
     pub(crate) fn save_after_flushall(&mut self) {
@@ -524,7 +538,7 @@ impl Server {
             if let Some((seconds, changes)) = reached {
                 tracing::info!("{changes} changes in {seconds} seconds. Saving...");
             }
-            drop(self.start_save());
+            drop(self.start_save(false));
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct Backlog {
     skipped: usize,
     len: usize,
     bytes_max: usize,
+    /// From this one on the bytes are kept whatever the size is.
+    kept_from: Option<ReplOffset>,
     newest: ReplOffset,
 }
 
@@ -36,6 +38,7 @@ impl Backlog {
             skipped: 0,
             len: 0,
             bytes_max: bytes_max.max(BACKLOG_BYTES_MIN),
+            kept_from: None,
             newest,
         }
     }
@@ -67,16 +70,17 @@ impl Backlog {
 
     /// Appends to the history; the oldest bytes fall out.
     pub fn append(&mut self, bytes: &[u8]) {
-        let block_bytes = self.block_bytes();
         self.newest.0 += bytes.len() as u64;
-        let mut rest = &bytes[bytes.len().saturating_sub(self.bytes_max)..];
-        if rest.len() < bytes.len() {
+        let mut rest = bytes;
+        if bytes.len() > self.bytes_max && self.kept_from.is_none() {
+            rest = &bytes[bytes.len() - self.bytes_max..];
             // Nothing of what was there stays.
             self.blocks.clear();
             self.tail.clear();
             (self.skipped, self.len) = (0, 0);
         }
         while !rest.is_empty() {
+            let block_bytes = self.block_bytes();
             // Before it was made smaller, the tail may have been longer.
             let room = block_bytes.saturating_sub(self.tail.len());
             let (now, later) = rest.split_at(rest.len().min(room));
@@ -95,7 +99,7 @@ impl Backlog {
 
     /// A small backlog has small blocks: it takes little more than its size, which counts for `maxmemory`.
     fn block_bytes(&self) -> usize {
-        (self.bytes_max / 16).min(BLOCK_BYTES_MAX)
+        (self.len.max(self.bytes_max) / 16).min(BLOCK_BYTES_MAX)
     }
 
     /// Makes room for that many bytes more: the tail doubles, but to no more than a block.
@@ -109,8 +113,7 @@ impl Backlog {
 
     /// Lets the oldest bytes fall out that are too many.
     fn drop_excess(&mut self) {
-        while self.len > self.bytes_max {
-            let excess = self.len - self.bytes_max;
+        while let excess @ 1.. = self.excess() {
             let Some(oldest) = self.blocks.front_mut() else {
                 self.skipped += excess;
                 self.len -= excess;
@@ -123,6 +126,28 @@ impl Backlog {
                 self.blocks.pop_front();
             }
         }
+    }
+
+    /// How many of the oldest bytes are too many and not needed.
+    fn excess(&self) -> usize {
+        let excess = self.beyond_max();
+        let Some(kept_from) = self.kept_from else {
+            return excess;
+        };
+        let unneeded = kept_from.0.saturating_sub(self.first().0);
+        excess.min(usize::try_from(unneeded).unwrap_or(usize::MAX))
+    }
+
+    /// Bytes held above the configured size, because they are needed.
+    pub fn beyond_max(&self) -> usize {
+        self.len.saturating_sub(self.bytes_max)
+    }
+
+    /// Keeps the bytes from number `needed` on, if they are held, however many there will be, instead of those that
+    /// were needed before.
+    pub fn keep_from(&mut self, needed: Option<ReplOffset>) {
+        self.kept_from = needed.filter(|needed| self.reaches(*needed));
+        self.drop_excess();
     }
 
     /// Whether the bytes from number `wanted` on are all held.
@@ -211,6 +236,32 @@ mod tests {
             let taken = blocks + backlog.tail.capacity();
             assert!(taken <= SIZE + SIZE / 8, "{taken}");
         }
+        assert_eq!(backlog.len(), SIZE);
+    }
+
+    #[test]
+    fn what_is_needed_is_kept_beyond_its_size() {
+        const SIZE: usize = BACKLOG_BYTES_MIN;
+        let mut backlog = Backlog::new(ReplOffset(0), SIZE);
+        backlog.append(&[b'x'; SIZE]);
+        backlog.append(b"y");
+        backlog.keep_from(Some(ReplOffset(1)));
+        backlog.append(b"y");
+        assert_eq!(backlog.len(), SIZE, "the first is gone already");
+        backlog.keep_from(Some(ReplOffset(SIZE as u64 + 1)));
+        for len in [1, 100, SIZE / 2, 5 * SIZE, 100 * SIZE] {
+            backlog.append(&vec![b'y'; len]);
+        }
+        let from = |wanted: usize| backlog.from(ReplOffset(wanted as u64)).concat();
+        assert!(backlog.len() > 105 * SIZE);
+        assert_eq!(from(SIZE + 1), vec![b'y'; backlog.len()]);
+        assert_eq!(backlog.beyond_max(), backlog.len() - SIZE);
+        let blocks = backlog.blocks.len();
+        assert!(blocks < 300, "{blocks} blocks");
+        let needed = ReplOffset(backlog.newest().0 + 1 - 3 * SIZE as u64);
+        backlog.keep_from(Some(needed));
+        assert_eq!((backlog.first(), backlog.len()), (needed, 3 * SIZE));
+        backlog.keep_from(None);
         assert_eq!(backlog.len(), SIZE);
     }
 

@@ -92,6 +92,13 @@ impl History {
         }
     }
 
+    /// Keeps the bytes from this one on, whatever the size of the backlog is.
+    pub fn keep_from(&mut self, needed: Option<ReplOffset>) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.keep_from(needed);
+        }
+    }
+
     /// Counts and keeps bytes of the stream.
     pub fn record(&mut self, bytes: &[u8]) {
         if let Some(backlog) = &mut self.backlog {

@@ -9,8 +9,7 @@ use tokio::sync::Notify;
 use super::history::Resume;
 use crate::clock::Mono;
 use crate::front::{
-    COPY_BYTES_MAX, Call, Chunk, ClientId, ClientKind, Closing, OutputLimit, OutputQueue, Overrun,
-    Reply,
+    COPY_BYTES_MAX, Call, ClientId, ClientKind, Closing, OutputLimit, OutputQueue, Overrun, Reply,
 };
 use crate::ids::ReplOffset;
 use crate::server::Server;
@@ -61,7 +60,7 @@ pub(crate) struct Feed {
     pub(crate) is_old: bool,
     /// All that was queued for it has been written.
     pub(crate) drained: Rc<Notify>,
-    /// Whether what waits for it, with what is retained, is above the soft limit.
+    /// Whether what waits for it, in the backlog too, is above the soft limit.
     overrun: Overrun,
 }
 
@@ -73,7 +72,7 @@ pub(crate) enum FeedState {
         /// Since when.
         since: Mono,
     },
-    /// Its snapshot has begun; the stream since then is kept for it.
+    /// Its snapshot has begun; the backlog keeps the stream since then.
     Transferring {
         /// When it began.
         since: Mono,
@@ -81,69 +80,16 @@ pub(crate) enum FeedState {
         snapshot: Option<SnapshotEpoch>,
         /// The file is complete and being sent.
         is_sending_file: bool,
-        retained: Retained,
+        /// The first byte of the stream that it is to get behind that; none where it wants the data alone.
+        next: Option<ReplOffset>,
     },
     /// It has been sent all data and a mark; it finds the mark only if nothing follows.
     Unacknowledged {
-        /// The stream since the snapshot.
-        retained: Retained,
+        /// As above.
+        next: Option<ReplOffset>,
     },
     /// It gets the stream.
     Online,
-}
-
-/// Bytes of the stream that a replica may not get yet.
-#[derive(Debug, Default)]
-pub(crate) struct Retained {
-    chunks: Vec<Chunk>,
-    /// What small writes have added since the last chunk.
-    tail: Vec<u8>,
-    bytes: u64,
-    /// Of them, those in chunks that other replicas wait for too.
-    shared_bytes: u64,
-    /// The memory of the other chunks.
-    own_chunk_bytes: usize,
-}
-
-/// Chunks of the stream from this size on are shared by all replicas; smaller ones are gathered up to it, so that
-/// few are left to be queued when a replica may have them. Bytes.
-const SHARED_BYTES_MIN: usize = 16 * 1024;
-
-impl Retained {
-    fn push(&mut self, chunk: &Bytes) {
-        self.bytes += chunk.len() as u64;
-        let is_shared = chunk.len() >= SHARED_BYTES_MIN;
-        if is_shared || self.tail.len() + chunk.len() > SHARED_BYTES_MIN {
-            self.seal();
-        }
-        if is_shared {
-            self.shared_bytes += chunk.len() as u64;
-            self.chunks.push(chunk.clone().into());
-        } else {
-            self.tail.extend_from_slice(chunk);
-        }
-    }
-
-    fn seal(&mut self) {
-        if !self.tail.is_empty() {
-            let mut tail = std::mem::take(&mut self.tail);
-            // It may be kept for long.
-            tail.shrink_to_fit();
-            let chunk = Chunk::from(tail);
-            self.own_chunk_bytes += chunk.own_bytes();
-            self.chunks.push(chunk);
-        }
-    }
-
-    /// The memory of what is retained for this replica alone. Bytes.
-    fn own_bytes(&self) -> usize {
-        self.own_chunk_bytes + self.tail.capacity()
-    }
-
-    fn into_chunks(mut self) -> Vec<Chunk> {
-        self.seal();
-        self.chunks
-    }
 }
 
 impl Feed {
@@ -197,26 +143,27 @@ impl Feed {
         )
     }
 
-    /// What of the stream waits for the end of its full resync.
-    fn retained(&self) -> Option<&Retained> {
-        match &self.state {
-            FeedState::Transferring { retained, .. } | FeedState::Unacknowledged { retained } => {
-                Some(retained)
-            }
+    /// From where on the stream waits for the end of its full resync.
+    fn waits_from(&self) -> Option<ReplOffset> {
+        match self.state {
+            FeedState::Transferring { next, .. } | FeedState::Unacknowledged { next } => next,
             FeedState::Waiting { .. } | FeedState::Online => None,
         }
     }
 
-    fn retains(&self) -> bool {
-        self.retained().is_some()
-    }
-
-    /// Whether so much of the stream is retained, beside what is queued, that the replica is to be given up.
-    fn is_overfull(&mut self, queued: usize, limit: OutputLimit, now: Mono) -> bool {
-        let Some(retained) = self.retained() else {
+    /// Whether so much of the stream, which ends at `newest`, waits beside what is queued that the replica is to be
+    /// given up.
+    fn is_overfull(
+        &mut self,
+        newest: ReplOffset,
+        queued: usize,
+        limit: OutputLimit,
+        now: Mono,
+    ) -> bool {
+        let Some(next) = self.waits_from() else {
             return false;
         };
-        let bytes = retained.bytes + queued as u64;
+        let bytes = (newest.0 + 1).saturating_sub(next.0) + queued as u64;
         self.overrun.is_over(bytes, limit, now)
     }
 
@@ -236,22 +183,28 @@ impl Feed {
 
 impl Server {
     /// Bytes that wait to be sent to replicas, or for the end of their full resyncs. What several share counts once,
-    /// what they share with the backlog not at all.
+    /// what they share with the backlog not at all, as far as that would have it without them.
     pub(crate) fn replica_output_bytes(&self) -> u64 {
-        let (mut own, mut queued, mut kept) = (0, 0, 0);
+        let (mut own, mut queued) = (0, 0);
         for (id, feed) in self.feeds() {
-            if let Some(client) = self.front.clients.get(id) {
+            let client = self.front.clients.get(id);
+            // Without anything that waits there is only room.
+            if let Some(client) = client.filter(|client| !client.output.is_empty()) {
                 let output = &client.output;
                 own += output.own_bytes() as u64;
                 let shared = output.shared_bytes() as u64;
                 queued = queued.max(shared.saturating_sub(self.backlog_bytes_queued(feed, output)));
             }
-            if let Some(retained) = feed.retained() {
-                own += retained.own_bytes() as u64;
-                kept = retained.shared_bytes.max(kept);
-            }
         }
-        own + queued + kept
+        let backlog = self.replication.history.backlog();
+        own + queued + backlog.map_or(0, |backlog| backlog.beyond_max() as u64)
+    }
+
+    /// Has the backlog keep what replicas are to get at the end of their full resyncs.
+    pub(super) fn keep_stream(&mut self) {
+        let waiting = self.feeds().filter_map(|(_, feed)| feed.waits_from());
+        let needed = waiting.min();
+        self.replication.history.keep_from(needed);
     }
 
     /// How much of what is queued for a replica is in the backlog still.
@@ -305,14 +258,12 @@ impl Server {
             if client.session.introduction.rdb_only {
                 continue;
             }
-            let Some(feed) = &mut client.session.feed else {
+            let Some(feed) = &client.session.feed else {
                 continue;
             };
-            match &mut feed.state {
+            match feed.state {
                 FeedState::Waiting { .. } => {}
-                FeedState::Transferring { retained, .. }
-                | FeedState::Unacknowledged { retained } => {
-                    retained.push(&bytes);
+                FeedState::Transferring { .. } | FeedState::Unacknowledged { .. } => {
                     self.close_if_overfull(id, now);
                 }
                 FeedState::Online => {
@@ -325,23 +276,23 @@ impl Server {
 
     /// Whether so many bytes of the stream may be kept as they are for a replica that does not take them now.
     fn is_kept_whole(&self, bytes: usize) -> bool {
-        self.feeds().any(|(id, feed)| {
-            let client = self.front.clients.get(id);
-            let is_behind = client.is_some_and(|client| !client.output.is_empty());
-            (is_behind && bytes >= COPY_BYTES_MAX) || (feed.retains() && bytes >= SHARED_BYTES_MIN)
-        })
+        let mut clients = self
+            .feeds()
+            .filter_map(|(id, _)| self.front.clients.get(id));
+        bytes >= COPY_BYTES_MAX && clients.any(|client| !client.output.is_empty())
     }
 
     /// Gives up a replica for which more waits than `client-output-buffer-limit` allows. What its connection has
     /// queued alone is looked at as for every client.
     fn close_if_overfull(&mut self, id: ClientId, now: Mono) {
         let limit = self.front.clients.limits.replica;
+        let newest = self.replication.history.offset();
         let Some(client) = self.front.clients.get_mut(id).filter(|c| c.is_open()) else {
             return;
         };
         let queued = client.output.len();
         let feed = client.session.feed.as_mut();
-        if feed.is_some_and(|feed| feed.is_overfull(queued, limit, now)) {
+        if feed.is_some_and(|feed| feed.is_overfull(newest, queued, limit, now)) {
             tracing::warn!(
                 replica = %client.addr,
                 "replica closed: more of the stream waits for the end of its full resync than \
@@ -471,8 +422,10 @@ impl Server {
         }
     }
 
-    /// A replica gets what was retained for it, and from now on the stream. Nothing if it does already.
+    /// A replica gets what the backlog has kept for it, and from now on the stream. Nothing if it does already.
     pub(crate) fn put_online(&mut self, id: ClientId) {
+        // What waits in the backlog is all that there is of the stream.
+        self.flush_stream();
         let now = self.clock.mono();
         let Some(client) = self.front.clients.get_mut(id) else {
             return;
@@ -480,18 +433,25 @@ impl Server {
         let Some(feed) = &mut client.session.feed else {
             return;
         };
-        let (FeedState::Transferring { retained, .. } | FeedState::Unacknowledged { retained }) =
-            &mut feed.state
+        let (FeedState::Transferring { next, .. } | FeedState::Unacknowledged { next }) =
+            feed.state
         else {
             return;
         };
-        let retained = std::mem::take(retained);
+        let backlog = self.replication.history.backlog();
+        let kept = next.zip(backlog).filter(|(next, kept)| kept.reaches(*next));
+        let Some((next, backlog)) = kept else {
+            client.close(Closing::Now);
+            return;
+        };
         feed.state = FeedState::Online;
         feed.acked_at = now;
+        feed.resumed_to = backlog.newest();
         tracing::info!(replica = %client.addr, "Synchronization with replica succeeded");
-        for chunk in retained.into_chunks() {
-            self.front.clients.send(id, chunk, now);
+        for block in backlog.from(next) {
+            self.front.clients.send(id, block, now);
         }
+        self.keep_stream();
     }
 
     /// All data has been sent to a replica, and a mark after it: the stream waits for its word.
@@ -500,9 +460,8 @@ impl Server {
         let Some(feed) = self.feed_mut(id) else {
             return;
         };
-        if let FeedState::Transferring { retained, .. } = &mut feed.state {
-            let retained = std::mem::take(retained);
-            feed.state = FeedState::Unacknowledged { retained };
+        if let FeedState::Transferring { next, .. } = feed.state {
+            feed.state = FeedState::Unacknowledged { next };
             feed.acked_at = now;
         }
     }
@@ -549,6 +508,8 @@ impl Server {
             tokio::task::spawn_local(async move { server.borrow_mut().snapshot_ended(true) });
         }
         self.replication.replicas.retain(|replica| *replica != id);
+        self.keep_stream();
+        self.give_up_useless_save();
         if self.replication.replicas.is_empty() {
             self.replication.without_replicas_since = self.clock.mono();
         }
@@ -663,39 +624,5 @@ impl Server {
     fn is_transfer_shared(&self, feed: &Feed) -> bool {
         let is_same = |other: &Feed| feed.snapshot().is_some_and(|(_, id)| other.is_sent(id));
         self.feeds().filter(|(_, other)| is_same(other)).count() > 1
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_retained_keeps_its_order_in_few_chunks() {
-        let mut retained = Retained::default();
-        let mut whole = Vec::new();
-        for n in 0..5000_u32 {
-            let len = if n % 1000 == 999 {
-                SHARED_BYTES_MIN
-            } else {
-                50
-            };
-            let chunk = Bytes::from(n.to_le_bytes().repeat(len / 4));
-            whole.extend_from_slice(&chunk);
-            retained.push(&chunk);
-        }
-        assert_eq!(retained.bytes, whole.len() as u64);
-        let own = retained.own_bytes();
-        let needed = usize::try_from(retained.bytes - retained.shared_bytes).unwrap();
-        assert!(
-            (needed..needed + 3 * SHARED_BYTES_MIN).contains(&own),
-            "{own}"
-        );
-        let chunks = retained.into_chunks();
-        assert!(chunks.len() < 30, "{} chunks", chunks.len());
-        assert!(
-            chunks.iter().flat_map(|chunk| chunk.iter()).eq(&whole),
-            "the same bytes in the same order"
-        );
     }
 }

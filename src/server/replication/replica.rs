@@ -404,6 +404,7 @@ async fn full_resync(
             header @ (TransferHeader::Length(_) | TransferHeader::Mark(_)) => break header,
         }
     };
+    tracing::info!("MASTER <-> REPLICA sync: Loading DB in memory");
     let progress = server.borrow_mut().begin_loading_from_master(&id);
     let loaded = receive(server, wire, &header, progress).await;
     server.borrow_mut().end_loading();

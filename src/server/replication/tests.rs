@@ -6,10 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tempfile::TempDir;
 
-use super::master::{Feed, FeedState, Introduction, Retained};
+use super::master::{Feed, FeedState, Introduction};
 use super::wait::open_gate;
 use crate::clock::Mono;
 use crate::front::{Blocked, ClientId, ClientKind, Program};
+use crate::ids::ReplOffset;
 use crate::server::Server;
 use crate::server::testing::{connect, run, server, turn};
 
@@ -168,7 +169,7 @@ fn who_waits_for_a_file_that_is_being_saved_is_not_silent() {
                 since: now,
                 snapshot: None,
                 is_sending_file: false,
-                retained: Retained::default(),
+                next: None,
             },
         );
         let is_open = |server: &mut Server| {
@@ -200,10 +201,8 @@ fn what_is_retained_counts_for_both_limits() {
             let server = &mut *server.borrow_mut();
             // Not what is needed for a whole backlog.
             server.front.clients.limits.replica.hard_bytes = if is_soft { 0 } else { 3000 };
-            let state = || FeedState::Unacknowledged {
-                retained: Retained::default(),
-            };
-            let id = replica(server, state());
+            let next = Some(ReplOffset(1));
+            let id = replica(server, FeedState::Unacknowledged { next });
             let writer = connect(server);
             let value = "x".repeat(2000);
             let set = format!("SET k {value}");
@@ -220,6 +219,39 @@ fn what_is_retained_counts_for_both_limits() {
                 assert!(!is_open(server));
             }
         }
+    });
+}
+
+#[test]
+fn what_a_replica_waits_for_is_there_for_others_too() {
+    run(async {
+        let server = server(&["--repl-backlog-size", "16kb"]);
+        let server = &mut *server.borrow_mut();
+        let next = Some(ReplOffset(1));
+        let waiting = [(); 2].map(|()| replica(server, FeedState::Unacknowledged { next }));
+        server.keep_stream();
+        let writer = connect(server);
+        let set = format!("SET k {}", "x".repeat(1000));
+        for _ in 0..1000 {
+            turn(server, writer, &[&set]);
+        }
+        let both = server.not_counted_for_eviction();
+        assert!((900_000..1_100_000).contains(&both), "{both}");
+        let psync = format!("PSYNC {} 1", server.replication.history.repl_id().as_str());
+        let third = connect(server);
+        turn(server, third, &[&psync]);
+        let offset = server.replication.history.offset().0;
+        let queued = |server: &mut Server, id| server.front.clients.current(id).output.len() as u64;
+        assert!(queued(server, third) > offset, "with the line before");
+        for id in waiting {
+            assert_eq!(queued(server, id), 0);
+            turn(server, writer, &[&set]);
+            server.put_online(id);
+            let offset = server.replication.history.offset().0;
+            assert_eq!(queued(server, id), offset);
+        }
+        let backlog = server.replication.history.backlog().unwrap();
+        assert_eq!(backlog.beyond_max(), 0, "nobody needs more");
     });
 }
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::master::{Feed, FeedState};
 use crate::clock::Mono;
 use crate::front::{Client, ClientId, Closing};
-use crate::ids::random_hex;
+use crate::ids::{ReplOffset, random_hex};
 use crate::server::Server;
 use crate::server::key_delay::SavePace;
 use crate::server::keyspace::{Chunk, ChunkQueue, Image, Keyspace, Long, SnapshotEpoch, Walk};
@@ -168,15 +168,20 @@ impl Server {
         snapshot: Option<SnapshotEpoch>,
     ) -> Option<Rc<tokio::sync::Notify>> {
         let now = self.clock.mono();
+        let client = self.front.clients.get(id)?;
+        let wants_stream = !client.session.introduction.rdb_only;
+        let offset = self.replication.history.offset();
         let feed: &mut Feed = self.feed_mut(id)?;
         feed.state = FeedState::Transferring {
             since: now,
             snapshot,
             is_sending_file: false,
-            retained: super::master::Retained::default(),
+            next: wants_stream.then_some(ReplOffset(offset.0 + 1)),
         };
         feed.progress_at = now;
-        Some(Rc::clone(&feed.drained))
+        let drained = Rc::clone(&feed.drained);
+        self.keep_stream();
+        Some(drained)
     }
 
     /// Starts one transfer to all of these.
@@ -371,7 +376,7 @@ impl Server {
             return;
         }
         let server = self.handle();
-        let saved = self.start_save();
+        let saved = self.start_save(true);
         tokio::task::spawn_local(async move {
             let saved = keep_alive_until(&server, &takers, saved)
                 .await

@@ -160,7 +160,7 @@ impl Server {
     pub(crate) fn check_aof_rewrite(&mut self) {
         let now = self.clock.mono();
         let (aof, config) = (&self.aof, &self.config.aof);
-        let is_busy = self.is_writing_snapshot() || self.is_loading() || self.is_shutting_down();
+        let is_busy = self.is_writing_snapshot() || self.is_loading() || self.is_ending();
         if is_busy || now < aof.rewriting.not_before {
             return;
         }
