@@ -129,6 +129,7 @@ impl Server {
         self.end_unit();
         self.aof.writer.switch(None);
         self.aof.state = State::First;
+        self.aof.rewriting.base_error = None;
         self.schedule_rewrite();
     }
 
@@ -152,7 +153,12 @@ impl Server {
     /// Why the file cannot be written, in the system's words.
     pub(crate) fn aof_error(&self) -> Option<&str> {
         let error = self.aof.writer.error();
-        error.filter(|_| self.aof.state != State::Off)
+        match self.aof.state {
+            State::Off => None,
+            // Without its base the file holds nothing that a start would find.
+            State::First => error.or(self.aof.rewriting.base_error.as_deref()),
+            State::On => error,
+        }
     }
 
     /// What to wait for where so much waits to be written that nothing more may be applied.
