@@ -3,7 +3,7 @@
 //! Positions are counts of bytes since the start of the process: `appended` ≥ `written` ≥ `synced`. A reply waits
 //! until everything before it is written or, with `appendfsync always`, synced. An fsync always runs on another
 //! thread. A write does so while an fsync is in progress, because the kernel may make it wait; with `everysec` no
-//! reply waits for the fsync itself, however long it takes. But a file gets its first bytes when all before it is durable,
+//! reply waits for the fsync itself, however long it takes. What tells nothing of the data never waits (`wait.rs`). But a file gets its first bytes when all before it is durable,
 //! whatever the policy, so the first replies of a rewrite wait for one fsync: a power cut tears the last file alone, which
 //! a start can mend.
 
