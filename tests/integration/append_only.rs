@@ -12,7 +12,9 @@ use crate::aof::{
     wait_for_rewrite,
 };
 use crate::both::in_each_direction;
-use crate::data::{Commands, digest, replica_of, seeds, wait_until_equal, write};
+use crate::data::{
+    Commands, digest, follow, promote, replica_of, seeds, wait_for_info, wait_until_equal, write,
+};
 use sentinel::resp::encode_request;
 
 use crate::support::{
@@ -771,4 +773,28 @@ fn a_slow_disk_delays_nobody_who_sees_no_data() {
     assert!(!info.contains("aof_buffer_length:0"), "{info}");
     assert_eq!(text(&writer.receive().unwrap()), "OK");
     assert_eq!(text(&reader.receive().unwrap()), "1");
+}
+
+#[test]
+fn what_a_promoted_replica_acknowledges_is_in_its_first_file() {
+    let master = start_server(Kind::Real, "");
+    let mut client = master.client();
+    for n in 0..20 {
+        client.call(&["SET", &format!("k{n}"), "v"]);
+    }
+    let lines = "appendfsync always\nrdb-key-save-delay 200000\n";
+    let mut replica = start(Kind::Ours, lines);
+    follow(&replica, &master);
+    wait_for_info(&replica, "master_link_status", "up");
+    promote(&replica);
+    let (mut writer, mut other) = (replica.client(), replica.client());
+    writer.send(&["SET", "acknowledged", "1"]).unwrap();
+    assert_eq!(other.ask("PING"), "PONG");
+    let writing = replica.info("aof_rewrite_in_progress");
+    assert_eq!(writing.as_deref(), Some("1"), "nobody waits for that");
+    assert_eq!(text(&writer.receive().unwrap()), "OK");
+    replica.kill();
+    replica.start_again();
+    assert_eq!(replica.client().ask("GET acknowledged"), "1");
+    assert_eq!(replica.client().ask("DBSIZE"), "21");
 }

@@ -41,6 +41,8 @@ use writer::Writer;
 #[derive(Debug, Default)]
 pub(crate) struct Aof {
     pub(crate) state: State,
+    /// All data were replaced while the file was kept: until its first base is in force it holds others.
+    is_outdated: bool,
     pub(crate) writer: Writer,
     pub(crate) rewriting: Rewriting,
     folder: Folder,
@@ -139,6 +141,7 @@ impl Server {
         self.aof.rewriting.is_scheduled = false;
         self.aof.writer.switch(None);
         self.aof.state = State::Off;
+        self.aof.is_outdated = false;
         self.advance_aof();
     }
 
@@ -146,7 +149,11 @@ impl Server {
     pub(crate) fn restart_aof(&mut self) {
         match self.aof.state {
             State::Off => self.cancel_rewrite(),
-            State::First | State::On => self.begin_aof_anew(),
+            State::First => self.begin_aof_anew(),
+            State::On => {
+                self.aof.is_outdated = true;
+                self.begin_aof_anew();
+            }
         }
     }
 

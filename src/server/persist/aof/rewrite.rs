@@ -368,6 +368,7 @@ impl Server {
         }
         if aof.state == State::First {
             aof.state = State::On;
+            aof.is_outdated = false;
         }
         let base = plan.manifest.base.as_ref();
         let base_bytes = base.map_or(0, |base| plan.folder.size_of(base));
