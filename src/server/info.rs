@@ -286,7 +286,7 @@ impl Server {
         line!(
             out,
             "aof_last_write_status:{}",
-            ok(aof.writer.error().is_none())
+            ok(self.aof_error().is_none())
         );
         line!(out, "aof_last_cow_size:0");
     }

@@ -324,7 +324,7 @@ impl Server {
         let has_effects = !self.effects.is_empty();
         if has_effects {
             self.append_unit_to_aof();
-            self.replication.gate.has_written |= self.effects.has_data();
+            self.replication.gate.turn.has_written |= self.effects.has_data();
             self.replication.append_unit(&self.effects);
             self.effects.clear();
         }
@@ -397,7 +397,12 @@ impl Server {
             Some(loading) if loading.is_beside() => flags & flag::NO_ASYNC_LOADING != 0,
             Some(_) => self.common_flags_of(call) & flag::LOADING == 0,
         };
-        is_refused.then(|| "LOADING Redis is loading the dataset in memory".into())
+        if is_refused {
+            return Some("LOADING Redis is loading the dataset in memory".into());
+        }
+        // A message is no data: who publishes learns nothing that a file may lack.
+        self.replication.gate.turn.has_seen_data |= flags & (flag::WRITE | flag::READONLY) != 0;
+        None
     }
 
     /// Whether nobody but our master changes the data.

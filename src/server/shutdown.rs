@@ -146,6 +146,27 @@ impl Server {
         }
     }
 
+    /// Whether the append-only file holds nothing yet, so that the next start would find no data; the log says so. Who
+    /// wants none saved need not wait for a base that is not even being written.
+    fn awaits_first_base(&self, save: SaveChoice) -> bool {
+        if self.aof.state != State::First {
+            return false;
+        }
+        if self.aof.rewriting.is_running() {
+            tracing::warn!("Writing initial AOF, can't exit");
+            return true;
+        }
+        if save == SaveChoice::Never {
+            return false;
+        }
+        let reason = self.aof_error().unwrap_or("another file is being written");
+        tracing::error!(
+            "The AOF file has no base yet, can't exit ({reason}). It is tried again every second: stop the server \
+             again when it is there; SHUTDOWN NOSAVE ends it without its data"
+        );
+        true
+    }
+
     /// Replicas that lack something, be it that all data are still on their way to them.
     fn replicas_behind(&self, offset: ReplOffset) -> impl Iterator<Item = (ClientId, &Feed)> {
         self.feeds().filter(move |(_, feed)| feed.acked < offset)
@@ -187,12 +208,12 @@ async fn shut_down(server: Rc<RefCell<Server>>, options: ShutdownOptions) {
         let server = &mut *server.borrow_mut();
         server.tell_who_lags(offset);
         server.shutdown.is_ending = true;
-        if server.aof.state == State::First && server.aof.rewriting.is_running() {
-            tracing::warn!("Writing initial AOF, can't exit");
+        if server.awaits_first_base(options.save) {
             if !options.force {
                 server.shutdown_failed();
                 return;
             }
+            tracing::warn!("Exit anyway.");
         }
         server.cancel_rewrite();
         server.end_unit();

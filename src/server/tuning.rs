@@ -264,7 +264,8 @@ tuning! {
     replica_lazy_flush: bool = false, at_run_time "replica-lazy-flush" | "slave-lazy-flush", YesNo;
     /// without effect: every link sends at once
     repl_disable_tcp_nodelay: bool = false, at_run_time "repl-disable-tcp-nodelay", YesNo;
-    /// what clients hear while a master's data come: swapdb is LOADING, unless they are of the same history
+    /// what clients hear while a master's data come: swapdb is LOADING, unless they are of the same history. The old data
+    /// are always kept until the new ones are whole: a full resync needs room for both
     repl_diskless_load: DisklessLoad = DisklessLoad::Disabled,
         at_run_time "repl-diskless-load", Choice::of(DISKLESS_LOAD);
     /// without effect

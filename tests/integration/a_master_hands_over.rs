@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::cable::{Cable, Towards};
 use crate::data::{Commands, digest, follow, offset, replica_of, wait_until_equal, write};
 use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
 
@@ -89,6 +90,79 @@ fn no_write_is_lost_and_the_old_master_goes_on_as_a_replica() {
         });
         wait_for_state(&heir, "no-failover");
     }
+}
+
+/// Else there would be two masters: the target has become one, and the old one would take that for a refusal. A
+/// redis-server gives up as soon as the answer is lost.
+#[test]
+fn the_target_whose_answer_is_lost_is_followed_all_the_same() {
+    for heir in [Kind::Real, Kind::Ours] {
+        let old = start_server(Kind::Ours, "");
+        let heir = start_server(heir, "");
+        let cable = Cable::to(heir.port());
+        // The answers to PING and two of REPLCONF pass, the one to PSYNC does not.
+        cable.cut_behind(Towards::Caller, "+PONG\r\n+OK\r\n+OK\r\n".len() as u64);
+        let port = cable.port().to_string();
+        let mut to_heir = heir.client();
+        let announce = ["CONFIG", "SET", "replica-announce-port", &port];
+        assert_eq!(text(&to_heir.call(&announce)), "OK");
+        follow(&heir, &old);
+        old.client().call(&["SET", "k", "1"]);
+        wait_until_equal(&old, &heir);
+        wait_until_online(&old, 1);
+        let line = format!("FAILOVER TO 127.0.0.1 {port} TIMEOUT 20000");
+        assert_eq!(old.client().ask(&line), "OK");
+        wait_for("it has taken over", secs(20), || {
+            let role = heir.info("role");
+            expect_that(role.as_deref() == Some("master"), || format!("{role:?}"))
+        });
+        assert_eq!(to_heir.ask("SET k 2"), "OK");
+        assert_eq!(
+            old.info("master_failover_state").as_deref(),
+            Some("failover-in-progress"),
+            "to {:?}: nothing was lost",
+            heir.kind
+        );
+        cable.mend();
+        wait_for("the old one follows", secs(20), || {
+            old.follows(cable.port())
+        });
+        wait_for_state(&old, "no-failover");
+        assert_eq!(heir.info("role").as_deref(), Some("master"));
+        wait_until_equal(&heir, &old);
+        assert_eq!(heir.info("sync_full").as_deref(), Some("0"));
+    }
+}
+
+/// Its data are not replaced by those of a master that has others.
+#[test]
+fn a_target_that_is_a_master_of_something_else_is_not_followed() {
+    let old = start_server(Kind::Ours, "");
+    let heir = start_server(Kind::Real, &replica_of(&old));
+    let stranger = start_server(Kind::Real, "");
+    old.client().call(&["SET", "k", "1"]);
+    wait_until_equal(&old, &heir);
+    wait_until_online(&old, 1);
+    // A replica that says it is at the address of the stranger.
+    let port = stranger.port().to_string();
+    let announce = ["CONFIG", "SET", "replica-announce-port", &port];
+    assert_eq!(text(&heir.client().call(&announce)), "OK");
+    follow(&heir, &stranger);
+    stranger.client().call(&["SET", "k", "other"]);
+    follow(&heir, &old);
+    wait_until_equal(&old, &heir);
+    wait_until_online(&old, 1);
+    let line = format!("FAILOVER TO 127.0.0.1 {port} TIMEOUT 20000");
+    assert_eq!(old.client().ask(&line), "OK");
+    wait_for("it is given up", secs(20), || {
+        let log = old.process.log();
+        let given_up = log.contains("Failover target rejected psync request");
+        expect_that(given_up, || log)
+    });
+    wait_for_state(&old, "no-failover");
+    assert_eq!(old.info("role").as_deref(), Some("master"));
+    assert_eq!(old.client().ask("GET k"), "1");
+    assert_eq!(old.client().ask("SET k 2"), "OK");
 }
 
 #[test]

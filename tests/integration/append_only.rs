@@ -1,7 +1,7 @@
 //! The append-only file is redis-server's: each side starts from what the other has left, whole or damaged.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::net::Shutdown;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,10 +12,14 @@ use crate::aof::{
     wait_for_rewrite,
 };
 use crate::both::in_each_direction;
-use crate::data::{Commands, digest, replica_of, seeds, wait_until_equal, write};
+use crate::data::{
+    Commands, digest, follow, promote, replica_of, seeds, wait_for_info, wait_until_equal, write,
+};
 use sentinel::resp::encode_request;
 
-use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
+use crate::support::{
+    Client, Kind, ServerNode, expect_that, secs, start_server, text, texts, wait_for,
+};
 
 /// With `everysec` a real server keeps what it has acknowledged back while the disk is at the last second's; a kill
 /// loses that.
@@ -737,4 +741,60 @@ fn messages_are_not_kept() {
         "{files:?}"
     );
     assert_eq!(files[0], files[1]);
+}
+
+/// It is the append-only file that waits for the disk, and only who hears of data waits with it.
+#[test]
+fn a_slow_disk_delays_nobody_who_sees_no_data() {
+    let server = start(Kind::Ours, "enable-debug-command yes\n");
+    let (mut writer, mut reader) = (server.client(), server.client());
+    let (mut other, mut subscriber) = (server.client(), server.client());
+    subscriber.call(&["SUBSCRIBE", "c"]);
+    // Long enough for a debug build on a busy machine.
+    assert_eq!(other.ask("DEBUG AOF-FLUSH-SLEEP 5000000"), "OK");
+    writer.send(&["SET", "k", "1"]).unwrap();
+    wait_for("it is on its way", secs(5), || {
+        let info = other.ask("INFO persistence");
+        expect_that(!info.contains("aof_buffer_length:0"), || info)
+    });
+    reader.send(&["GET", "k"]).unwrap();
+    assert_eq!(other.ask("PING"), "PONG");
+    assert_eq!(other.ask("ECHO heard"), "heard");
+    assert_eq!(other.ask("PUBLISH c m"), "1");
+    assert_eq!(texts(&subscriber.receive().unwrap()), ["message", "c", "m"]);
+    other.call(&["HELLO", "2"]);
+    for client in [&writer, &reader] {
+        client.stream().set_nonblocking(true).unwrap();
+        let found = client.stream().peek(&mut [0]);
+        assert_eq!(found.unwrap_err().kind(), ErrorKind::WouldBlock);
+        client.stream().set_nonblocking(false).unwrap();
+    }
+    let info = other.ask("INFO persistence");
+    assert!(!info.contains("aof_buffer_length:0"), "{info}");
+    assert_eq!(text(&writer.receive().unwrap()), "OK");
+    assert_eq!(text(&reader.receive().unwrap()), "1");
+}
+
+#[test]
+fn what_a_promoted_replica_acknowledges_is_in_its_first_file() {
+    let master = start_server(Kind::Real, "");
+    let mut client = master.client();
+    for n in 0..20 {
+        client.call(&["SET", &format!("k{n}"), "v"]);
+    }
+    let lines = "appendfsync always\nrdb-key-save-delay 200000\n";
+    let mut replica = start(Kind::Ours, lines);
+    follow(&replica, &master);
+    wait_for_info(&replica, "master_link_status", "up");
+    promote(&replica);
+    let (mut writer, mut other) = (replica.client(), replica.client());
+    writer.send(&["SET", "acknowledged", "1"]).unwrap();
+    assert_eq!(other.ask("PING"), "PONG");
+    let writing = replica.info("aof_rewrite_in_progress");
+    assert_eq!(writing.as_deref(), Some("1"), "nobody waits for that");
+    assert_eq!(text(&writer.receive().unwrap()), "OK");
+    replica.kill();
+    replica.start_again();
+    assert_eq!(replica.client().ask("GET acknowledged"), "1");
+    assert_eq!(replica.client().ask("DBSIZE"), "21");
 }

@@ -106,6 +106,11 @@ impl Cable {
         state.cut();
     }
 
+    /// Cuts the next connection, or the present one, as soon as more than so many bytes have come towards one side.
+    pub(crate) fn cut_behind(&self, towards: Towards, bytes: u64) {
+        self.shared.lock().armed = Some((towards, bytes));
+    }
+
     /// Lets new connections through.
     pub(crate) fn mend(&self) {
         self.shared.lock().is_held = false;

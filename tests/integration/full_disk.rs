@@ -9,7 +9,7 @@ use std::process::Command;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tempfile::TempDir;
 
-use crate::data::replica_of;
+use crate::data::{full_resyncs, replica_of};
 use crate::support::{
     Client, Kind, NAME, Port, Process, expect_that, redis_check_aof, secs, start_server, text,
     texts, wait_for,
@@ -402,6 +402,84 @@ fn a_replica_without_room_leaves_its_master_until_there_is_some() {
         let found = state(&mut client);
         expect_that(found == (true, "200".to_owned()), || format!("{found:?}"))
     });
+}
+
+/// More than fits into one file.
+fn fill_beyond(client: &mut Client) {
+    for n in 0..80 {
+        let set = ["SET", &format!("k{n}"), &"x".repeat(1000)];
+        assert_eq!(text(&client.call(&set)), "OK");
+    }
+}
+
+/// So often that it would take a pause of a minute if there were a file already.
+fn wait_until_it_has_failed(client: &mut Client) {
+    wait_for("the first base has failed", secs(20), || {
+        let info = text(&client.call(&["INFO", "persistence"]));
+        let failed = info.contains("aof_rewrites_consecutive_failures:3");
+        expect_that(failed && info.contains("aof_last_write_status:err"), || {
+            info
+        })
+    });
+}
+
+#[test]
+fn a_first_file_that_finds_no_room_stops_writes_and_a_shutdown() {
+    let mut limited = start_data_server("appendonly no\nrdbcompression no\n");
+    let mut client = Client::to(limited.port.number());
+    fill_beyond(&mut client);
+    assert_eq!(client.ask("CONFIG SET appendonly yes"), "OK");
+    wait_until_it_has_failed(&mut client);
+    const MISCONF: &str = "MISCONF Errors writing to the AOF file: File too large";
+    assert_eq!(client.ask("SET last 1"), MISCONF);
+    assert_eq!(client.ask("STRLEN k0"), "1000", "reads go on");
+    const FAILED: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
+    assert_eq!(client.ask("SHUTDOWN"), FAILED);
+    let log = limited.process.log();
+    let reason = "The AOF file has no base yet, can't exit (File too large)";
+    assert!(log.contains(reason), "{log}");
+    nothing_is_left_over(&limited);
+    make_room(&limited.process);
+    wait_for("writes are taken again", secs(10), || {
+        let reply = client.ask("SET last 1");
+        expect_that(reply == "OK", || reply)
+    });
+    assert_eq!(client.ask("CONFIG REWRITE"), "OK");
+    let status = limited.process.terminate(secs(10));
+    assert_eq!(status.code(), Some(0), "{}", limited.process.log());
+    limited.process.start_again();
+    wait_for_keys(&limited, "81");
+}
+
+#[test]
+fn without_saving_a_first_file_without_room_holds_nobody() {
+    let mut limited = start_data_server("appendonly no\nrdbcompression no\n");
+    let mut client = Client::to(limited.port.number());
+    fill_beyond(&mut client);
+    assert_eq!(client.ask("CONFIG SET appendonly yes"), "OK");
+    wait_until_it_has_failed(&mut client);
+    client.send(&["SHUTDOWN", "NOSAVE"]).unwrap();
+    client.wait_for_close(secs(10)).unwrap();
+    assert_eq!(limited.process.wait(secs(10)).code(), Some(0));
+}
+
+#[test]
+fn a_replica_without_room_for_all_data_leaves_its_master() {
+    let master = start_server(Kind::Real, "");
+    fill_beyond(&mut master.client());
+    let replica = start_data_server(&format!("rdbcompression no\n{}", replica_of(&master)));
+    let mut client = Client::to(replica.port.number());
+    wait_until_it_has_failed(&mut client);
+    let is_up = |client: &mut Client| client.ask("INFO replication").contains("link_status:up");
+    wait_for("it has left", secs(10), || {
+        expect_that(!is_up(&mut client), || "it follows".to_owned())
+    });
+    make_room(&replica.process);
+    wait_for("it is back", secs(20), || {
+        expect_that(is_up(&mut client), || replica.process.log())
+    });
+    assert_eq!(client.ask("DBSIZE"), "80");
+    assert_eq!(full_resyncs(&master), 1);
 }
 
 /// Saves in the background, with this result.

@@ -298,14 +298,22 @@ fn psync(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
         .get(3)
         .is_some_and(|word| option(word) == b"failover")
     {
-        if server.replication.is_master() {
+        let history = &server.replication.history;
+        if !server.replication.is_master() {
+            if !history
+                .repl_id()
+                .as_str()
+                .as_bytes()
+                .eq_ignore_ascii_case(id)
+            {
+                return Err("ERR PSYNC FAILOVER replid must match my replid.".into());
+            }
+            server.promote();
+        } else if !integer(&call.words[2]).is_ok_and(|next| history.branched_off(id, next)) {
             return Err("ERR PSYNC FAILOVER can't be sent to a master.".into());
         }
-        let ours = server.replication.history.repl_id().as_str();
-        if !ours.as_bytes().eq_ignore_ascii_case(id) {
-            return Err("ERR PSYNC FAILOVER replid must match my replid.".into());
-        }
-        server.promote();
+        // Else it has been promoted by the same request, whose answer was lost: another refusal would have the old
+        // master go on as a second one.
     }
     check_sync(server, call, reply)?;
     let offset = integer(&call.words[2])?;

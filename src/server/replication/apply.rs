@@ -181,7 +181,7 @@ impl Server {
             }
             return Ok(());
         }
-        self.replication.gate.has_written |= info.flags & flag::WRITE != 0;
+        self.replication.gate.turn.has_written |= info.flags & flag::WRITE != 0;
         let reply = self.run_for_stream(client, words, (command, info), now);
         if info.name == "select" {
             self.replication.stream_db = Some(self.current.db);

@@ -140,6 +140,13 @@ impl History {
         self.backlog = Some(Backlog::new(offset, bytes_max));
     }
 
+    /// Whether this history branched off `id`, and who has everything of that before byte `wanted` can go on.
+    pub fn branched_off(&self, id: &[u8], wanted: i64) -> bool {
+        let previous = self.previous().map(|(id, _)| id.as_str().as_bytes());
+        previous.is_some_and(|previous| previous.eq_ignore_ascii_case(id))
+            && self.resume(id, wanted) != Resume::Full
+    }
+
     /// Whether a replica that has everything before byte `wanted` of history `id` can go on from our
     /// backlog. Ids are compared without regard to case, as Redis does.
     pub fn resume(&self, id: &[u8], wanted: i64) -> Resume {
@@ -194,6 +201,9 @@ mod tests {
             history.resume(X.to_uppercase().as_bytes(), 5),
             Resume::From(ReplOffset(5))
         );
+        let is_branch = |id: &str, wanted| history.branched_off(id.as_bytes(), wanted);
+        assert!(is_branch(A, 1001) && is_branch(&A.to_uppercase(), 1));
+        assert!(!is_branch(A, 1002) && !is_branch(A, 0) && !is_branch(X, 1001));
     }
 
     #[test]

@@ -268,7 +268,7 @@ impl Server {
                     self.close_if_overfull(id, now);
                 }
                 FeedState::Online => {
-                    self.replication.gate.has_sent |=
+                    self.replication.gate.turn.has_sent |=
                         self.front.clients.send(id, bytes.clone(), now);
                 }
             }

@@ -17,6 +17,7 @@ use super::handshake::{
     LINE_BYTES_MAX, MarkFinder, PsyncReply, TransferHeader, is_ping_accepted, parse_psync_reply,
     parse_transfer_header,
 };
+use super::history::History;
 use super::link::{LinkState, Total};
 use crate::front::Program;
 use crate::ids::{ReplId, ReplOffset};
@@ -41,6 +42,8 @@ const RETRY_MIN: Duration = Duration::from_millis(20);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 /// Between attempts when the master's data cannot be held here: each costs the master a full resync.
 pub(super) const RETRY_REFUSED: Duration = Duration::from_secs(10);
+/// How a master refuses `PSYNC … FAILOVER`.
+const IS_MASTER_ALREADY: &str = "-ERR PSYNC FAILOVER can't be sent to a master";
 /// How much is read at a time.
 const READ_BYTES: usize = 64 * 1024;
 /// Pieces of a transfer that wait to be loaded.
@@ -331,32 +334,58 @@ async fn introduce(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<(), 
     Ok(())
 }
 
+/// What is asked of a master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    /// All data.
+    Everything,
+    /// To go on from our history.
+    GoOn,
+    /// To become a master first: a failover of ours.
+    TakeOver,
+    /// To go on, of one that was to take over and says that it is a master already. It may have become one when it was
+    /// first asked, and its answer was lost.
+    GoOnBehind,
+}
+
+impl Ask {
+    fn of(server: &Server) -> Ask {
+        let replication = &server.replication;
+        let offers = replication.link().is_some_and(|link| link.offers_history);
+        if !offers || replication.needs_all_data {
+            Ask::Everything
+        } else if server.is_handing_over() {
+            Ask::TakeOver
+        } else {
+            Ask::GoOn
+        }
+    }
+
+    fn request(self, history: &History) -> Vec<u8> {
+        let mut out = Vec::new();
+        if self == Ask::Everything {
+            encode_request(&["PSYNC", "?", "-1"], &mut out);
+            return out;
+        }
+        let next = (history.offset().0 + 1).to_string();
+        let mut words = vec!["PSYNC", history.repl_id().as_str(), &next];
+        words.extend((self == Ask::TakeOver).then_some("FAILOVER"));
+        encode_request(&words, &mut out);
+        out
+    }
+}
+
 /// Asks to go on from our history, or for all data. When it returns, the stream begins.
 async fn synchronize(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<(), LinkError> {
-    let (request, offers) = {
-        let server = server.borrow();
-        let replication = &server.replication;
-        let offers = replication.link().is_some_and(|link| link.offers_history)
-            && !replication.needs_all_data;
-        let history = &replication.history;
-        let mut out = Vec::new();
-        if offers {
-            let next = (history.offset().0 + 1).to_string();
-            let mut words = vec!["PSYNC", history.repl_id().as_str(), &next];
-            words.extend(server.is_handing_over().then_some("FAILOVER"));
-            encode_request(&words, &mut out);
-        } else {
-            encode_request(&["PSYNC", "?", "-1"], &mut out);
-        }
-        (out, offers)
-    };
+    let mut ask = Ask::of(&server.borrow());
+    let request = ask.request(&server.borrow().replication.history);
     wire.send(&request).await?;
     // The master may wait for its configured delay before it answers; it sends empty lines meanwhile.
     wire.patience = server.borrow().config.repl_timeout;
     loop {
         match parse_psync_reply(&wire.line(server).await?) {
             PsyncReply::KeepAlive => {}
-            PsyncReply::Continue(_) if !offers => {
+            PsyncReply::Continue(_) if ask == Ask::Everything => {
                 return Err(LinkError::Refused {
                     command: "PSYNC ? -1",
                     reply: "+CONTINUE".to_owned(),
@@ -373,9 +402,20 @@ async fn synchronize(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<()
                 );
                 return Ok(());
             }
+            PsyncReply::FullResync(..) if ask == Ask::GoOnBehind => {
+                // A master of something else: it is not to replace our data.
+                return Err(handing_over_failed(server, "+FULLRESYNC".to_owned()));
+            }
             PsyncReply::FullResync(id, offset) => {
                 server.borrow_mut().finish_failover();
                 return full_resync(server, wire, id, offset).await;
+            }
+            PsyncReply::Error(reply)
+                if ask == Ask::TakeOver && reply.starts_with(IS_MASTER_ALREADY) =>
+            {
+                ask = Ask::GoOnBehind;
+                let request = ask.request(&server.borrow().replication.history);
+                wire.send(&request).await?;
             }
             PsyncReply::Error(reply) if !server.borrow().is_handing_over() => {
                 tracing::warn!("MASTER does not take PSYNC: {reply}. Asking it by SYNC");
@@ -388,15 +428,20 @@ async fn synchronize(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<()
                 return full_resync(server, wire, id, ReplOffset(0)).await;
             }
             PsyncReply::TryLater(reply) | PsyncReply::Error(reply) | PsyncReply::Unknown(reply) => {
-                // If there is one, this ends the task too: a master follows nobody.
-                let reason = "Failover target rejected psync request";
-                server.borrow_mut().abort_failover(reason);
-                return Err(LinkError::Refused {
-                    command: "PSYNC",
-                    reply,
-                });
+                return Err(handing_over_failed(server, reply));
             }
         }
+    }
+}
+
+/// The master refuses. If it was to take over, we stay the master.
+fn handing_over_failed(server: &Rc<RefCell<Server>>, reply: String) -> LinkError {
+    // This ends the task too: a master follows nobody.
+    let reason = "Failover target rejected psync request";
+    server.borrow_mut().abort_failover(reason);
+    LinkError::Refused {
+        command: "PSYNC",
+        reply,
     }
 }
 

@@ -6,13 +6,14 @@
 //!
 //! The gate runs after all clients that were ready with the first one, and writes what all of them have appended
 //! to the append-only file at once. Only then do their replies leave; with `appendfsync always`, after one fsync
-//! for all of them. A client that only read waits as well: what it has seen may not be safe yet.
+//! for all of them. A client that only read waits as well: what it has seen may not be safe yet. Who has neither read
+//! nor changed data (`PING`, `INFO`, `PUBLISH`) never waits for a disk: a slow one must not look like a dead server.
 //!
 //! So does who is told of a write without having asked: a subscriber, a client that tracks keys, a monitor. What was
 //! queued for it before its hold began leaves at the end of that, whatever has come meanwhile; for the rest another
 //! begins then. How far the append-only file must be is noted when the gate looks at a hold for the first time:
 //! by then the turn is over in which the hold began, and all that this turn has written has been appended. A turn that
-//! only published (`PUBLISH`) keeps nothing back for the replicas, since it tells of no write.
+//! has nothing to do with data, but only publishes or ends a wait, keeps nothing back: it tells of no write.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -35,15 +36,24 @@ pub(crate) struct Gate {
     ripe: Vec<Held>,
     /// Clients that this turn has served. Their replies are in its stream.
     served: Vec<ClientId>,
-    /// Something has been queued for the replicas since the end of the last turn.
-    pub(super) has_sent: bool,
-    /// There is a write among that.
-    pub(crate) has_written: bool,
+    /// What has been done since the end of the last turn.
+    pub(crate) turn: Turn,
     waker: Option<Waker>,
     /// Clients that wait for acknowledgements.
     pub(crate) waiters: Vec<Waiter>,
     /// The replicas are to be asked for them: once for all clients of a round, and not while clients are paused.
     pub(super) is_to_ask: bool,
+}
+
+/// What a turn has done.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Turn {
+    /// Something has been queued for the replicas.
+    pub(super) has_sent: bool,
+    /// There is a write among that.
+    pub(crate) has_written: bool,
+    /// A command has run that reads or changes data.
+    pub(crate) has_seen_data: bool,
 }
 
 /// Replies that have been held since the gate last looked.
@@ -52,14 +62,16 @@ struct Fresh {
     on: WaitId,
     /// The replicas have got something that must leave first.
     for_replicas: bool,
+    /// They may tell of what the append-only file does not hold yet.
+    for_file: bool,
 }
 
 /// Replies that are held.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     on: WaitId,
-    /// Up to where the append-only file must be safe.
-    position: u64,
+    /// Up to where the append-only file must be safe; `None`: they tell nothing of it.
+    position: Option<u64>,
 }
 
 /// A client in `WAIT`.
@@ -83,8 +95,8 @@ impl Drop for Timer {
 
 impl Gate {
     /// Holds one client's replies: for a round, where replicas got something. Call it after they were woken.
-    fn hold(&mut self, on: WaitId, for_replicas: bool) {
-        self.fresh.push(Fresh { on, for_replicas });
+    fn hold(&mut self, fresh: Fresh) {
+        self.fresh.push(fresh);
         self.wake();
     }
 
@@ -113,16 +125,21 @@ pub(crate) async fn open_gate(server: Rc<RefCell<Server>>) {
         let position = server.aof.writer.appended();
         let gate = &mut server.replication.gate;
         let mut due = std::mem::take(&mut gate.ripe);
-        for Fresh { on, for_replicas } in gate.fresh.drain(..) {
-            let rank = if for_replicas {
+        for fresh in gate.fresh.drain(..) {
+            let on = fresh.on;
+            let position = fresh.for_file.then_some(position);
+            let rank = if fresh.for_replicas {
                 &mut gate.ripe
             } else {
                 &mut due
             };
             rank.push(Held { on, position });
         }
-        for held in due {
-            server.release_when_settled(held.position, held.on);
+        for Held { on, position } in due {
+            match position {
+                Some(position) => server.release_when_settled(position, on),
+                None => server.release(on),
+            }
         }
         let gate = &mut server.replication.gate;
         if gate.ripe.is_empty() && gate.fresh.is_empty() {
@@ -140,13 +157,15 @@ impl Server {
     /// wait until they went.
     pub(crate) fn end_turn_of(&mut self, client: ClientId) {
         self.flush_stream();
-        let for_replicas = self.replication.gate.has_sent;
+        let turn = self.replication.gate.turn;
+        let for_replicas = turn.has_sent;
+        let for_file = turn.has_seen_data && self.has_unsettled_aof();
         let found = self.front.clients.get(client);
         // What goes to a replica is no reply.
         let has_replies = found.is_some_and(|c| c.is_open() && c.kind != ClientKind::Replica);
-        if has_replies && (for_replicas || self.has_unsettled_aof()) {
+        if has_replies && (for_replicas || for_file) {
             let on = self.front.clients.hold_turn(client);
-            self.hold_on(on, for_replicas);
+            self.hold_on(on, for_replicas, for_file);
         }
         self.hold_prompted();
     }
@@ -155,12 +174,14 @@ impl Server {
     /// waiting for, a message. It may tell of a write that is not safe yet. Call it when the stream has been flushed.
     pub(crate) fn hold_prompted(&mut self) {
         let gate = &mut self.replication.gate;
-        let has_sent = std::mem::take(&mut gate.has_sent);
-        let has_written = std::mem::take(&mut gate.has_written);
+        let turn = std::mem::take(&mut gate.turn);
         let mut told = std::mem::take(&mut gate.served);
         let has_replicas = !self.replication.replicas.is_empty();
         let is_held = has_replicas || self.aof.writer.is_recording();
-        let may_be_early = has_sent && has_written || self.has_unsettled_aof();
+        // A miss is told as well.
+        let tells_of_data = turn.has_written || turn.has_seen_data;
+        let may_be_early =
+            turn.has_sent && turn.has_written || tells_of_data && self.has_unsettled_aof();
         let prompted = self.front.clients.take_prompted(is_held);
         if is_held && may_be_early {
             told.extend(prompted);
@@ -168,21 +189,25 @@ impl Server {
         for client in told {
             if self.front.clients.get(client).is_some_and(|c| c.is_open()) {
                 let on = self.front.clients.hold(client);
-                self.hold_on(on, has_replicas);
+                self.hold_on(on, has_replicas, true);
             }
         }
     }
 
-    fn hold_on(&mut self, on: Option<WaitId>, for_replicas: bool) {
+    fn hold_on(&mut self, on: Option<WaitId>, for_replicas: bool, for_file: bool) {
         if let Some(on) = on {
-            self.replication.gate.hold(on, for_replicas);
+            self.replication.gate.hold(Fresh {
+                on,
+                for_replicas,
+                for_file,
+            });
         }
     }
 
     /// Lets go what a client was held with, and holds what has come for it since.
     pub(crate) fn release(&mut self, on: WaitId) {
         let more = self.front.clients.release(on);
-        self.hold_on(more, !self.replication.replicas.is_empty());
+        self.hold_on(more, !self.replication.replicas.is_empty(), true);
     }
 
     /// Keeps back the reply of a client that another one's turn has served. What it was served with is in

@@ -41,6 +41,8 @@ use writer::Writer;
 #[derive(Debug, Default)]
 pub(crate) struct Aof {
     pub(crate) state: State,
+    /// All data were replaced while the file was kept: until its first base is in force it holds others.
+    is_outdated: bool,
     pub(crate) writer: Writer,
     pub(crate) rewriting: Rewriting,
     folder: Folder,
@@ -129,6 +131,7 @@ impl Server {
         self.end_unit();
         self.aof.writer.switch(None);
         self.aof.state = State::First;
+        self.aof.rewriting.base_error = None;
         self.schedule_rewrite();
     }
 
@@ -138,6 +141,7 @@ impl Server {
         self.aof.rewriting.is_scheduled = false;
         self.aof.writer.switch(None);
         self.aof.state = State::Off;
+        self.aof.is_outdated = false;
         self.advance_aof();
     }
 
@@ -145,14 +149,23 @@ impl Server {
     pub(crate) fn restart_aof(&mut self) {
         match self.aof.state {
             State::Off => self.cancel_rewrite(),
-            State::First | State::On => self.begin_aof_anew(),
+            State::First => self.begin_aof_anew(),
+            State::On => {
+                self.aof.is_outdated = true;
+                self.begin_aof_anew();
+            }
         }
     }
 
     /// Why the file cannot be written, in the system's words.
     pub(crate) fn aof_error(&self) -> Option<&str> {
         let error = self.aof.writer.error();
-        error.filter(|_| self.aof.state != State::Off)
+        match self.aof.state {
+            State::Off => None,
+            // Without its base the file holds nothing that a start would find.
+            State::First => error.or(self.aof.rewriting.base_error.as_deref()),
+            State::On => error,
+        }
     }
 
     /// What to wait for where so much waits to be written that nothing more may be applied.

@@ -26,6 +26,7 @@ use super::manifest::Manifest;
 use super::moving::move_over;
 use super::{Aof, State, settle};
 use crate::clock::Mono;
+use crate::config::forms::os_text;
 use crate::server::Server;
 use crate::server::keyspace::SnapshotEpoch;
 use crate::server::persist::new_file::NewFile;
@@ -38,7 +39,7 @@ const FAILURES_FREE: u32 = 3;
 const PAUSE_MIN: Duration = Duration::from_secs(60);
 /// The longest.
 const PAUSE_MAX: Duration = Duration::from_secs(3600);
-/// After an attempt that could not even begin.
+/// After an attempt that could not even begin, or without which there is no file at all.
 const RETRY_PERIOD: Duration = Duration::from_secs(1);
 
 /// What is known of rewrites.
@@ -55,6 +56,8 @@ pub(crate) struct Rewriting {
     pub(crate) count: u64,
     /// `aof_rewrites_consecutive_failures`
     pub(crate) failures: u32,
+    /// Why the first base could not be written, in the system's words; `None`: no attempt has failed so far.
+    pub(super) base_error: Option<String>,
     /// None begins by itself before this.
     not_before: Mono,
     next_file: u64,
@@ -90,6 +93,7 @@ impl Default for Rewriting {
             last_seconds: None,
             count: 0,
             failures: 0,
+            base_error: None,
             not_before: Mono(0),
             next_file: 0,
         }
@@ -195,6 +199,7 @@ impl Server {
             Err(reason) => {
                 tracing::error!("Can't rewrite append only file in background: {reason}");
                 let rewriting = &mut self.aof.rewriting;
+                rewriting.base_error = Some(reason);
                 rewriting.not_before = rewriting.not_before.max(now + RETRY_PERIOD);
                 return false;
             }
@@ -363,6 +368,7 @@ impl Server {
         }
         if aof.state == State::First {
             aof.state = State::On;
+            aof.is_outdated = false;
         }
         let base = plan.manifest.base.as_ref();
         let base_bytes = base.map_or(0, |base| plan.folder.size_of(base));
@@ -377,21 +383,25 @@ impl Server {
         let Some(running) = rewriting.running.take() else {
             return;
         };
+        let is_first = self.aof.state == State::First;
         if !running.is_abandoned {
             rewriting.last_seconds = Some(now.since(running.since).as_secs());
             rewriting.last_ok = outcome.is_ok();
             match &outcome {
                 Ok(()) => {
                     rewriting.failures = 0;
+                    rewriting.base_error = None;
                     tracing::info!("Background AOF rewrite finished successfully");
                 }
                 Err(error) => {
                     rewriting.failures += 1;
-                    rewriting.not_before = now + pause_after(rewriting.failures);
+                    let pause = pause_after(rewriting.failures);
+                    rewriting.not_before = now + if is_first { RETRY_PERIOD } else { pause };
+                    rewriting.base_error = Some(os_text(error));
                     tracing::error!(%error, "Background AOF rewrite terminated with error");
                 }
             }
-            if outcome.is_err() && self.aof.state == State::First {
+            if outcome.is_err() && is_first {
                 // The next attempt begins with the data of its own moment.
                 self.aof.writer.switch(None);
             }

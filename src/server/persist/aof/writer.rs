@@ -3,9 +3,9 @@
 //! Positions are counts of bytes since the start of the process: `appended` ≥ `written` ≥ `synced`. A reply waits
 //! until everything before it is written or, with `appendfsync always`, synced. An fsync always runs on another
 //! thread. A write does so while an fsync is in progress, because the kernel may make it wait; with `everysec` no
-//! reply waits for the fsync itself, however long it takes. But a file gets its first bytes when all before it is durable,
-//! whatever the policy, so the first replies of a rewrite wait for one fsync: a power cut tears the last file alone, which
-//! a start can mend.
+//! reply waits for the fsync itself, however long it takes. What tells nothing of the data never waits (`wait.rs`).
+//! But a file gets its first bytes when all before it is durable, whatever the policy, so the first replies of a
+//! rewrite wait for one fsync: a power cut tears the last file alone, which a start can mend.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -490,15 +490,30 @@ impl Server {
         self.config.aof.fsync != Fsync::No && !is_put_off
     }
 
+    /// Whether nothing is safe, although it is to be: the file holds other data until its first base is in force. A
+    /// replica's clients need not wait for that, since its master has what they see.
+    fn awaits_base(&self) -> bool {
+        self.aof.is_outdated && self.replication.is_master() && self.must_sync()
+    }
+
     /// Whether there is something that a reply of this moment must wait for.
     pub(crate) fn has_unsettled_aof(&self) -> bool {
         let writer = &self.aof.writer;
-        writer.appended != writer.synced && writer.appended > writer.settled(self.must_sync())
+        let is_settled = || writer.appended <= writer.settled(self.must_sync());
+        self.awaits_base() || writer.appended != writer.synced && !is_settled()
+    }
+
+    /// Up to where replies may leave; `None`: none may.
+    fn settled_aof(&self) -> Option<u64> {
+        (!self.awaits_base()).then(|| self.aof.writer.settled(self.must_sync()))
     }
 
     /// Releases held replies as soon as everything before `position` is as safe as configured.
     pub(crate) fn release_when_settled(&mut self, position: u64, on: WaitId) {
-        if position <= self.aof.writer.settled(self.must_sync()) {
+        if self
+            .settled_aof()
+            .is_some_and(|settled| position <= settled)
+        {
             self.release(on);
         } else {
             self.aof.writer.waiting.push_back((position, on));
@@ -506,7 +521,9 @@ impl Server {
     }
 
     fn release_settled(&mut self) {
-        let settled = self.aof.writer.settled(self.must_sync());
+        let Some(settled) = self.settled_aof() else {
+            return;
+        };
         while let Some((position, on)) = self.aof.writer.waiting.front().copied() {
             if position > settled {
                 break;
