@@ -49,6 +49,14 @@ impl Limited {
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
+
+    /// Its log takes a way of its own.
+    fn wait_for_log(&self, words: &str) {
+        wait_for(words, secs(5), || {
+            let log = self.process.log();
+            expect_that(log.contains(words), || log)
+        });
+    }
 }
 
 fn start() -> Limited {
@@ -195,11 +203,7 @@ fn writes_are_refused_until_there_is_room() {
         let reply = text(&client.call(&["SET", "last", "1"]));
         expect_that(reply == "OK", || reply.clone())
     });
-    let log = limited.process.log();
-    assert!(
-        log.contains("AOF write error looks solved, Redis can write again."),
-        "{log}"
-    );
+    limited.wait_for_log("AOF write error looks solved, Redis can write again.");
     limited.process.kill();
     let mut check = redis_check_aof();
     check.arg(limited.path("appendonlydir/appendonly.aof.manifest"));
@@ -435,9 +439,7 @@ fn a_first_file_that_finds_no_room_stops_writes_and_a_shutdown() {
     assert_eq!(client.ask("STRLEN k0"), "1000", "reads go on");
     const FAILED: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
     assert_eq!(client.ask("SHUTDOWN"), FAILED);
-    let log = limited.process.log();
-    let reason = "The AOF file has no base yet, can't exit (File too large)";
-    assert!(log.contains(reason), "{log}");
+    limited.wait_for_log("The AOF file has no base yet, can't exit (File too large)");
     nothing_is_left_over(&limited);
     make_room(&limited.process);
     wait_for("writes are taken again", secs(10), || {
