@@ -396,7 +396,7 @@ fn payloads_of_long_values_get_the_same_form() {
     let mut payloads = vec![
         b"\x09\x0c\x01\x01a\x06\0abcdef\xff\x09\0Y8\xb0\x10,\x8d=*".to_vec(),
         b"\x0c\x16\x16\0\0\0\x12\0\0\0\x02\0\0\x06abcdef\x08\x011\xff\x09\0Q\x1f\xb9\x01[\x01\x18\xc5".to_vec(),
-        b"\x0d\x16\x16\0\0\0\x0d\0\0\0\x02\0\0\x01a\x03\x06abcdef\xff\x09\02.J|\x82L\xb1S".to_vec(),
+        b"\x0d\x16\x16\0\0\0\x0d\0\0\0\x02\0\0\x01a\x03\x06abcdef\xff\x09\x002.J|\x82L\xb1S".to_vec(),
     ];
     let made = ["hash", "zset", "many", "many-members"];
     payloads.extend(made.map(|key| dump(&mut to_real, key)));

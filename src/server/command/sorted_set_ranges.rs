@@ -432,7 +432,9 @@ fn positions_to_remove(range: &Range<'_>, set: &SortedSet) -> std::ops::Range<us
             };
             start..start + set.iter_from(start).take_while(is_in_it).count()
         }
-        _ => range.positions(set, Limit::NONE, false),
+        Range::Rank(..) | Range::Score(..) | Range::Lex(..) => {
+            range.positions(set, Limit::NONE, false)
+        }
     }
 }
 
