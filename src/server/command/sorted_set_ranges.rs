@@ -421,23 +421,6 @@ pub(super) fn store_result(
     server.store_result(call, key, result, (NotifyClasses::ZSET, event));
 }
 
-/// The positions of what a `ZREMRANGEBY…` removes. Of names where scores differ the large form is not looked at from
-/// both ends, as in redis-server: replicas and files get the command as it is.
-fn positions_to_remove(range: &Range<'_>, set: &SortedSet) -> std::ops::Range<usize> {
-    match range {
-        Range::Lex(min, max) if matches!(set, SortedSet::Ranked(_)) => {
-            let start = set.partition_point(|name, _| min.begins_after(&name));
-            let is_in_it = |(name, _): &(Element<'_>, f64)| {
-                max.ends_after(&name.bytes(&mut itoa::Buffer::new()))
-            };
-            start..start + set.iter_from(start).take_while(is_in_it).count()
-        }
-        Range::Rank(..) | Range::Score(..) | Range::Lex(..) => {
-            range.positions(set, Limit::NONE, false)
-        }
-    }
-}
-
 fn remove_range(
     server: &mut Server,
     call: &Call<'_>,
@@ -447,7 +430,7 @@ fn remove_range(
     let key = &call.words[1];
     let range = Range::parse(by, &call.words[2], &call.words[3])?;
     let set = server.lookup::<SortedSet>(call, key)?;
-    let positions = set.map_or(0..0, |set| positions_to_remove(&range, set));
+    let positions = set.map_or(0..0, |set| range.positions(set, Limit::NONE, false));
     reply.count(positions.len());
     if !positions.is_empty() {
         let removed = server.modify(call, key, |set: &mut SortedSet| set.remove_range(positions));
