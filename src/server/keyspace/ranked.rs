@@ -4,10 +4,12 @@
 //! back. Searches are by a predicate that is true for a prefix of the sequence, as with
 //! `slice::partition_point`, so that every kind of range (by score, by name, by rank) is two searches.
 
+use std::ops::Range;
+
 use super::steps;
 
 /// A chunk that is to have more items splits.
-const CHUNK_ITEMS_MAX: usize = 256;
+pub(super) const CHUNK_ITEMS_MAX: usize = 256;
 
 /// Two neighbours become one chunk when they have no more items than this together. So few that as many must come or
 /// go before that one splits or takes in another: each of them pays for little of the sums that are made anew.
@@ -153,6 +155,35 @@ impl<T> Ranked<T> {
         Some(self.take(chunk, inside))
     }
 
+    /// Removes the items at these positions and hands them over, chunk by chunk. However many they are, the sums are
+    /// made anew as if one chunk had gone.
+    pub(super) fn remove_range(&mut self, positions: Range<usize>) -> Vec<Vec<T>> {
+        let positions = positions.start..positions.end.min(self.len);
+        if positions.is_empty() {
+            return Vec::new();
+        }
+        let ends = (self.find(positions.start), self.find(positions.end - 1));
+        let (Some((first, from)), Some((last, to))) = ends else {
+            return Vec::new();
+        };
+        self.len -= positions.len();
+        let rest = self.chunks[last].split_off(to + 1);
+        let mut gone = vec![self.chunks[first].split_off(from)];
+        gone.extend(self.chunks.drain(first + 1..=last));
+        let mut kept = [std::mem::take(&mut self.chunks[first]), rest];
+        kept.iter_mut().for_each(tighten);
+        let kept = kept.into_iter().filter(|items| !items.is_empty());
+        self.chunks.splice(first..=first, kept);
+        self.rebuild();
+        self.tighten_list();
+        for sparse in [first + 1, first] {
+            if sparse < self.chunks.len() {
+                self.merge_if_sparse(sparse);
+            }
+        }
+        gone
+    }
+
     fn take(&mut self, chunk: usize, inside: usize) -> T {
         let items = &mut self.chunks[chunk];
         let item = items.remove(inside);
@@ -161,10 +192,7 @@ impl<T> Ranked<T> {
             self.remove_chunk(chunk);
             return item;
         }
-        let len = items.len();
-        if items.capacity() > 16 && len * 2 < items.capacity() {
-            items.shrink_to(len + len / 4);
-        }
+        tighten(items);
         self.subtract_one(chunk);
         self.merge_if_sparse(chunk);
         item
@@ -192,21 +220,26 @@ impl<T> Ranked<T> {
 
     /// Takes a chunk out, with what it holds.
     fn remove_chunk(&mut self, chunk: usize) -> Vec<T> {
-        /// Fewer are not worth a thought.
-        const ROOM_KEPT: usize = 64;
         let gone = self.chunks.remove(chunk);
-        let len = self.chunks.len();
-        if chunk == len {
+        if chunk == self.chunks.len() {
             // No other entry of the tree stands for the last chunk.
             self.sums.pop();
         } else {
             self.rebuild();
         }
+        self.tighten_list();
+        gone
+    }
+
+    /// Gives back the room of chunks that have gone.
+    fn tighten_list(&mut self) {
+        /// Fewer are not worth a thought.
+        const ROOM_KEPT: usize = 64;
+        let len = self.chunks.len();
         if self.chunks.capacity() > ROOM_KEPT && len * 4 < self.chunks.capacity() {
             self.chunks.shrink_to(len * 2);
             self.sums.shrink_to(len * 2);
         }
-        gone
     }
 
     /// Bytes of memory, without what the items refer to.
@@ -291,6 +324,14 @@ impl<T> Ranked<T> {
                 *above += sum;
             }
         }
+    }
+}
+
+/// Gives back the room of items that have gone from a chunk.
+fn tighten<T>(items: &mut Vec<T>) {
+    let len = items.len();
+    if items.capacity() > 16 && len * 2 < items.capacity() {
+        items.shrink_to(len + len / 4);
     }
 }
 
@@ -382,6 +423,23 @@ mod tests {
     }
 
     #[test]
+    fn a_range_goes_in_few_steps() {
+        const ITEMS: usize = 500 * CHUNK_ITEMS_MAX;
+        for range in [0..ITEMS, 0..ITEMS - 5, 700..ITEMS, 1000..ITEMS - 1000] {
+            let mut ranked = Ranked::from_sorted((0..ITEMS).collect());
+            let (steps, gone) = steps::of(|| ranked.remove_range(range.clone()));
+            assert!(gone.into_iter().flatten().eq(range.clone()));
+            assert!(steps < 1000, "{steps} for {range:?}");
+            assert_eq!(ranked.len(), ITEMS - range.len());
+            let left = (0..ITEMS).filter(|n| !range.contains(n));
+            assert!(ranked.iter_from(0).copied().eq(left));
+            let bytes = ranked.heap_bytes();
+            let least = ranked.len() * size_of::<usize>();
+            assert!(bytes < least * 9 / 4 + 8192, "{bytes} for {least}");
+        }
+    }
+
+    #[test]
     fn a_chunk_that_splits_takes_no_more_room() {
         let mut ranked = Ranked::default();
         for n in (0..100 * CHUNK_ITEMS_MAX).rev() {
@@ -399,7 +457,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
         #[test]
-        fn it_is_a_sorted_vector(ops in proptest::collection::vec((0_u8..4, any::<u16>()), 0..2000), ascending in 0_u16..2000) {
+        fn it_is_a_sorted_vector(ops in proptest::collection::vec((0_u8..5, any::<u16>()), 0..2000), ascending in 0_u16..2000) {
             let mut ranked = Ranked::default();
             let mut model: Vec<u16> = Vec::new();
             for n in 0..ascending {
@@ -407,7 +465,13 @@ mod tests {
                 model.push(n);
             }
             for (op, n) in ops {
-                if op < 3 {
+                if op == 4 && n % 64 == 0 {
+                    let at = usize::from(n) % (model.len() + 10);
+                    let range = at..at + usize::from(n) % 700;
+                    let gone = ranked.remove_range(range.clone());
+                    let range = at.min(model.len())..range.end.min(model.len());
+                    prop_assert!(gone.into_iter().flatten().eq(model.drain(range)));
+                } else if op < 3 {
                     ranked.insert(n, |other| *other < n);
                     model.insert(model.partition_point(|other| *other < n), n);
                 } else if n % 2 == 0 {
@@ -420,6 +484,9 @@ mod tests {
                 }
             }
             prop_assert_eq!(ranked.len(), model.len());
+            let sums = ranked.sums.clone();
+            ranked.rebuild();
+            prop_assert_eq!(&ranked.sums, &sums);
             let again = Ranked::from_sorted(model.clone());
             prop_assert_eq!(again.partition_point(|_| true), model.len());
             prop_assert!(again.iter_from(0).eq(&model));

@@ -3,15 +3,16 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use super::Thresholds;
 use super::bulk::Bulk;
 use super::dense::Keyed;
+use super::held;
 use super::key::Key;
 use super::listpack::{LISTPACK_BYTES_MAX, Listpack, Place};
-use super::ranked::Ranked;
+use super::ranked::{CHUNK_ITEMS_MAX, Ranked};
 use super::steps;
 use super::table::Table;
 use super::text::Element;
+use super::{Thresholds, WARM_MAX};
 use crate::resp::{double_text, parse_double};
 
 /// The members of a key. A few small ones lie in a listpack; many or long ones in a table and an order, for
@@ -126,6 +127,34 @@ impl Ranking {
         self.order
             .remove_first(|item| item.is_before(score, member))
             .expect("every member is in the order")
+    }
+
+    /// Removes the members at these positions.
+    fn remove_range(&mut self, positions: Range<usize>) {
+        if positions.len() <= CHUNK_ITEMS_MAX {
+            // From the end: so the rest of a chunk does not move for each of them.
+            for position in positions.rev() {
+                self.remove_at(position);
+            }
+            return;
+        }
+        let gone = self.order.remove_range(positions);
+        if self.order.len() < self.members.len() / 2 {
+            // To find those that go, all over the memory, would take longer than to name those that stay.
+            held::leave(self.members.shared_bytes());
+            let names: Bulk<Scored> = self.order.iter_from(0).cloned().collect();
+            self.members = names.finish().expect("no member is there twice");
+            return;
+        }
+        for items in gone {
+            for items in items.chunks(WARM_MAX) {
+                let names = items.iter().map(|item| item.key());
+                std::hint::black_box(self.members.warm(names));
+                for item in items {
+                    self.members.remove(&item.member);
+                }
+            }
+        }
     }
 
     /// Removes the member at a position.
@@ -339,12 +368,7 @@ impl SortedSet {
                     pack.remove(at, count * 2);
                 }
             }
-            SortedSet::Ranked(ranking) => {
-                // From the end: so the rest of a chunk does not move for each of them.
-                for position in (positions.start..end).rev() {
-                    ranking.remove_at(position);
-                }
-            }
+            SortedSet::Ranked(ranking) => ranking.remove_range(positions.start..end),
         }
         count
     }
@@ -542,6 +566,41 @@ mod tests {
         members
             .map(|(member, score)| (member.to_vec(), score))
             .collect()
+    }
+
+    #[test]
+    fn of_a_range_what_stays_or_goes_is_the_work() {
+        const MEMBERS: usize = 100_000;
+        let name = |n: usize| format!("member {n}");
+        for (range, steps_max) in [
+            (0..MEMBERS, 2000),
+            (1000..MEMBERS - 1000, 15_000),
+            (300..30_000, usize::MAX),
+            (700..900, usize::MAX),
+        ] {
+            let mut set = SortedSet::default();
+            for n in 0..MEMBERS {
+                #[expect(clippy::cast_precision_loss, reason = "few")]
+                set.insert(name(n).as_bytes(), n as f64, &Thresholds::default());
+            }
+            let (steps, removed) = steps::of(|| set.remove_range(range.clone()));
+            assert_eq!(removed, range.len());
+            assert!(steps < steps_max, "{steps} for {range:?}");
+            let left = (0..MEMBERS).filter(|n| !range.contains(n));
+            assert!(
+                set.iter()
+                    .map(|(m, _)| m.to_vec())
+                    .eq(left.map(|n| name(n).into_bytes()))
+            );
+            for n in (0..MEMBERS).step_by(77) {
+                assert_eq!(set.score(name(n).as_bytes()).is_some(), !range.contains(&n));
+            }
+            let SortedSet::Ranked(ranking) = set else {
+                panic!("it is large for good");
+            };
+            assert_eq!(ranking.members.len(), ranking.order.len());
+            ranking.members.check();
+        }
     }
 
     proptest! {
