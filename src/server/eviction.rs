@@ -9,6 +9,7 @@ use rand::Rng;
 use super::Server;
 use super::keyspace::{Entry, FrequencyRules, Key, Usage};
 use super::lazy_free;
+use super::memory_usage::PLACE_BYTES;
 use super::tuning::{EvictionPolicy, Tuning};
 use crate::clock::{Mono, UnixMillis};
 use crate::memory;
@@ -228,7 +229,7 @@ impl Server {
             let freed = self.timed("eviction-del", |server| {
                 let entry = server.remove_evicted(db, &key);
                 server.end_unit();
-                entry.map_or(0, |entry| server.discard_counted(entry))
+                entry.map_or(0, |entry| server.discard_evicted(entry))
             });
             excess = excess.saturating_sub(freed);
             if excess == 0 {
@@ -241,6 +242,20 @@ impl Server {
             }
         }
         Room::Enough
+    }
+
+    /// Drops the entry of a key that was given up; returns how much room that makes. Its place in the table is room
+    /// for another key, whether or not the table has become smaller; a value makes as much as comes free, which may be
+    /// nothing where a copy has the same in it.
+    fn discard_evicted(&self, entry: Entry) -> u64 {
+        // What is about to come free counts as free, and what only snapshots have does not count: see `excess`.
+        let counted = || {
+            let free = self.keyspace.snapshot_bytes() + lazy_free::waiting_bytes();
+            memory::used().saturating_sub(free)
+        };
+        let before = counted();
+        self.discard(entry);
+        PLACE_BYTES as u64 + before.saturating_sub(counted())
     }
 
     /// From now on a replica may lack what the stream is about.

@@ -11,7 +11,6 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use super::Server;
 use super::beside::beside_clients;
 use super::keyspace::{Db, Entry, Keyspace, SnapshotEpoch, Walk};
-use super::memory_usage::entry_bytes;
 
 /// So much may wait to be freed before whoever removes a large value frees it at once. The thread gives way to
 /// clients: where no processor is left for it, they would fill the memory faster than it empties it. Bytes.
@@ -132,29 +131,21 @@ pub(crate) fn advance_snapshot(keyspace: &mut Keyspace, id: SnapshotEpoch, bytes
     walk
 }
 
-/// About how much memory it gives to drop an entry. Bytes.
+/// About how much memory it gives to drop an entry, of what others have too its fair part: if the last of them waits
+/// as well, so much comes free. Bytes.
 fn bytes_of(entry: &Entry) -> u64 {
-    entry_bytes(entry, SAMPLES) as u64
+    (entry.key.heap_bytes() + entry.value.fair_bytes(SAMPLES)) as u64
 }
 
-/// Drops an entry, which takes as much as `bytes` says, on another thread if that takes long, unless more than
-/// `waiting_max` bytes wait there.
-fn discard(entry: Entry, bytes: impl FnOnce(&Entry) -> u64, waiting_max: u64) {
+/// Drops an entry, on another thread if that takes long, unless more than `waiting_max` bytes wait there.
+fn discard(entry: Entry, waiting_max: u64) {
     if entry.value.is_slow_to_drop() && waiting_bytes() <= waiting_max {
-        let bytes = bytes(&entry);
         QUEUE.push(Value {
+            bytes: bytes_of(&entry),
             what: Box::new(entry),
             objects: 1,
-            bytes,
         });
     }
-}
-
-/// As [`discard`]; returns what it takes, which is estimated once.
-fn discard_counted(entry: Entry, waiting_max: u64) -> u64 {
-    let bytes = bytes_of(&entry);
-    discard(entry, |_| bytes, waiting_max);
-    bytes
 }
 
 /// `lazyfree_pending_objects`
@@ -181,13 +172,7 @@ impl Server {
     /// Drops a removed entry, on another thread if that takes long.
     pub(super) fn discard(&self, entry: Entry) {
         self.keyspace.note_dropped(&entry);
-        discard(entry, bytes_of, self.waiting_max());
-    }
-
-    /// As [`Server::discard`]; returns how much memory that gives, about, now or soon.
-    pub(super) fn discard_counted(&self, entry: Entry) -> u64 {
-        self.keyspace.note_dropped(&entry);
-        discard_counted(entry, self.waiting_max())
+        discard(entry, self.waiting_max());
     }
 
     /// So much may wait to be freed by the other thread. Bytes.
@@ -258,9 +243,38 @@ mod tests {
         }
         let entry = Entry::new(b"key", set.into_value(), None);
         assert!(entry.value.is_slow_to_drop());
-        let (steps, bytes) = steps::of(|| discard_counted(entry, u64::MAX));
+        let (steps, bytes) = steps::of(|| bytes_of(&entry));
         assert_eq!(steps, SAMPLES);
         assert!(bytes > 1000 * 24, "{bytes}");
+        let (steps, ()) = steps::of(|| discard(entry, u64::MAX));
+        assert_eq!(steps, SAMPLES);
+    }
+
+    #[test]
+    fn a_database_of_copies_counts_what_they_have_in_common_once() {
+        let mut set = Set::default();
+        for n in 0..10_000 {
+            set.insert(format!("m{n}").as_bytes(), &Thresholds::default());
+        }
+        let value = set.into_value();
+        let whole = value.heap_bytes(0) as u64;
+        let mut data = keyspace::Keyspace::new(1);
+        for n in 0..100 {
+            data.insert(
+                0,
+                Entry::new(format!("{n}").as_bytes(), value.clone(), None),
+            );
+        }
+        let entry = data.remove(0, b"7").expect("it is there");
+        let one = bytes_of(&entry);
+        assert!(one < whole / 50, "{one} of {whole}");
+        drop((value, entry));
+        let db = data.flush(0).expect("no snapshot needs it");
+        let all = db.estimated_bytes() as u64;
+        assert!(
+            (whole * 3 / 4..whole * 3 / 2).contains(&all),
+            "{all} of {whole}"
+        );
     }
 
     #[test]
@@ -275,7 +289,7 @@ mod tests {
             assert!(text.is_slow_to_drop());
             Entry::new(b"key", text, None)
         };
-        discard(large(), bytes_of, u64::MAX);
+        discard(large(), u64::MAX);
         let mut data = keyspace::Keyspace::new(1);
         for n in 0..1000 {
             let text = keyspace::Value::string(&[b'x'; 10_000]);
@@ -288,7 +302,7 @@ mod tests {
         assert!(waiting_objects() >= 1001);
         let bytes = waiting_bytes();
         assert!(bytes >= LARGE, "{bytes}");
-        discard(large(), bytes_of, LARGE - 1);
+        discard(large(), LARGE - 1);
         // Other tests free little.
         assert!(waiting_bytes() < bytes + LARGE, "it was dropped here");
         heard.recv().unwrap();

@@ -5,13 +5,14 @@ use super::keyspace::{Db, Entry};
 use crate::front::ClientKind;
 use crate::memory;
 
-/// Bytes of the index that a key costs beside its entry.
+/// What a key costs in the table of its database: its entry, and beside it so many bytes of an index.
+pub(super) const PLACE_BYTES: usize = size_of::<Entry>() + SLOT_BYTES;
 const SLOT_BYTES: usize = 4;
 
 /// About how many bytes a key takes with its value. Of a collection of many elements `samples` are looked at
 /// (0: all) and stand for the rest.
 pub(crate) fn entry_bytes(entry: &Entry, samples: usize) -> usize {
-    size_of::<Entry>() + SLOT_BYTES + entry.key.heap_bytes() + entry.value.heap_bytes(samples)
+    PLACE_BYTES + entry.key.heap_bytes() + entry.value.heap_bytes(samples)
 }
 
 /// Where the memory goes. Bytes.

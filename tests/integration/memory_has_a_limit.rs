@@ -41,6 +41,14 @@ fn limit(server: &ServerNode, more: i64) {
     );
 }
 
+/// Large values are freed by a thread that gives way.
+fn wait_until_freed(server: &ServerNode) {
+    wait_for("what waits is freed", secs(20), || {
+        let waiting = number(server, "lazyfree_pending_objects");
+        expect_that(waiting == 0, || format!("{waiting} keys wait"))
+    });
+}
+
 #[test]
 fn what_is_refused() {
     let (real, ours) = (start_server(Kind::Real, ""), start_server(Kind::Ours, ""));
@@ -153,11 +161,8 @@ fn memory_stays_within_its_limit_under_every_policy() {
             client.call(&["SET", &format!("stays:{n}"), "v"]);
         }
         let before = number(&server, "evicted_keys");
-        // What the one before has left is freed by a thread that gives way; the limit is above what is in use.
-        wait_for("what was flushed is freed", secs(20), || {
-            let waiting = number(&server, "lazyfree_pending_objects");
-            expect_that(waiting == 0, || format!("{waiting} keys wait"))
-        });
+        // What the one before has left goes first: the limit is above what is in use.
+        wait_until_freed(&server);
         limit(&server, 400_000);
         let limit = number(&server, "maxmemory");
         for n in 0..1500 {
@@ -186,6 +191,56 @@ fn memory_stays_within_its_limit_under_every_policy() {
         expect_that(reply.contains("OOM command not allowed"), || reply)
     });
     assert_eq!(text(&client.call(&["GET", "stays:1"])), "v");
+}
+
+#[test]
+fn copies_count_for_what_their_end_gives() {
+    const COPIES: u32 = 300;
+    let server = start_server(Kind::Ours, "maxmemory-policy allkeys-random");
+    let mut client = server.client();
+    // However long the search takes, a command finds memory within its limit.
+    client.call(&["CONFIG", "SET", "maxmemory-eviction-tenacity", "100"]);
+    for kind in ["hash", "list", "string"] {
+        client.call(&["CONFIG", "SET", "maxmemory", "0"]);
+        client.call(&["FLUSHALL"]);
+        let value = "v".repeat(90);
+        for first in (0..20_000).step_by(1000) {
+            let mut words = Vec::new();
+            for n in first..first + 1000 {
+                words.extend((kind == "hash").then(|| format!("field{n}")));
+                words.push(value.clone());
+            }
+            let head = match kind {
+                "hash" => ["HSET", "base"],
+                "list" => ["RPUSH", "base"],
+                _ => ["APPEND", "base"],
+            };
+            if kind == "string" {
+                words = vec![words.concat()];
+            }
+            let words = words.iter().map(String::as_str);
+            client.call(&head.into_iter().chain(words).collect::<Vec<_>>());
+        }
+        for n in 0..COPIES {
+            client.call(&["COPY", "base", &format!("copy{n}")]);
+        }
+        wait_until_freed(&server);
+        limit(&server, 500_000);
+        let limit = number(&server, "maxmemory");
+        assert!(limit < 8_000_000, "{kind}: they share what is in them");
+        for n in 0..500 {
+            let reply = client.call(&["SET", &format!("k{n}"), &"x".repeat(20_000)]);
+            assert_eq!(text(&reply), "OK", "{kind}, key {n}");
+            if n % 20 == 0 {
+                // What waits counts as free.
+                wait_until_freed(&server);
+                let used = number(&server, "used_memory");
+                assert!(used < limit + limit / 5, "{kind}: {used} of {limit} bytes");
+            }
+        }
+        let kept: u32 = text(&client.call(&["DBSIZE"])).parse().unwrap();
+        assert!(kept > 20, "{kind}: {kept} keys are left");
+    }
 }
 
 /// Restores 600 keys of which the first third is worth keeping by `good`, and the others are not by `bad`; lets

@@ -534,12 +534,13 @@ impl Db {
         self.volatile.bound(position, last, soonest);
     }
 
-    /// About how many bytes it takes with all that is in it, from some of its keys, which are in no order.
+    /// About how many bytes it takes with all that is in it, from some of its keys, which are in no order. What others
+    /// have too, and copies of a value in it have together, counts once in all.
     pub fn estimated_bytes(&self) -> usize {
         /// Elements of each that are looked at.
         const SAMPLES: usize = 5;
         let keys = self.iter().map(|entry| {
-            let value = entry.value.heap_bytes(SAMPLES);
+            let value = entry.value.fair_bytes(SAMPLES);
             entry.key.heap_bytes() + value
         });
         self.heap_bytes() + estimate(keys, self.len(), KEYS_LOOKED_AT)

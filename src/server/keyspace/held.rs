@@ -47,6 +47,12 @@ pub(super) fn is_shared<T: ?Sized>(shared: &Arc<T>) -> bool {
     Arc::strong_count(shared) > 1
 }
 
+/// Of so many bytes, which lie in `count` pieces of about one size, the fair part of one owner: each piece counts in
+/// equal parts for all of its `owners`, so that together they come to the whole.
+pub(super) fn fair_part(bytes: usize, count: usize, owners: impl Fn(usize) -> usize) -> usize {
+    sum_of_some(count, |number| bytes / count / owners(number).max(1))
+}
+
 /// The sum over all of `count` parts, from some that are spread evenly among them.
 pub(super) fn sum_of_some(count: usize, bytes_of: impl Fn(usize) -> usize) -> usize {
     const LOOKED_AT_MAX: usize = 8;

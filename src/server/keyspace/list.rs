@@ -406,6 +406,13 @@ impl List {
         self.nodes.capacity() * size_of::<Arc<Listpack>>()
             + super::estimate(each, self.nodes.len(), samples)
     }
+
+    /// Of so many bytes that its nodes take, the fair part of this one of those who have them.
+    pub(super) fn fair_part(&self, bytes: usize) -> usize {
+        held::fair_part(bytes, self.nodes.len(), |number| {
+            Arc::strong_count(&self.nodes[number])
+        })
+    }
 }
 
 #[cfg(test)]

@@ -492,6 +492,18 @@ impl SortedSet {
         }
     }
 
+    /// As [`SortedSet::heap_bytes`]; of what others have too, its fair part. Nobody else has its order.
+    pub(super) fn fair_bytes(&self, samples: usize) -> usize {
+        let bytes = self.heap_bytes(samples);
+        match self {
+            SortedSet::Packed(_) => bytes,
+            SortedSet::Ranked(ranking) => {
+                let order = ranking.order.heap_bytes();
+                order + ranking.members.fair_part(bytes.saturating_sub(order))
+            }
+        }
+    }
+
     /// Gives it the large form.
     pub fn make_ranked(&mut self) {
         if let SortedSet::Packed(pack) = self {

@@ -401,6 +401,16 @@ impl<E: Keyed + Clone + Default> Table<E> {
         }
     }
 
+    /// Of so many bytes that its entries take, the fair part of this one of those who have them.
+    pub(super) fn fair_part(&self, bytes: usize) -> usize {
+        match &self.0 {
+            Form::Few(few) => bytes / Arc::strong_count(few).max(1),
+            Form::Many(many) => held::fair_part(bytes, many.leaves.leaf_count(), |number| {
+                Arc::strong_count(many.leaves.leaf(number))
+            }),
+        }
+    }
+
     /// Walks the whole structure.
     #[cfg(test)]
     pub(super) fn check(&self) {

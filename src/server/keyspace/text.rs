@@ -314,6 +314,18 @@ impl Text {
         }
     }
 
+    /// How many have it, where that is shared.
+    pub(super) fn owners(&self) -> usize {
+        match self {
+            Text::Long(bytes) => Arc::strong_count(bytes).max(1),
+            Text::Integer(_)
+            | Text::Inline(..)
+            | Text::Short(_)
+            | Text::EditedInline(..)
+            | Text::EditedShort(_) => 1,
+        }
+    }
+
     /// Whether it is shared with snapshots instead of being copied.
     pub fn is_large(&self) -> bool {
         matches!(self, Text::Long(_))

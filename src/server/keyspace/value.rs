@@ -314,10 +314,11 @@ impl Value {
         })
     }
 
-    /// Whether it is many pieces, or so long that the kernel takes its memory back: dropping it takes long.
+    /// Whether it is many pieces, or so long that the kernel takes its memory back: dropping it takes long. Of a text
+    /// that others have too, only a count goes down.
     pub fn is_slow_to_drop(&self) -> bool {
         match self {
-            Value::String(text) => text.len() > SLOW_TEXT_BYTES_MIN,
+            Value::String(text) => text.len() > SLOW_TEXT_BYTES_MIN && text.owners() == 1,
             Value::List(list) => list.nodes().len() > LARGE_ELEMENTS_MIN,
             Value::Set(_) | Value::Hash(_) | Value::SortedSet(_) => {
                 self.has_table() && self.elements() > LARGE_ELEMENTS_MIN
@@ -378,6 +379,25 @@ impl Value {
             Value::Set(set) => size_of::<Set>() + set.heap_bytes(samples),
             Value::Hash(hash) => size_of::<Hash>() + hash.heap_bytes(samples),
             Value::SortedSet(set) => size_of::<SortedSet>() + set.heap_bytes(samples),
+        }
+    }
+
+    /// The same, but of what copies and snapshots have too only its fair part: if all of them are dropped, so much
+    /// comes free in all. Bytes.
+    pub fn fair_bytes(&self, samples: usize) -> usize {
+        let bytes = self.heap_bytes(samples);
+        match self {
+            Value::String(text) => bytes / text.owners(),
+            Value::List(list) => list.fair_part(bytes),
+            Value::Set(set) => match &**set {
+                Set::Table(table) => table.fair_part(bytes),
+                Set::Integers(_) => bytes,
+            },
+            Value::Hash(hash) => match &**hash {
+                Hash::Table(table) => table.fair_part(bytes),
+                Hash::Packed(_) => bytes,
+            },
+            Value::SortedSet(set) => set.fair_bytes(samples),
         }
     }
 }
