@@ -334,8 +334,11 @@ fn set_changes_what_master_shows_and_refuses_nonsense() {
 fn a_configuration_that_cannot_be_written_is_an_error() {
     let (sentinel, _nowhere) = alone("");
     let config = sentinel.config();
-    std::fs::remove_file(&config).expect("the file was there");
-    std::fs::create_dir(&config).expect("a folder in its place");
+    wait_for("a folder in its place", secs(5), || {
+        // The sentinel may write the file in between.
+        std::fs::remove_file(&config).map_err(|error| error.to_string())?;
+        std::fs::create_dir(&config).map_err(|error| error.to_string())
+    });
     let reply = text(
         &sentinel
             .client()

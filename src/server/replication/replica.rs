@@ -485,6 +485,8 @@ async fn full_resync(
     let acknowledge_now = matches!(header, TransferHeader::Mark(_));
     server.borrow_mut().install(loaded, id, offset);
     if acknowledge_now {
+        // Who sends data up to a mark knows positions, and may begin its stream with an acknowledgement that comes later.
+        wire.knows_positions = true;
         wire.send(&ack(offset)).await?;
     }
     Ok(())
