@@ -565,6 +565,12 @@ impl<C: Clone + Default + 'static> Table<C> {
         changed.map(|directive| directive.name).collect()
     }
 
+    /// Whether a file needs a line of the directive `name` to give `config`.
+    pub fn has_line(&self, name: &str, config: &C) -> bool {
+        self.find(name)
+            .is_some_and(|directive| !directive.access.lines(config).is_empty())
+    }
+
     /// The text of a file that gives `config`, made from `text` with the operator's comments and order,
     /// for `CONFIG REWRITE`. A directive that has not `changed` is left as it was written.
     pub fn rewrite(&self, config: &C, text: &[u8], changed: &HashSet<&'static str>) -> Vec<u8> {

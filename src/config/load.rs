@@ -250,12 +250,15 @@ impl<'a> Reader<'a> {
             self.errors.push(place.clone(), refusal, USAGE);
             return flat;
         };
-        let pattern = self.resolve(pattern).display().to_string();
         let paths: Vec<PathBuf> = if pattern.contains(['*', '?', '[']) {
-            let found = glob::glob(&pattern).into_iter().flatten();
-            found.filter_map(Result::ok).collect()
+            // The folder has its name and is no pattern.
+            let base = self.base.as_ref();
+            let base = base.map(|base| glob::Pattern::escape(&base.display().to_string()));
+            let pattern = PathBuf::from(base.unwrap_or_default()).join(pattern);
+            let found = glob::glob(&pattern.display().to_string());
+            found.into_iter().flatten().filter_map(Result::ok).collect()
         } else {
-            vec![PathBuf::from(pattern)]
+            vec![self.resolve(pattern)]
         };
         for path in paths {
             self.included += 1;

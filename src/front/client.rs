@@ -9,7 +9,7 @@ use std::task::Waker;
 use bytes::Bytes;
 
 use super::acl::UserRef;
-use super::output::OutputQueue;
+use super::output::{OutputQueue, REDIS_BUFFER_BYTES};
 use super::reply::Reply;
 use super::table::CommandId;
 use crate::clock::Mono;
@@ -329,9 +329,13 @@ impl<S> Client<S> {
         let tail = self.output.take_tail();
         let bytes_max = match usize::try_from(hard_bytes) {
             Ok(0) | Err(_) => usize::MAX,
-            Ok(max) => max.saturating_sub(self.output.len()),
+            Ok(max) => max
+                .saturating_add(REDIS_BUFFER_BYTES)
+                .saturating_sub(self.output.len()),
         };
-        Reply::onto(tail, self.protocol, bytes_max)
+        // What stands behind a gap is one piece.
+        let in_pieces = self.output.gap_count() == 0;
+        Reply::onto(tail, self.protocol, bytes_max, in_pieces)
     }
 
     /// Queues the reply that [`Client::begin_reply`] has begun. A client for whom it is too long is closed.

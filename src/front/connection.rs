@@ -303,12 +303,13 @@ impl<P: Program> Connection<P> {
         // Whoever waits may do so for long, and must not be given anything when it has gone. Its end comes behind
         // all that it has sent; so that is read, as much as a client may have waiting.
         let front = program.front();
-        let ahead_max = if front.needs_auth(self.id) {
-            0
-        } else if front.clients.current(self.id).blocked.is_some() {
-            usize::MAX
-        } else {
-            READ_AHEAD_BYTES
+        let needs_auth = front.needs_auth(self.id);
+        let waits = front.clients.current(self.id).blocked.is_some();
+        let ahead_max = match (needs_auth, waits) {
+            // It has to read what it was sent first.
+            (true, false) => 0,
+            (false, true) => usize::MAX,
+            (true, true) | (false, false) => READ_AHEAD_BYTES,
         };
         while self.rest.len() < ahead_max {
             let now = match self.poll_input(program, stream, cx, false) {

@@ -21,7 +21,7 @@ pub(super) const KEPT_BYTES_MAX: usize = 4096;
 
 /// The buffer that redis-server has for the replies of a client; what does not fit goes into a list, which is what its
 /// limits are about.
-const REDIS_BUFFER_BYTES: usize = 16 * 1024;
+pub(super) const REDIS_BUFFER_BYTES: usize = 16 * 1024;
 
 /// A piece of what waits for a client: from [`Bytes`] one that others may wait for too, from a vector one that is for
 /// this client alone.

@@ -59,13 +59,23 @@ impl Reply {
         }
     }
 
-    /// Goes on writing, in pieces, after the earlier replies that `out` holds already. All of it may be so many bytes.
-    pub(super) fn onto(out: Vec<u8>, protocol: Protocol, bytes_max: usize) -> Reply {
+    /// Goes on writing, in pieces if it may, after the earlier replies that `out` holds already. All of it may be so many
+    /// bytes.
+    pub(super) fn onto(
+        out: Vec<u8>,
+        protocol: Protocol,
+        bytes_max: usize,
+        in_pieces: bool,
+    ) -> Reply {
         Reply {
             earlier: out.len(),
             out,
-            // What is short still has room behind that.
-            full_at: PIECE_BYTES - COPY_BYTES_MAX,
+            full_at: if in_pieces {
+                // What is short still has room behind that.
+                PIECE_BYTES - COPY_BYTES_MAX
+            } else {
+                bytes_max
+            },
             bytes_max,
             ..Reply::new(protocol)
         }
@@ -417,7 +427,7 @@ mod tests {
         let mut whole = Reply::new(Protocol::Resp3);
         whole.raw(b"+earlier\r\n");
         write_much(&mut whole);
-        let mut reply = Reply::onto(b"+earlier\r\n".to_vec(), Protocol::Resp3, usize::MAX);
+        let mut reply = Reply::onto(b"+earlier\r\n".to_vec(), Protocol::Resp3, usize::MAX, true);
         write_much(&mut reply);
         assert_eq!(reply.len(), whole.len());
         let (pieces, end) = reply.into_pieces();
@@ -437,7 +447,7 @@ mod tests {
     #[test]
     fn what_is_over_the_budget_is_dropped() {
         let earlier = b"+earlier\r\n";
-        let mut reply = Reply::onto(earlier.to_vec(), Protocol::Resp2, 4 * PIECE_BYTES);
+        let mut reply = Reply::onto(earlier.to_vec(), Protocol::Resp2, 4 * PIECE_BYTES, true);
         for _ in 0..10 {
             write_much(&mut reply);
             let kept: usize = reply.pieces.iter().map(|piece| piece.len()).sum();

@@ -7,14 +7,14 @@ use std::path::Path;
 use super::config::{ConfigFile, ServerConfig, server_table};
 use crate::config::{ConfigErrors, RewriteOf, Source, load};
 
-/// Directives of which a line adds to those before it, or is not undone by one behind it.
-const ADDING: [&str; 3] = ["replicaof", "save", "user"];
+/// Directives of which a line adds to those before it.
+const ADDING: [&str; 2] = ["save", "user"];
 
 /// Rewrites the file so that it gives `config`, with the operator's comments and order. A file that it includes is
-/// copied into it where lines of that one stand in the way.
+/// copied into it where lines of that one cannot be undone by others.
 ///
 /// # Errors
-/// The file cannot be read or replaced; it is then as it was.
+/// The file, or one that it includes, cannot be read, or the file not replaced; it is then as it was.
 pub(super) fn rewrite(file: &ConfigFile, config: &ServerConfig, of: RewriteOf) -> io::Result<()> {
     let path = file.path.as_path();
     let old = match fs::read(path) {
@@ -22,18 +22,23 @@ pub(super) fn rewrite(file: &ConfigFile, config: &ServerConfig, of: RewriteOf) -
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error),
     };
+    let source = match old.as_slice() {
+        [] => Source::Stdin(Vec::new()),
+        _ => Source::File(path.to_owned()),
+    };
     let read = |is_copied: &dyn Fn(&[String]) -> bool| {
-        let source = Source::File(path.to_owned());
-        // What is wrong with a line keeps the next start from it, not a rewrite.
         let mut errors = ConfigErrors::default();
-        load::read_from(file.read_in.clone(), &source, is_copied, &mut errors).unwrap_or_default()
+        let reading = load::read_from(file.read_in.clone(), &source, is_copied, &mut errors);
+        let reading = reading.map_err(io::Error::other)?;
+        errors.into_result(reading).map_err(io::Error::other)
     };
     let table = server_table();
-    let changed = table.changed(config, &read(&|_| false).lines, of);
+    let changed = table.changed(config, &read(&|_| false)?.lines, of);
     let text = read(&|words| {
         let name = table.canonical(&words[0]);
-        name.is_some_and(|name| changed.contains(name) && ADDING.contains(&name))
-    });
+        let name = name.filter(|name| changed.contains(name));
+        name.is_some_and(|name| ADDING.contains(&name) || !table.has_line(name, config))
+    })?;
     let new = table.rewrite(config, &text.text, &changed);
     if new == old {
         return Ok(());

@@ -167,7 +167,8 @@ fn an_include_is_read_again_after_rewrites() {
     let folder = tempfile::tempdir().unwrap();
     let common = folder.path().join("common.conf");
     let access = folder.path().join("access.conf");
-    let settings = "rename-command FLUSHALL \"\"\nsave 900 1\nsave 300 10\nmaxclients 77\n";
+    let settings = "rename-command FLUSHALL \"\"\nsave 900 1\nsave 300 10\nmaxclients 77\n\
+                    masterauth old\n";
     fs::write(&common, settings).unwrap();
     let users = "user carol on nopass +ping\nuser dora on nopass +ping\nreplicaof 127.0.0.1 1\n";
     fs::write(&access, users).unwrap();
@@ -195,7 +196,16 @@ fn an_include_is_read_again_after_rewrites() {
     let mut client = server.client();
     assert_eq!(client.ask("REPLICAOF NO ONE"), "OK");
     assert_eq!(client.ask("ACL DELUSER carol"), "1");
-    let reply = client.call(&["CONFIG", "SET", "save", "60 5", "maxclients", "88"]);
+    let reply = client.call(&[
+        "CONFIG",
+        "SET",
+        "save",
+        "60 5",
+        "maxclients",
+        "88",
+        "masterauth",
+        "",
+    ]);
     assert_eq!(text(&reply), "OK");
     for _ in 0..2 {
         assert_eq!(server.client().ask("CONFIG REWRITE"), "OK");
@@ -214,6 +224,7 @@ fn an_include_is_read_again_after_rewrites() {
             "{file}"
         );
         assert_eq!(client.ask("ACL USERS"), "default dora", "{file}");
+        assert_eq!(client.ask("CONFIG GET masterauth"), "masterauth ", "{file}");
         assert!(client.ask("FLUSHALL").starts_with("ERR unknown"), "{file}");
     }
     assert_eq!(fs::read_to_string(&common).unwrap(), settings);
