@@ -493,7 +493,9 @@ impl Server {
     /// Whether nothing is safe, although it is to be: the file holds other data until its first base is in force. A
     /// replica's clients need not wait for that, since its master has what they see.
     fn awaits_base(&self) -> bool {
-        self.aof.is_outdated && self.replication.is_master() && self.must_sync()
+        // Whether a rewrite puts off fsyncs does not matter: without its base nothing that is synced counts.
+        let is_to_be_safe = self.config.aof.fsync == Fsync::Always;
+        self.aof.is_outdated && self.replication.is_master() && is_to_be_safe
     }
 
     /// Whether there is something that a reply of this moment must wait for.
