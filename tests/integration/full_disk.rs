@@ -437,6 +437,7 @@ fn a_first_file_that_finds_no_room_stops_writes_and_a_shutdown() {
     const MISCONF: &str = "MISCONF Errors writing to the AOF file: File too large";
     assert_eq!(client.ask("SET last 1"), MISCONF);
     assert_eq!(client.ask("STRLEN k0"), "1000", "reads go on");
+    assert_eq!(client.ask("PING"), "PONG", "it is no reason to fail over");
     const FAILED: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
     assert_eq!(client.ask("SHUTDOWN"), FAILED);
     limited.wait_for_log("The AOF file has no base yet, can't exit (File too large)");

@@ -742,6 +742,7 @@ pub(crate) async fn settle(server: &Rc<RefCell<Server>>) {
 mod tests {
     use super::*;
     use crate::server::persist::aof::folder::Folder;
+    use crate::server::testing;
     use std::fs;
 
     fn append(writer: &mut Writer, text: &str) {
@@ -925,6 +926,45 @@ mod tests {
         }
         writer.is_writing = true;
         assert_eq!(writer.way_to_write(false, Mono(5_000)), None);
+    }
+
+    #[test]
+    fn before_its_base_nobody_hears_of_a_write() {
+        testing::run(async {
+            let settings = ["--appendfsync", "always", "--no-appendfsync-on-rewrite"];
+            let server = testing::server(&[&settings[..], &["yes"]].concat());
+            let server = &mut *server.borrow_mut();
+            server.aof.state = State::First;
+            server.aof.is_outdated = true;
+            drop(server.start_save(false));
+            let [waiter, writer] = [(); 2].map(|()| testing::connect(server));
+            testing::turn(server, waiter, &["BLPOP k 0"]);
+            testing::turn(server, writer, &["RPUSH k v"]);
+            for client in [waiter, writer] {
+                let output = &mut server.front.clients.current(client).output;
+                assert!(!output.is_empty());
+                assert!(output.front_to_leave().is_empty());
+            }
+        });
+    }
+
+    #[test]
+    fn only_a_master_that_lacks_data_of_its_file_is_to_be_failed_over() {
+        testing::run(async {
+            let server = testing::server(&[]);
+            let server = &mut *server.borrow_mut();
+            server.aof.state = State::First;
+            server.aof.rewriting.base_error = Some("full".to_owned());
+            assert_eq!(
+                (server.aof_error(), server.aof_failure()),
+                (Some("full"), None)
+            );
+            server.aof.is_outdated = true;
+            assert_eq!(server.aof_failure(), Some("full"));
+            server.aof.is_outdated = false;
+            server.aof.writer.write_error = Some("gone".to_owned());
+            assert_eq!(server.aof_failure(), Some("gone"));
+        });
     }
 
     #[test]
