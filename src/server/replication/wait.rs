@@ -159,7 +159,8 @@ impl Server {
         self.flush_stream();
         let turn = self.replication.gate.turn;
         let for_replicas = turn.has_sent;
-        let for_file = turn.has_seen_data && self.has_unsettled_aof();
+        // What ran for other reasons may have written too: a key that expired, a script.
+        let for_file = (turn.has_seen_data || turn.has_written) && self.has_unsettled_aof();
         let found = self.front.clients.get(client);
         // What goes to a replica is no reply.
         let has_replies = found.is_some_and(|c| c.is_open() && c.kind != ClientKind::Replica);
