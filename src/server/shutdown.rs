@@ -161,7 +161,7 @@ impl Server {
         }
         let reason = self.aof_error().unwrap_or("another file is being written");
         tracing::error!(
-            "The AOF file has no base yet, can't exit ({reason}). It is tried again every second: stop the server \
+            "The AOF file has no base yet, can't exit ({reason}). It is tried again within a minute: stop the server \
              again when it is there; SHUTDOWN NOSAVE ends it without its data"
         );
         true

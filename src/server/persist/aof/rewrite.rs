@@ -39,8 +39,10 @@ const FAILURES_FREE: u32 = 3;
 const PAUSE_MIN: Duration = Duration::from_secs(60);
 /// The longest.
 const PAUSE_MAX: Duration = Duration::from_secs(3600);
-/// After an attempt that could not even begin, or without which there is no file at all.
+/// After an attempt that could not even begin, and at least after one without which there is no file at all.
 const RETRY_PERIOD: Duration = Duration::from_secs(1);
+/// At most after one of those. It is as long as the attempt itself took: half of the time the disk is left to others.
+const FIRST_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// What is known of rewrites.
 #[derive(Debug)]
@@ -385,7 +387,8 @@ impl Server {
         };
         let is_first = self.aof.state == State::First;
         if !running.is_abandoned {
-            rewriting.last_seconds = Some(now.since(running.since).as_secs());
+            let took = now.since(running.since);
+            rewriting.last_seconds = Some(took.as_secs());
             rewriting.last_ok = outcome.is_ok();
             match &outcome {
                 Ok(()) => {
@@ -395,8 +398,12 @@ impl Server {
                 }
                 Err(error) => {
                     rewriting.failures += 1;
-                    let pause = pause_after(rewriting.failures);
-                    rewriting.not_before = now + if is_first { RETRY_PERIOD } else { pause };
+                    let pause = if is_first {
+                        took.clamp(RETRY_PERIOD, FIRST_PAUSE_MAX)
+                    } else {
+                        pause_after(rewriting.failures)
+                    };
+                    rewriting.not_before = now + pause;
                     rewriting.base_error = Some(os_text(error));
                     tracing::error!(%error, "Background AOF rewrite terminated with error");
                 }
