@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tempfile::TempDir;
 
@@ -464,6 +465,20 @@ fn without_saving_a_first_file_without_room_holds_nobody() {
     client.send(&["SHUTDOWN", "NOSAVE"]).unwrap();
     client.wait_for_close(secs(10)).unwrap();
     assert_eq!(limited.process.wait(secs(10)).code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_without_a_first_file() {
+    let mut limited = start_data_server("appendonly no\nrdbcompression no\n");
+    let mut client = Client::to(limited.port.number());
+    fill_beyond(&mut client);
+    assert_eq!(client.ask("CONFIG SET appendonly yes"), "OK");
+    wait_until_it_has_failed(&mut client);
+    limited.process.signal(Signal::SIGTERM);
+    limited.wait_for_log("can't exit");
+    assert_eq!(client.ask("PING"), "PONG", "it goes on");
+    assert_eq!(limited.process.terminate(secs(10)).code(), Some(1));
+    limited.wait_for_log("ending at once, without saving");
 }
 
 #[test]
