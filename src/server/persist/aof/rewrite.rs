@@ -113,6 +113,14 @@ impl Rewriting {
         self.is_scheduled && self.not_before != Mono(0)
     }
 
+    /// One has failed; `pause`: how long none begins by itself, if that is not for the number of failures to say.
+    fn note_failure(&mut self, reason: String, now: Mono, pause: Option<Duration>) {
+        self.last_ok = false;
+        self.failures += 1;
+        self.not_before = now + pause.unwrap_or_else(|| pause_after(self.failures));
+        self.base_error = Some(reason);
+    }
+
     /// Since when one is in progress.
     pub(crate) fn since(&self) -> Option<Mono> {
         self.running.as_ref().map(|running| running.since)
@@ -379,6 +387,18 @@ impl Server {
         aof.current_size = aof.base_size;
     }
 
+    /// The increment beside the first base cannot be written. As neither counts yet, only the attempt has failed.
+    pub(super) fn fail_first_base(&mut self, reason: String) {
+        let now = self.clock.mono();
+        let took = now.since(self.aof.rewriting.since().unwrap_or(now));
+        tracing::error!("Background AOF rewrite terminated with error: {reason}");
+        self.cancel_rewrite();
+        let rewriting = &mut self.aof.rewriting;
+        rewriting.note_failure(reason, now, Some(first_pause(took)));
+        self.aof.writer.give_up_increment();
+        self.snapshot_ended(false);
+    }
+
     fn rewrite_ended(&mut self, outcome: io::Result<()>) {
         let now = self.clock.mono();
         let rewriting = &mut self.aof.rewriting;
@@ -397,20 +417,13 @@ impl Server {
                     tracing::info!("Background AOF rewrite finished successfully");
                 }
                 Err(error) => {
-                    rewriting.failures += 1;
-                    let pause = if is_first {
-                        took.clamp(RETRY_PERIOD, FIRST_PAUSE_MAX)
-                    } else {
-                        pause_after(rewriting.failures)
-                    };
-                    rewriting.not_before = now + pause;
-                    rewriting.base_error = Some(os_text(error));
+                    let pause = is_first.then(|| first_pause(took));
+                    rewriting.note_failure(os_text(error), now, pause);
                     tracing::error!(%error, "Background AOF rewrite terminated with error");
                 }
             }
             if outcome.is_err() && is_first {
-                // The next attempt begins with the data of its own moment.
-                self.aof.writer.switch(None);
+                self.aof.writer.give_up_increment();
             }
         }
         if let Stage::Walking(snapshot) = running.stage {
@@ -418,6 +431,11 @@ impl Server {
         }
         self.snapshot_ended(false);
     }
+}
+
+/// How long the first base is not tried again after an attempt that took so long.
+fn first_pause(took: Duration) -> Duration {
+    took.clamp(RETRY_PERIOD, FIRST_PAUSE_MAX)
 }
 
 /// How long rewrites do not begin by themselves after so many failures in a row.

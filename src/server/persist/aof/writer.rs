@@ -163,6 +163,13 @@ impl Writer {
         self.forget_retired();
     }
 
+    /// The first base, without which the present file does not count, has failed: the next attempt begins with the data
+    /// of its own moment, and nobody needs what could not be written.
+    pub(super) fn give_up_increment(&mut self) {
+        self.switch(None);
+        self.retire(self.appended);
+    }
+
     /// A copy of the present file, durable and complete but for what is pending, takes its place. Until `base` the
     /// units are in a base. Writes must be held.
     pub(super) fn move_to(&mut self, copy: File, base: u64) {
@@ -657,20 +664,26 @@ impl Server {
         // No trouble with a retired file counts.
         let is_retired = |target: &Arc<Target>| writer.is_retired(target);
         let failed = job.segments.front().map(|segment| &segment.to);
-        let write_error = outcome.error.filter(|_| !failed.is_some_and(is_retired));
-        let sync_error = synced.err().filter(|_| !job.dirty.iter().all(is_retired));
+        let mut write_error = outcome.error.filter(|_| !failed.is_some_and(is_retired));
+        let mut sync_error = synced.err().filter(|_| !job.dirty.iter().all(is_retired));
         if let Some(error) = write_error
             .as_ref()
             .or(sync_error.as_ref())
             .filter(|_| must_sync)
         {
             let reason = os_text(error);
-            tracing::error!(
-                "Can't recover from AOF write error when the AOF fsync policy is 'always' ({reason}). Exiting..."
-            );
-            // Nobody may hear of a write that is not safe.
-            std::process::exit(1);
+            if self.aof.state != State::First {
+                tracing::error!(
+                    "Can't recover from AOF write error when the AOF fsync policy is 'always' ({reason}). Exiting..."
+                );
+                // Nobody may hear of a write that is not safe.
+                std::process::exit(1);
+            }
+            // Nothing is kept yet, and so nothing is lost.
+            self.fail_first_base(reason);
+            (write_error, sync_error) = (None, None);
         }
+        let writer = &mut self.aof.writer;
         if job.write {
             writer.is_writing = false;
             writer.lent_bytes = 0;
