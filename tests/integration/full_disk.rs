@@ -482,6 +482,33 @@ fn a_second_signal_ends_it_without_a_first_file() {
 }
 
 #[test]
+fn with_always_no_room_beside_a_first_file_ends_only_that_attempt() {
+    const SETTINGS: &str = "appendonly no\nappendfsync always\nrdb-key-save-delay 100000\n";
+    let mut limited = start_data_server(SETTINGS);
+    let mut client = Client::to(limited.port.number());
+    for n in 0..50 {
+        assert_eq!(client.ask(&format!("SET k{n} 1")), "OK");
+    }
+    assert_eq!(client.ask("CONFIG SET appendonly yes"), "OK");
+    wait_for("the base is being written", secs(10), || {
+        let info = client.ask("INFO persistence");
+        expect_that(info.contains("aof_rewrite_in_progress:1"), || info)
+    });
+    let count = fill(&mut client);
+    assert!(count > 50, "{count}: {}", limited.process.log());
+    assert_eq!(client.ask("CONFIG SET rdb-key-save-delay 0"), "OK");
+    make_room(&limited.process);
+    wait_for("writes are taken again", secs(20), || {
+        let reply = client.ask("SET last 1");
+        expect_that(reply == "OK", || reply)
+    });
+    assert_eq!(client.ask("CONFIG REWRITE"), "OK");
+    assert_eq!(limited.process.terminate(secs(10)).code(), Some(0));
+    limited.process.start_again();
+    wait_for_keys(&limited, &(count + 1).to_string());
+}
+
+#[test]
 fn a_replica_without_room_for_all_data_leaves_its_master() {
     let master = start_server(Kind::Real, "");
     fill_beyond(&mut master.client());
