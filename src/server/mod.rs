@@ -374,7 +374,11 @@ impl Server {
                 return Some(MISCONF.into());
             }
             if self.replication.is_master()
-                && let Some(error) = self.aof_error()
+                && let Some(error) = if is_write {
+                    self.aof_error()
+                } else {
+                    self.aof_failure()
+                }
             {
                 return Some(format!("MISCONF Errors writing to the AOF file: {error}").into());
             }

@@ -235,6 +235,7 @@ async fn until_told(
     log: &'static Log,
 ) -> ExitCode {
     let finished = Rc::clone(&server.borrow().shutdown.finished);
+    let mut told_at = None;
     loop {
         let signal = tokio::select! {
             () = finished.notified() => break,
@@ -254,6 +255,13 @@ async fn until_told(
             tracing::warn!("interrupted again: ending at once, without saving");
             return ExitCode::FAILURE;
         }
+        if told_at.is_some_and(|at| server.was_just_refused(at)) {
+            tracing::warn!(
+                "told again to end, although the AOF file has no base yet: ending at once, without saving"
+            );
+            return ExitCode::FAILURE;
+        }
+        told_at = Some(server.clock.mono());
         let tuning = &server.config.tuning;
         let (name, options) = match signal {
             Signal::Interrupt => ("SIGINT", tuning.shutdown_on_sigint),

@@ -21,6 +21,8 @@ const HELLO_CHANNEL: &[u8] = b"__sentinel__:hello";
 const GOODBYE: &[u8] = b"shutdown";
 /// What those get who asked for a shutdown that fails or is called off.
 const FAILED: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
+/// Who signals again so soon after a refusal wants an end without the data.
+const INSISTING: Duration = Duration::from_secs(10);
 /// How long connections have to write what they have when the server ends.
 const LAST_WRITES: Duration = Duration::from_millis(50);
 
@@ -53,6 +55,8 @@ pub(crate) struct Shutdown {
     task: Option<AbortHandle>,
     /// It waits for replicas no longer: no file is to be begun any more.
     is_ending: bool,
+    /// When one was refused because the append-only file has no base yet.
+    refused_at: Option<Mono>,
     /// Clients that asked for it.
     waiting: Vec<WaitId>,
     /// A replica has acknowledged something, or gone.
@@ -72,6 +76,12 @@ impl Server {
     /// Whether a shutdown in progress has come to its own files.
     pub(crate) fn is_ending(&self) -> bool {
         self.shutdown.is_ending
+    }
+
+    /// Whether a shutdown that was asked for at this time has been refused a moment ago for want of a first base.
+    pub(crate) fn was_just_refused(&self, asked_at: Mono) -> bool {
+        let refused_at = self.shutdown.refused_at;
+        refused_at.is_some_and(|at| at >= asked_at && self.clock.mono().since(at) <= INSISTING)
     }
 
     /// Begins to shut down, if that is not happening already. `client` gets an answer only if it fails.
@@ -132,6 +142,13 @@ impl Server {
 
     /// What could not be written by the end goes with the process.
     fn tell_what_the_aof_lacks(&self) {
+        if self.aof.state == State::First {
+            let reason = self.aof_error().unwrap_or("it was not written to its end");
+            tracing::error!(
+                "The AOF file has no base yet ({reason}): it holds nothing of the present data"
+            );
+            return;
+        }
         let Some(error) = self.aof_error() else {
             return;
         };
@@ -153,7 +170,10 @@ impl Server {
             return false;
         }
         if self.aof.rewriting.is_running() {
-            tracing::warn!("Writing initial AOF, can't exit");
+            tracing::warn!(
+                "Writing initial AOF, can't exit. Stop the server again when it is there; SHUTDOWN NOSAVE FORCE, or a \
+                 second signal, ends it without its data"
+            );
             return true;
         }
         if save == SaveChoice::Never {
@@ -161,8 +181,9 @@ impl Server {
         }
         let reason = self.aof_error().unwrap_or("another file is being written");
         tracing::error!(
-            "The AOF file has no base yet, can't exit ({reason}). It is tried again every second: stop the server \
-             again when it is there; SHUTDOWN NOSAVE ends it without its data"
+            "The AOF file has no base yet, can't exit ({reason}). It is tried again within a minute: stop the server \
+             again when it is there; SHUTDOWN NOSAVE, or a second signal, ends it without \
+             its data"
         );
         true
     }
@@ -210,6 +231,7 @@ async fn shut_down(server: Rc<RefCell<Server>>, options: ShutdownOptions) {
         server.shutdown.is_ending = true;
         if server.awaits_first_base(options.save) {
             if !options.force {
+                server.shutdown.refused_at = Some(server.clock.mono());
                 server.shutdown_failed();
                 return;
             }

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tempfile::TempDir;
 
@@ -437,6 +438,7 @@ fn a_first_file_that_finds_no_room_stops_writes_and_a_shutdown() {
     const MISCONF: &str = "MISCONF Errors writing to the AOF file: File too large";
     assert_eq!(client.ask("SET last 1"), MISCONF);
     assert_eq!(client.ask("STRLEN k0"), "1000", "reads go on");
+    assert_eq!(client.ask("PING"), "PONG", "it is no reason to fail over");
     const FAILED: &str = "ERR Errors trying to SHUTDOWN. Check logs.";
     assert_eq!(client.ask("SHUTDOWN"), FAILED);
     limited.wait_for_log("The AOF file has no base yet, can't exit (File too large)");
@@ -463,6 +465,47 @@ fn without_saving_a_first_file_without_room_holds_nobody() {
     client.send(&["SHUTDOWN", "NOSAVE"]).unwrap();
     client.wait_for_close(secs(10)).unwrap();
     assert_eq!(limited.process.wait(secs(10)).code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_without_a_first_file() {
+    let mut limited = start_data_server("appendonly no\nrdbcompression no\n");
+    let mut client = Client::to(limited.port.number());
+    fill_beyond(&mut client);
+    assert_eq!(client.ask("CONFIG SET appendonly yes"), "OK");
+    wait_until_it_has_failed(&mut client);
+    limited.process.signal(Signal::SIGTERM);
+    limited.wait_for_log("can't exit");
+    assert_eq!(client.ask("PING"), "PONG", "it goes on");
+    assert_eq!(limited.process.terminate(secs(10)).code(), Some(1));
+    limited.wait_for_log("ending at once, without saving");
+}
+
+#[test]
+fn with_always_no_room_beside_a_first_file_ends_only_that_attempt() {
+    const SETTINGS: &str = "appendonly no\nappendfsync always\nrdb-key-save-delay 100000\n";
+    let mut limited = start_data_server(SETTINGS);
+    let mut client = Client::to(limited.port.number());
+    for n in 0..50 {
+        assert_eq!(client.ask(&format!("SET k{n} 1")), "OK");
+    }
+    assert_eq!(client.ask("CONFIG SET appendonly yes"), "OK");
+    wait_for("the base is being written", secs(10), || {
+        let info = client.ask("INFO persistence");
+        expect_that(info.contains("aof_rewrite_in_progress:1"), || info)
+    });
+    let count = fill(&mut client);
+    assert!(count > 50, "{count}: {}", limited.process.log());
+    assert_eq!(client.ask("CONFIG SET rdb-key-save-delay 0"), "OK");
+    make_room(&limited.process);
+    wait_for("writes are taken again", secs(20), || {
+        let reply = client.ask("SET last 1");
+        expect_that(reply == "OK", || reply)
+    });
+    assert_eq!(client.ask("CONFIG REWRITE"), "OK");
+    assert_eq!(limited.process.terminate(secs(10)).code(), Some(0));
+    limited.process.start_again();
+    wait_for_keys(&limited, &(count + 1).to_string());
 }
 
 #[test]

@@ -175,6 +175,8 @@ fn exec(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
         return;
     }
     if is_dirty {
+        // That a key was changed is data too, whatever was queued.
+        server.replication.gate.turn.has_seen_data = true;
         reply.null_array();
         return;
     }

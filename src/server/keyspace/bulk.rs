@@ -25,9 +25,15 @@ impl<E: Keyed + Clone + Default> Bulk<E> {
 
     /// Nothing yet of so many entries.
     pub(super) fn new(len: usize) -> Bulk<E> {
+        Bulk::with_hasher(RandomState::default(), len)
+    }
+
+    /// As [`Bulk::new`], for what is to take the place of a table with this hasher: cursors of a `SCAN` of that one go
+    /// on in it.
+    pub(super) fn with_hasher(hasher: RandomState, len: usize) -> Bulk<E> {
         Bulk {
             table: Table::default(),
-            hasher: RandomState::default(),
+            hasher,
             waiting: Vec::with_capacity(len.min(Self::ROOM_MAX)),
             is_distinct: true,
         }

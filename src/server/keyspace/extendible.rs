@@ -127,6 +127,10 @@ impl<L: Leaf> Extendible<L> {
         }
     }
 
+    pub(super) fn hasher(&self) -> &RandomState {
+        &self.hasher
+    }
+
     pub(super) fn hash(&self, key: &[u8]) -> u64 {
         self.hasher.hash_one(key)
     }

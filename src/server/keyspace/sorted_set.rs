@@ -142,7 +142,12 @@ impl Ranking {
         if self.order.len() < self.members.len() / 2 {
             // To find those that go, all over the memory, would take longer than to name those that stay.
             held::leave(self.members.shared_bytes());
-            let names: Bulk<Scored> = self.order.iter_from(0).cloned().collect();
+            // Cursors of a `ZSCAN` are hashes: they must go on.
+            let hasher = self.members.hasher().cloned().unwrap_or_default();
+            let mut names = Bulk::with_hasher(hasher, self.order.len());
+            self.order
+                .iter_from(0)
+                .for_each(|item| names.push(item.clone()));
             self.members = names.finish().expect("no member is there twice");
             return;
         }
@@ -613,6 +618,33 @@ mod tests {
             assert_eq!(ranking.members.len(), ranking.order.len());
             ranking.members.check();
         }
+    }
+
+    #[test]
+    fn a_scan_goes_on_when_most_members_are_gone() {
+        const MEMBERS: usize = 4000;
+        let mut set = SortedSet::default();
+        for n in 0..MEMBERS {
+            #[expect(clippy::cast_precision_loss, reason = "few")]
+            set.insert(n.to_string().as_bytes(), n as f64, &Thresholds::default());
+        }
+        let SortedSet::Ranked(ranking) = &mut set else {
+            panic!("it is large");
+        };
+        let mut seen = std::collections::HashSet::new();
+        let mut cursor = 0;
+        while seen.len() < MEMBERS / 2 {
+            cursor = ranking.members.scan(cursor, 10, |item| {
+                seen.insert(item.member.to_vec());
+            });
+        }
+        ranking.remove_range(1000..MEMBERS);
+        while cursor != 0 {
+            cursor = ranking.members.scan(cursor, 10, |item| {
+                seen.insert(item.member.to_vec());
+            });
+        }
+        assert!((0..1000).all(|n| seen.contains(n.to_string().as_bytes())));
     }
 
     proptest! {

@@ -296,6 +296,14 @@ impl<E: Keyed + Clone + Default> Table<E> {
         true
     }
 
+    /// What the cursors of a `SCAN` of its entries go by; `None`: they are few, and one step shows them all.
+    pub(super) fn hasher(&self) -> Option<&RandomState> {
+        match &self.0 {
+            Form::Few(_) => None,
+            Form::Many(many) => Some(many.leaves.hasher()),
+        }
+    }
+
     /// Inserts or replaces; returns what was there before.
     pub fn insert(&mut self, entry: E) -> Option<E> {
         match &mut self.0 {

@@ -412,12 +412,13 @@ impl Server {
         tracing::info!("Background saving started");
         self.saver.last_try = now.unix.0 / 1000;
         self.saver.saves += 1;
-        self.saver.is_scheduled = false;
+        // One that was asked for is wanted, whoever else waits for it.
+        let was_scheduled = std::mem::take(&mut self.saver.is_scheduled);
         self.saver.running = Some(Running {
             snapshot: job.snapshot,
             since: now.mono,
             dirty_before: self.saver.dirty,
-            is_for_replicas,
+            is_for_replicas: is_for_replicas && !was_scheduled,
             task: None,
             file: job.file.clone(),
         });

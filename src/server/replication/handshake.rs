@@ -37,7 +37,11 @@ pub fn parse_psync_reply(line: &[u8]) -> PsyncReply {
         },
         ["+CONTINUE"] => PsyncReply::Continue(None),
         ["+CONTINUE", id] if is_repl_id(id) => PsyncReply::Continue(Some((*id).into())),
-        ["-NOMASTERLINK" | "-LOADING", ..] => PsyncReply::TryLater(text),
+        [
+            "-NOMASTERLINK" | "-LOADING" | "-MASTERDOWN" | "-BUSY" | "-MISCONF" | "-NOAUTH"
+            | "-NOPERM",
+            ..,
+        ] => PsyncReply::TryLater(text),
         _ if text.starts_with('-') => PsyncReply::Error(text),
         _ => PsyncReply::Unknown(text),
     }
@@ -140,10 +144,17 @@ mod tests {
             &format!("+CONTINUE {ID}"),
             PsyncReply::Continue(Some(ID.into())),
         );
-        check(
+        for later in [
             "-LOADING Redis is loading",
-            PsyncReply::TryLater("-LOADING Redis is loading".into()),
-        );
+            "-NOMASTERLINK Can't SYNC while not connected with my master",
+            "-MASTERDOWN Link with MASTER is down",
+            "-BUSY Redis is busy running a script.",
+            "-MISCONF Redis is configured to save RDB snapshots",
+            "-NOAUTH Authentication required.",
+            "-NOPERM this user has no permissions to run the 'psync' command",
+        ] {
+            check(later, PsyncReply::TryLater(later.into()));
+        }
         check("-ERR no", PsyncReply::Error("-ERR no".into()));
         for odd in ["+FULLRESYNC x 1", "+FULLRESYNC", "+OK", "hello"] {
             check(odd, PsyncReply::Unknown(odd.into()));

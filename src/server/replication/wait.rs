@@ -159,7 +159,8 @@ impl Server {
         self.flush_stream();
         let turn = self.replication.gate.turn;
         let for_replicas = turn.has_sent;
-        let for_file = turn.has_seen_data && self.has_unsettled_aof();
+        // What ran for other reasons may have written too: a key that expired, a script.
+        let for_file = (turn.has_seen_data || turn.has_written) && self.has_unsettled_aof();
         let found = self.front.clients.get(client);
         // What goes to a replica is no reply.
         let has_replies = found.is_some_and(|c| c.is_open() && c.kind != ClientKind::Replica);
@@ -177,11 +178,12 @@ impl Server {
         let turn = std::mem::take(&mut gate.turn);
         let mut told = std::mem::take(&mut gate.served);
         let has_replicas = !self.replication.replicas.is_empty();
-        let is_held = has_replicas || self.aof.writer.is_recording();
+        let is_unsettled = self.has_unsettled_aof();
+        // With its first base still to come nothing is recorded, and yet nothing is safe.
+        let is_held = has_replicas || self.aof.writer.is_recording() || is_unsettled;
         // A miss is told as well.
         let tells_of_data = turn.has_written || turn.has_seen_data;
-        let may_be_early =
-            turn.has_sent && turn.has_written || tells_of_data && self.has_unsettled_aof();
+        let may_be_early = turn.has_sent && turn.has_written || tells_of_data && is_unsettled;
         let prompted = self.front.clients.take_prompted(is_held);
         if is_held && may_be_early {
             told.extend(prompted);

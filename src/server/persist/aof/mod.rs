@@ -168,6 +168,14 @@ impl Server {
         }
     }
 
+    /// As [`Server::aof_error`], unless only the first base of a file that was not kept before cannot be written: then
+    /// this server is as good a master as it was, and no sentinel is to take another for it.
+    pub(crate) fn aof_failure(&self) -> Option<&str> {
+        let lacks_nothing = self.aof.state == State::First && !self.aof.is_outdated;
+        let error = self.aof_error();
+        error.filter(|_| !lacks_nothing || self.aof.writer.error().is_some())
+    }
+
     /// What to wait for where so much waits to be written that nothing more may be applied.
     pub(crate) fn aof_congestion(&self) -> Option<Rc<Notify>> {
         let writer = &self.aof.writer;

@@ -39,8 +39,10 @@ const FAILURES_FREE: u32 = 3;
 const PAUSE_MIN: Duration = Duration::from_secs(60);
 /// The longest.
 const PAUSE_MAX: Duration = Duration::from_secs(3600);
-/// After an attempt that could not even begin, or without which there is no file at all.
+/// After an attempt that could not even begin, and at least after one without which there is no file at all.
 const RETRY_PERIOD: Duration = Duration::from_secs(1);
+/// At most after one of those. It is as long as the attempt itself took: half of the time the disk is left to others.
+const FIRST_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// What is known of rewrites.
 #[derive(Debug)]
@@ -109,6 +111,14 @@ impl Rewriting {
     /// One is scheduled, and an attempt to begin it has failed.
     pub(super) fn has_failed_to_begin(&self) -> bool {
         self.is_scheduled && self.not_before != Mono(0)
+    }
+
+    /// One has failed; `pause`: how long none begins by itself, if that is not for the number of failures to say.
+    fn note_failure(&mut self, reason: String, now: Mono, pause: Option<Duration>) {
+        self.last_ok = false;
+        self.failures += 1;
+        self.not_before = now + pause.unwrap_or_else(|| pause_after(self.failures));
+        self.base_error = Some(reason);
     }
 
     /// Since when one is in progress.
@@ -377,6 +387,18 @@ impl Server {
         aof.current_size = aof.base_size;
     }
 
+    /// The increment beside the first base cannot be written. As neither counts yet, only the attempt has failed.
+    pub(super) fn fail_first_base(&mut self, reason: String) {
+        let now = self.clock.mono();
+        let took = now.since(self.aof.rewriting.since().unwrap_or(now));
+        tracing::error!("Background AOF rewrite terminated with error: {reason}");
+        self.cancel_rewrite();
+        let rewriting = &mut self.aof.rewriting;
+        rewriting.note_failure(reason, now, Some(first_pause(took)));
+        self.aof.writer.give_up_increment();
+        self.snapshot_ended(false);
+    }
+
     fn rewrite_ended(&mut self, outcome: io::Result<()>) {
         let now = self.clock.mono();
         let rewriting = &mut self.aof.rewriting;
@@ -385,7 +407,8 @@ impl Server {
         };
         let is_first = self.aof.state == State::First;
         if !running.is_abandoned {
-            rewriting.last_seconds = Some(now.since(running.since).as_secs());
+            let took = now.since(running.since);
+            rewriting.last_seconds = Some(took.as_secs());
             rewriting.last_ok = outcome.is_ok();
             match &outcome {
                 Ok(()) => {
@@ -394,16 +417,13 @@ impl Server {
                     tracing::info!("Background AOF rewrite finished successfully");
                 }
                 Err(error) => {
-                    rewriting.failures += 1;
-                    let pause = pause_after(rewriting.failures);
-                    rewriting.not_before = now + if is_first { RETRY_PERIOD } else { pause };
-                    rewriting.base_error = Some(os_text(error));
+                    let pause = is_first.then(|| first_pause(took));
+                    rewriting.note_failure(os_text(error), now, pause);
                     tracing::error!(%error, "Background AOF rewrite terminated with error");
                 }
             }
             if outcome.is_err() && is_first {
-                // The next attempt begins with the data of its own moment.
-                self.aof.writer.switch(None);
+                self.aof.writer.give_up_increment();
             }
         }
         if let Stage::Walking(snapshot) = running.stage {
@@ -411,6 +431,11 @@ impl Server {
         }
         self.snapshot_ended(false);
     }
+}
+
+/// How long the first base is not tried again after an attempt that took so long.
+fn first_pause(took: Duration) -> Duration {
+    took.clamp(RETRY_PERIOD, FIRST_PAUSE_MAX)
 }
 
 /// How long rewrites do not begin by themselves after so many failures in a row.

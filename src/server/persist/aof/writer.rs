@@ -163,6 +163,13 @@ impl Writer {
         self.forget_retired();
     }
 
+    /// The first base, without which the present file does not count, has failed: the next attempt begins with the data
+    /// of its own moment, and nobody needs what could not be written.
+    pub(super) fn give_up_increment(&mut self) {
+        self.switch(None);
+        self.retire(self.appended);
+    }
+
     /// A copy of the present file, durable and complete but for what is pending, takes its place. Until `base` the
     /// units are in a base. Writes must be held.
     pub(super) fn move_to(&mut self, copy: File, base: u64) {
@@ -493,7 +500,9 @@ impl Server {
     /// Whether nothing is safe, although it is to be: the file holds other data until its first base is in force. A
     /// replica's clients need not wait for that, since its master has what they see.
     fn awaits_base(&self) -> bool {
-        self.aof.is_outdated && self.replication.is_master() && self.must_sync()
+        // Whether a rewrite puts off fsyncs does not matter: without its base nothing that is synced counts.
+        let is_to_be_safe = self.config.aof.fsync == Fsync::Always;
+        self.aof.is_outdated && self.replication.is_master() && is_to_be_safe
     }
 
     /// Whether there is something that a reply of this moment must wait for.
@@ -655,20 +664,26 @@ impl Server {
         // No trouble with a retired file counts.
         let is_retired = |target: &Arc<Target>| writer.is_retired(target);
         let failed = job.segments.front().map(|segment| &segment.to);
-        let write_error = outcome.error.filter(|_| !failed.is_some_and(is_retired));
-        let sync_error = synced.err().filter(|_| !job.dirty.iter().all(is_retired));
+        let mut write_error = outcome.error.filter(|_| !failed.is_some_and(is_retired));
+        let mut sync_error = synced.err().filter(|_| !job.dirty.iter().all(is_retired));
         if let Some(error) = write_error
             .as_ref()
             .or(sync_error.as_ref())
             .filter(|_| must_sync)
         {
             let reason = os_text(error);
-            tracing::error!(
-                "Can't recover from AOF write error when the AOF fsync policy is 'always' ({reason}). Exiting..."
-            );
-            // Nobody may hear of a write that is not safe.
-            std::process::exit(1);
+            if self.aof.state != State::First {
+                tracing::error!(
+                    "Can't recover from AOF write error when the AOF fsync policy is 'always' ({reason}). Exiting..."
+                );
+                // Nobody may hear of a write that is not safe.
+                std::process::exit(1);
+            }
+            // Nothing is kept yet, and so nothing is lost.
+            self.fail_first_base(reason);
+            (write_error, sync_error) = (None, None);
         }
+        let writer = &mut self.aof.writer;
         if job.write {
             writer.is_writing = false;
             writer.lent_bytes = 0;
@@ -740,6 +755,7 @@ pub(crate) async fn settle(server: &Rc<RefCell<Server>>) {
 mod tests {
     use super::*;
     use crate::server::persist::aof::folder::Folder;
+    use crate::server::testing;
     use std::fs;
 
     fn append(writer: &mut Writer, text: &str) {
@@ -923,6 +939,45 @@ mod tests {
         }
         writer.is_writing = true;
         assert_eq!(writer.way_to_write(false, Mono(5_000)), None);
+    }
+
+    #[test]
+    fn before_its_base_nobody_hears_of_a_write() {
+        testing::run(async {
+            let settings = ["--appendfsync", "always", "--no-appendfsync-on-rewrite"];
+            let server = testing::server(&[&settings[..], &["yes"]].concat());
+            let server = &mut *server.borrow_mut();
+            server.aof.state = State::First;
+            server.aof.is_outdated = true;
+            drop(server.start_save(false));
+            let [waiter, writer] = [(); 2].map(|()| testing::connect(server));
+            testing::turn(server, waiter, &["BLPOP k 0"]);
+            testing::turn(server, writer, &["RPUSH k v"]);
+            for client in [waiter, writer] {
+                let output = &mut server.front.clients.current(client).output;
+                assert!(!output.is_empty());
+                assert!(output.front_to_leave().is_empty());
+            }
+        });
+    }
+
+    #[test]
+    fn only_a_master_that_lacks_data_of_its_file_is_to_be_failed_over() {
+        testing::run(async {
+            let server = testing::server(&[]);
+            let server = &mut *server.borrow_mut();
+            server.aof.state = State::First;
+            server.aof.rewriting.base_error = Some("full".to_owned());
+            assert_eq!(
+                (server.aof_error(), server.aof_failure()),
+                (Some("full"), None)
+            );
+            server.aof.is_outdated = true;
+            assert_eq!(server.aof_failure(), Some("full"));
+            server.aof.is_outdated = false;
+            server.aof.writer.write_error = Some("gone".to_owned());
+            assert_eq!(server.aof_failure(), Some("gone"));
+        });
     }
 
     #[test]
