@@ -102,10 +102,9 @@ where
             Event::Closed => break connection.end(),
             Event::Input(now) => now,
         };
-        connection.run_turn(now);
-        if connection.has_more || connection.read_in_a_row >= TURN_INPUT_BYTES_MAX {
-            // The budget is used up: others first, then the rest. The replies so far are written by
-            // the next poll.
+        let is_used_up = connection.run_turn(now);
+        if is_used_up || connection.read_in_a_row >= TURN_INPUT_BYTES_MAX {
+            // Others first, then the rest. The replies so far are written by the next poll.
             connection.read_in_a_row = 0;
             tokio::task::yield_now().await;
         }
@@ -432,8 +431,9 @@ impl<P: Program> Connection<P> {
         }
     }
 
-    /// Runs the requests that have arrived, up to the budget of a turn.
-    fn run_turn(&mut self, mut now: Now) {
+    /// Runs the requests that have arrived, up to the budget of a turn. True when that is used up. Whoever has to wait is
+    /// not among those: it would get its turn before others who have waited for longer.
+    fn run_turn(&mut self, mut now: Now) -> bool {
         let program = Rc::clone(&self.program);
         let program = &mut *program.borrow_mut();
         let batch = std::mem::take(&mut self.batch);
@@ -483,6 +483,7 @@ impl<P: Program> Connection<P> {
         self.forget_input(batch, used);
         program.end_turn(self.id);
         self.check_limits(program, now);
+        self.has_more && program.front().clients.current(self.id).is_ready()
     }
 
     /// Decodes the next requests. An error in front of all of them is answered and ends the
