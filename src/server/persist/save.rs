@@ -669,6 +669,7 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+    use crate::server::testing;
 
     const OPTIONS: FileOptions = FileOptions {
         compress: false,
@@ -767,5 +768,19 @@ mod tests {
                 assert_eq!(most, 4 * bytes.len());
             }
         }
+    }
+
+    #[test]
+    fn a_save_that_a_client_has_scheduled_outlives_the_replica_that_began_it() {
+        testing::run(async {
+            for is_scheduled in [false, true] {
+                let server = testing::server(&["--save", ""]);
+                let server = &mut *server.borrow_mut();
+                server.saver.is_scheduled = is_scheduled;
+                drop(server.start_save(true));
+                server.give_up_useless_save();
+                assert_eq!(server.saver.is_saving(), is_scheduled);
+            }
+        });
     }
 }

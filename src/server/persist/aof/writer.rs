@@ -962,6 +962,25 @@ mod tests {
     }
 
     #[test]
+    fn the_nil_of_a_transaction_tells_of_a_write() {
+        testing::run(async {
+            let server = testing::server(&["--appendfsync", "always"]);
+            let server = &mut *server.borrow_mut();
+            server.aof.state = State::First;
+            server.aof.is_outdated = true;
+            let [watcher, writer] = [(); 2].map(|()| testing::connect(server));
+            testing::turn(server, watcher, &["WATCH k", "MULTI"]);
+            let output = &mut server.front.clients.current(watcher).output;
+            output.advance(output.front_to_leave().len());
+            assert!(output.is_empty(), "nothing was told");
+            testing::turn(server, writer, &["SET k v"]);
+            testing::turn(server, watcher, &["EXEC"]);
+            let output = &mut server.front.clients.current(watcher).output;
+            assert!(!output.is_empty() && output.front_to_leave().is_empty());
+        });
+    }
+
+    #[test]
     fn only_a_master_that_lacks_data_of_its_file_is_to_be_failed_over() {
         testing::run(async {
             let server = testing::server(&[]);
