@@ -38,8 +38,7 @@ pub fn parse_psync_reply(line: &[u8]) -> PsyncReply {
         ["+CONTINUE"] => PsyncReply::Continue(None),
         ["+CONTINUE", id] if is_repl_id(id) => PsyncReply::Continue(Some((*id).into())),
         [
-            "-NOMASTERLINK" | "-LOADING" | "-MASTERDOWN" | "-BUSY" | "-MISCONF" | "-NOAUTH"
-            | "-NOPERM",
+            "-NOMASTERLINK" | "-LOADING" | "-MASTERDOWN" | "-BUSY" | "-MISCONF",
             ..,
         ] => PsyncReply::TryLater(text),
         _ if text.starts_with('-') => PsyncReply::Error(text),
@@ -150,12 +149,12 @@ mod tests {
             "-MASTERDOWN Link with MASTER is down",
             "-BUSY Redis is busy running a script.",
             "-MISCONF Redis is configured to save RDB snapshots",
-            "-NOAUTH Authentication required.",
-            "-NOPERM this user has no permissions to run the 'psync' command",
         ] {
             check(later, PsyncReply::TryLater(later.into()));
         }
-        check("-ERR no", PsyncReply::Error("-ERR no".into()));
+        for refused in ["-ERR no", "-NOPERM this user has no permissions"] {
+            check(refused, PsyncReply::Error(refused.into()));
+        }
         for odd in ["+FULLRESYNC x 1", "+FULLRESYNC", "+OK", "hello"] {
             check(odd, PsyncReply::Unknown(odd.into()));
         }
