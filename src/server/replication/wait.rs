@@ -159,7 +159,7 @@ impl Server {
         self.flush_stream();
         let turn = self.replication.gate.turn;
         let for_replicas = turn.has_sent;
-        // What ran for other reasons may have written too: a key that expired, a script.
+        // What is no command of data may have written too: a key that expired meanwhile.
         let for_file = (turn.has_seen_data || turn.has_written) && self.has_unsettled_aof();
         let found = self.front.clients.get(client);
         // What goes to a replica is no reply.
