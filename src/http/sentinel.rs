@@ -62,7 +62,7 @@ pub fn open(process: &Process, surface: Surface) -> anyhow::Result<Http> {
     let (stop, hears_stop) = Stop::new();
     let ring = Arc::new(Ring::new(&surface.run_id, hears_stop));
     let room = Room::default();
-    let metrics = metrics::sentinel::Told {
+    let metrics = metrics::Told {
         clock: surface.clock,
         latest: Arc::clone(&surface.latest),
         facts: surface.facts,

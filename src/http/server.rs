@@ -39,7 +39,7 @@ pub struct Shared {
 /// See [`Http::start`].
 pub fn open(process: &Process, surface: Surface) -> anyhow::Result<Http> {
     let (stop, _) = Stop::new();
-    let metrics = metrics::server::Told {
+    let metrics = metrics::Told {
         clock: surface.clock,
         latest: Arc::clone(&surface.latest),
         facts: surface.facts,

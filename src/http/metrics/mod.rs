@@ -161,6 +161,14 @@ pub(super) trait Source: Debug + Send + Sync {
     fn text(&self, format: Format) -> BoxFuture<'_, String>;
 }
 
+/// What a program tells of itself: where the picture of it is, and where to ask for what is counted.
+#[derive(Debug)]
+pub(super) struct Told<Latest, Facts> {
+    pub(super) clock: Clock,
+    pub(super) latest: Arc<Latest>,
+    pub(super) facts: mpsc::Sender<oneshot::Sender<Facts>>,
+}
+
 /// The texts that were rendered last, and the room that each reader's takes.
 #[derive(Debug)]
 pub(super) struct Scrapes {

@@ -2,16 +2,14 @@
 //! the loop is asked only for what it has counted.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot};
 
 use super::exporter::Exported;
 use super::render::{Format, render};
-use super::{Family, Kind, Source, Value, count, facts_of, flag, number, seconds};
-use crate::clock::{Clock, Mono, Now, millis};
+use super::{Family, Kind, Source, Told, Value, count, facts_of, flag, number, seconds};
+use crate::clock::{Mono, Now, millis};
 use crate::http::view::{self, Status};
 use crate::sentinel::core::{
     BUCKETS_MS, EventKind, FailoverKind, Histogram, InstanceView, MasterView, Outcome, PeerView,
@@ -19,16 +17,7 @@ use crate::sentinel::core::{
 };
 use crate::sentinel::surface::{Facts, Latest};
 
-/// From where a sentinel's metrics come.
-#[derive(Debug)]
-pub(in crate::http) struct Told {
-    pub(in crate::http) clock: Clock,
-    pub(in crate::http) latest: Arc<Latest>,
-    /// Where to ask for what is counted.
-    pub(in crate::http) facts: mpsc::Sender<oneshot::Sender<Facts>>,
-}
-
-impl Source for Told {
+impl Source for Told<Latest, Facts> {
     fn text(&self, format: Format) -> BoxFuture<'_, String> {
         Box::pin(async move {
             let facts = facts_of(&self.facts).await;

@@ -1,26 +1,14 @@
 //! The metrics of a data server: the names that the exporter has for Redis, from the same facts, and how its loop is.
 
-use std::sync::Arc;
-
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot};
 
 use super::exporter::Exported;
 use super::render::{Format, render};
-use super::{Family, Kind, Source, Value, count, facts_of, flag, number, seconds};
-use crate::clock::{Clock, Now, millis};
+use super::{Family, Kind, Source, Told, Value, count, facts_of, flag, number, seconds};
+use crate::clock::{Now, millis};
 use crate::server::surface::{CommandLatency, Facts, Latest, RoleView, ServerView};
 
-/// From where a data server's metrics come.
-#[derive(Debug)]
-pub(in crate::http) struct Told {
-    pub(in crate::http) clock: Clock,
-    pub(in crate::http) latest: Arc<Latest>,
-    /// Where to ask for what is counted.
-    pub(in crate::http) facts: mpsc::Sender<oneshot::Sender<Facts>>,
-}
-
-impl Source for Told {
+impl Source for Told<Latest, Facts> {
     fn text(&self, format: Format) -> BoxFuture<'_, String> {
         Box::pin(async move {
             let facts = facts_of(&self.facts).await;
