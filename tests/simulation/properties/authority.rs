@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sentinel::ids::{Epoch, SentinelId};
 
+use super::orders::Orders;
 use super::{Fact, Seen};
 use crate::agenda::NodeId;
 
@@ -27,8 +28,7 @@ pub(super) struct Authority {
     /// When it last heard "down".
     downs: BTreeMap<(NodeId, usize, NodeId), u64>,
     odown: BTreeSet<(NodeId, usize)>,
-    /// Failovers that were ordered and have not started.
-    ordered: BTreeSet<(NodeId, usize)>,
+    orders: Orders,
     elected: BTreeSet<(NodeId, usize)>,
     /// Who has woken from a stall that makes all that peers said too old, and still reads what had
     /// queued up meanwhile.
@@ -38,10 +38,10 @@ pub(super) struct Authority {
 impl Authority {
     pub(super) fn observe(&mut self, seen: Seen<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let who = seen.who;
+        self.orders.observe(who, fact);
         match fact {
             Fact::Crashed => {
                 self.odown.retain(|(node, _)| *node != who);
-                self.ordered.retain(|(node, _)| *node != who);
                 self.elected.retain(|(node, _)| *node != who);
                 self.waking.remove(&who);
             }
@@ -77,12 +77,8 @@ impl Authority {
                 self.odown.insert((who, *group));
                 return self.check_quorum(seen, *group, *quorum, *held_ms);
             }
-            Fact::Ordered { group } => {
-                self.ordered.insert((who, *group));
-            }
             Fact::Try { group } => {
-                let key = (who, *group);
-                if !self.ordered.remove(&key) && !self.odown.contains(&key) {
+                if !self.orders.is_running(who, *group) && !self.odown.contains(&(who, *group)) {
                     return Err(format!(
                         "{} starts a failover of group {group} without quorum or order",
                         seen.name

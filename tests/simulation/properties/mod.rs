@@ -10,6 +10,7 @@ mod needless;
 mod one_configuration;
 mod one_leader;
 mod one_vote;
+mod orders;
 mod pauses;
 mod promotion;
 mod remembers;

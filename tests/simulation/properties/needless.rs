@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sentinel::sentinel::core::EventKind;
 
+use super::orders::Orders;
 use super::{Fact, Seen};
 use crate::agenda::NodeId;
 
@@ -18,9 +19,7 @@ const FRESH_MS: u64 = 1_000 + 100;
 #[derive(Default)]
 pub(super) struct Needless {
     sdown: BTreeSet<(NodeId, usize)>,
-    /// Failovers that were ordered and have not started, and those that have.
-    ordered: BTreeSet<(NodeId, usize)>,
-    running: BTreeSet<(NodeId, usize)>,
+    orders: Orders,
     quorum: BTreeMap<(NodeId, usize), usize>,
     opinions: BTreeMap<(NodeId, usize, NodeId), (bool, u64)>,
 }
@@ -28,11 +27,10 @@ pub(super) struct Needless {
 impl Needless {
     pub(super) fn observe(&mut self, seen: Seen<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let who = seen.who;
+        self.orders.observe(who, fact);
         match fact {
             Fact::Crashed => {
                 self.sdown.retain(|(node, _)| *node != who);
-                self.ordered.retain(|(node, _)| *node != who);
-                self.running.retain(|(node, _)| *node != who);
                 self.quorum.retain(|(node, _), _| *node != who);
             }
             // While a process stands still no time passes for it.
@@ -42,14 +40,6 @@ impl Needless {
                         *at += late_ms;
                     }
                 }
-            }
-            Fact::Ordered { group } => {
-                self.ordered.insert((who, *group));
-            }
-            Fact::Try { group } => {
-                let key = (who, *group);
-                let was_ordered = self.ordered.remove(&key);
-                self.running.extend(was_ordered.then_some(key));
             }
             Fact::Odown { group, quorum, .. } => {
                 self.quorum.insert((who, *group), *quorum as usize);
@@ -78,9 +68,6 @@ impl Needless {
                     _ => {}
                 }
             }
-            Fact::Ended { group } => {
-                self.running.remove(&(who, *group));
-            }
             Fact::Promotes {
                 group,
                 server,
@@ -88,7 +75,7 @@ impl Needless {
             } => {
                 // A redis-sentinel tells no quorum here.
                 let key = (who, *group);
-                let is_down = self.sdown.contains(&key) || self.running.contains(&key);
+                let is_down = self.sdown.contains(&key) || self.orders.is_running(who, *group);
                 let Some(quorum) = self.quorum.get(&key).filter(|_| !is_down) else {
                     return Ok(());
                 };

@@ -7,15 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sentinel::ids::{Epoch, SentinelId};
 
+use super::orders::Orders;
 use super::{Fact, Seen};
 use crate::agenda::NodeId;
 
 #[derive(Default)]
 pub(super) struct Pauses {
     paused: BTreeSet<(NodeId, usize)>,
-    /// Failovers that were ordered and have not ended, and whether they have started.
-    ordered: BTreeMap<(NodeId, usize), bool>,
-    /// The candidacies that belong to them.
+    orders: Orders,
+    /// The candidacies that belong to failovers that were ordered.
     candidacies: BTreeSet<(usize, Epoch, SentinelId)>,
     /// Votes that were taken. Who asks is told of them, in a pause too.
     taken: BTreeSet<(NodeId, usize, Epoch, SentinelId)>,
@@ -25,10 +25,10 @@ pub(super) struct Pauses {
 impl Pauses {
     pub(super) fn observe(&mut self, seen: Seen<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let who = seen.who;
+        self.orders.observe(who, fact);
         match fact {
             Fact::Crashed => {
                 self.paused.retain(|(node, _)| *node != who);
-                self.ordered.retain(|(node, _), _| *node != who);
             }
             Fact::Started { core, .. } => {
                 self.ids.insert(who, core.id().clone());
@@ -39,25 +39,13 @@ impl Pauses {
             Fact::Unpaused { group } => {
                 self.paused.remove(&(who, *group));
             }
-            Fact::Ordered { group } => {
-                self.ordered.insert((who, *group), false);
-            }
-            Fact::Try { group } => {
-                if let Some(started) = self.ordered.get_mut(&(who, *group)) {
-                    *started = true;
-                }
-            }
-            // One that was held back until now may have ended before the order.
-            Fact::Ended { group } if self.ordered.get(&(who, *group)) == Some(&true) => {
-                self.ordered.remove(&(who, *group));
-            }
             Fact::Candidacy {
                 group,
                 candidate,
                 epoch,
                 ..
             } => {
-                if self.ordered.contains_key(&(who, *group)) {
+                if self.orders.is_open(who, *group) {
                     let candidacy = (*group, *epoch, (*candidate).clone());
                     self.candidacies.insert(candidacy);
                 } else if self.paused.contains(&(who, *group)) {
@@ -87,8 +75,7 @@ impl Pauses {
                 self.vote(seen, *group, leader, *epoch)?;
             }
             Fact::Promotes { group, .. }
-                if self.paused.contains(&(who, *group))
-                    && !self.ordered.contains_key(&(who, *group)) =>
+                if self.paused.contains(&(who, *group)) && !self.orders.is_open(who, *group) =>
             {
                 return Err(format!(
                     "{} is paused and promotes in group {group}",
