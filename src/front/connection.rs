@@ -107,6 +107,10 @@ where
             // Others first, then the rest. The replies so far are written by the next poll.
             connection.read_in_a_row = 0;
             tokio::task::yield_now().await;
+        } else {
+            // A write wakes whoever waits for it. When all those that are ready have run, what they have for one process
+            // at the other end leaves close together, and that is woken once.
+            behind_others().await;
         }
     };
     // TLS says goodbye, which waits behind what the client has not read. It is in no table any more: nothing else
@@ -120,6 +124,20 @@ where
         })
         .await;
     }
+}
+
+/// Goes on when all tasks that are ready have run.
+async fn behind_others() {
+    let mut has_waited = false;
+    poll_fn(|cx| {
+        if has_waited {
+            return Poll::Ready(());
+        }
+        has_waited = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Why the connection's task goes on.
