@@ -6,16 +6,16 @@
 //! changing from round to round; every figure is the median of the rounds, and a ratio the median of the ratios
 //! within each round, as a machine may be faster in one than in another. The server that is not asked is idle.
 //!
-//! *commands*: `redis-benchmark` with 50 clients, 64-byte values and 100 000 random keys, without pipelining
-//! and with 16 requests in flight per client, these over a Unix socket too, in each round there and back (the one, the
-//! other twice, the one); beside it the processor time that a server needs, and `PING`, which shows how much the client
-//! itself can ask for. *memory*: what a million small elements add to the resident memory and to `used_memory`, bytes an
-//! element. *load*: from the start of the process to its first `PONG`, with a million keys in its file; and
-//! `SAVE` of the same. *resync*: from `REPLICAOF` on an empty replica to `master_link_status:up`, first without
-//! clients, then while some write to the master as fast as they can. *bgsave*: what such clients see of a `BGSAVE`,
-//! and how much the resident memory grows meanwhile (of redis-server, which forks, that is not told by its process
-//! alone). One thread drives all these clients, so an answer that waits for its turn there counts as late for both
-//! servers alike.
+//! *commands*: `redis-benchmark` with 50 clients, 64-byte values and 100 000 random keys, without pipelining and with
+//! 16 requests in flight per client, these over a Unix socket too, in each round there and back (the one, the other
+//! twice, the one); beside it the processor time that a server needs and the share of its own that the client does: at
+//! 100 % no server makes it faster. `PING` is what costs a server least. *memory*: what a million small elements add to
+//! the resident memory and to `used_memory`, bytes an element. *load*: from the start of the process to its first
+//! `PONG`, with a million keys in its file; and `SAVE` of the same. *resync*: from `REPLICAOF` on an empty replica to
+//! `master_link_status:up`, first without clients, then while some write to the master as fast as they can. *bgsave*:
+//! what such clients see of a `BGSAVE`, and how much the resident memory grows meanwhile (of redis-server, which forks,
+//! that is not told by its process alone). One thread drives all these clients, so an answer that waits for its turn
+//! there counts as late for both servers alike.
 //!
 //! At the end stands which of the figures fall short of what is wanted. What a server does not know it is not asked: a
 //! line says so.

@@ -1,4 +1,7 @@
-//! Requests per second, by `redis-benchmark`, and what a request costs the server.
+//! Requests per second, by `redis-benchmark`, and what a request costs the server and the client.
+
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 
 use super::common::{Samples, cpu_seconds, option};
 use super::goals::Goals;
@@ -131,25 +134,27 @@ pub(crate) fn compare(rounds: usize, goals: &mut Goals) {
             for at in [there[0], there[1], there[1], there[0]] {
                 let target = &targets[at];
                 let process = target.server.process.pid();
-                let before = cpu_seconds(process);
+                let before = (cpu_seconds(process), clients_cpu_seconds());
                 let run = run(target.address(setup.transport), command, *setup);
                 seen[at].requests += run.requests;
                 seen[at].seconds += run.seconds;
-                seen[at].busy += cpu_seconds(process) - before;
+                seen[at].busy += cpu_seconds(process) - before.0;
+                seen[at].client_busy += clients_cpu_seconds() - before.1;
             }
             case.ratio.add(seen[0].seconds / seen[1].seconds);
             for (at, run) in seen.into_iter().enumerate() {
                 case.rate[at].add(run.requests / run.seconds);
                 case.micros[at].add(run.busy / run.requests * 1e6);
+                case.client_share[at].add(run.client_busy / run.seconds * 100.0);
             }
         }
     }
     println!(
         "\n{CLIENTS} clients, {VALUE_BYTES}-byte values, {RANDOM_KEYS} random keys, median of {rounds} rounds; \
-         requests/s, and the server's processor time for each, us"
+         requests/s, the server's processor time for each, us, and how much of a processor the client needs, %"
     );
     println!(
-        "{:<10} {:>4} {:>9} {:>12} {:>12} {:>7} {:>7} {:>10} {:>10}",
+        "{:<10} {:>4} {:>9} {:>12} {:>12} {:>7} {:>7} {:>10} {:>10} {:>10} {:>10}",
         "",
         "over",
         "pipelined",
@@ -157,6 +162,8 @@ pub(crate) fn compare(rounds: usize, goals: &mut Goals) {
         "sentinel",
         "ratio",
         "wanted",
+        "redis 7.0",
+        "sentinel",
         "redis 7.0",
         "sentinel"
     );
@@ -176,16 +183,29 @@ pub(crate) fn compare(rounds: usize, goals: &mut Goals) {
             String::new()
         };
         let ([real, ours], [real_micros, our_micros]) = (&case.rate, &case.micros);
+        let [real_client, our_client] = &case.client_share;
         println!(
-            "{:<10} {transport:>4} {depth:>9} {:>12.0} {:>12.0} {:>7.2} {goal:>7} {:>10.2} {:>10.2}",
+            "{:<10} {transport:>4} {depth:>9} {:>12.0} {:>12.0} {:>7.2} {goal:>7} {:>10.2} {:>10.2} {:>10.0} {:>10.0}",
             command.to_uppercase(),
             real.p50(),
             ours.p50(),
             ratio,
             real_micros.p50(),
             our_micros.p50(),
+            real_client.p50(),
+            our_client.p50(),
         );
     }
+}
+
+/// User and system time of all clients that have ended.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "microseconds of a few minutes, far below 2^53"
+)]
+fn clients_cpu_seconds() -> f64 {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("a process may ask for its own");
+    (usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1e6
 }
 
 /// What is measured of a command, a sample a round; both programs in the order of the columns.
@@ -195,15 +215,18 @@ struct Case {
     rate: [Samples; 2],
     /// Processor time of the server per request, microseconds.
     micros: [Samples; 2],
+    /// Processor time of the client, of the time that it took; percent. At 100 no server makes it faster.
+    client_share: [Samples; 2],
     ratio: Samples,
 }
 
-/// Requests, the time that they took, and the server's processor time of that; seconds.
+/// Requests, the time that they took, and the processor time of that, of the server and of the client; seconds.
 #[derive(Clone, Copy, Default)]
 struct Run {
     requests: f64,
     seconds: f64,
     busy: f64,
+    client_busy: f64,
 }
 
 /// One run of `redis-benchmark`.
@@ -237,6 +260,6 @@ fn run(address: [String; 2], command: &str, setup: Setup) -> Run {
     Run {
         requests,
         seconds: requests / rate,
-        busy: 0.0,
+        ..Run::default()
     }
 }

@@ -77,13 +77,13 @@ impl Authority {
                 self.odown.insert((who, *group));
                 return self.check_quorum(seen, *group, *quorum, *held_ms);
             }
-            Fact::Try { group } => {
-                if !self.orders.is_running(who, *group) && !self.odown.contains(&(who, *group)) {
-                    return Err(format!(
-                        "{} starts a failover of group {group} without quorum or order",
-                        seen.name
-                    ));
-                }
+            Fact::Try { group }
+                if !self.orders.is_running(who, *group) && !self.odown.contains(&(who, *group)) =>
+            {
+                return Err(format!(
+                    "{} starts a failover of group {group} without quorum or order",
+                    seen.name
+                ));
             }
             Fact::Ended { group } => {
                 self.elected.remove(&(who, *group));
