@@ -226,6 +226,8 @@ pub struct Client<S> {
     pub held: Option<WaitId>,
     /// Nor do its commands run until then: there are replies of its own among that.
     pub(super) is_kept: bool,
+    /// Its turn is over, and its replies have had no chance yet to leave.
+    pub(super) is_to_write: bool,
     /// How it ends.
     pub closing: Closing,
     /// It has closed its sending side.
@@ -282,6 +284,7 @@ impl<S: Default> Client<S> {
             blocked: None,
             held: None,
             is_kept: false,
+            is_to_write: false,
             closing: Closing::No,
             sends_no_more: false,
             reply_mode: ReplyMode::On,

@@ -77,10 +77,11 @@ impl<S> Client<S> {
 }
 
 impl ClientMemory {
-    /// Counts a client anew.
+    /// Counts a client anew; not before its replies have had a chance to leave.
     #[inline]
     pub(super) fn count<S>(&mut self, client: &mut Client<S>) {
-        if self.max > 0 {
+        let is_early = client.is_to_write && client.is_open();
+        if self.max > 0 && !is_early {
             let bytes = client.limited_bytes();
             self.sum = self.sum - client.counted_bytes + bytes;
             client.counted_bytes = bytes;

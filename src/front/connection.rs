@@ -33,8 +33,8 @@ const TURN_COMMANDS_MAX: usize = 1024;
 /// with long replies, such as COMMAND, take long each.
 const TURN_REPLY_BYTES_MAX: usize = 256 * 1024;
 
-/// Bytes that are read from one client before others get their turn; the last read may exceed it. Who sends as fast as
-/// we read could go on for long otherwise, with a word of 512 MB as with a million short ones.
+/// Bytes that are read from one client before the system is asked who else is ready; the last read may exceed it. Who
+/// sends as fast as we read could go on for long otherwise, with a word of 512 MB as with a million short ones.
 const TURN_INPUT_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes that are read ahead of a client whose replies wait: for a write to become durable, or for the client
@@ -104,10 +104,11 @@ where
         };
         let is_used_up = connection.run_turn(now);
         if is_used_up || connection.read_in_a_row >= TURN_INPUT_BYTES_MAX {
-            // Others first, then the rest. The replies so far are written by the next poll.
+            // Others first, those too of which only the system knows that they are ready; then the rest. The replies so
+            // far are written by the next poll.
             connection.read_in_a_row = 0;
             tokio::task::yield_now().await;
-        } else {
+        } else if connection.has_replies() {
             // A write wakes whoever waits for it. When all those that are ready have run, what they have for one process
             // at the other end leaves close together, and that is woken once.
             behind_others().await;
@@ -126,7 +127,7 @@ where
     }
 }
 
-/// Goes on when all tasks that are ready have run.
+/// Goes on when all tasks that are ready have run; unlike `yield_now` without asking the system for more of them.
 async fn behind_others() {
     let mut has_waited = false;
     poll_fn(|cx| {
@@ -165,7 +166,7 @@ struct Connection<P: Program> {
     must_flush: bool,
     /// A turn has just ended.
     has_run: bool,
-    /// Bytes that have been read since others had their turn, or since there was nothing to read.
+    /// Bytes that have been read since the system was asked for others, or since there was nothing to read.
     read_in_a_row: usize,
 }
 
@@ -213,6 +214,7 @@ impl<P: Program> Connection<P> {
         S: AsyncWrite + Unpin,
     {
         let client = program.front().clients.current(self.id);
+        client.is_to_write = false;
         let known = client.waker.as_ref();
         if !known.is_some_and(|waker| waker.will_wake(cx.waker())) {
             client.waker = Some(cx.waker().clone());
@@ -501,7 +503,15 @@ impl<P: Program> Connection<P> {
         self.forget_input(batch, used);
         program.end_turn(self.id);
         self.check_limits(program, now);
-        self.has_more && program.front().clients.current(self.id).is_ready()
+        let client = program.front().clients.current(self.id);
+        client.is_to_write = !client.output.front_to_leave().is_empty();
+        self.has_more && client.is_ready()
+    }
+
+    /// The turn has left replies that may leave.
+    fn has_replies(&self) -> bool {
+        let program = &mut *self.program.borrow_mut();
+        program.front().clients.current(self.id).is_to_write
     }
 
     /// Decodes the next requests. An error in front of all of them is answered and ends the
@@ -630,7 +640,8 @@ mod tests {
     use crate::front::toy::Toy;
     use crate::front::{ClientAddr, LINGER_MAX};
     use crate::resp::Value;
-    use tokio::io::DuplexStream;
+    use std::cell::Cell;
+    use tokio::io::{DuplexStream, ReadBuf};
     use tokio::task::LocalSet;
 
     fn connect(toy: &Rc<RefCell<Toy>>) -> DuplexStream {
@@ -646,6 +657,98 @@ mod tests {
             laddr: addr,
             fd: -1,
         }
+    }
+
+    /// A connection that notes how many turns were over when it was first written to.
+    struct Noting {
+        inner: DuplexStream,
+        turns: Rc<Cell<usize>>,
+        at_write: Rc<Cell<Option<usize>>>,
+    }
+
+    impl AsyncRead for Noting {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            Pin::new(&mut self.inner).poll_read(cx, buf)
+        }
+    }
+
+    impl AsyncWrite for Noting {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<std::io::Result<usize>> {
+            let first = self.at_write.get().or(Some(self.turns.get()));
+            self.at_write.set(first);
+            Pin::new(&mut self.inner).poll_write(cx, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            Pin::new(&mut self.inner).poll_flush(cx)
+        }
+
+        fn poll_shutdown(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            Pin::new(&mut self.inner).poll_shutdown(cx)
+        }
+    }
+
+    #[test]
+    fn replies_leave_when_all_that_are_ready_have_run() {
+        run(async {
+            let toy = Toy::shared();
+            let mut clients = Vec::new();
+            for _ in 0..3 {
+                let (inner, mut client) = tokio::io::duplex(1 << 10);
+                let at_write = Rc::new(Cell::new(None));
+                let noting = Noting {
+                    inner,
+                    turns: Rc::clone(&toy.borrow().turns),
+                    at_write: Rc::clone(&at_write),
+                };
+                tokio::task::spawn_local(serve(Rc::clone(&toy), noting, peer()));
+                client.write_all(b"PING\r\n").await.unwrap();
+                clients.push((client, at_write));
+            }
+            for (client, at_write) in &mut clients {
+                expect(client, "+PONG\r\n").await;
+                assert_eq!(at_write.get(), Some(3), "turns before the first byte");
+            }
+        });
+    }
+
+    #[test]
+    fn nobody_is_evicted_for_replies_that_could_not_leave_yet() {
+        run(async {
+            let toy = Toy::shared();
+            toy.borrow_mut().front.limit_client_memory(50_000);
+            let [mut reader, mut other, mut third] = [(); 3].map(|()| {
+                let (ours, theirs) = tokio::io::duplex(1 << 20);
+                tokio::task::spawn_local(serve(Rc::clone(&toy), theirs, peer()));
+                ours
+            });
+            let subscribe = "HELLO 3\r\nSUBSCRIBE a\r\n";
+            reader.write_all(subscribe.as_bytes()).await.unwrap();
+            let mut greeting = Vec::new();
+            while !greeting.ends_with(b"$1\r\na\r\n:1\r\n") {
+                assert!(reader.read_buf(&mut greeting).await.unwrap() > 0);
+            }
+            // All are ready at once. What the second one does has the first counted anew, and the third has the sum
+            // looked at.
+            reader.write_all(b"REPEAT 1 60000\r\n").await.unwrap();
+            other.write_all(b"PUBLISH a m\r\n").await.unwrap();
+            third.write_all(b"PING\r\n").await.unwrap();
+            let mut reply = vec![0; 60_000];
+            reader.read_exact(&mut reply).await.unwrap();
+            expect(&mut other, ":1\r\n").await;
+            assert_eq!(toy.borrow().front.stats.evicted_clients, 0);
+        });
     }
 
     async fn ask(stream: &mut DuplexStream, request: &str, want: &str) {
@@ -681,7 +784,7 @@ mod tests {
                 "+PONG\r\n-ERR unknown command 'foo', with args beginning with: 'bar' \r\n$1\r\nx\r\n",
             )
             .await;
-            assert_eq!(toy.borrow().turns, 1);
+            assert_eq!(toy.borrow().turns.get(), 1);
             ask(
                 &mut client,
                 "*1\r\n:\r\n",
@@ -801,7 +904,10 @@ mod tests {
             let count = TURN_COMMANDS_MAX + 10;
             let request = "PING\r\n".repeat(count);
             ask(&mut client, &request, &"+PONG\r\n".repeat(count)).await;
-            assert!(toy.borrow().turns >= 2, "others get their turn in between");
+            assert!(
+                toy.borrow().turns.get() >= 2,
+                "others get their turn in between"
+            );
         });
     }
 
@@ -842,7 +948,10 @@ mod tests {
             while left > 0 {
                 left = left.saturating_sub(client.read(&mut chunk).await.unwrap());
             }
-            assert!(toy.borrow().turns >= 3, "others get their turn in between");
+            assert!(
+                toy.borrow().turns.get() >= 3,
+                "others get their turn in between"
+            );
         });
     }
 

@@ -2,8 +2,8 @@
 //!
 //! A [`Program`] owns a [`Front`]: the table of its commands, its clients, its users and their rights,
 //! its subscriptions. Everything runs on one thread. A connection ([`serve`]) reads, runs every complete
-//! request by a direct call, tells the program that its turn is over, and then writes what has been
-//! queued. Whoever has something for a client, be it a reply, a published message or a replication feed,
+//! request by a direct call, tells the program that its turn is over, and then, when others that were ready have had theirs,
+//! writes what has been queued. Whoever has something for a client, be it a reply, a published message or a replication feed,
 //! appends it to that client's [`OutputQueue`] in the [`Clients`] table; the connection writes it.
 //!
 //! A reply that needs more than the call (a vote that must be durable, a `WAIT`) is given later:
@@ -231,7 +231,7 @@ pub struct Call<'a> {
     pub command: CommandId,
     /// What it is.
     pub info: &'static CommandInfo,
-    /// When the turn began.
+    /// When this request began; in a transaction, when its `EXEC` did.
     pub now: Now,
 }
 

@@ -1,6 +1,6 @@
 //! A small program for the tests of this module: all shared commands, and some that wait.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ pub(super) struct Toy {
     pub(super) now: Now,
     /// What the last `WAIT`, `LATER` or `HOLD` waits for.
     pub(super) wait: Option<WaitId>,
-    pub(super) turns: usize,
+    pub(super) turns: Rc<Cell<usize>>,
     /// How much `REPEAT` has written.
     pub(super) repeated: usize,
 }
@@ -38,7 +38,7 @@ impl Program for Toy {
     }
 
     fn end_turn(&mut self, _: ClientId) {
-        self.turns += 1;
+        self.turns.set(self.turns.get() + 1);
     }
 }
 
@@ -73,7 +73,7 @@ impl Toy {
                 unix: UnixMillis(1000),
             },
             wait: None,
-            turns: 0,
+            turns: Rc::default(),
             repeated: 0,
         }
     }

@@ -1,8 +1,8 @@
 //! How commands reach the data: every look-up minds expiry, every change is counted, told to watchers and,
 //! on a master, propagated.
 //!
-//! A replica never removes an expired key by itself; it hides it from its clients until the master's `DEL`
-//! comes. The master's own stream sees it as existing, whatever the local clock says.
+//! A replica does not remove what expires of its master's keys; it hides such a key from its clients until the
+//! master's `DEL` comes (what its own clients wrote: `own_expiry.rs`). The master's own stream sees it as existing, whatever the local clock says.
 
 use super::command::Failure;
 use super::keyspace::{Entry, Kind, Text, Thresholds, Value};
@@ -35,7 +35,7 @@ impl Server {
 
     /// A value as a reader sees it, whatever it is. Counted as a hit or a miss, and as a use of the key.
     pub(crate) fn read_any(&mut self, call: &Call<'_>, key: &[u8]) -> Option<&Value> {
-        let is_there = self.exists_for_write(call, key);
+        let is_there = self.exists_and_is_used(call, key);
         self.counted(is_there, key).map(|entry| &entry.value)
     }
 
@@ -91,7 +91,7 @@ impl Server {
         call: &Call<'_>,
         key: &[u8],
     ) -> Result<Option<&K>, Failure> {
-        if self.exists_for_write(call, key) {
+        if self.exists_and_is_used(call, key) {
             typed(self.stored_any(call, key))
         } else {
             Ok(None)
@@ -112,7 +112,7 @@ impl Server {
 
     /// Whether a key is there, which counts as a use of it; one that has expired is removed first where that
     /// is ours to do.
-    pub(crate) fn exists_for_write(&mut self, call: &Call<'_>, key: &[u8]) -> bool {
+    pub(crate) fn exists_and_is_used(&mut self, call: &Call<'_>, key: &[u8]) -> bool {
         self.is_live(call, key, true)
     }
 
@@ -221,7 +221,7 @@ impl Server {
     ) {
         if let Some(value) = result {
             // One that has expired goes first.
-            self.exists_for_write(call, key);
+            self.exists_and_is_used(call, key);
             self.store(call, key, value, None);
             self.notify_here(class, event, key);
             self.propagate(call, call.words);

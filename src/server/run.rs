@@ -28,7 +28,7 @@ use crate::net::{
     clients_with_room, load_tls,
 };
 
-/// Links of a data server beside its clients: the one to its master.
+/// Descriptors for links of our own beside clients: the one to the master, and one in hand.
 const LINKS: u64 = 2;
 /// What a replica may have queued beside a whole backlog: the reply before it and the stream after it.
 const BACKLOG_MARGIN_BYTES: u64 = 1 << 20;

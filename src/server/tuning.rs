@@ -273,11 +273,11 @@ tuning! {
         at_run_time "replica-ignore-disk-write-errors", YesNo;
     /// without effect
     rdb_del_sync_files: bool = false, at_run_time "rdb-del-sync-files", YesNo;
-    /// a rewrite syncs the base of an append-only file every 4 MiB, not at its end alone
+    /// a rewrite syncs the base of an append-only file every MiB, not at its end alone
     aof_rewrite_incremental_fsync: bool = true, at_run_time "aof-rewrite-incremental-fsync", YesNo;
     /// without effect: what a rewrite has replaced always goes
     aof_disable_auto_gc: bool = false, at_run_time "aof-disable-auto-gc", YesNo;
-    /// `BGSAVE` syncs the file every 4 MiB, not at its end alone
+    /// `BGSAVE` syncs the file every MiB, not at its end alone
     rdb_save_incremental_fsync: bool = true, at_run_time "rdb-save-incremental-fsync", YesNo;
     /// for tests: what is saved, rewritten or sent to replicas takes so many microseconds for each key, or one for so many keys where negative
     rdb_key_save_delay: i32 = 0, hidden "rdb-key-save-delay", Number::between(i32::MIN, i32::MAX);

@@ -93,7 +93,7 @@ fn options(words: &[Bytes]) -> Result<Options, Failure> {
 fn restore(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     let key = &call.words[1];
     let options = options(&call.words[4..])?;
-    if !options.may_replace && server.exists_for_write(call, key) {
+    if !options.may_replace && server.exists_and_is_used(call, key) {
         return Err("BUSYKEY Target key name already exists.".into());
     }
     let ttl = u64::try_from(integer(&call.words[2])?)

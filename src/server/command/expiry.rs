@@ -193,7 +193,7 @@ fn expire(
         ))
     })?;
     let at = u64::try_from(at).unwrap_or(0);
-    if !server.exists_for_write(call, key) || !condition.allows(server.expiry(call, key), at) {
+    if !server.exists_and_is_used(call, key) || !condition.allows(server.expiry(call, key), at) {
         reply.integer(0);
         return Ok(());
     }
@@ -218,7 +218,7 @@ fn expire(
 
 fn persist(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     let key = &call.words[1];
-    let had_expiry = server.exists_for_write(call, key) && server.expiry(call, key).is_some();
+    let had_expiry = server.exists_and_is_used(call, key) && server.expiry(call, key).is_some();
     if had_expiry {
         server.expire(call, key, None);
         server.notify_here(NotifyClasses::GENERIC, "persist", key);

@@ -76,7 +76,8 @@ impl Place {
         let (south, north) = (self.latitude * RADIANS, other.latitude * RADIANS);
         let u = ((north - south) / 2.0).sin();
         let a = u * u + south.cos() * north.cos() * v * v;
-        2.0 * EARTH_METERS * a.sqrt().asin()
+        // On the other side of the earth rounding may take it above 1, of which there is no arcsine.
+        2.0 * EARTH_METERS * a.sqrt().min(1.0).asin()
     }
 
     /// How far it is to the other place's latitude. Meters.
@@ -260,9 +261,7 @@ impl Region {
         match self.shape {
             Shape::Circle { radius } => {
                 let distance = self.center.distance(place);
-                // Not the reverse comparison: one that is no number is inside.
-                let is_outside = distance > radius * self.unit;
-                (!is_outside).then_some(distance)
+                (distance <= radius * self.unit).then_some(distance)
             }
             Shape::Box { width, height } => {
                 let beside = Place {
@@ -388,6 +387,20 @@ impl Region {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_other_side_of_the_earth_is_no_further_than_that() {
+        let place = Place {
+            longitude: 94.585_045_874_118_81,
+            latitude: 58.480_864_805_296_01,
+        };
+        let opposite = Place::of_score(635_480_501_492_637.0);
+        let distance = opposite.distance(place);
+        assert!(
+            (distance - std::f64::consts::PI * EARTH_METERS).abs() < 1.0,
+            "{distance}"
+        );
+    }
 
     #[test]
     fn a_known_place() {

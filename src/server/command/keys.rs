@@ -148,7 +148,7 @@ pub(super) fn commands() -> Vec<Spec> {
 fn delete(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     let mut count = 0;
     for key in &call.words[1..] {
-        if server.exists_for_write(call, key) && server.delete(call, key) {
+        if server.exists_and_is_used(call, key) && server.delete(call, key) {
             count += 1;
             server.notify_here(NotifyClasses::GENERIC, "del", key);
         }
@@ -171,10 +171,10 @@ fn rename(
     may_replace: bool,
 ) -> Result<(), Failure> {
     let (from, to) = (&call.words[1], &call.words[2]);
-    if !server.exists_for_write(call, from) {
+    if !server.exists_and_is_used(call, from) {
         return Err(NO_SUCH_KEY.into());
     }
-    let is_new = from == to || !server.exists_for_write(call, to);
+    let is_new = from == to || !server.exists_and_is_used(call, to);
     if from != to && (may_replace || is_new) {
         server.as_one_change(|server| {
             let entry = server

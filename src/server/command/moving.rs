@@ -65,7 +65,7 @@ fn copy(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
     };
     let expire_at = server.expiry(call, from);
     let is_done = server.in_db(db, |server| {
-        if server.exists_for_write(call, to) && !may_replace {
+        if server.exists_and_is_used(call, to) && !may_replace {
             return false;
         }
         server.as_one_change(|server| {
@@ -88,8 +88,8 @@ fn move_key(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(
     if db == server.db() {
         return Err(SAME.into());
     }
-    let is_free = server.exists_for_write(call, key)
-        && !server.in_db(db, |server| server.exists_for_write(call, key));
+    let is_free = server.exists_and_is_used(call, key)
+        && !server.in_db(db, |server| server.exists_and_is_used(call, key));
     if is_free {
         server.as_one_change(|server| {
             let entry = server.take(call, key).expect("it exists, as was looked up");

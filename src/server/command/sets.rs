@@ -250,7 +250,7 @@ fn smove(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
     let (from, to, member) = (&call.words[1], &call.words[2], &call.words[3]);
     // Both are looked up before anything is said of either.
     for key in [from, to] {
-        server.exists_for_write(call, key);
+        server.exists_and_is_used(call, key);
     }
     let Some(source) = server.stored::<Set>(call, from)? else {
         reply.integer(0);

@@ -7,6 +7,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::args::{Failure, SYNTAX, integer, option};
+use super::lists::check_element;
 use super::partial_sort::sort_range;
 use super::strings::finish;
 use super::strtod::weight;
@@ -215,11 +216,12 @@ fn sort(
     let limit = server.thresholds().list_node;
     for element in &chosen {
         if options.get.is_empty() {
+            check_element(element)?;
             list.push(End::Right, element, limit);
         }
         for pattern in &options.get {
             let value = named(server, call, *pattern, element).unwrap_or_default();
-            super::lists::check_element(&value)?;
+            check_element(&value)?;
             list.push(End::Right, &value, limit);
         }
     }

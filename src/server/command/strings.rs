@@ -240,7 +240,7 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
     if options.get {
         reply_text(server.read(call, key)?, reply);
     }
-    let exists = server.exists_for_write(call, key);
+    let exists = server.exists_and_is_used(call, key);
     if options.if_exists.is_some_and(|wanted| wanted != exists) {
         if !options.get {
             reply.null();
@@ -285,7 +285,7 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
 
 fn setnx(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     let (key, value) = (&call.words[1], &call.words[2]);
-    let is_new = !server.exists_for_write(call, key);
+    let is_new = !server.exists_and_is_used(call, key);
     if is_new {
         server.store_text(call, key, None, |text| text.receive(value));
         note_set(server, key, false);
@@ -304,7 +304,7 @@ fn setex(
 ) -> Result<(), Failure> {
     let (key, value) = (&call.words[1], &call.words[3]);
     let at = positive_expiry(unit, &call.words[2], call.now.unix, name)?;
-    server.exists_for_write(call, key);
+    server.exists_and_is_used(call, key);
     server.store_text(call, key, Some(at), |text| text.receive(value));
     note_set(server, key, true);
     let words = [
@@ -417,7 +417,7 @@ fn mset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
         let keys = pairs.clone().take(WARM_MAX).map(|pair| &*pair[0]);
         server.keyspace.warm_keys(server.db(), keys);
         for pair in pairs.by_ref().take(WARM_MAX) {
-            server.exists_for_write(call, &pair[0]);
+            server.exists_and_is_used(call, &pair[0]);
             server.store_text(call, &pair[0], None, |text| text.receive(&pair[1]));
             note_set(server, &pair[0], false);
         }
@@ -429,7 +429,7 @@ fn mset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
 
 fn msetnx(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     for pair in pairs(call)? {
-        if server.exists_for_write(call, &pair[0]) {
+        if server.exists_and_is_used(call, &pair[0]) {
             reply.integer(0);
             return Ok(());
         }

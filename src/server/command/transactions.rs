@@ -94,6 +94,9 @@ struct Queued {
 /// The most commands that one transaction may queue.
 const QUEUED_MAX: usize = 1024 * 1024;
 
+/// The most keys that one client may watch.
+const WATCHED_MAX: usize = 1024 * 1024;
+
 /// Commands that run at once in a transaction.
 const NEVER_QUEUED: [&str; 6] = ["multi", "exec", "discard", "watch", "quit", "reset"];
 
@@ -207,6 +210,10 @@ fn watch(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
     if client.session.transaction.is_some() {
         // As in redis-server, this does not spoil the transaction.
         reply.error("ERR WATCH inside MULTI is not allowed");
+        return;
+    }
+    if client.session.watched.len() + call.words.len() - 1 > WATCHED_MAX {
+        reply.error("ERR too many watched keys");
         return;
     }
     let db = server.db();

@@ -62,7 +62,8 @@ pub fn read_value<R: Read>(
         TYPE_ZSET | TYPE_ZSET_2 | TYPE_ZSET_ZIPLIST => {
             kept(sorted_set_of_pairs(code, reader, thresholds)?)
         }
-        _ => Some(Text::from_vec(reader.string()?).into_value()),
+        TYPE_STRING => Some(Text::from_vec(reader.string()?).into_value()),
+        _ => return Err(reader.corrupt("a value of a type that cannot be read")),
     };
     Ok(value)
 }

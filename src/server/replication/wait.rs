@@ -9,7 +9,7 @@
 //! for all of them. A client that only read waits as well: what it has seen may not be safe yet. Who has neither read
 //! nor changed data (`PING`, `INFO`, `PUBLISH`) never waits for a disk: a slow one must not look like a dead server.
 //!
-//! So does who is told of a write without having asked: a subscriber, a client that tracks keys, a monitor. What was
+//! Whoever is told of a write without having asked waits too: a subscriber, a client that tracks keys, a monitor. What was
 //! queued for it before its hold began leaves at the end of that, whatever has come meanwhile; for the rest another
 //! begins then. How far the append-only file must be is noted when the gate looks at a hold for the first time:
 //! by then the turn is over in which the hold began, and all that this turn has written has been appended. A turn that
