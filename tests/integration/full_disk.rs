@@ -298,14 +298,29 @@ fn what_must_be_durable_ends_the_server_instead() {
     let mut limited = start_data_server("appendfsync always\n");
     let count = fill(&mut Client::to(limited.port.number()));
     assert_eq!(limited.process.wait(secs(10)).code(), Some(1));
-    let log = limited.process.log();
-    assert!(log.contains("Can't recover from AOF write error"), "{log}");
+    limited.wait_for_log("Can't recover from AOF write error");
     let mut check = redis_check_aof();
     check.arg(limited.path("appendonlydir/appendonly.aof.manifest"));
     assert!(check.output().expect("it runs").status.success());
     let path = limited.path("appendonlydir/appendonly.aof.1.incr.aof");
     let file = std::fs::read_to_string(path).expect("it is there");
     assert_eq!(file.matches("\r\nSET\r\n").count(), count);
+}
+
+#[test]
+fn a_save_that_puts_off_fsyncs_lets_no_write_be_lost() {
+    const SETTINGS: &str =
+        "appendfsync always\nno-appendfsync-on-rewrite yes\nrdb-key-save-delay 10000000\n";
+    let mut limited = start_data_server(SETTINGS);
+    let mut client = Client::to(limited.port.number());
+    assert_eq!(client.ask("SET first 1"), "OK");
+    assert_eq!(client.ask("BGSAVE"), "Background saving started");
+    let count = fill(&mut client);
+    // While the save goes on.
+    assert_eq!(limited.process.wait(secs(5)).code(), Some(1));
+    let path = limited.path("appendonlydir/appendonly.aof.1.incr.aof");
+    let file = std::fs::read_to_string(path).expect("it is there");
+    assert_eq!(file.matches("\r\nSET\r\n").count(), count + 1);
 }
 
 #[test]
@@ -483,29 +498,32 @@ fn a_second_signal_ends_it_without_a_first_file() {
 
 #[test]
 fn with_always_no_room_beside_a_first_file_ends_only_that_attempt() {
-    const SETTINGS: &str = "appendonly no\nappendfsync always\nrdb-key-save-delay 100000\n";
-    let mut limited = start_data_server(SETTINGS);
-    let mut client = Client::to(limited.port.number());
-    for n in 0..50 {
-        assert_eq!(client.ask(&format!("SET k{n} 1")), "OK");
+    for put_off in ["no", "yes"] {
+        let mut limited = start_data_server(&format!(
+            "appendonly no\nappendfsync always\nno-appendfsync-on-rewrite {put_off}\nrdb-key-save-delay 100000\n"
+        ));
+        let mut client = Client::to(limited.port.number());
+        for n in 0..50 {
+            assert_eq!(client.ask(&format!("SET k{n} 1")), "OK");
+        }
+        assert_eq!(client.ask("CONFIG SET appendonly yes"), "OK");
+        wait_for("the base is being written", secs(10), || {
+            let info = client.ask("INFO persistence");
+            expect_that(info.contains("aof_rewrite_in_progress:1"), || info)
+        });
+        let count = fill(&mut client);
+        assert!(count > 50, "{count}: {}", limited.process.log());
+        assert_eq!(client.ask("CONFIG SET rdb-key-save-delay 0"), "OK");
+        make_room(&limited.process);
+        wait_for("writes are taken again", secs(20), || {
+            let reply = client.ask("SET last 1");
+            expect_that(reply == "OK", || reply)
+        });
+        assert_eq!(client.ask("CONFIG REWRITE"), "OK");
+        assert_eq!(limited.process.terminate(secs(10)).code(), Some(0));
+        limited.process.start_again();
+        wait_for_keys(&limited, &(count + 1).to_string());
     }
-    assert_eq!(client.ask("CONFIG SET appendonly yes"), "OK");
-    wait_for("the base is being written", secs(10), || {
-        let info = client.ask("INFO persistence");
-        expect_that(info.contains("aof_rewrite_in_progress:1"), || info)
-    });
-    let count = fill(&mut client);
-    assert!(count > 50, "{count}: {}", limited.process.log());
-    assert_eq!(client.ask("CONFIG SET rdb-key-save-delay 0"), "OK");
-    make_room(&limited.process);
-    wait_for("writes are taken again", secs(20), || {
-        let reply = client.ask("SET last 1");
-        expect_that(reply == "OK", || reply)
-    });
-    assert_eq!(client.ask("CONFIG REWRITE"), "OK");
-    assert_eq!(limited.process.terminate(secs(10)).code(), Some(0));
-    limited.process.start_again();
-    wait_for_keys(&limited, &(count + 1).to_string());
 }
 
 #[test]
