@@ -11,6 +11,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tempfile::TempDir;
 
 use crate::data::{full_resyncs, replica_of};
+use crate::support::http::Web;
 use crate::support::{
     Client, Kind, NAME, Port, Process, expect_that, redis_check_aof, secs, start_server, text,
     texts, wait_for,
@@ -603,4 +604,37 @@ fn a_save_that_finds_no_room_stops_writes_until_one_does() {
     limited.process.kill();
     limited.process.start_again();
     wait_for_keys(&limited, &keys);
+}
+
+/// For those who watch it over HTTP.
+#[test]
+fn what_cannot_be_saved_although_it_is_to_be_is_told() {
+    let http = Port::reserve();
+    let number = http.number();
+    let limited = start_data_server(&format!(
+        "appendonly no\nrdbcompression no\nhttp-port {number}\n"
+    ));
+    let is_told = |what: &str, flag: u8| {
+        wait_for(what, secs(20), || {
+            let metrics = Web::at(&http).get("/metrics").body;
+            let mut lines = metrics.lines();
+            let found = lines.find(|line| line.starts_with("sentinel_server_save_failing "));
+            let wanted = format!("sentinel_server_save_failing {flag}");
+            expect_that(found == Some(&wanted), || format!("{found:?}"))
+        });
+    };
+    let mut client = Client::to(limited.port.number());
+    fill_beyond(&mut client);
+    save_ends(&mut client, "err");
+    let mut set = |name: &str, value: &str| {
+        assert_eq!(text(&client.call(&["CONFIG", "SET", name, value])), "OK");
+    };
+    set("save", "900 1000000");
+    is_told("a save has failed", 1);
+    set("save", "");
+    is_told("nothing is to be saved", 0);
+    set("appendonly", "yes");
+    is_told("the append-only file lacks its first base", 1);
+    make_room(&limited.process);
+    is_told("it has one", 0);
 }
