@@ -1,8 +1,11 @@
 //! What comes with time, ten times a second.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::time::Duration;
+
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::Server;
 use crate::clock::Now;
@@ -16,11 +19,28 @@ const EXPIRE_STEP: (usize, usize) = (64, 256);
 /// How long clients wait for the removal of expired keys at a time.
 const EXPIRE_SLICE: Duration = Duration::from_millis(2);
 
+fn rounds() -> Interval {
+    let mut rounds = interval(PERIOD);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    rounds
+}
+
+/// What of the rounds is for clients, for as long as the load of a start takes: a pause of theirs, say, ends in time.
+pub(super) async fn mind_clients(server: &Rc<RefCell<Server>>) -> Infallible {
+    let mut tick = rounds();
+    loop {
+        tick.tick().await;
+        let server = &mut *server.borrow_mut();
+        if !server.switches.is_cron_paused {
+            server.front.tick(server.clock.mono());
+        }
+    }
+}
+
 /// Runs the rounds until the task is dropped. While there is more that has expired, its removal goes on between
 /// them.
 pub(super) async fn run(server: Rc<RefCell<Server>>) {
-    let mut tick = tokio::time::interval(PERIOD);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut tick = rounds();
     let mut round = 0_u64;
     let mut is_behind = false;
     loop {

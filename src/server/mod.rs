@@ -426,8 +426,12 @@ impl Server {
     fn is_misconfigured(&self) -> bool {
         self.replication.is_master()
             && self.config.stop_writes_on_bgsave_error
-            && !self.config.save.is_empty()
-            && !self.saver.last_save_ok
+            && self.lacks_wanted_save()
+    }
+
+    /// Whether the data are to be saved, and the last save has failed.
+    fn lacks_wanted_save(&self) -> bool {
+        !self.config.save.is_empty() && !self.saver.last_save_ok
     }
 }
 

@@ -179,6 +179,7 @@ async fn serve_until_told(
             loaded?;
             None
         }
+        never = cron::mind_clients(&server) => match never {},
         ended = until_told(&server, &mut signals, started.log) => Some(ended),
     };
     if let Some(status) = ended {

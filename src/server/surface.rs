@@ -171,9 +171,9 @@ impl Server {
                 serves_stale_data: self.config.serve_stale_data,
             }),
         };
-        let save_error = if self.aof.writer.error().is_some() {
+        let save_error = if self.aof_error().is_some() {
             Some("the append-only file cannot be written")
-        } else if !self.saver.last_save_ok {
+        } else if self.lacks_wanted_save() {
             Some("the last save has failed")
         } else {
             None

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tempfile::TempDir;
 
 use crate::data::{full_resyncs, replica_of};
+use crate::support::http::Web;
 use crate::support::{
     Client, Kind, NAME, Port, Process, expect_that, redis_check_aof, secs, start_server, text,
     texts, wait_for,
@@ -298,14 +299,29 @@ fn what_must_be_durable_ends_the_server_instead() {
     let mut limited = start_data_server("appendfsync always\n");
     let count = fill(&mut Client::to(limited.port.number()));
     assert_eq!(limited.process.wait(secs(10)).code(), Some(1));
-    let log = limited.process.log();
-    assert!(log.contains("Can't recover from AOF write error"), "{log}");
+    limited.wait_for_log("Can't recover from AOF write error");
     let mut check = redis_check_aof();
     check.arg(limited.path("appendonlydir/appendonly.aof.manifest"));
     assert!(check.output().expect("it runs").status.success());
     let path = limited.path("appendonlydir/appendonly.aof.1.incr.aof");
     let file = std::fs::read_to_string(path).expect("it is there");
     assert_eq!(file.matches("\r\nSET\r\n").count(), count);
+}
+
+#[test]
+fn a_save_that_puts_off_fsyncs_lets_no_write_be_lost() {
+    const SETTINGS: &str =
+        "appendfsync always\nno-appendfsync-on-rewrite yes\nrdb-key-save-delay 10000000\n";
+    let mut limited = start_data_server(SETTINGS);
+    let mut client = Client::to(limited.port.number());
+    assert_eq!(client.ask("SET first 1"), "OK");
+    assert_eq!(client.ask("BGSAVE"), "Background saving started");
+    let count = fill(&mut client);
+    // While the save goes on.
+    assert_eq!(limited.process.wait(secs(5)).code(), Some(1));
+    let path = limited.path("appendonlydir/appendonly.aof.1.incr.aof");
+    let file = std::fs::read_to_string(path).expect("it is there");
+    assert_eq!(file.matches("\r\nSET\r\n").count(), count + 1);
 }
 
 #[test]
@@ -483,29 +499,32 @@ fn a_second_signal_ends_it_without_a_first_file() {
 
 #[test]
 fn with_always_no_room_beside_a_first_file_ends_only_that_attempt() {
-    const SETTINGS: &str = "appendonly no\nappendfsync always\nrdb-key-save-delay 100000\n";
-    let mut limited = start_data_server(SETTINGS);
-    let mut client = Client::to(limited.port.number());
-    for n in 0..50 {
-        assert_eq!(client.ask(&format!("SET k{n} 1")), "OK");
+    for put_off in ["no", "yes"] {
+        let mut limited = start_data_server(&format!(
+            "appendonly no\nappendfsync always\nno-appendfsync-on-rewrite {put_off}\nrdb-key-save-delay 100000\n"
+        ));
+        let mut client = Client::to(limited.port.number());
+        for n in 0..50 {
+            assert_eq!(client.ask(&format!("SET k{n} 1")), "OK");
+        }
+        assert_eq!(client.ask("CONFIG SET appendonly yes"), "OK");
+        wait_for("the base is being written", secs(10), || {
+            let info = client.ask("INFO persistence");
+            expect_that(info.contains("aof_rewrite_in_progress:1"), || info)
+        });
+        let count = fill(&mut client);
+        assert!(count > 50, "{count}: {}", limited.process.log());
+        assert_eq!(client.ask("CONFIG SET rdb-key-save-delay 0"), "OK");
+        make_room(&limited.process);
+        wait_for("writes are taken again", secs(20), || {
+            let reply = client.ask("SET last 1");
+            expect_that(reply == "OK", || reply)
+        });
+        assert_eq!(client.ask("CONFIG REWRITE"), "OK");
+        assert_eq!(limited.process.terminate(secs(10)).code(), Some(0));
+        limited.process.start_again();
+        wait_for_keys(&limited, &(count + 1).to_string());
     }
-    assert_eq!(client.ask("CONFIG SET appendonly yes"), "OK");
-    wait_for("the base is being written", secs(10), || {
-        let info = client.ask("INFO persistence");
-        expect_that(info.contains("aof_rewrite_in_progress:1"), || info)
-    });
-    let count = fill(&mut client);
-    assert!(count > 50, "{count}: {}", limited.process.log());
-    assert_eq!(client.ask("CONFIG SET rdb-key-save-delay 0"), "OK");
-    make_room(&limited.process);
-    wait_for("writes are taken again", secs(20), || {
-        let reply = client.ask("SET last 1");
-        expect_that(reply == "OK", || reply)
-    });
-    assert_eq!(client.ask("CONFIG REWRITE"), "OK");
-    assert_eq!(limited.process.terminate(secs(10)).code(), Some(0));
-    limited.process.start_again();
-    wait_for_keys(&limited, &(count + 1).to_string());
 }
 
 #[test]
@@ -585,4 +604,37 @@ fn a_save_that_finds_no_room_stops_writes_until_one_does() {
     limited.process.kill();
     limited.process.start_again();
     wait_for_keys(&limited, &keys);
+}
+
+/// For those who watch it over HTTP.
+#[test]
+fn what_cannot_be_saved_although_it_is_to_be_is_told() {
+    let http = Port::reserve();
+    let number = http.number();
+    let limited = start_data_server(&format!(
+        "appendonly no\nrdbcompression no\nhttp-port {number}\n"
+    ));
+    let is_told = |what: &str, flag: u8| {
+        wait_for(what, secs(20), || {
+            let metrics = Web::at(&http).get("/metrics").body;
+            let mut lines = metrics.lines();
+            let found = lines.find(|line| line.starts_with("sentinel_server_save_failing "));
+            let wanted = format!("sentinel_server_save_failing {flag}");
+            expect_that(found == Some(&wanted), || format!("{found:?}"))
+        });
+    };
+    let mut client = Client::to(limited.port.number());
+    fill_beyond(&mut client);
+    save_ends(&mut client, "err");
+    let mut set = |name: &str, value: &str| {
+        assert_eq!(text(&client.call(&["CONFIG", "SET", name, value])), "OK");
+    };
+    set("save", "900 1000000");
+    is_told("a save has failed", 1);
+    set("save", "");
+    is_told("nothing is to be saved", 0);
+    set("appendonly", "yes");
+    is_told("the append-only file lacks its first base", 1);
+    make_room(&limited.process);
+    is_told("it has one", 0);
 }

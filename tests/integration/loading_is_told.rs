@@ -1,6 +1,9 @@
 //! While data are loaded, clients hear so and `INFO` tells how far it is; a replica does as `repl-diskless-load` says.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sentinel::clock::Clock;
 
 use crate::both::side_by_side;
 use crate::data::{follow, replica_of, wait_until_equal};
@@ -171,6 +174,50 @@ fn the_keys_of_a_file_are_counted_while_it_is_loaded() {
         assert!((0..3).all(grows), "{kind:?}: {seen:?}");
         assert_eq!(keys(&mut client).0, [40_000, 40_000, 2000], "{kind:?}");
     }
+}
+
+/// Longer for each key than any test. Microseconds.
+const NEVER_LOADED: &str = "key-load-delay 1000000000\n";
+
+/// What a pause of clients puts off runs when that is over, while a load goes on.
+fn assert_pauses_end(client: &mut Client) {
+    let clock = Clock::start();
+    let begun = clock.mono();
+    assert_eq!(client.ask("CLIENT PAUSE 300"), "OK");
+    let info = client.ask("INFO persistence");
+    assert!(info.contains("\r\nloading:1\r\n"), "{info}");
+    let waited = clock.mono().since(begun);
+    assert!(waited >= Duration::from_millis(300), "{waited:?}");
+}
+
+/// Here redis-server lets them wait for the end of the load.
+#[test]
+fn a_start_that_loads_minds_its_clients() {
+    let lines = format!("timeout 1\n{NEVER_LOADED}");
+    let mut server = start_server(Kind::Ours, &lines);
+    let mut client = server.client();
+    assert_eq!(client.ask("DEBUG POPULATE 2"), "OK");
+    assert_eq!(client.ask("SAVE"), "OK");
+    server.kill();
+    server.process.start_again();
+    let mut idle = wait_for("it listens", secs(10), || {
+        Client::try_to_within(server.port(), secs(5)).map_err(|error| error.to_string())
+    });
+    assert_pauses_end(&mut server.client());
+    idle.wait_for_close(secs(10)).unwrap();
+    let loading = server.info("loading");
+    assert_eq!(loading.as_deref(), Some("1"));
+}
+
+#[test]
+fn a_replica_that_loads_minds_its_clients() {
+    let master = start_server(Kind::Ours, "");
+    master.client().ask("DEBUG POPULATE 2");
+    let lines = format!("{NEVER_LOADED}{}", lines(Kind::Ours, "on-empty-db"));
+    let replica = start_server(Kind::Ours, &lines);
+    follow(&replica, &master);
+    wait_until_loading(&replica, ("1", "0"));
+    assert_pauses_end(&mut replica.client());
 }
 
 /// A master whose data of some megabytes come slowly when it is told so.

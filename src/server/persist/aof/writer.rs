@@ -349,8 +349,8 @@ impl Writer {
         self.attempts
     }
 
-    /// Writes everything on this thread.
-    fn write_here(&mut self, now: Mono) {
+    /// Writes everything on this thread; what failed is still to be noted.
+    fn write_here(&mut self) -> Option<io::Error> {
         let attempt = self.begin_attempt();
         let count = self.writable();
         let outcome = write_out(&mut self.pending, count);
@@ -363,7 +363,7 @@ impl Writer {
         }
         self.count_written();
         self.note_dirty(outcome.targets);
-        self.note_result(outcome.error, now);
+        outcome.error
     }
 }
 
@@ -485,9 +485,14 @@ impl Job {
 }
 
 impl Server {
+    /// Whether nobody may hear of a write that is not in the file, whatever puts off fsyncs.
+    fn is_always(&self) -> bool {
+        self.config.aof.fsync == Fsync::Always
+    }
+
     /// Whether replies wait for an fsync.
     fn must_sync(&self) -> bool {
-        self.config.aof.fsync == Fsync::Always && self.may_sync()
+        self.is_always() && self.may_sync()
     }
 
     /// Whether the policy asks for fsyncs now.
@@ -501,8 +506,7 @@ impl Server {
     /// replica's clients need not wait for that, since its master has what they see.
     fn awaits_base(&self) -> bool {
         // Whether a rewrite puts off fsyncs does not matter: without its base nothing that is synced counts.
-        let is_to_be_safe = self.config.aof.fsync == Fsync::Always;
-        self.aof.is_outdated && self.replication.is_master() && is_to_be_safe
+        self.aof.is_outdated && self.replication.is_master() && self.is_always()
     }
 
     /// Whether there is something that a reply of this moment must wait for.
@@ -578,9 +582,27 @@ impl Server {
 
     fn write_aof_here(&mut self, now: Mono) {
         let begun = self.clock.nanos();
-        self.aof.writer.write_here(now);
+        let mut error = self.aof.writer.write_here();
         let took = Duration::from_nanos(self.clock.nanos().saturating_sub(begun));
         self.note_aof_write(took, false);
+        if let Some(reason) = error.as_ref().filter(|_| self.is_always()).map(os_text) {
+            self.fail_unsafe(reason);
+            error = None;
+        }
+        self.aof.writer.note_result(error, now);
+    }
+
+    /// What is to be safe before anybody hears of it is not: that ends the process, as nothing else keeps it from being
+    /// heard of. Before the first base only the attempt has failed.
+    fn fail_unsafe(&mut self, reason: String) {
+        if self.aof.state != State::First {
+            tracing::error!(
+                "Can't recover from AOF write error when the AOF fsync policy is 'always' ({reason}). Exiting..."
+            );
+            std::process::exit(1);
+        }
+        // Nothing is kept yet, and so nothing is lost.
+        self.fail_first_base(reason);
     }
 
     /// Keeps a write that took long for `LATENCY`, under its own name and one that tells what may have held it up.
@@ -655,7 +677,7 @@ impl Server {
         synced: io::Result<()>,
     ) {
         let now = self.clock.mono();
-        let must_sync = self.must_sync();
+        let (is_always, must_sync) = (self.is_always(), self.must_sync());
         let writer = &mut self.aof.writer;
         let is_complete = job.sync && outcome.error.is_none();
         if outcome.error.is_some() || synced.is_err() {
@@ -666,21 +688,10 @@ impl Server {
         let failed = job.segments.front().map(|segment| &segment.to);
         let mut write_error = outcome.error.filter(|_| !failed.is_some_and(is_retired));
         let mut sync_error = synced.err().filter(|_| !job.dirty.iter().all(is_retired));
-        if let Some(error) = write_error
-            .as_ref()
-            .or(sync_error.as_ref())
-            .filter(|_| must_sync)
-        {
-            let reason = os_text(error);
-            if self.aof.state != State::First {
-                tracing::error!(
-                    "Can't recover from AOF write error when the AOF fsync policy is 'always' ({reason}). Exiting..."
-                );
-                // Nobody may hear of a write that is not safe.
-                std::process::exit(1);
-            }
-            // Nothing is kept yet, and so nothing is lost.
-            self.fail_first_base(reason);
+        let unwritten = write_error.as_ref().filter(|_| is_always);
+        let unsynced = sync_error.as_ref().filter(|_| must_sync);
+        if let Some(reason) = unwritten.or(unsynced).map(os_text) {
+            self.fail_unsafe(reason);
             (write_error, sync_error) = (None, None);
         }
         let writer = &mut self.aof.writer;
@@ -762,6 +773,11 @@ mod tests {
         writer.append(|out| out.extend_from_slice(text.as_bytes()));
     }
 
+    fn write_here(writer: &mut Writer, now: Mono) {
+        let error = writer.write_here();
+        writer.note_result(error, now);
+    }
+
     fn open(path: &std::path::Path) -> File {
         let options = fs::OpenOptions::new().create(true).append(true).open(path);
         options.unwrap()
@@ -780,7 +796,7 @@ mod tests {
         writer.switch(Some(open(&new)));
         append(&mut writer, "c");
         assert_eq!(writer.pending_bytes(), 3);
-        writer.write_here(Mono(1));
+        write_here(&mut writer, Mono(1));
         assert_eq!((writer.settled(false), writer.settled(true)), (2, 0));
         assert_eq!((writer.pending_bytes(), writer.error()), (1, None));
         let ways = [true, false].map(|always| writer.way_to_write(always, Mono(2)));
@@ -789,7 +805,7 @@ mod tests {
         writer.synced = writer.written;
         assert_eq!(writer.way_to_write(false, Mono(2)), Some(Way::Here));
         append(&mut writer, "d");
-        writer.write_here(Mono(2));
+        write_here(&mut writer, Mono(2));
         assert_eq!(fs::read(old).unwrap(), b"ab");
         assert_eq!(fs::read(new).unwrap(), b"cd");
         assert_eq!(writer.settled(false), 4);
@@ -807,7 +823,7 @@ mod tests {
             bytes > writer.pending_bytes(),
             "it has grown by half at least"
         );
-        writer.write_here(Mono(1));
+        write_here(&mut writer, Mono(1));
         assert_eq!((writer.pending_bytes(), writer.buffer_bytes()), (0, bytes));
         writer.switch(None);
         assert_eq!(writer.buffer_bytes(), 0);
@@ -824,7 +840,7 @@ mod tests {
         ));
         append(&mut writer, "a");
         assert_eq!(writer.settled(false), 0);
-        writer.write_here(Mono(1));
+        write_here(&mut writer, Mono(1));
         assert_eq!(writer.error(), Some("No space left on device"));
         assert_eq!((writer.pending_bytes(), writer.settled(false)), (1, 1));
         // There is room again.
@@ -833,7 +849,7 @@ mod tests {
             file: open(&dir.path().join("file")),
             start: 0,
         });
-        writer.write_here(Mono(2));
+        write_here(&mut writer, Mono(2));
         assert_eq!((writer.pending_bytes(), writer.error()), (0, None));
     }
 
@@ -846,7 +862,7 @@ mod tests {
         writer.switch(Some(File::from(std::os::fd::OwnedFd::from(to))));
         append(&mut writer, "one");
         append(&mut writer, ", two");
-        writer.write_here(Mono(1));
+        write_here(&mut writer, Mono(1));
         assert_eq!((writer.pending_bytes(), writer.error()), (0, None));
         let mut found = [0; 100];
         assert_eq!(from.recv(&mut found).unwrap(), 8);
@@ -867,11 +883,11 @@ mod tests {
             let mut writer = Writer::default();
             writer.switch(Some(full()));
             append(&mut writer, "lacking");
-            writer.write_here(Mono(1));
+            write_here(&mut writer, Mono(1));
             let until = writer.appended();
             writer.switch(Some(Folder::open(&new, true).unwrap()));
             append(&mut writer, "more");
-            writer.write_here(Mono(2));
+            write_here(&mut writer, Mono(2));
             assert_eq!(fs::read(&new).unwrap(), b"", "it keeps its place behind it");
             // A write in progress has taken all that was pending, and brings it back at its end.
             let taken = std::mem::take(&mut writer.pending);
@@ -885,7 +901,7 @@ mod tests {
             writer.retire(until);
             assert_eq!((writer.written, writer.synced), (until, until));
             assert_eq!(writer.pending_bytes(), 4);
-            writer.write_here(Mono(3));
+            write_here(&mut writer, Mono(3));
             assert_eq!((writer.pending_bytes(), writer.error()), (0, None));
             assert_eq!(fs::read(&new).unwrap(), b"more");
             assert_eq!(writer.settled(true), until, "the new one is to be synced");
@@ -897,7 +913,7 @@ mod tests {
         let mut writer = Writer::default();
         writer.switch(Some(full()));
         append(&mut writer, "lacking");
-        writer.write_here(Mono(1));
+        write_here(&mut writer, Mono(1));
         writer.note_sync_error(Some(io::ErrorKind::StorageFull.into()));
         writer.switch(None);
         writer.retire(writer.appended());
@@ -909,7 +925,7 @@ mod tests {
         let mut writer = Writer::default();
         writer.switch(Some(full()));
         append(&mut writer, "lacking");
-        writer.write_here(Mono(1));
+        write_here(&mut writer, Mono(1));
         writer.switch(None);
         writer.is_writing = true;
         writer.give_up();
@@ -1012,7 +1028,7 @@ mod tests {
         // The base is durable, and not in its place yet.
         writer.synced = base;
         let lacking = writer.pending.pop_front();
-        writer.write_here(Mono(1));
+        write_here(&mut writer, Mono(1));
         writer.pending.extend(lacking);
         append(&mut writer, "pending");
         writer.is_held = true;
@@ -1021,9 +1037,9 @@ mod tests {
         writer.move_to(open(&copy), base);
         writer.is_held = false;
         assert_eq!((writer.synced, writer.pending_bytes()), (base + 7, 7));
-        writer.write_here(Mono(2));
+        write_here(&mut writer, Mono(2));
         append(&mut writer, ", new");
-        writer.write_here(Mono(3));
+        write_here(&mut writer, Mono(3));
         assert_eq!(fs::read(&old).unwrap(), b"copied ");
         assert_eq!(fs::read(&copy).unwrap(), b"copied pending, new");
         assert_eq!((writer.error(), writer.dirty.len()), (None, 1));
