@@ -747,7 +747,9 @@ fn messages_are_not_kept() {
 #[test]
 fn a_slow_disk_delays_nobody_who_sees_no_data() {
     let server = start(Kind::Ours, "enable-debug-command yes\n");
-    let (mut writer, mut reader) = (server.client(), server.client());
+    // Those who wait for the disk do so for longer than others wait for a reply.
+    let patient = || Client::try_to_within(server.port(), secs(30)).unwrap();
+    let (mut writer, mut reader) = (patient(), patient());
     let (mut other, mut subscriber) = (server.client(), server.client());
     subscriber.call(&["SUBSCRIBE", "c"]);
     // Long enough for a debug build on a busy machine.

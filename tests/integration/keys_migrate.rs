@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use sentinel::clock::Clock;
 use sentinel::resp::Value;
 
 use crate::both::{Both, DIRECTIONS, check_events, check_stream};
@@ -466,10 +467,14 @@ fn a_connection_is_kept_for_a_while_and_opened_anew_when_it_was_closed() {
 fn a_target_that_hangs_costs_the_timeout() {
     let fake = Fake::start(|_| Answer::Silence);
     let server = start_server(Kind::Ours, "");
-    let (mut client, mut other) = (server.client(), server.client());
+    let client = Client::try_to_within(server.port(), secs(20));
+    let (mut client, mut other) = (client.unwrap(), server.client());
     client.call(&["SET", "k", "v"]);
-    let line = format!("MIGRATE 127.0.0.1 {} k 0 400", fake.port());
+    // Time enough for another to ask meanwhile, however busy the machine is.
+    let line = format!("MIGRATE 127.0.0.1 {} k 0 4000", fake.port());
     let words: Vec<&str> = line.split(' ').collect();
+    let clock = Clock::start();
+    let asked = clock.mono();
     client.send(&words).unwrap();
     wait_for("the request is there", secs(5), || {
         expect_that(!fake.requests().is_empty(), || "none".to_owned())
@@ -483,6 +488,9 @@ fn a_target_that_hangs_costs_the_timeout() {
     assert!(other.receive().is_err(), "it was served meanwhile");
     let reply = text(&client.receive().unwrap());
     assert_eq!(reply, "IOERR error or timeout reading to target instance");
+    let took = clock.mono().since(asked);
+    // Less what clocks are wrong by.
+    assert!(took >= Duration::from_millis(3990), "{took:?}");
     other.stream().set_read_timeout(Some(secs(5))).unwrap();
     assert_eq!(text(&other.receive().unwrap()), "2");
     // Itself, too: it cannot answer while it waits.

@@ -10,9 +10,11 @@ use crate::support::{Kind, ServerNode, expect_that, secs, start_server, texts, w
 
 const KEYS: u32 = 20;
 /// Of each key. Microseconds.
-const DELAY: u32 = 50_000;
+const DELAY: u32 = 100_000;
 /// Of all keys together, less what clocks are wrong by.
-const AT_LEAST: Duration = Duration::from_millis(900);
+const AT_LEAST: Duration = Duration::from_millis(1900);
+/// Of one key, in microseconds: longer than any test waits.
+const FOR_EVER: u32 = 100_000_000;
 
 fn start(kind: Kind, lines: &str) -> ServerNode {
     let server = start_server(kind, lines);
@@ -20,10 +22,11 @@ fn start(kind: Kind, lines: &str) -> ServerNode {
     server
 }
 
-/// How long `field` of `INFO` says that something is in progress, while clients are served.
-fn time_of(server: &ServerNode, field: &str) -> Duration {
+/// How long what `begin` starts goes on by `field` of `INFO`, while clients are served.
+fn time_of(server: &mut ServerNode, field: &str, begin: impl FnOnce(&mut ServerNode)) -> Duration {
     let clock = Clock::start();
     let begun = clock.mono();
+    begin(server);
     let mut client = server.client();
     wait_for("it is over", secs(20), || {
         let asked = clock.mono();
@@ -60,7 +63,7 @@ fn they_are_shown_to_those_who_name_them() {
 #[test]
 fn files_and_rewrites() {
     for kind in [Kind::Real, Kind::Ours] {
-        let server = start(kind, &format!("rdb-key-save-delay {DELAY}\n"));
+        let mut server = start(kind, &format!("rdb-key-save-delay {DELAY}\n"));
         for (command, field) in [
             ("BGSAVE", "rdb_bgsave_in_progress"),
             ("BGREWRITEAOF", "aof_rewrite_in_progress"),
@@ -68,24 +71,32 @@ fn files_and_rewrites() {
             server
                 .client()
                 .ask(&format!("CONFIG SET rdb-key-save-delay {DELAY}"));
-            server.client().ask(command);
-            // What has begun goes on as it began.
-            server.client().ask("CONFIG SET rdb-key-save-delay 0");
-            let took = time_of(&server, field);
+            let took = time_of(&mut server, field, |server| {
+                server.client().ask(command);
+                // What has begun goes on as it began.
+                server.client().ask("CONFIG SET rdb-key-save-delay 0");
+            });
             assert!(took > AT_LEAST, "{command} on {kind:?}: {took:?}");
         }
-        server.client().ask("CONFIG SET rdb-key-save-delay -50");
-        server.client().ask("BGSAVE");
-        let took = time_of(&server, "rdb_bgsave_in_progress");
-        assert!(took < AT_LEAST, "{kind:?}: {took:?}");
-        // However long one takes, it is given up at once.
-        server
-            .client()
-            .ask("CONFIG SET rdb-key-save-delay 10000000");
-        server.client().ask("BGSAVE");
-        server.client().ask("FLUSHALL");
-        let took = time_of(&server, "rdb_bgsave_in_progress");
-        assert!(took < secs(5), "{kind:?}: {took:?}");
+        // So many keys take a microsecond together; and however long one takes, it is given up at once. Either would
+        // else last for longer than is waited for.
+        for lines in [
+            &[
+                &format!("CONFIG SET rdb-key-save-delay -{FOR_EVER}"),
+                "BGSAVE",
+            ][..],
+            &[
+                &format!("CONFIG SET rdb-key-save-delay {FOR_EVER}"),
+                "BGSAVE",
+                "FLUSHALL",
+            ],
+        ] {
+            time_of(&mut server, "rdb_bgsave_in_progress", |server| {
+                for line in lines {
+                    server.client().ask(line);
+                }
+            });
+        }
     }
 }
 
@@ -128,17 +139,18 @@ fn a_transfer_brings_key_after_key() {
         assert!(count > 0, "closed after {pauses} pauses");
         received.extend_from_slice(&chunk[..count]);
         let waited = clock.mono().since(asked);
-        pauses += u32::from(waited > Duration::from_micros(u64::from(DELAY / 2)));
+        pauses += u32::from(waited > Duration::from_micros(u64::from(DELAY / 4)));
     }
-    assert!(pauses > KEYS / 2, "{pauses}");
+    // Some come together where it is read late.
+    assert!(pauses > KEYS / 4, "{pauses}");
 }
 
 #[test]
 fn a_transfer_without_replicas_is_over_at_once() {
-    let master = start(Kind::Ours, "rdb-key-save-delay 10000000\n");
+    let master = start(Kind::Ours, &format!("rdb-key-save-delay {FOR_EVER}\n"));
     let mut replica = start_server(Kind::Ours, &replica_of(&master));
     let saving = |wanted: &str| {
-        wait_for("the transfer", secs(5), || {
+        wait_for("the transfer", secs(20), || {
             let found = master.info("rdb_bgsave_in_progress").unwrap_or_default();
             expect_that(found == wanted, || found)
         });
@@ -158,19 +170,20 @@ fn loads() {
     ] {
         let mut server = start(Kind::Ours, &format!("key-load-delay {DELAY}\n{lines}"));
         if lines.contains("yes") {
-            server.client().ask("BGREWRITEAOF");
-            time_of(&server, "aof_rewrite_in_progress");
+            time_of(&mut server, "aof_rewrite_in_progress", |server| {
+                server.client().ask("BGREWRITEAOF");
+            });
         } else {
             assert_eq!(server.client().ask("SAVE"), "OK");
         }
         server.kill();
-        server.process.start_again();
-        let first = wait_for("it listens", secs(10), || {
-            let client = crate::support::Client::try_to_within(server.port(), secs(5));
-            client.map_err(|error| error.to_string())
+        let took = time_of(&mut server, "loading", |server| {
+            server.process.start_again();
+            wait_for("it listens", secs(10), || {
+                let client = crate::support::Client::try_to_within(server.port(), secs(5));
+                client.map(drop).map_err(|error| error.to_string())
+            });
         });
-        drop(first);
-        let took = time_of(&server, "loading");
         assert!(took > AT_LEAST, "{lines}: {took:?}");
         assert_eq!(server.client().ask("DBSIZE"), KEYS.to_string());
     }

@@ -29,7 +29,10 @@ fn persistence(client: &mut Client) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Starts a server again and looks at it until it has loaded its file of so many bytes.
+/// Makes a load last until [`watch_a_start`] has seen enough of it.
+const SLOW: &str = "key-load-delay 100\n";
+
+/// Starts a server, which is [`SLOW`], again and looks at it until it has loaded its file of so many bytes.
 fn watch_a_start(server: &mut ServerNode, bytes: u64) {
     server.process.start_again();
     let mut client = wait_for("it listens", secs(10), || {
@@ -37,6 +40,10 @@ fn watch_a_start(server: &mut ServerNode, bytes: u64) {
     });
     let mut seen = Vec::new();
     loop {
+        seen.dedup();
+        if seen.len() > 3 {
+            assert_eq!(client.ask("CONFIG SET key-load-delay 0"), "OK");
+        }
         let found = persistence(&mut client);
         let all: BTreeMap<&str, &str> = found.iter().map(|(n, v)| (&**n, &**v)).collect();
         if all["loading"] == "0" {
@@ -67,7 +74,6 @@ fn watch_a_start(server: &mut ServerNode, bytes: u64) {
         );
         assert!(seen.is_sorted(), "{seen:?}");
     }
-    seen.dedup();
     assert!(seen.len() > 3, "progress: {seen:?}");
     assert_eq!(text(&client.call(&["DBSIZE"])), "150000");
 }
@@ -79,7 +85,7 @@ fn a_start_from_a_file() {
     client.call(&["DEBUG", "POPULATE", "150000"]);
     client.call(&["SAVE"]);
     let file = maker.dir().join("dump.rdb");
-    let mut ours = start_server(Kind::Ours, "");
+    let mut ours = start_server(Kind::Ours, SLOW);
     ours.kill();
     std::fs::copy(&file, ours.dir().join("dump.rdb")).unwrap();
     watch_a_start(&mut ours, file.metadata().unwrap().len());
@@ -97,7 +103,7 @@ fn a_start_from_an_append_only_file() {
         expect_that(is_written, || format!("{found:?}"))
     });
     let folder = maker.dir().join("appendonlydir");
-    let mut ours = start_server(Kind::Ours, "appendonly yes\n");
+    let mut ours = start_server(Kind::Ours, &format!("appendonly yes\n{SLOW}"));
     ours.kill();
     let into = ours.dir().join("appendonlydir");
     std::fs::remove_dir_all(&into).unwrap();

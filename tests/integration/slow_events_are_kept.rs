@@ -1,5 +1,10 @@
 //! `LATENCY`: what took long and was no command is kept under the names that redis-server has for it.
 
+use std::time::Duration;
+
+use sentinel::clock::Clock;
+
+use crate::both::elements;
 use crate::data::{replica_of, wait_until_equal};
 use crate::support::{Kind, ServerNode, expect_that, secs, start_server, text, texts, wait_for};
 
@@ -85,13 +90,38 @@ fn the_append_only_file() {
 #[test]
 fn the_time_between_a_stream_and_a_client_is_nobodys() {
     let master = start_server(Kind::Ours, "repl-ping-replica-period 3600\n");
-    let lines = "slowlog-log-slower-than 100000\n";
+    let lines = "slowlog-log-slower-than 0\n";
     let replica = start_server(Kind::Ours, &format!("{}{lines}", replica_of(&master)));
     let mut client = replica.client();
     master.client().call(&["SET", "k", "v"]);
     wait_until_equal(&master, &replica);
     master.client().call(&["SET", "k", "w"]);
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    // The master says when that has been run: nobody else may ask the replica before its client does.
+    wait_for("the replica has it", secs(20), || {
+        let info = master.client().ask("INFO replication");
+        let offset = info
+            .lines()
+            .find_map(|line| line.strip_prefix("master_repl_offset:"));
+        let offset = offset.expect("a master has one");
+        expect_that(info.contains(&format!(",offset={offset},")), || {
+            info.clone()
+        })
+    });
+    std::thread::sleep(Duration::from_millis(300));
+    let clock = Clock::start();
+    let asked = clock.mono();
     assert_eq!(client.ask("GET k"), "w");
-    assert_eq!(client.ask("SLOWLOG LEN"), "0");
+    let took = clock.mono().since(asked);
+    let log = client.call(&["SLOWLOG", "GET", "-1"]);
+    let get = elements(&log).iter().map(elements);
+    let get = get
+        .into_iter()
+        .find(|entry| texts(&entry[3]) == ["GET", "k"]);
+    let micros = text(&get.expect("all are kept")[2]).parse().unwrap();
+    // Whoever asks waits for longer than it takes; his clock counts milliseconds.
+    let logged = Duration::from_micros(micros);
+    assert!(
+        logged < took + Duration::from_millis(2),
+        "{logged:?} of {took:?}"
+    );
 }
