@@ -390,6 +390,14 @@ impl<S> Client<S> {
         self.blocked.is_none() && !self.is_kept && self.closing == Closing::No
     }
 
+    /// Has the next [`Client::wake`] wake this.
+    pub fn wakes(&mut self, waker: &Waker) {
+        let known = self.waker.as_ref();
+        if !known.is_some_and(|known| known.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+    }
+
     /// Makes its connection look at its state again.
     pub fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {

@@ -215,10 +215,7 @@ impl<P: Program> Connection<P> {
     {
         let client = program.front().clients.current(self.id);
         client.is_to_write = false;
-        let known = client.waker.as_ref();
-        if !known.is_some_and(|waker| waker.will_wake(cx.waker())) {
-            client.waker = Some(cx.waker().clone());
-        }
+        client.wakes(cx.waker());
         if client.closing == Closing::Now {
             return ControlFlow::Break(());
         }

@@ -350,6 +350,11 @@ pub struct Front<P: Program> {
 }
 
 impl<P: Program> Front<P> {
+    /// A command's name, for a subcommand with that of its command: `config|get`.
+    pub fn full_name(&self, command: CommandId) -> &str {
+        &self.table.catalog().entry(command).full_name
+    }
+
     /// A front without clients that serves these commands.
     pub fn new(commands: impl IntoIterator<Item = CommandSpec<P>>) -> Front<P> {
         let table = Table::new(commands, P::ABSENT_COMMANDS);

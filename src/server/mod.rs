@@ -418,7 +418,10 @@ impl Server {
     fn needs_room(&self, call: &Call<'_>, flags: u32) -> bool {
         let client = self.front.clients.get(call.client);
         let is_queued = client.is_some_and(|client| client.session.transaction.is_some())
-            && !matches!(call.info.name, "exec" | "discard" | "quit" | "reset");
+            && !matches!(
+                self.front.full_name(call.command),
+                "exec" | "discard" | "quit" | "reset"
+            );
         let is_master = client.is_some_and(|client| client.kind == ClientKind::Master);
         (flags & flag::DENYOOM != 0 || is_queued) && !is_master
     }

@@ -29,6 +29,19 @@ fn persistence(client: &mut Client) -> Vec<(String, String)> {
         .collect()
 }
 
+#[test]
+fn nobody_hears_of_a_load_where_there_is_nothing_to_load() {
+    let mut server = start_server(Kind::Ours, "");
+    for _ in 0..20 {
+        server.process.kill();
+        server.process.start_again();
+        let mut client = wait_for("it listens", secs(10), || {
+            Client::try_to_within(server.port(), secs(5)).map_err(|error| error.to_string())
+        });
+        assert_eq!(client.ask("SET a 1"), "OK");
+    }
+}
+
 /// Makes a load last until [`watch_a_start`] has seen enough of it.
 const SLOW: &str = "key-load-delay 100\n";
 

@@ -139,6 +139,28 @@ fn a_restarted_replica_and_a_restarted_master_go_on() {
 }
 
 #[test]
+fn a_replica_that_was_killed_after_its_full_resync_goes_on() {
+    for (master, replica) in PAIRS {
+        let master = start_server(master, "");
+        let replica_lines = format!("save 900 1\n{}", replica_of(&master));
+        let mut client = master.client();
+        client.call(&["SET", "before", "1"]);
+        let mut replica = start_server(replica, &replica_lines);
+        wait_until_equal(&master, &replica);
+        let file = replica.dir().join("dump.rdb");
+        wait_for("the replica has a file", secs(20), || {
+            expect_that(file.exists(), || String::new())
+        });
+        replica.process.kill();
+        client.call(&["SET", "after", "1"]);
+        replica.start_again();
+        wait_until_equal(&master, &replica);
+        assert_eq!(full_resyncs(&master), 1, "the replica, {:?}", replica.kind);
+        assert_eq!(partial_resyncs(&master), 1);
+    }
+}
+
+#[test]
 fn what_expires_while_a_master_is_down_goes_when_it_starts() {
     const KEYS: usize = 500;
     for (master, replica) in PAIRS {

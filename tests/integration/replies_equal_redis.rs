@@ -267,6 +267,12 @@ const LINES: &str = r#"
     MULTI
     SET t 7
     DISCARD
+    MULTI
+    SLOWLOG RESET
+    LATENCY RESET
+    LATENCY RESET command
+    GET t
+    EXEC
     GET t
     MULTI
     ACL SETUSER default -strlen

@@ -240,12 +240,13 @@ impl Server {
     /// is not kept.
     pub(crate) fn enqueue_call(&mut self, call: &Call<'_>) -> bool {
         let client = self.front.clients.current(call.client);
+        if client.session.transaction.is_none() || self.runs_at_once(call) {
+            return false;
+        }
+        let client = self.front.clients.current(call.client);
         let Some(transaction) = &mut client.session.transaction else {
             return false;
         };
-        if NEVER_QUEUED.contains(&call.info.name) {
-            return false;
-        }
         if transaction.is_spoilt || client.lost_watch {
             return true;
         }
@@ -271,8 +272,12 @@ impl Server {
             return Some(super::args::NOT_IN_MULTI);
         }
         let is_full = transaction.queued.len() >= QUEUED_MAX;
-        (is_full && !NEVER_QUEUED.contains(&call.info.name))
-            .then_some("ERR too many commands in a transaction")
+        (is_full && !self.runs_at_once(call)).then_some("ERR too many commands in a transaction")
+    }
+
+    /// Whether a call is never queued. By its full name: `SLOWLOG RESET` is.
+    fn runs_at_once(&self, call: &Call<'_>) -> bool {
+        NEVER_QUEUED.contains(&self.front.full_name(call.command))
     }
 
     /// The flags of a call, and for `EXEC` those of what it will run.

@@ -252,6 +252,10 @@ impl Server {
         self.replication.holds_less = holds_less;
         self.replication.has_left_out = false;
         self.restart_aof();
+        // A start before the next save would find the data of before, or none, and no position to go on from.
+        if !self.config.aof.enabled && !self.config.save.is_empty() {
+            self.saver.is_scheduled = true;
+        }
         tracing::info!(
             keys = loaded.keys_loaded, %offset,
             "MASTER <-> REPLICA sync: Finished with success"

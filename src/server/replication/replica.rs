@@ -1,10 +1,12 @@
 //! The side that follows a master: connect, shake hands, take all data if need be, apply the stream.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,7 +21,7 @@ use super::handshake::{
 };
 use super::history::History;
 use super::link::{LinkState, Total};
-use crate::front::Program;
+use crate::front::{ClientId, Program};
 use crate::ids::{ReplId, ReplOffset};
 use crate::net::{Serving, Stream};
 use crate::resp::{encode_request, take_line};
@@ -706,6 +708,7 @@ async fn apply_stream(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<N
         }
         tokio::select! {
             biased;
+            () = killed(server, client) => return Err(LinkError::Killed),
             filled = wire.fill(server) => filled?,
             () = acks.due() => {
                 let (offset, silence) = server.borrow().stream_position();
@@ -716,6 +719,19 @@ async fn apply_stream(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<N
             }
         }
     }
+}
+
+/// Ends when an operator closes the link.
+async fn killed(server: &Rc<RefCell<Server>>, client: ClientId) {
+    poll_fn(|cx| {
+        let server = &mut *server.borrow_mut();
+        if server.is_link_killed(client) {
+            return Poll::Ready(());
+        }
+        server.front.clients.current(client).wakes(cx.waker());
+        Poll::Pending
+    })
+    .await;
 }
 
 #[cfg(test)]

@@ -39,20 +39,15 @@ pub(crate) async fn load(server: &Rc<RefCell<Server>>) -> anyhow::Result<bool> {
 async fn load_if(server: &Rc<RefCell<Server>>, is_wanted: bool) -> anyhow::Result<bool> {
     let config = server.borrow().config.aof.clone();
     let folder = Folder::new(&config).context("the working directory")?;
-    let read = {
-        let (folder, is_enabled) = (folder.clone(), config.enabled);
-        move || {
-            let manifest = folder.read_manifest()?;
-            if is_enabled {
-                folder.upgrade(manifest)
-            } else {
-                Ok(manifest)
-            }
+    // Here and not on another thread: where there is nothing to load, no client is to hear that something is loaded.
+    let read = folder.read_manifest().and_then(|manifest| {
+        if config.enabled {
+            folder.upgrade(manifest)
+        } else {
+            Ok(manifest)
         }
-    };
-    let manifest = tokio::task::spawn_blocking(read)
-        .await?
-        .context("FATAL AOF MANIFEST FILE ERROR")?;
+    });
+    let manifest = read.context("FATAL AOF MANIFEST FILE ERROR")?;
     {
         let aof = &mut server.borrow_mut().aof;
         aof.folder = folder.clone();
