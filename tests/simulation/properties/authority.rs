@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sentinel::ids::{Epoch, SentinelId};
 
-use super::orders::Orders;
+use super::causes::Causes;
 use super::{Fact, Seen};
 use crate::agenda::NodeId;
 
@@ -27,8 +27,7 @@ pub(super) struct Authority {
     opinions: BTreeMap<(NodeId, usize, NodeId), (bool, u64)>,
     /// When it last heard "down".
     downs: BTreeMap<(NodeId, usize, NodeId), u64>,
-    odown: BTreeSet<(NodeId, usize)>,
-    orders: Orders,
+    causes: Causes,
     elected: BTreeSet<(NodeId, usize)>,
     /// Who has woken from a stall that makes all that peers said too old, and still reads what had
     /// queued up meanwhile.
@@ -38,10 +37,9 @@ pub(super) struct Authority {
 impl Authority {
     pub(super) fn observe(&mut self, seen: Seen<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let who = seen.who;
-        self.orders.observe(who, fact);
+        self.causes.observe(who, fact);
         match fact {
             Fact::Crashed => {
-                self.odown.retain(|(node, _)| *node != who);
                 self.elected.retain(|(node, _)| *node != who);
                 self.waking.remove(&who);
             }
@@ -74,11 +72,10 @@ impl Authority {
                 quorum,
                 held_ms,
             } => {
-                self.odown.insert((who, *group));
                 return self.check_quorum(seen, *group, *quorum, *held_ms);
             }
             Fact::Try { group }
-                if !self.orders.is_running(who, *group) && !self.odown.contains(&(who, *group)) =>
+                if !self.causes.is_running(who, *group) && !self.causes.is_odown(who, *group) =>
             {
                 return Err(format!(
                     "{} starts a failover of group {group} without quorum or order",
@@ -87,16 +84,6 @@ impl Authority {
             }
             Fact::Ended { group } => {
                 self.elected.remove(&(who, *group));
-            }
-            Fact::Event { event, group, .. } => {
-                let cleared = [
-                    sentinel::sentinel::core::EventKind::OdownCleared,
-                    sentinel::sentinel::core::EventKind::SwitchMaster,
-                    sentinel::sentinel::core::EventKind::ResetMaster,
-                ];
-                if let Some(group) = group.filter(|_| cleared.contains(&event.kind)) {
-                    self.odown.remove(&(who, group));
-                }
             }
             Fact::Elected {
                 group,

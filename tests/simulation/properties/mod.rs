@@ -2,6 +2,7 @@
 //! is hurt says so in words, and the run ends.
 
 mod authority;
+mod causes;
 mod convergence;
 mod durable_first;
 mod epochs;
@@ -10,7 +11,6 @@ mod needless;
 mod one_configuration;
 mod one_leader;
 mod one_vote;
-mod orders;
 mod pauses;
 mod promotion;
 mod remembers;

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sentinel::sentinel::core::EventKind;
 
-use super::orders::Orders;
+use super::causes::Causes;
 use super::{Fact, Seen};
 use crate::agenda::NodeId;
 
@@ -19,7 +19,7 @@ const FRESH_MS: u64 = 1_000 + 100;
 #[derive(Default)]
 pub(super) struct Needless {
     sdown: BTreeSet<(NodeId, usize)>,
-    orders: Orders,
+    causes: Causes,
     quorum: BTreeMap<(NodeId, usize), usize>,
     opinions: BTreeMap<(NodeId, usize, NodeId), (bool, u64)>,
 }
@@ -27,7 +27,7 @@ pub(super) struct Needless {
 impl Needless {
     pub(super) fn observe(&mut self, seen: Seen<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let who = seen.who;
-        self.orders.observe(who, fact);
+        self.causes.observe(who, fact);
         match fact {
             Fact::Crashed => {
                 self.sdown.retain(|(node, _)| *node != who);
@@ -75,7 +75,7 @@ impl Needless {
             } => {
                 // A redis-sentinel tells no quorum here.
                 let key = (who, *group);
-                let is_down = self.sdown.contains(&key) || self.orders.is_running(who, *group);
+                let is_down = self.sdown.contains(&key) || self.causes.is_running(who, *group);
                 let Some(quorum) = self.quorum.get(&key).filter(|_| !is_down) else {
                     return Ok(());
                 };

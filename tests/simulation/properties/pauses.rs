@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sentinel::ids::{Epoch, SentinelId};
 
-use super::orders::Orders;
+use super::causes::Causes;
 use super::{Fact, Seen};
 use crate::agenda::NodeId;
 
 #[derive(Default)]
 pub(super) struct Pauses {
     paused: BTreeSet<(NodeId, usize)>,
-    orders: Orders,
+    causes: Causes,
     /// The candidacies that belong to failovers that were ordered.
     candidacies: BTreeSet<(usize, Epoch, SentinelId)>,
     /// Votes that were taken. Who asks is told of them, in a pause too.
@@ -25,7 +25,7 @@ pub(super) struct Pauses {
 impl Pauses {
     pub(super) fn observe(&mut self, seen: Seen<'_>, fact: &Fact<'_>) -> Result<(), String> {
         let who = seen.who;
-        self.orders.observe(who, fact);
+        self.causes.observe(who, fact);
         match fact {
             Fact::Crashed => {
                 self.paused.retain(|(node, _)| *node != who);
@@ -45,7 +45,7 @@ impl Pauses {
                 epoch,
                 ..
             } => {
-                if self.orders.is_open(who, *group) {
+                if self.causes.is_ordered(who, *group) {
                     let candidacy = (*group, *epoch, (*candidate).clone());
                     self.candidacies.insert(candidacy);
                 } else if self.paused.contains(&(who, *group)) {
@@ -75,7 +75,7 @@ impl Pauses {
                 self.vote(seen, *group, leader, *epoch)?;
             }
             Fact::Promotes { group, .. }
-                if self.paused.contains(&(who, *group)) && !self.orders.is_open(who, *group) =>
+                if self.paused.contains(&(who, *group)) && !self.causes.is_ordered(who, *group) =>
             {
                 return Err(format!(
                     "{} is paused and promotes in group {group}",
