@@ -46,6 +46,8 @@ pub(crate) enum Program {
 pub(crate) struct DaemonArgs {
     /// The configuration file; `-` is standard input.
     pub file: Option<PathBuf>,
+    /// Whether standard input follows the file: only of a data server.
+    pub then_stdin: bool,
     /// The `--directive value …` words that follow it, as `config` reads them.
     pub arguments: Vec<String>,
 }
@@ -516,7 +518,7 @@ fn is_subcommand(word: &str) -> bool {
 }
 
 fn daemon_call(daemon: Daemon, words: Vec<OsString>) -> Result<Call, ArgError> {
-    let args = split_daemon_args(words)?;
+    let args = split_daemon_args(daemon, words)?;
     Ok(match daemon {
         Daemon::Sentinel => Call::Sentinel(args),
         Daemon::Server => Call::Server(args),
@@ -544,13 +546,23 @@ fn help_of(subcommand: Option<&str>) -> Call {
     }
 }
 
-/// Parts the configuration file from the options, which are lines of configuration.
-fn split_daemon_args(words: Vec<OsString>) -> Result<DaemonArgs, ArgError> {
+/// Parts the configuration file from the options, which are lines of configuration. With a data server a `-` behind all
+/// of them is standard input as well, which comes after the file and before the options; a sentinel keeps its state in
+/// what it is configured by, which is one file.
+fn split_daemon_args(daemon: Daemon, words: Vec<OsString>) -> Result<DaemonArgs, ArgError> {
     let mut words = words.into_iter().peekable();
-    let file = words.next_if(|word| !word.as_encoded_bytes().starts_with(b"--"));
-    let arguments: Result<_, _> = words.map(OsString::into_string).collect();
+    let mut file = words.next_if(|word| !word.as_encoded_bytes().starts_with(b"--"));
+    let mut words: Vec<OsString> = words.collect();
+    let ends_with_stdin =
+        matches!(daemon, Daemon::Server) && words.pop_if(|word| word == "-").is_some();
+    if ends_with_stdin {
+        file.get_or_insert_with(|| "-".into());
+    }
+    let then_stdin = ends_with_stdin && file.as_ref().is_some_and(|file| file != "-");
+    let arguments: Result<_, _> = words.into_iter().map(OsString::into_string).collect();
     Ok(DaemonArgs {
         file: file.map(PathBuf::from),
+        then_stdin,
         arguments: arguments.map_err(ArgError::NotUnicode)?,
     })
 }
@@ -639,6 +651,28 @@ mod tests {
         for line in ["redis-server -v", "redis-sentinel --version"] {
             assert!(matches!(call(line).unwrap(), Call::Version(Program::Redis)));
         }
+    }
+
+    #[test]
+    fn a_data_server_reads_standard_input_last_as_well() {
+        for (line, file, then_stdin, arguments) in [
+            ("a.conf -", "a.conf", true, ""),
+            ("a.conf --port 1 -", "a.conf", true, "--port 1"),
+            ("--port 1 -", "-", false, "--port 1"),
+            ("- --port 1 -", "-", false, "--port 1"),
+            ("-", "-", false, ""),
+            ("- -", "-", false, ""),
+            ("a.conf - -", "a.conf", true, "-"),
+            ("a.conf - --port 1", "a.conf", false, "- --port 1"),
+        ] {
+            let line = format!("redis-server {line}");
+            check_daemon(&line, false, Some(file), arguments);
+            let Call::Server(args) = call(&line).unwrap() else {
+                panic!("{line}");
+            };
+            assert_eq!(args.then_stdin, then_stdin, "{line}");
+        }
+        check_daemon("sentinel a.conf -", true, Some("a.conf"), "-");
     }
 
     #[test]

@@ -30,8 +30,10 @@ pub(super) fn sentinel(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) fn server(args: &DaemonArgs) -> anyhow::Result<ExitCode> {
-    let source = args.file.as_deref().map(source).transpose()?;
-    let setup = server::load_server(source.as_ref(), &args.arguments)?;
+    let stdin = args.then_stdin.then_some(Path::new("-"));
+    let files = args.file.as_deref().into_iter().chain(stdin);
+    let sources: Vec<Source> = files.map(source).collect::<Result<_, _>>()?;
+    let setup = server::load_server(&sources, &args.arguments)?;
     server::run(setup, &|process, surface| {
         Ok(Box::new(http::server::open(process, surface)?))
     })

@@ -97,8 +97,10 @@ fn dispatch(call: Call) -> anyhow::Result<ExitCode> {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Server { file } => {
-            let arguments = Vec::new();
-            return daemon::server(&DaemonArgs { file, arguments });
+            return daemon::server(&DaemonArgs {
+                file,
+                ..DaemonArgs::default()
+            });
         }
         Command::Up(args) => topology::up(&args)?,
         Command::Status(args) => return status::run(&args),

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::options::{MIGRATE_OPTIONS, options};
 use super::spec::{Begin, Channels, CommandInfo, Find, KeySpec, key};
+use crate::resp::canonical_integer;
 
 /// A key among the words of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,12 +16,12 @@ pub struct KeyRef {
 }
 
 /// The keys of a request, in order. What a malformed request does not hold is left out, and where the number of
-/// keys is wrong, all of them.
+/// keys is wrong, all of them; of those that it names by a word which is not quite a number nothing else is known.
 pub fn command_keys(info: &CommandInfo, words: &[Bytes]) -> Vec<KeyRef> {
     if let Some(keys) = keys_option(info, words) {
         return keys;
     }
-    let mut keys = Vec::new();
+    let mut keys: Vec<KeyRef> = Vec::new();
     for spec in &info.keys {
         let Some(first) = begin(spec, words) else {
             continue;
@@ -34,17 +35,24 @@ pub fn command_keys(info: &CommandInfo, words: &[Bytes]) -> Vec<KeyRef> {
                 first: offset,
                 step,
             } => {
-                let count = words
-                    .get(first + index)
-                    .and_then(|word| std::str::from_utf8(word).ok()?.parse::<usize>().ok());
-                let count = count.filter(|count| *count > 0);
+                let count = words.get(first + index);
                 let first = first + offset;
-                let last = count
-                    .map(|count| first.saturating_add((count - 1).saturating_mul(step)))
-                    .filter(|last| *last < words.len());
-                let Some(last) = last else {
-                    // As in redis-server, such a request has no keys at all. It will be refused.
-                    return Vec::new();
+                let last_of = |count: i64| {
+                    // redis-server keeps 32 bits of it.
+                    let count = usize::try_from(count.rem_euclid(1 << 32)).ok()?;
+                    let distance = count.checked_sub(1)?.saturating_mul(step);
+                    Some(first.saturating_add(distance)).filter(|last| *last < words.len())
+                };
+                let exact = count.and_then(|word| canonical_integer(word));
+                let Some(last) = exact.filter(|count| *count >= 0).and_then(last_of) else {
+                    // Such a request will be refused. Where a lenient reading finds keys, redis-server names them
+                    // first, and does not tell of any what happens to it; else it has no keys at all.
+                    let Some(last) = count.and_then(|word| last_of(atoi(word))) else {
+                        return Vec::new();
+                    };
+                    let counted = (first..=last).step_by(step.max(1));
+                    let places = counted.chain(keys.iter().map(|found| found.index));
+                    return places.map(|index| KeyRef { index, flags: 0 }).collect();
                 };
                 (first, Some(last), step)
             }
@@ -58,6 +66,23 @@ pub fn command_keys(info: &CommandInfo, words: &[Bytes]) -> Vec<KeyRef> {
         }));
     }
     keys
+}
+
+/// The number at the start of a word as C's `atoi` reads it, before it keeps 32 bits of it: behind blanks and a sign, the
+/// nearest one for what is too large, and 0 for none.
+fn atoi(word: &[u8]) -> i64 {
+    let is_blank = |b: &&u8| matches!(**b, b' ' | b'\t'..=b'\r');
+    let word = &word[word.iter().take_while(is_blank).count()..];
+    let (sign, digits) = match word {
+        [b'-', digits @ ..] => (-1, digits),
+        [b'+', digits @ ..] => (1, digits),
+        digits => (1, digits),
+    };
+    let digits = digits.iter().take_while(|b| b.is_ascii_digit());
+    digits.fold(0_i64, |number, digit| {
+        let digit = sign * i64::from(digit - b'0');
+        number.saturating_mul(10).saturating_add(digit)
+    })
 }
 
 /// What happens to the keys of a specification in this request. Two commands have
@@ -198,6 +223,23 @@ mod tests {
         check(NUMBERED, "eval s 2 a b c", &[3, 4]);
         check(NUMBERED, "eval s 9 a b c", &[]);
         check(NUMBERED, "eval s x a b c", &[]);
+        check(NUMBERED, "eval s 4294967297 a b c", &[3]);
+        let stored = [KeySpec::one(1, key::OW), NUMBERED[0]];
+        check(stored, "zunionstore d 2 a b", &[1, 3, 4]);
+        for (count, want) in [
+            ("+2", &[3, 4, 1][..]),
+            ("\t\x0b1", &[3, 1]),
+            ("01.5", &[3, 1]),
+            ("-4294967295", &[3, 1]),
+            ("-1", &[]),
+            ("3x", &[]),
+            ("2147483648", &[]),
+            ("4294967296", &[]),
+            ("99999999999999999999999", &[]),
+            ("-99999999999999999999999", &[]),
+        ] {
+            check(stored, &format!("zunionstore d {count} a b"), want);
+        }
         const STREAMS: [KeySpec; 1] = [KeySpec {
             begin: Begin::Keyword {
                 word: "STREAMS",

@@ -183,11 +183,8 @@ pub struct ServerSetup {
 /// line, which apply last.
 ///
 /// # Errors
-/// The source cannot be read, or has mistakes: all of them are listed.
-pub fn load_server(
-    source: Option<&Source>,
-    arguments: &[String],
-) -> Result<ServerSetup, LoadError> {
+/// A source cannot be read, or has mistakes: all of them are listed.
+pub fn load_server(sources: &[Source], arguments: &[String]) -> Result<ServerSetup, LoadError> {
     let mut errors = ConfigErrors::default();
     let mut config = ServerConfig::default();
     let mut seen = Seen::default();
@@ -207,17 +204,17 @@ pub fn load_server(
         }
     };
     let mut base = None;
-    if let Some(source) = source {
-        let reading = load::read(source, &|_| false, &mut errors)?;
+    for source in sources {
+        let reading = load::read_from(base, source, &|_| false, &mut errors)?;
         apply(reading.lines, &mut errors);
         base = reading.base;
     }
     let lines = load::arguments(arguments, base, &mut errors);
     apply(lines, &mut errors);
-    let file = match source {
-        Some(Source::File(path)) => Some(ConfigFile::of(path)),
-        Some(Source::Stdin(_)) | None => None,
-    };
+    let file = sources.iter().find_map(|source| match source {
+        Source::File(path) => Some(ConfigFile::of(path)),
+        Source::Stdin(_) => None,
+    });
     Ok(errors.into_result(ServerSetup {
         config,
         file,
@@ -576,7 +573,7 @@ mod tests {
 
     fn load(arguments: &[&str]) -> Result<ServerConfig, String> {
         let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
-        load_server(None, &arguments)
+        load_server(&[], &arguments)
             .map(|setup| setup.config)
             .map_err(|error| error.to_string())
     }
@@ -623,7 +620,7 @@ mod tests {
         let bound = vec!["127.0.0.1".to_owned(), "-::1".to_owned()];
         let mut wanted = ServerConfig::default();
         wanted.process.bind = bound;
-        assert_eq!(load_server(Some(&source), &[]).unwrap().config, wanted);
+        assert_eq!(load_server(&[source], &[]).unwrap().config, wanted);
         // What is commented out is a directive, and where it is called a default, it is one.
         let text = std::fs::read_to_string(path).unwrap();
         let shown = text.lines().filter_map(|line| line.strip_prefix("# "));

@@ -18,7 +18,7 @@ pub(super) fn server(settings: &[&str]) -> Rc<RefCell<Server>> {
 /// The same with this clock.
 pub(super) fn server_by(settings: &[&str], clock: Clock) -> Rc<RefCell<Server>> {
     let arguments: Vec<String> = settings.iter().map(|&word| word.to_owned()).collect();
-    let setup = load_server(None, &arguments).unwrap();
+    let setup = load_server(&[], &arguments).unwrap();
     let server = Server::new(setup, Front::new(command::all()), clock, None, "no");
     server.borrow_mut().apply_settings();
     server

@@ -326,6 +326,59 @@ fn words_of_the_command_line_are_lines_as_with_redis_server() {
 }
 
 #[test]
+fn standard_input_comes_between_the_file_and_the_options() {
+    const CASES: &[(&str, &str)] = &[
+        ("FILE -", "timeout 7\n"),
+        ("FILE -", "timeout 7\nhz 12"),
+        ("FILE --hz 13 -", "timeout 7\nhz 12\n"),
+        ("FILE - --hz 13", "timeout 7\n"),
+        ("FILE - -", "timeout 7\n"),
+        ("FILE --save -", "timeout 7\n"),
+        ("FILE --timeout -", ""),
+        ("FILE -", "include more.conf\n"),
+        ("FILE -", "nonsense 7\n"),
+        ("--hz 14 -", "port PORT\nbind 127.0.0.1\n"),
+        ("- --hz 14 -", "port PORT\nbind 127.0.0.1\n"),
+    ];
+    for (arguments, input) in CASES {
+        let [real, ours] = [Kind::Real, Kind::Ours].map(|kind| {
+            let (dir, port) = (tempfile::tempdir().unwrap(), Port::reserve());
+            let number = port.number();
+            let at = |name: &str| dir.path().join(name);
+            let text = format!(
+                "port {number}\nbind 127.0.0.1\ndir {}\nhz 11\n",
+                dir.path().display()
+            );
+            fs::write(at("server.conf"), text).unwrap();
+            fs::write(at("more.conf"), "hz 33\n").unwrap();
+            fs::write(at("input"), input.replace("PORT", &number.to_string())).unwrap();
+            let mut words = arguments.split(' ').map(|word| match word {
+                "FILE" => "server.conf",
+                word => word,
+            });
+            let server = kind.server(Path::new(words.next().expect("one at least")));
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", "exec \"$@\" < input", "sh"]);
+            command.arg(server.get_program()).args(server.get_args());
+            command.args(words);
+            for (name, value) in server.get_envs() {
+                command.env(name, value.unwrap_or_default());
+            }
+            let mut process = Process::start("server", dir.path(), command);
+            wait_for("it answers or ends", secs(10), || {
+                if !process.is_running() {
+                    return Ok(None);
+                }
+                let mut client = Client::try_to(number).map_err(|e| e.to_string())?;
+                let shown = client.try_call(&["CONFIG", "GET", "hz", "timeout", "save"]);
+                Ok::<_, String>(Some(fields(&shown.map_err(|e| e.to_string())?)))
+            })
+        });
+        assert_eq!(real, ours, "{arguments}: {input:?}");
+    }
+}
+
+#[test]
 fn a_file_is_included_from_the_command_line() {
     let settings = |kind: Kind, arguments: &[&str]| {
         let (dir, port) = (tempfile::tempdir().unwrap(), Port::reserve());

@@ -91,6 +91,68 @@ fn users_of_a_file() {
     }
 }
 
+#[test]
+fn selectors_are_split_as_a_line_and_written_so_that_they_stay() {
+    const RULES: &[&[&str]] = &[
+        &["(~\"x\" +get)"],
+        &["(\"~x\" \"+get\")"],
+        &[r#"("~\x41")"#],
+        &["(\t+get\t~a\n)"],
+        &["(~\"x +get)"],
+        &["(~x\"y\"z +get)"],
+        &["(~a\"", "\"b)"],
+        &["(+get ~a\x0bx)"],
+        &["(\x0b+get\x0c)"],
+        &["(\"\" +get)"],
+        &[r#"("~a\nb")"#],
+        &[r#"("~\"x\"" '&y"' "%R~a\\'b" ~c\d)"#],
+        &["(~a) +get)", "+get"],
+        &["(+get", "\"~a)\"", "~b)"],
+        &["(+get ~a\0x)"],
+        &["(+get", "~a\0x)"],
+        &["(+get", "", ")"],
+        &["()", "", "(  )"],
+        &["(+get ~a) "],
+        &["(+get ~a)x"],
+        &["on", "(~a", "+get"],
+        &["~a\x0bx"],
+        &["&a\x0b"],
+        &["+select|a\x0bx"],
+    ];
+    let folder = TempDir::new().expect("a temporary folder");
+    let file = folder.path().join("users.acl");
+    let line = format!("aclfile {}\n", file.display());
+    std::fs::write(&file, "").expect("a file can be written");
+    let servers = [Kind::Real, Kind::Ours].map(|kind| start_server(kind, &line));
+    let [mut real, mut ours] = servers.each_ref().map(|server| server.client());
+    let configured = start_server(Kind::Ours, "");
+    for (at, rules) in RULES.iter().enumerate() {
+        let name = format!("u{at:02}");
+        let words = [&["ACL", "SETUSER", &name], *rules].concat();
+        let [theirs, mine] = [&mut real, &mut ours].map(|client| client.call(&words));
+        assert_eq!(theirs, mine, "{rules:?}");
+        configured.client().call(&words);
+    }
+    let shown = users(&real.call(&["ACL", "LIST"]));
+    assert_eq!(users(&ours.call(&["ACL", "LIST"])), shown);
+    assert_eq!(text(&ours.call(&["ACL", "SAVE"])), "OK");
+    assert_eq!(
+        text(&configured.client().call(&["CONFIG", "REWRITE"])),
+        "OK"
+    );
+    let config = std::fs::read_to_string(configured.dir().join("server.conf")).expect("is there");
+    let lines: String = (config.lines().filter(|line| line.starts_with("user ")))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    for (kind, client) in [(Kind::Real, &mut real), (Kind::Ours, &mut ours)] {
+        assert_eq!(text(&client.call(&["ACL", "LOAD"])), "OK");
+        assert_eq!(users(&client.call(&["ACL", "LIST"])), shown, "{kind:?}");
+        let server = start_server(kind, &lines);
+        let read = users(&server.client().call(&["ACL", "LIST"]));
+        assert_eq!(read, shown, "{kind:?}: {lines}");
+    }
+}
+
 /// The commands of a category.
 fn members(client: &mut Client, category: &str) -> BTreeSet<String> {
     texts(&client.call(&["ACL", "CAT", category]))

@@ -1,5 +1,7 @@
 //! Risky choices in the configuration of a data server.
 
+use std::slice;
+
 use super::{Findings, check_process, check_secrets, has_password, is_writable};
 use crate::config::Source;
 use crate::server::{ServerConfig, check_access, load_server};
@@ -20,7 +22,7 @@ const USED_BY_SENTINELS: &[&str] = &[
 ];
 
 pub(super) fn check(source: &Source, findings: &mut Findings) {
-    let setup = match load_server(Some(source), &[]) {
+    let setup = match load_server(slice::from_ref(source), &[]) {
         Ok(setup) => setup,
         Err(error) => return findings.not_loaded(&error),
     };

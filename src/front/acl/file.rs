@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{Acl, AclError, RuleError, User, is_name, join_selectors};
+use super::{Acl, AclError, RuleError, User, is_plain, join_selectors};
 
 /// The largest ACL file that is read. Bytes.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -60,7 +60,7 @@ impl Acl {
                 continue;
             };
             let shown = String::from_utf8_lossy(name);
-            if !is_name(name) {
+            if !is_plain(name) {
                 mistakes.push_str(&format!(
                     "'{place}: username '{shown}' contains invalid characters. "
                 ));
@@ -132,7 +132,7 @@ impl Acl {
     /// No file is configured, or it cannot be written.
     pub fn save_file(&self) -> Result<(), AclError> {
         let path = self.file.as_ref().ok_or(AclError::NoFile)?;
-        let mut text = self.user_lines().join(&b'\n');
+        let mut text = self.file_lines().join(&b'\n');
         text.push(b'\n');
         let write = || -> std::io::Result<()> {
             let folder = path

@@ -170,7 +170,7 @@ impl Acl {
         name: &[u8],
         rules: &[impl AsRef<[u8]>],
     ) -> Result<User, AclError> {
-        if !is_name(name) {
+        if !is_plain(name) {
             return Err(AclError::Name);
         }
         let mut user = base.unwrap_or_else(|| User::new(name, &self.base));
@@ -199,11 +199,20 @@ impl Acl {
         name != b"default" && self.users.remove(name).is_some()
     }
 
-    /// All users as lines of an ACL file: `user <name> <rules>`.
+    /// All users as they are shown: `user <name> <rules>`.
     pub fn user_lines(&self) -> Vec<Vec<u8>> {
+        self.lines(User::describe)
+    }
+
+    /// The same as lines of an ACL file.
+    fn file_lines(&self) -> Vec<Vec<u8>> {
+        self.lines(User::describe_for_file)
+    }
+
+    fn lines(&self, rules: fn(&User, &Catalog) -> Vec<u8>) -> Vec<Vec<u8>> {
         let of = |user: &UserRef| {
             let user = user.borrow();
-            let rules = user.describe(&self.base.catalog);
+            let rules = rules(&user, &self.base.catalog);
             [b"user".as_slice(), user.name(), &rules].join(&b' ')
         };
         self.users().map(of).collect()
@@ -211,7 +220,7 @@ impl Acl {
 
     /// The same as lines of a configuration, each where it is text.
     pub fn text_lines(&self) -> impl Iterator<Item = Result<String, AclError>> {
-        self.user_lines().into_iter().map(|line| {
+        self.file_lines().into_iter().map(|line| {
             String::from_utf8(line).map_err(|error| {
                 let name = error.as_bytes().split(|b| *b == b' ').nth(1);
                 AclError::NotText(String::from_utf8_lossy(name.unwrap_or_default()).into_owned())
@@ -292,44 +301,30 @@ impl Acl {
     }
 }
 
-/// Names stand in files and lists, between spaces.
-fn is_name(name: &[u8]) -> bool {
-    !name.iter().any(|b| b.is_ascii_whitespace() || *b == 0)
+/// Whether it can be a name or a pattern: those stand in files and lists, between spaces. Blanks are those of C, with the
+/// vertical tab.
+fn is_plain(word: &[u8]) -> bool {
+    !word.iter().any(|b| matches!(b, 0 | b'\t'..=b'\r' | b' '))
 }
 
 /// The rules with those of each selector put together: `(+get`, `~a)` is one rule.
 fn join_selectors(rules: &[impl AsRef<[u8]>]) -> Result<Vec<Vec<u8>>, AclError> {
     let mut joined: Vec<Vec<u8>> = Vec::new();
-    let mut open: Option<Vec<u8>> = None;
-    for rule in rules {
-        let rule = rule.as_ref();
-        let selector = match open.take() {
-            Some(mut begun) => {
-                begun.push(b' ');
-                begun.extend_from_slice(rule);
-                begun
-            }
-            None if rule.starts_with(b"(") => rule.to_vec(),
-            None => {
-                joined.push(rule.to_vec());
-                continue;
-            }
-        };
-        if selector.ends_with(b")") {
-            joined.push(selector);
-        } else {
-            open = Some(selector);
+    let mut rules = rules.iter().map(AsRef::as_ref);
+    while let Some(first) = rules.next() {
+        let mut rule = first.to_vec();
+        let mut last = first;
+        while first.starts_with(b"(") && !last.ends_with(b")") {
+            last = rules
+                .next()
+                .ok_or_else(|| AclError::Unmatched(String::from_utf8_lossy(first).into_owned()))?;
+            rule.push(b' ');
+            // As with redis-server a zero byte ends it, and takes its parenthesis away.
+            rule.extend(last.iter().take_while(|b| **b != 0));
         }
+        joined.push(rule);
     }
-    match open {
-        None => Ok(joined),
-        Some(begun) => {
-            let first = begun.split(|b| *b == b' ').next().unwrap_or_default();
-            Err(AclError::Unmatched(
-                String::from_utf8_lossy(first).into_owned(),
-            ))
-        }
-    }
+    Ok(joined)
 }
 
 impl Denied {
@@ -497,6 +492,34 @@ mod tests {
                 line,
                 "{rules:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_in_a_selector_is_read_from_a_file_as_the_same() {
+        let table = table();
+        let folder = tempfile::tempdir().unwrap();
+        let mut acl = Acl::new(table.catalog());
+        acl.set_file(Some(folder.path().join("users.acl")));
+        for rule in [
+            r#"("~\"x\"" +get)"#,
+            r#"("~'" "&a\\'b" "%R~\"")"#,
+            "(~a) +get)",
+            r#"(~a\\b +get "+select|\"x)")"#,
+            r"(~\ ~a)b ~(c)",
+        ] {
+            acl.set_user(b"u", &["sanitize-payload", "~\"", rule])
+                .unwrap();
+            let before = acl.user_lines();
+            acl.save_file().unwrap();
+            let lines = acl.text_lines().collect::<Result<Vec<_>, _>>();
+            acl.load_file().unwrap();
+            assert_eq!(acl.user_lines(), before, "{rule}");
+            let lines = lines.unwrap();
+            let words: Vec<&str> = lines[1].split(' ').collect();
+            acl.define_user(b"u", &words[2..]).unwrap();
+            assert_eq!(acl.user_lines(), before, "{rule}");
+            acl.set_user(b"u", &["reset"]).unwrap();
         }
     }
 

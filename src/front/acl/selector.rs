@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::RuleBase;
 use super::command_set::CommandSet;
 use super::user::RULES_PER_USER_MAX;
+use super::{RuleBase, is_plain};
 use crate::config::process::AclPubsub;
 use crate::front::glob::glob_match;
 use crate::front::keys::{KeyRef, command_channels, command_keys};
@@ -101,7 +101,6 @@ impl Selector {
     pub(super) fn apply(&mut self, rule: &[u8], catalog: &Catalog) -> Result<(), RuleError> {
         let text = String::from_utf8_lossy(rule).to_ascii_lowercase();
         match text.as_str() {
-            "" => {}
             "allkeys" | "~*" => {
                 self.all_keys = true;
                 self.keys.clear();
@@ -237,7 +236,9 @@ impl Selector {
         if entry.parent.is_some() {
             return Err(RuleError::FirstArgOfSubcommand);
         }
-        if first_arg.is_empty() || !is_plain(first_arg) {
+        // A file could not hold these.
+        let is_blank = |b: &u8| b.is_ascii_whitespace() || *b == 0;
+        if first_arg.is_empty() || first_arg.iter().any(is_blank) {
             return Err(RuleError::Syntax);
         }
         if entry.subcommand_count > 0 {
@@ -439,9 +440,4 @@ pub(in crate::front) fn category_bit(name: &str) -> Option<u32> {
         .iter()
         .find(|(_, known)| known.eq_ignore_ascii_case(name))
         .map(|(bit, _)| *bit)
-}
-
-/// Patterns are stored in files and listed separated by spaces.
-fn is_plain(pattern: &[u8]) -> bool {
-    !pattern.iter().any(|b| b.is_ascii_whitespace() || *b == 0)
 }

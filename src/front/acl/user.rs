@@ -9,6 +9,7 @@ use super::RuleBase;
 use super::selector::{RuleError, Selector};
 use crate::front::table::Catalog;
 use crate::ids::hex;
+use crate::resp::split_words;
 
 /// Whether a user's `RESTORE` payloads are checked thoroughly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,6 +114,7 @@ impl User {
     pub(super) fn apply(&mut self, rule: &[u8], base: &RuleBase) -> Result<(), RuleError> {
         let word = String::from_utf8_lossy(rule).to_ascii_lowercase();
         match word.as_str() {
+            "" => {}
             "on" => self.enabled = true,
             "off" => self.enabled = false,
             "nopass" => {
@@ -149,8 +151,9 @@ impl User {
                     return Err(RuleError::TooMany);
                 }
                 let mut selector = Selector::new(base);
-                for part in inner.split(|b| *b == b' ').filter(|part| !part.is_empty()) {
-                    selector.apply(part, &base.catalog)?;
+                // As in redis-server, one with unbalanced quotes has no rules at all.
+                for part in split_words(inner).unwrap_or_default() {
+                    selector.apply(&part, &base.catalog)?;
                 }
                 self.selectors.push(selector);
                 Ok(())
@@ -190,21 +193,55 @@ impl User {
         names
     }
 
-    /// All of it as rules, as in a file after `user <name>`.
+    /// All of it as rules, as they are shown.
     pub fn describe(&self, catalog: &Catalog) -> Vec<u8> {
+        self.rules(catalog, |rules| rules)
+    }
+
+    /// The same as in a file after `user <name>`: read back, they are this user.
+    pub fn describe_for_file(&self, catalog: &Catalog) -> Vec<u8> {
+        self.rules(catalog, |rules| {
+            let words = rules.split(|b| *b == b' ').map(quoted_in_selector);
+            words.collect::<Vec<_>>().join(&b' ')
+        })
+    }
+
+    fn rules(&self, catalog: &Catalog, in_selector: fn(Vec<u8>) -> Vec<u8>) -> Vec<u8> {
         let mut rules = self.flag_names().join(" ").into_bytes();
         for hash in &self.passwords {
             rules.extend_from_slice(b" #");
             rules.extend_from_slice(hash.as_bytes());
         }
         for (i, selector) in self.selectors.iter().enumerate() {
-            let (open, close) = if i == 0 { (" ", "") } else { (" (", ")") };
-            rules.extend_from_slice(open.as_bytes());
-            rules.extend_from_slice(&selector.describe(catalog));
-            rules.extend_from_slice(close.as_bytes());
+            let described = selector.describe(catalog);
+            if i == 0 {
+                rules.push(b' ');
+                rules.extend_from_slice(&described);
+            } else {
+                rules.extend_from_slice(b" (");
+                rules.extend_from_slice(&in_selector(described));
+                rules.push(b')');
+            }
         }
         rules
     }
+}
+
+/// A rule of a selector so that it is read back as the same: with quotes where it has some, or a parenthesis, which
+/// would end the selector. There is no blank in it.
+fn quoted_in_selector(rule: &[u8]) -> Vec<u8> {
+    if !rule.iter().any(|b| matches!(b, b'"' | b'\'' | b')')) {
+        return rule.to_vec();
+    }
+    let mut quoted = vec![b'"'];
+    for b in rule {
+        if matches!(b, b'"' | b'\\') {
+            quoted.push(b'\\');
+        }
+        quoted.push(*b);
+    }
+    quoted.push(b'"');
+    quoted
 }
 
 /// SHA-256 in lower-case hex.

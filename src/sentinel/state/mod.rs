@@ -350,7 +350,7 @@ impl Store {
     }
 
     /// Writes the state; when it returns `Ok`, a crash of the machine does not lose it. `users` are the
-    /// users as `ACL LIST` shows them; none at all (as with `aclfile`) leaves what is in the file.
+    /// users, each a line as in an ACL file; none at all (as with `aclfile`) leaves what is in the file.
     ///
     /// # Errors
     /// The operating system's. The file then holds an older state, or the next start restores it.

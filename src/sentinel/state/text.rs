@@ -72,7 +72,7 @@ pub(super) fn line_key(words: Vec<String>) -> Option<LineKey> {
     statements::line_key(words)
 }
 
-/// The lines of the users, given as `ACL LIST` shows them. The default user has no line while it is
+/// The lines of the users, each a line as in an ACL file. The default user has no line while it is
 /// what `requirepass` alone makes of it, unless `document` has one: such a line would outlive a later
 /// change of `requirepass`, as it does with redis-sentinel.
 pub(super) fn user_entries(
