@@ -149,7 +149,7 @@ fn a_replica_that_was_killed_after_its_full_resync_goes_on() {
         wait_until_equal(&master, &replica);
         let file = replica.dir().join("dump.rdb");
         wait_for("the replica has a file", secs(20), || {
-            expect_that(file.exists(), || String::new())
+            expect_that(file.exists(), String::new)
         });
         replica.process.kill();
         client.call(&["SET", "after", "1"]);

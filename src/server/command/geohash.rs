@@ -391,7 +391,7 @@ mod tests {
     #[test]
     fn the_other_side_of_the_earth_is_no_further_than_that() {
         let place = Place {
-            longitude: 94.585_045_874_118_81,
+            longitude: 94.585_045_874_118_8,
             latitude: 58.480_864_805_296_01,
         };
         let opposite = Place::of_score(635_480_501_492_637.0);
