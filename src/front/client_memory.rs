@@ -1,7 +1,7 @@
 //! What each client takes of the memory, and who goes when all of them together take too much.
 //!
 //! While there is a limit, the sum over all clients is kept up to date where a client's part changes: when its turn
-//! is over and its replies are written, when it is sent something. Without one nothing is summed up.
+//! is over and its replies are written, when it is sent something, but between the two. Without one nothing is summed up.
 
 use std::cmp::Reverse;
 

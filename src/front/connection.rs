@@ -110,7 +110,8 @@ where
             tokio::task::yield_now().await;
         } else if connection.has_replies() {
             // A write wakes whoever waits for it. When all those that are ready have run, what they have for one process
-            // at the other end leaves close together, and that is woken once.
+            // at the other end leaves close together, and that is woken once. As with redis-server they wait for a SAVE
+            // of one of those, too.
             behind_others().await;
         }
     };

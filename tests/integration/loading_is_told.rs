@@ -1,6 +1,7 @@
 //! While data are loaded, clients hear so and `INFO` tells how far it is; a replica does as `repl-diskless-load` says.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::time::Duration;
 
 use sentinel::clock::Clock;
@@ -212,12 +213,14 @@ fn assert_pauses_end(client: &mut Client) {
 /// Here redis-server lets them wait for the end of the load.
 #[test]
 fn a_start_that_loads_minds_its_clients() {
-    let lines = format!("timeout 1\n{NEVER_LOADED}");
-    let mut server = start_server(Kind::Ours, &lines);
+    let mut server = start_server(Kind::Ours, NEVER_LOADED);
     let mut client = server.client();
     assert_eq!(client.ask("DEBUG POPULATE 2"), "OK");
     assert_eq!(client.ask("SAVE"), "OK");
     server.kill();
+    let config = server.dir().join("server.conf");
+    let lines = fs::read_to_string(&config).unwrap();
+    fs::write(&config, lines + "timeout 3\n").unwrap();
     server.process.start_again();
     let mut idle = wait_for("it listens", secs(10), || {
         Client::try_to_within(server.port(), secs(5)).map_err(|error| error.to_string())

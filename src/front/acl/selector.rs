@@ -236,7 +236,7 @@ impl Selector {
         if entry.parent.is_some() {
             return Err(RuleError::FirstArgOfSubcommand);
         }
-        // A file could not hold these.
+        // Where rules are taken apart these end a word, or all of them.
         let is_blank = |b: &u8| b.is_ascii_whitespace() || *b == 0;
         if first_arg.is_empty() || first_arg.iter().any(is_blank) {
             return Err(RuleError::Syntax);

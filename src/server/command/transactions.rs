@@ -212,12 +212,13 @@ fn watch(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
         reply.error("ERR WATCH inside MULTI is not allowed");
         return;
     }
-    if client.session.watched.len() + call.words.len() - 1 > WATCHED_MAX {
-        reply.error("ERR too many watched keys");
-        return;
-    }
     let db = server.db();
     for key in call.words[1..].iter().map(kept) {
+        let client = server.front.clients.current(call.client);
+        if client.session.watched.len() >= WATCHED_MAX {
+            reply.error("ERR too many watched keys");
+            return;
+        }
         let watches = server.watches.0.entry((db, key.clone())).or_default();
         if watches.iter().any(|watch| watch.client == call.client) {
             continue;

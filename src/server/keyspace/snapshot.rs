@@ -6,7 +6,7 @@
 //! marked that came later. So each snapshot gets each entry exactly once, as it was when the snapshot began.
 //! A segment that takes more than [`SEGMENT_BYTES`] is left in the middle: the walk marks what it has written, too.
 //!
-//! Two snapshots may run at once: a `SAVE` comes beside a rewrite. A segment carries one stamp, the newest
+//! Snapshots may run at once: a `SAVE` comes beside a rewrite, and one that is given up lasts until its task has run. A segment carries one stamp, the newest
 //! epoch that has it; therefore a segment is always written to *every* snapshot that lacks it together. Marks
 //! are good for the snapshots that had begun when the first of them was made: a change after the beginning of
 //! another one has the whole segment written, once.

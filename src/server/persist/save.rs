@@ -61,6 +61,9 @@ pub(crate) struct Saver {
     pub(crate) last_load: (u64, u64),
     /// One is to begin as soon as it can, between units.
     pub(crate) is_scheduled: bool,
+    /// When a full resync ended whose data the file lacks: a start would find those of before, or none, and no position
+    /// to go on from.
+    pub(crate) outdated_since: Option<Mono>,
     /// The unit that is running has removed all data.
     is_flushed: bool,
     running: Option<Running>,
@@ -93,6 +96,7 @@ impl Saver {
             saves: 0,
             last_load: (0, 0),
             is_scheduled: false,
+            outdated_since: None,
             is_flushed: false,
             running: None,
             in_background: None,
@@ -315,6 +319,7 @@ impl Server {
         if written.is_ok() {
             self.saver.dirty = 0;
             self.saver.is_scheduled = false;
+            self.saver.outdated_since = None;
             self.saver.last_save = now.unix.0 / 1000;
             self.saver.last_save_ok = true;
             tracing::info!("DB saved on disk");
@@ -451,6 +456,7 @@ impl Server {
         match written {
             Ok(()) => {
                 self.saver.last_save = now.unix.0 / 1000;
+                self.saver.outdated_since = None;
                 tracing::info!("Background saving terminated with success");
                 File::open(job.file.path()).ok()
             }
@@ -521,7 +527,7 @@ impl Server {
         }
     }
 
-    /// Begins a save when a save point is reached or one was scheduled.
+    /// Begins a save when a save point is reached, one was scheduled, or the file lacks a full resync.
     pub(crate) fn check_save_points(&mut self) {
         // Data that are not all there yet must not replace those of the file; and a shutdown has its own save.
         if self.is_loading() || self.is_shutting_down() {
@@ -534,7 +540,7 @@ impl Server {
         let is_reached =
             |(seconds, changes): &&(u64, u64)| saver.dirty >= *changes && elapsed > *seconds;
         let reached = self.config.save.iter().find(is_reached);
-        let is_due = saver.is_scheduled || reached.is_some();
+        let is_due = saver.is_scheduled || reached.is_some() || self.owes_file();
         if may_try && is_due && !self.is_writing_snapshot() {
             if let Some((seconds, changes)) = reached {
                 tracing::info!("{changes} changes in {seconds} seconds. Saving...");
@@ -542,7 +548,21 @@ impl Server {
             drop(self.start_save(false));
         }
     }
+
+    /// Whether the file lacks the data of a full resync, and no replica has to have them first.
+    fn owes_file(&self) -> bool {
+        let now = self.clock.mono();
+        let is_outdated = self.saver.outdated_since;
+        is_outdated.is_some_and(|since| now.since(since) >= REPLICAS_FIRST)
+            && !self.config.aof.enabled
+            && !self.config.save.is_empty()
+            && !self.feeds().any(|(_, feed)| feed.is_waiting())
+    }
 }
+
+/// How long replicas of ours may take to come back for what a full resync has brought before that is saved, as one thing
+/// is written at a time.
+const REPLICAS_FIRST: Duration = Duration::from_secs(2);
 
 /// One file that is written in the background.
 #[derive(Debug)]
@@ -667,8 +687,10 @@ fn write_queue(
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::sync::atomic::AtomicU64;
 
     use super::*;
+    use crate::clock::Clock;
     use crate::server::testing;
 
     const OPTIONS: FileOptions = FileOptions {
@@ -768,6 +790,29 @@ mod tests {
                 assert_eq!(most, 4 * bytes.len());
             }
         }
+    }
+
+    #[test]
+    fn the_data_of_a_full_resync_are_saved_where_there_are_save_points() {
+        testing::run(async {
+            for (save, is_wanted) in [("900 1", true), ("", false)] {
+                static MILLIS: AtomicU64 = AtomicU64::new(1);
+                let server = testing::server(&["--save", save]);
+                let server = &mut *server.borrow_mut();
+                server.clock = Clock::by_hand(&MILLIS);
+                server.saver.outdated_since = Some(server.clock.mono());
+                server.check_save_points();
+                assert!(!server.saver.is_saving(), "replicas first");
+                MILLIS.fetch_add(2000, Ordering::SeqCst);
+                server.check_save_points();
+                assert_eq!(server.saver.is_saving(), is_wanted);
+                server.cancel_save();
+                assert!(
+                    server.saver.outdated_since.is_some(),
+                    "it is still to be saved"
+                );
+            }
+        });
     }
 
     #[test]

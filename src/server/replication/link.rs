@@ -252,10 +252,7 @@ impl Server {
         self.replication.holds_less = holds_less;
         self.replication.has_left_out = false;
         self.restart_aof();
-        // A start before the next save would find the data of before, or none, and no position to go on from.
-        if !self.config.aof.enabled && !self.config.save.is_empty() {
-            self.saver.is_scheduled = true;
-        }
+        self.saver.outdated_since = Some(self.clock.mono());
         tracing::info!(
             keys = loaded.keys_loaded, %offset,
             "MASTER <-> REPLICA sync: Finished with success"

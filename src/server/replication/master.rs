@@ -94,6 +94,11 @@ pub(crate) enum FeedState {
 }
 
 impl Feed {
+    /// Whether it is to get all data, and nothing of them has been sent.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self.state, FeedState::Waiting { .. })
+    }
+
     pub(crate) fn new(state: FeedState, now: Mono) -> Feed {
         Feed {
             state,

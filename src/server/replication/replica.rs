@@ -664,11 +664,17 @@ async fn apply_stream(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<N
     let mut acks = AckTimer::start().await;
     loop {
         check_disk(server)?;
+        if server.borrow().is_link_killed(client) {
+            return Err(LinkError::Killed);
+        }
         wire.patience = server.borrow().config.repl_timeout;
         let obstacle = server.borrow().obstacle();
         if let Some(gone) = obstacle {
             // The rest stays in the socket.
-            let _ = timeout(ACK_PERIOD, gone.notified()).await;
+            tokio::select! {
+                () = killed(server, client) => continue,
+                _ = timeout(ACK_PERIOD, gone.notified()) => {}
+            }
             let (offset, _) = server.borrow().stream_position();
             wire.acknowledge(offset).await?;
             continue;
@@ -687,9 +693,6 @@ async fn apply_stream(server: &Rc<RefCell<Server>>, wire: &mut Wire) -> Result<N
             if let Some(link) = server.replication.link_mut() {
                 link.unapplied = wire.input.len() as u64;
             }
-        }
-        if server.borrow().is_link_killed(client) {
-            return Err(LinkError::Killed);
         }
         if let Some(offset) = applier.ack_wanted.take() {
             wire.send(&ack(offset)).await?;
