@@ -315,7 +315,14 @@ impl Server {
         key: &[u8],
         change: impl FnOnce(&mut K) -> R,
     ) -> Result<R, Failure> {
-        self.lookup::<K>(call, key)?;
+        // What is there is looked up once more, and not twice, to see its type and to change it.
+        if self.exists_and_is_used(call, key)
+            && let Some(value) = self.keyspace.value_mut(self.current.db, key)
+        {
+            return K::of_mut(value)
+                .map(change)
+                .ok_or_else(|| WRONG_TYPE.into());
+        }
         Ok(self.modify(call, key, change))
     }
 

@@ -99,6 +99,10 @@ fn what_is_no_data_is_the_sum_of_its_parts() {
     for n in 0..3000 {
         writer.call(&["SET", &format!("key:{n}"), "v"]);
     }
+    wait_for("the replica has them", secs(10), || {
+        let size = text(&client.call(&["DBSIZE"]));
+        expect_that(size == "3000", || size)
+    });
     for server in [master, replica] {
         let stats = pairs(&server.client().call(&["MEMORY", "STATS"]));
         let number = |value: &Value| text(value).parse::<u64>().expect("a number");

@@ -164,17 +164,22 @@ fn push_to(
 ) -> Result<(), Failure> {
     let (key, elements) = (&call.words[1], &call.words[2..]);
     check_elements(elements)?;
-    if server.lookup::<List>(call, key)?.is_none() && must_exist {
+    if must_exist && server.lookup::<List>(call, key)?.is_none() {
         reply.integer(0);
         return Ok(());
     }
     let limit = server.thresholds().list_node;
-    let len = server.modify(call, key, |list: &mut List| {
+    let push = |list: &mut List| {
         for element in elements {
             list.push(end, element, limit);
         }
         list.len()
-    });
+    };
+    let len = if must_exist {
+        server.modify(call, key, push)
+    } else {
+        server.update(call, key, push)?
+    };
     server.touched(key, NotifyClasses::LIST, events(end).0);
     server.changed_more(elements.len() - 1);
     server.propagate(call, call.words);
