@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::output::{COPY_BYTES_MAX, Chunk, KEPT_BYTES_MAX, PIECE_BYTES};
+use super::output::{COPY_BYTES_MAX, Chunk, KEPT_BYTES_MAX, PIECE_BYTES, REDIS_BUFFER_BYTES};
 use crate::resp::{Protocol, Value, encode_value};
 
 /// A bulk string that is kept as [`Bytes`] is shared from so many bytes on. A shorter one is copied sooner than it is
@@ -117,7 +117,15 @@ impl Reply {
 
     /// Whether more was to be written than may wait for the client.
     pub(super) fn is_over(&self) -> bool {
-        self.is_over
+        self.is_over || self.len() > self.bytes_max
+    }
+
+    /// For a reply whose length redis-server learns at its end: it keeps all of that in the list which limits are about, and
+    /// nothing in the buffer in front of it.
+    pub fn counts_whole(&mut self) {
+        if self.bytes_max < usize::MAX {
+            self.bytes_max = self.bytes_max.saturating_sub(REDIS_BUFFER_BYTES);
+        }
     }
 
     /// Writes what is no part of the reply, as a message is not: `CLIENT REPLY` does not leave it out.
@@ -139,6 +147,8 @@ impl Reply {
         self.out.append(&mut self.asides);
         self.out.shrink_to(KEPT_BYTES_MAX);
         self.is_over = false;
+        // Of what is counted nothing is left.
+        self.bytes_max = usize::MAX;
     }
 
     /// Keeps of the pieces only the earlier replies.
@@ -401,6 +411,19 @@ mod tests {
             write(Protocol::Resp3),
             "%1\r\n$1\r\nk\r\n_\r\n>1\r\n=6\r\ntxt:hi\r\n"
         );
+    }
+
+    #[test]
+    fn a_reply_whose_length_is_learned_at_its_end_counts_from_its_first_byte() {
+        for (counts_whole, is_over) in [(false, false), (true, true)] {
+            let bytes_max = REDIS_BUFFER_BYTES + 1000;
+            let mut reply = Reply::onto(Vec::new(), Protocol::Resp2, bytes_max, true);
+            if counts_whole {
+                reply.counts_whole();
+            }
+            reply.bulk([b'x'; 1100]);
+            assert_eq!(reply.is_over(), is_over);
+        }
     }
 
     /// All sorts of things, in no order.

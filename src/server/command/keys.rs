@@ -228,6 +228,7 @@ fn keys(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
         .filter(|e| all || glob_match(pattern, &e.key))
         .filter(|e| !server.is_hidden(call, e))
         .collect();
+    reply.counts_whole();
     reply.array(found.len());
     for entry in found {
         reply.bulk(&entry.key);
