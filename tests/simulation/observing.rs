@@ -370,7 +370,7 @@ impl World {
                     })
                 }));
             }
-            EventKind::TryFailover => self.observe(id, &Fact::Try { group }),
+            EventKind::TryFailover => self.observe(id, &Fact::Try { group, held_ms }),
             EventKind::VoteForLeader => self.observe_vote_taken(id, group, &event.payload),
             EventKind::ElectedLeader => self.observe_elected(id, group, &name),
             EventKind::SwitchMaster => {

@@ -256,7 +256,7 @@ impl Live {
         watch.state_since = now;
         watch.started = now + self.dice.below(1_000);
         let group = watch.group;
-        world.observe(self.me, &Fact::Try { group });
+        world.observe(self.me, &Fact::Try { group, held_ms: 0 });
         self.story(world, format!("+try-failover (epoch {})", self.epoch));
         true
     }

@@ -74,7 +74,7 @@ impl Authority {
             } => {
                 return self.check_quorum(seen, *group, *quorum, *held_ms);
             }
-            Fact::Try { group }
+            Fact::Try { group, .. }
                 if !self.causes.is_running(who, *group) && !self.causes.is_odown(who, *group) =>
             {
                 return Err(format!(

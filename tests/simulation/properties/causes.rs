@@ -39,12 +39,14 @@ impl Causes {
             {
                 self.odown.remove(&(who, *group));
             }
-            Fact::Try { group } => {
+            Fact::Try { group, held_ms } => {
                 let key = (who, *group);
                 self.running.remove(&key);
                 if let Some(waiting) = self.waiting.get_mut(&key).filter(|waiting| **waiting > 0) {
-                    // With both causes it may be either, and the one that was ordered is still to come then.
-                    *waiting -= usize::from(!self.odown.contains(&key));
+                    // Of what was held back, with both causes it may be either, and the one that was ordered may be
+                    // still to come.
+                    let may_be_either = *held_ms > 0 && self.odown.contains(&key);
+                    *waiting -= usize::from(!may_be_either);
                     self.running.insert(key);
                 }
             }

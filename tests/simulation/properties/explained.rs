@@ -79,7 +79,7 @@ impl Explained {
             } if !self.trying.contains(&(who, *group)) => {
                 self.untried.insert((who, *group));
             }
-            Fact::Try { group } => {
+            Fact::Try { group, .. } => {
                 self.untried.remove(&(who, *group));
                 self.trying.insert((who, *group));
             }

@@ -60,8 +60,8 @@ pub(crate) enum Fact<'a> {
     Unpaused { group: usize },
     /// A sentinel that only observes sends this.
     ObserverSends { request: &'a Request },
-    /// A failover started here.
-    Try { group: usize },
+    /// A failover started here. `held_ms` as above.
+    Try { group: usize, held_ms: u64 },
     /// It ended here, in whatever way.
     Ended { group: usize },
     /// Votes were asked for.
