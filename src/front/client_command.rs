@@ -7,8 +7,8 @@ use super::client_line::client_line;
 use super::hello::{BAD_CLIENT_NAME, is_client_name};
 use super::reply::Reply;
 use super::spec::{CommandSpec, Handler, category, flag};
-use super::{Call, PauseMode, PauseReason, Program, kept};
-use crate::resp::canonical_integer;
+use super::{Call, PauseMode, PauseReason, Program};
+use crate::resp::{Word, canonical_integer};
 
 /// `CLIENT`, with further subcommands: [`super::tracking_subcommands`] where the program tracks keys, or
 /// has none.
@@ -180,7 +180,7 @@ fn setname<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     if !is_client_name(name) {
         return reply.error(BAD_CLIENT_NAME);
     }
-    program.front().clients.current(call.client).name = kept(name);
+    program.front().clients.current(call.client).name = name.to_bytes();
     reply.ok();
 }
 
@@ -200,7 +200,7 @@ fn setinfo<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
             "ERR {name} cannot contain spaces, newlines or special characters."
         ));
     }
-    *field = kept(value);
+    *field = value.to_bytes();
     reply.ok();
 }
 
@@ -311,7 +311,7 @@ impl KillFilter {
 fn kill<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     if let [_, _, addr] = call.words {
         let filter = KillFilter {
-            addr: Some(addr.clone()),
+            addr: Some(addr.to_bytes()),
             also_me: true,
             ..KillFilter::default()
         };
@@ -328,7 +328,7 @@ fn kill<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     }
 }
 
-fn parse_kill<P: Program>(program: &mut P, pairs: &[Bytes]) -> Result<KillFilter, String> {
+fn parse_kill<P: Program>(program: &mut P, pairs: &[Word<'_>]) -> Result<KillFilter, String> {
     let syntax_error = || "ERR syntax error".to_owned();
     let mut filter = KillFilter::default();
     for pair in pairs.chunks(2) {
@@ -345,14 +345,14 @@ fn parse_kill<P: Program>(program: &mut P, pairs: &[Bytes]) -> Result<KillFilter
                 let kind = TypeFilter::parse(value).ok_or_else(|| unknown_type(value))?;
                 filter.kind = Some(kind);
             }
-            b"addr" => filter.addr = Some(value.clone()),
-            b"laddr" => filter.laddr = Some(value.clone()),
+            b"addr" => filter.addr = Some(value.to_bytes()),
+            b"laddr" => filter.laddr = Some(value.to_bytes()),
             b"user" => {
                 if program.front().acl.user(value).is_none() {
                     let name = String::from_utf8_lossy(value);
                     return Err(format!("ERR No such user '{name}'"));
                 }
-                filter.user = Some(value.clone());
+                filter.user = Some(value.to_bytes());
             }
             b"skipme" => match value.to_ascii_lowercase().as_slice() {
                 b"yes" => filter.also_me = false,

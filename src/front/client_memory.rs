@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::client::{Client, ClientId, ClientKind, Closing};
 use super::clients::Clients;
 use super::{Front, Program};
+use crate::resp::Word;
 
 /// What a name in one of a client's sets costs beside its bytes.
 pub(super) const NODE_BYTES: usize = 64;
@@ -24,7 +25,7 @@ pub(super) struct ClientMemory {
 }
 
 /// What the words of a command take that are kept. Bytes.
-pub fn words_bytes(words: &[Bytes]) -> usize {
+pub fn words_bytes(words: &[Word<'_>]) -> usize {
     words
         .iter()
         .map(|word| size_of::<Bytes>() + word.len())

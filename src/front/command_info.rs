@@ -1,13 +1,12 @@
 //! `COMMAND`: the table as clients see it.
 
-use bytes::Bytes;
-
 use super::command_docs::{CommandDocs, docs_of};
 use super::keys::command_keys;
 use super::reply::Reply;
 use super::spec::{Begin, CommandInfo, CommandSpec, Find, Handler, KeySpec, category, flag, key};
 use super::table::{Catalog, CommandId};
 use super::{Call, Program, glob_match_ignore_case};
+use crate::resp::Word;
 
 /// `COMMAND`.
 pub fn command_commands<P: Program>() -> [CommandSpec<P>; 1] {
@@ -310,7 +309,7 @@ fn document(reply: &mut Reply, catalog: &Catalog, id: CommandId) {
 }
 
 fn getkeys<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply, with_flags: bool) {
-    let words: &[Bytes] = &call.words[2..];
+    let words: &[Word<'_>] = &call.words[2..];
     let table = &program.front().table;
     let super::Lookup::Found(id) = table.lookup(words) else {
         return reply.error("ERR Invalid command specified");

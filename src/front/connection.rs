@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::client::{ClientId, ClientKind, Closing, Peer};
@@ -17,13 +16,13 @@ use super::requests::{AHEAD_MAX, Requests};
 use super::unread::Unread;
 use super::{Front, Program};
 use crate::clock::Now;
-use crate::resp::{Limits, OWN_BUFFER_MIN, RequestDecoder};
+use crate::resp::{Limits, RequestDecoder, Word};
 
 /// Bytes read at a time, into a buffer that all connections share.
 ///
 /// What has been read is run where it lies: the words of requests are parts of that buffer. What a turn leaves
-/// over is copied out; so must be what a command keeps, see [`Call::words`](super::Call::words). Long words are
-/// read into buffers of their own instead, see [`OWN_BUFFER_MIN`].
+/// over is copied out; so is what a command keeps, see [`Word`]. Long words are read into buffers of their own instead,
+/// see [`OWN_BUFFER_MIN`](crate::resp::OWN_BUFFER_MIN).
 const READ_BYTES: usize = 64 * 1024;
 
 /// The most requests of one client that run before others get their turn.
@@ -54,9 +53,11 @@ const UNAUTHENTICATED_STALL_BYTES: usize = 4 * 1024;
 const GOODBYE_MAX: Duration = Duration::from_secs(1);
 
 thread_local! {
-    /// The shared read buffer. Taken for the length of one `poll_read`; what was read is split off, and its
-    /// room is there again when nobody holds a part of it any more.
-    static SCRATCH: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+    /// The shared read buffer, empty. Taken for a `poll_read`, and kept for the turn that follows at once.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+
+    /// The room for the requests of one turn, empty.
+    static AHEAD: RefCell<Requests<'static>> = RefCell::default();
 }
 
 /// Serves one accepted connection until it ends.
@@ -87,10 +88,9 @@ where
     let mut connection = Connection {
         program,
         id,
-        batch: Bytes::new(),
+        batch: Vec::new(),
         rest: Unread::default(),
         decoder: RequestDecoder::default(),
-        ahead: Requests::default(),
         postponed: None,
         has_more: false,
         must_flush: false,
@@ -154,14 +154,12 @@ struct Connection<P: Program> {
     program: Rc<RefCell<P>>,
     id: ClientId,
     /// What has just been read, for the turn that follows at once. `rest` is empty then.
-    batch: Bytes,
+    batch: Vec<u8>,
     /// What else has been read and not been decoded yet. Much, when the client has sent it while it had to wait.
     rest: Unread,
     decoder: RequestDecoder,
-    /// Requests that have been decoded and not been run; none between two turns.
-    ahead: Requests,
     /// A request that was put off by a pause.
-    postponed: Option<Vec<Bytes>>,
+    postponed: Option<Vec<Word<'static>>>,
     /// `rest` may hold a complete request that has not been run. So it does while a part of it is not in its front.
     has_more: bool,
     must_flush: bool,
@@ -407,12 +405,11 @@ impl<P: Program> Connection<P> {
         let read = pin!(stream.read_buf(&mut scratch)).poll(cx);
         if is_batch && matches!(read, Poll::Ready(Ok(1..))) {
             self.rest = Unread::default();
-            self.batch = scratch.split().freeze();
+            self.batch = scratch;
         } else {
             self.rest.push(&scratch[kept_len..]);
-            scratch.clear();
+            give_back(scratch);
         }
-        SCRATCH.set(scratch);
         read
     }
 
@@ -435,11 +432,12 @@ impl<P: Program> Connection<P> {
         self.batch.len() + self.rest.len() + self.decoder.held_bytes()
     }
 
-    /// Drops what has been run from the input.
-    fn forget_input(&mut self, batch: Bytes, used: usize) {
+    /// Takes the input back after a turn, without what has been run.
+    fn forget_input(&mut self, batch: Vec<u8>, rest: Unread, used: usize) {
+        self.rest = rest;
         if !batch.is_empty() {
-            self.decoder.detach();
             self.rest = Unread::from(&batch[used..]);
+            give_back(batch);
             return;
         }
         let has_come = self.rest.advance(used);
@@ -455,7 +453,13 @@ impl<P: Program> Connection<P> {
         let program = Rc::clone(&self.program);
         let program = &mut *program.borrow_mut();
         let batch = std::mem::take(&mut self.batch);
-        let mut ahead = std::mem::take(&mut self.ahead);
+        let rest = std::mem::take(&mut self.rest);
+        let input = if batch.is_empty() {
+            rest.front()
+        } else {
+            &batch
+        };
+        let mut ahead: Requests<'_> = AHEAD.take();
         // Where the requests that have run end.
         let mut used = 0;
         self.has_more = true;
@@ -471,7 +475,7 @@ impl<P: Program> Connection<P> {
             }
             let postponed = self.postponed.take();
             if postponed.is_none() && ahead.is_empty() {
-                self.look_ahead(program, &batch, &mut ahead);
+                self.look_ahead(program, input, &mut ahead);
             }
             let words = match (&postponed, ahead.next()) {
                 (Some(words), _) => &words[..],
@@ -485,7 +489,7 @@ impl<P: Program> Connection<P> {
                 }
             };
             if dispatch(program, self.id, words, now) == Outcome::Paused {
-                self.postponed = Some(words.iter().map(kept).collect());
+                self.postponed = Some(words.iter().map(Word::keep).collect());
             }
             now = program.now_after(now);
         }
@@ -495,10 +499,8 @@ impl<P: Program> Connection<P> {
             // The others are decoded again when their time comes.
             self.decoder = RequestDecoder::default();
         }
-        ahead.clear();
-        ahead.end = 0;
-        self.ahead = ahead;
-        self.forget_input(batch, used);
+        AHEAD.set(ahead.recycled());
+        self.forget_input(batch, rest, used);
         program.end_turn(self.id);
         self.check_limits(program, now);
         let client = program.front().clients.current(self.id);
@@ -514,7 +516,7 @@ impl<P: Program> Connection<P> {
 
     /// Decodes the next requests. An error in front of all of them is answered and ends the
     /// connection; one behind them waits until they have run.
-    fn look_ahead(&mut self, program: &mut P, batch: &Bytes, ahead: &mut Requests) {
+    fn look_ahead<'a>(&mut self, program: &mut P, input: &'a [u8], ahead: &mut Requests<'a>) {
         let limits = self.request_limits(program);
         // A client that has yet to authenticate may do more after its next request.
         let count = if limits.is_unauthenticated() {
@@ -526,13 +528,7 @@ impl<P: Program> Connection<P> {
         while ahead.len() < count {
             let mut at = ahead.end;
             let words = &mut ahead.words;
-            let decoded = if batch.is_empty() {
-                self.decoder
-                    .decode_onto(self.rest.front(), &mut at, &limits, words)
-            } else {
-                self.decoder.decode_onto(batch, &mut at, &limits, words)
-            };
-            match decoded {
+            match self.decoder.decode_onto(&input, &mut at, &limits, words) {
                 Ok(true) => {
                     if !ahead.note(at) {
                         program.heard(self.id);
@@ -621,14 +617,10 @@ fn stall_bytes<P: Program>(front: &mut Front<P>, id: ClientId) -> usize {
     }
 }
 
-/// A word to be kept beyond the command that it came with: a copy, so that it does not hold the whole buffer
-/// that it was read into, unless that is its own.
-pub fn kept(word: &Bytes) -> Bytes {
-    if word.len() < OWN_BUFFER_MIN {
-        Bytes::copy_from_slice(word)
-    } else {
-        word.clone()
-    }
+/// Empties the shared read buffer for whoever reads next.
+fn give_back(mut scratch: Vec<u8>) {
+    scratch.clear();
+    SCRATCH.set(scratch);
 }
 
 #[cfg(test)]

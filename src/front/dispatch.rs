@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-
 use super::acl::{Denied, LogEntry, Reason};
 use super::client::{Blocked, Client, ClientId, ClientKind, Closing};
 use super::client_line::client_line;
@@ -12,7 +10,7 @@ use super::spec::flag;
 use super::table::{Catalog, CommandId, Lookup};
 use super::{Call, Front, PauseMode, Program, Reply};
 use crate::clock::Now;
-use crate::resp::Protocol;
+use crate::resp::{Protocol, Word};
 
 /// How much of a client's words an error repeats. Bytes.
 const ECHO_BYTES_MAX: usize = 128;
@@ -30,7 +28,7 @@ pub(crate) enum Outcome {
 pub(crate) fn dispatch<P: Program>(
     program: &mut P,
     id: ClientId,
-    words: &[Bytes],
+    words: &[Word<'_>],
     now: Now,
 ) -> Outcome {
     // What is sent to the client until here comes before the reply: it made room for the command.
@@ -94,7 +92,7 @@ enum Admission<'a> {
 fn admit<'a, P: Program>(
     program: &mut P,
     id: ClientId,
-    words: &'a [Bytes],
+    words: &'a [Word<'a>],
     now: Now,
 ) -> Admission<'a> {
     let front = program.front();
@@ -155,15 +153,17 @@ fn is_http(word: &[u8]) -> bool {
 }
 
 /// The error of a command or subcommand that does not exist. Repeats the client's bytes as they are.
-fn unknown(lookup: Lookup, words: &[Bytes]) -> Vec<u8> {
-    let cut = |word: &Bytes, max: usize| word.slice(..word.len().min(max));
+fn unknown(lookup: Lookup, words: &[Word<'_>]) -> Vec<u8> {
+    fn cut<'a>(word: &'a Word<'_>, max: usize) -> &'a [u8] {
+        &word[..word.len().min(max)]
+    }
     let first = cut(&words[0], ECHO_BYTES_MAX);
     if let (Lookup::UnknownSubcommand(_), Some(sub)) = (lookup, words.get(1)) {
         let name = first.to_ascii_uppercase();
         let sub = cut(sub, ECHO_BYTES_MAX);
         let parts: [&[u8]; 5] = [
             b"ERR unknown subcommand '",
-            &sub,
+            sub,
             b"'. Try ",
             &name,
             b" HELP.",
@@ -176,11 +176,11 @@ fn unknown(lookup: Lookup, words: &[Bytes]) -> Vec<u8> {
             break;
         }
         let shown = cut(word, ECHO_BYTES_MAX - args.len());
-        args.extend_from_slice(&[b"'", &*shown, b"' "].concat());
+        args.extend_from_slice(&[b"'", shown, b"' "].concat());
     }
     let parts: [&[u8]; 4] = [
         b"ERR unknown command '",
-        &first,
+        first,
         b"', with args beginning with: ",
         &args,
     ];
@@ -344,7 +344,7 @@ impl Call<'_> {
     /// The same client and time with other words: for what a transaction has queued.
     pub fn queued<'b>(
         &self,
-        words: &'b [Bytes],
+        words: &'b [Word<'b>],
         command: CommandId,
         info: &'static super::CommandInfo,
     ) -> Call<'b> {

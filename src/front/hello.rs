@@ -1,13 +1,11 @@
 //! `HELLO`, `AUTH`, `PING`: what a connection begins with.
 
-use bytes::Bytes;
-
 use super::acl::Reason;
 use super::options::{HELLO_OPTIONS, options};
 use super::reply::Reply;
 use super::spec::{CommandSpec, category, flag};
-use super::{Call, Program, REDIS_VERSION, arity_error, kept};
-use crate::resp::{Protocol, canonical_integer};
+use super::{Call, Program, REDIS_VERSION, arity_error};
+use crate::resp::{Protocol, Word, canonical_integer};
 
 /// `PING`, `HELLO`, `AUTH`.
 pub fn connection_commands<P: Program>() -> [CommandSpec<P>; 3] {
@@ -68,7 +66,7 @@ fn auth<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
                 );
                 return;
             }
-            (Bytes::from_static(b"default"), password)
+            (Word::from("default"), password)
         }
         [name, password] => (name.clone(), password),
         _ => {
@@ -123,7 +121,7 @@ fn hello<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
                     return reply.error(BAD_CLIENT_NAME);
                 }
                 let client = program.front().clients.current(call.client);
-                client.name = kept(name);
+                client.name = name.to_bytes();
             }
             _ => {
                 let option = String::from_utf8_lossy(&call.words[at]);

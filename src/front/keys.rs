@@ -1,10 +1,8 @@
 //! Which words of a request are keys, and which are channels.
 
-use bytes::Bytes;
-
 use super::options::{MIGRATE_OPTIONS, options};
 use super::spec::{Begin, Channels, CommandInfo, Find, KeySpec, key};
-use crate::resp::canonical_integer;
+use crate::resp::{Word, canonical_integer};
 
 /// A key among the words of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +15,7 @@ pub struct KeyRef {
 
 /// The keys of a request, in order. What a malformed request does not hold is left out, and where the number of
 /// keys is wrong, all of them; of those that it names by a word which is not quite a number nothing else is known.
-pub fn command_keys(info: &CommandInfo, words: &[Bytes]) -> Vec<KeyRef> {
+pub fn command_keys(info: &CommandInfo, words: &[Word<'_>]) -> Vec<KeyRef> {
     if let Some(keys) = keys_option(info, words) {
         return keys;
     }
@@ -88,7 +86,7 @@ fn atoi(word: &[u8]) -> i64 {
 /// What happens to the keys of a specification in this request. Two commands have
 /// [`key::VARIABLE_FLAGS`]: `SET` reads its key only with `GET` among its options, and `BITFIELD` changes it
 /// unless all that it does is `GET`.
-fn flags_here(info: &CommandInfo, spec: &KeySpec, words: &[Bytes]) -> u16 {
+fn flags_here(info: &CommandInfo, spec: &KeySpec, words: &[Word<'_>]) -> u16 {
     if spec.flags & key::VARIABLE_FLAGS == 0 {
         return spec.flags;
     }
@@ -110,7 +108,7 @@ fn flags_here(info: &CommandInfo, spec: &KeySpec, words: &[Bytes]) -> u16 {
 
 /// The keys of a `MIGRATE` with `KEYS` among its words, whose specifications cannot tell the option from the value of
 /// another one. None at all where a key stands before them as well: it will be refused.
-fn keys_option(info: &CommandInfo, words: &[Bytes]) -> Option<Vec<KeyRef>> {
+fn keys_option(info: &CommandInfo, words: &[Word<'_>]) -> Option<Vec<KeyRef>> {
     let spec = (info.keys.iter()).find(|spec| spec.flags & key::INCOMPLETE != 0)?;
     begin(spec, words)?;
     let mut named = options(words, 6, MIGRATE_OPTIONS);
@@ -124,7 +122,7 @@ fn keys_option(info: &CommandInfo, words: &[Bytes]) -> Option<Vec<KeyRef>> {
 }
 
 /// Whether a `BITFIELD` is well-formed and changes nothing.
-fn only_gets(words: &[Bytes]) -> bool {
+fn only_gets(words: &[Word<'_>]) -> bool {
     let mut words = words.get(2..).unwrap_or_default();
     while let Some((word, rest)) = words.split_first() {
         let taken = match word.to_ascii_lowercase().as_slice() {
@@ -140,7 +138,7 @@ fn only_gets(words: &[Bytes]) -> bool {
     true
 }
 
-fn begin(spec: &KeySpec, words: &[Bytes]) -> Option<usize> {
+fn begin(spec: &KeySpec, words: &[Word<'_>]) -> Option<usize> {
     match spec.begin {
         Begin::Index(index) => (index < words.len()).then_some(index),
         Begin::Keyword { word, from } => {
@@ -194,10 +192,7 @@ mod tests {
 
     fn check(keys: impl Into<Vec<KeySpec>>, request: &str, want: &[usize]) {
         let spec: CommandSpec<()> = CommandSpec::new("x", -1, |(), _, _| {}).keys(keys);
-        let words: Vec<Bytes> = request
-            .split(' ')
-            .map(|word| Bytes::copy_from_slice(word.as_bytes()))
-            .collect();
+        let words: Vec<Word<'_>> = request.split(' ').map(Word::from).collect();
         let found: Vec<usize> = command_keys(&spec.info, &words)
             .iter()
             .map(|found| found.index)

@@ -46,10 +46,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use crate::clock::{Mono, Now};
-use crate::resp::Value;
+use crate::resp::{Value, Word};
 
 pub use acl::{
     Acl, AclError, AclLog, Denied, LogEntry, Reason, RuleError, SanitizePayload, Selector,
@@ -65,7 +63,7 @@ pub use client_line::client_line;
 pub use client_memory::words_bytes;
 pub use clients::Clients;
 pub use command_info::command_commands;
-pub use connection::{kept, serve};
+pub use connection::serve;
 #[cfg(test)]
 pub(crate) use dispatch::dispatch;
 pub use dispatch::{arity_error, run};
@@ -158,7 +156,7 @@ pub trait Program: Sized + 'static {
     /// These requests of a client will run now, unless something comes between. A program whose data is large
     /// can have all of it on its way from memory to the processor, before the first one has to wait for its
     /// own. Nothing may come of it that anybody could notice.
-    fn foresee(&mut self, client: ClientId, requests: &Requests) {
+    fn foresee(&mut self, client: ClientId, requests: &Requests<'_>) {
         let _ = (client, requests);
     }
 
@@ -225,8 +223,8 @@ pub struct Call<'a> {
     /// Who asks.
     pub client: ClientId,
     /// All words, the command's name first. They are parts of the buffer that was read into: what is to be
-    /// kept beyond the command is copied, see [`kept`].
-    pub words: &'a [Bytes],
+    /// kept beyond the command is copied, see [`Word::to_bytes`].
+    pub words: &'a [Word<'a>],
     /// The command, or subcommand.
     pub command: CommandId,
     /// What it is.
@@ -237,7 +235,7 @@ pub struct Call<'a> {
 
 impl Call<'_> {
     /// The words after the name and, for a subcommand, after its name too.
-    pub fn args(&self) -> &[Bytes] {
+    pub fn args(&self) -> &[Word<'_>] {
         &self.words[1..]
     }
 }

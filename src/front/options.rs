@@ -1,6 +1,6 @@
 //! Which words of a request are options, and which are the values of one.
 
-use bytes::Bytes;
+use crate::resp::Word;
 
 /// An option: its name in lower case, and how many of the words behind it are its values.
 pub type OptionForm = (&'static str, usize);
@@ -20,7 +20,7 @@ pub const MIGRATE_OPTIONS: &[OptionForm] = &[
 /// The options of a request from word `from` on: where each is, and which of `known`. What is none of these is
 /// taken for one without values.
 pub fn options(
-    words: &[Bytes],
+    words: &[Word<'_>],
     from: usize,
     known: &'static [OptionForm],
 ) -> impl Iterator<Item = (usize, Option<&'static OptionForm>)> {
@@ -41,9 +41,9 @@ mod tests {
 
     #[test]
     fn the_value_of_an_option_is_none() {
-        let words: Vec<Bytes> = "hello 2 SETNAME auth what Auth a auth setname"
+        let words: Vec<Word<'_>> = "hello 2 SETNAME auth what Auth a auth setname"
             .split(' ')
-            .map(Bytes::from)
+            .map(Word::from)
             .collect();
         let found = options(&words, 2, HELLO_OPTIONS);
         let found: Vec<_> = found
@@ -56,7 +56,7 @@ mod tests {
             (8, Some("setname")),
         ];
         assert_eq!(found, want);
-        let words: Vec<Bytes> = "keys copy".split(' ').map(Bytes::from).collect();
+        let words: Vec<Word<'_>> = "keys copy".split(' ').map(Word::from).collect();
         assert_eq!(options(&words, 0, MIGRATE_OPTIONS).count(), 1);
     }
 }

@@ -10,9 +10,9 @@ use super::clients::Clients;
 use super::glob::glob_match;
 use super::reply::Reply;
 use super::spec::{Channels, CommandSpec, KeySpec, flag, key};
-use super::{Call, Program, kept};
+use super::{Call, Program};
 use crate::clock::Mono;
-use crate::resp::Protocol;
+use crate::resp::{Protocol, Word};
 use crate::room::GiveBack;
 
 /// The most channels and patterns that one client may be subscribed to.
@@ -105,12 +105,12 @@ impl PubSub {
         &mut self,
         clients: &mut Clients<S>,
         id: ClientId,
-        name: &Bytes,
+        name: &Word<'_>,
         kind: Kind,
     ) -> bool {
         let client = clients.current(id);
         let (own, all) = self.sets_of(client, kind);
-        let name = kept(name);
+        let name = name.to_bytes();
         if !own.insert(name.clone()) {
             return false;
         }
@@ -199,9 +199,9 @@ impl Kind {
 }
 
 /// Whether a client may be subscribed to these too.
-fn has_room<S>(client: &Client<S>, names: &[Bytes], kind: Kind) -> bool {
+fn has_room<S>(client: &Client<S>, names: &[Word<'_>], kind: Kind) -> bool {
     let own = kind.of(client);
-    let new = names.iter().filter(|name| !own.contains(*name)).count();
+    let new = names.iter().filter(|name| !own.contains(&***name)).count();
     client.subscription_count() + new <= SUBSCRIPTIONS_PER_CLIENT_MAX
 }
 
@@ -347,7 +347,7 @@ fn unsubscribe<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply, 
     let names = if call.args().is_empty() {
         names_of(&mut front.clients, call.client, kind)
     } else {
-        call.args().to_vec()
+        call.args().iter().map(Word::to_bytes).collect()
     };
     for name in &names {
         front
@@ -362,7 +362,7 @@ fn unsubscribe<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply, 
     }
 }
 
-fn confirm(reply: &mut Reply, word: &str, name: Option<&Bytes>, count: usize) {
+fn confirm(reply: &mut Reply, word: &str, name: Option<&[u8]>, count: usize) {
     reply.aside(|reply| {
         reply.push(3);
         reply.bulk(word);

@@ -1,18 +1,18 @@
 //! Requests of one client that have been decoded and wait for their turn.
 
-use bytes::Bytes;
+use crate::resp::Word;
 
 /// How many requests are decoded ahead of the one that runs, so that the program can fetch what they are about
 /// all at once ([`Program::foresee`](super::Program::foresee)).
 pub(super) const AHEAD_MAX: usize = 32;
 
-/// The room for words that a connection keeps between two turns.
+/// The room for words that is kept between two turns.
 const KEPT_WORDS_MAX: usize = 4 * AHEAD_MAX;
 
 /// Requests that have been decoded, in order.
 #[derive(Debug, Default)]
-pub struct Requests {
-    pub(super) words: Vec<Bytes>,
+pub struct Requests<'a> {
+    pub(super) words: Vec<Word<'a>>,
     /// For each, where its words end and where its bytes end.
     ends: Vec<(usize, usize)>,
     /// How many have been taken.
@@ -21,9 +21,9 @@ pub struct Requests {
     pub(super) end: usize,
 }
 
-impl Requests {
+impl<'a> Requests<'a> {
     /// The words of each request that has not been taken.
-    pub fn iter(&self) -> impl Iterator<Item = &[Bytes]> + Clone {
+    pub fn iter(&self) -> impl Iterator<Item = &[Word<'a>]> + Clone {
         let first = self.first_word();
         let starts = std::iter::once(first).chain(self.ends[self.taken..].iter().map(|end| end.0));
         starts
@@ -65,17 +65,31 @@ impl Requests {
     }
 
     /// Takes the next request: its words, and where its bytes end.
-    pub(super) fn next(&mut self) -> Option<(&[Bytes], usize)> {
+    pub(super) fn next(&mut self) -> Option<(&[Word<'a>], usize)> {
         let start = self.first_word();
         let (words_end, end) = *self.ends.get(self.taken)?;
         self.taken += 1;
         Some((&self.words[start..words_end], end))
     }
 
+    /// Drops all, and goes on behind them.
     pub(super) fn clear(&mut self) {
         self.words.clear();
-        self.words.shrink_to(KEPT_WORDS_MAX);
         self.ends.clear();
         self.taken = 0;
+    }
+
+    /// The room for others, empty.
+    pub(super) fn recycled<'b>(mut self) -> Requests<'b> {
+        self.clear();
+        self.words.shrink_to(KEPT_WORDS_MAX);
+        let words = self.words.into_iter();
+        Requests {
+            // No word is there that could outlive what it is a part of. The allocation stays.
+            words: words.map(Word::into_owned).collect(),
+            ends: self.ends,
+            taken: 0,
+            end: 0,
+        }
     }
 }

@@ -5,9 +5,8 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use bytes::Bytes;
-
 use super::spec::{Channels, CommandInfo, CommandSpec, Handler};
+use crate::resp::Word;
 
 /// The place of a command in the [`Catalog`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -266,7 +265,7 @@ impl<P: 'static> Table<P> {
     }
 
     /// Finds the command, or subcommand, that the words of a request name.
-    pub fn lookup(&self, words: &[Bytes]) -> Lookup {
+    pub fn lookup(&self, words: &[Word<'_>]) -> Lookup {
         let Some(id) = words.first().and_then(|word| self.by_name(word)) else {
             return Lookup::UnknownCommand;
         };

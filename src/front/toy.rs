@@ -12,7 +12,7 @@ use super::{
     subscription_commands, tracking_subcommands,
 };
 use crate::clock::{Mono, Now, UnixMillis};
-use crate::resp::split_words;
+use crate::resp::{Word, split_words};
 
 pub(super) struct Toy {
     pub(super) front: Front<Toy>,
@@ -95,10 +95,10 @@ impl Toy {
 
     /// Runs a request and returns all that is queued for the client then, line ends shown as `|`.
     pub(super) fn ask(&mut self, id: ClientId, request: &str) -> String {
-        let words: Vec<Bytes> = split_words(request.as_bytes())
+        let words: Vec<Word<'_>> = split_words(request.as_bytes())
             .expect("the quotes match")
             .into_iter()
-            .map(Bytes::from)
+            .map(|word| Word::Own(word.into()))
             .collect();
         let now = self.now;
         dispatch(self, id, &words, now);
@@ -133,7 +133,7 @@ fn hold(toy: &mut Toy, call: &Call<'_>, reply: &mut Reply) {
 
 /// So many times so many bytes.
 fn repeat(toy: &mut Toy, call: &Call<'_>, reply: &mut Reply) {
-    let number = |word: &Bytes| String::from_utf8_lossy(word).parse().unwrap_or(0);
+    let number = |word: &[u8]| String::from_utf8_lossy(word).parse().unwrap_or(0);
     let (count, len) = (number(&call.args()[0]), number(&call.args()[1]));
     let bytes = Bytes::from(vec![b'r'; len]);
     reply.array(count);

@@ -9,8 +9,8 @@ use super::client_command::subcommand;
 use super::client_memory::NODE_BYTES;
 use super::reply::Reply;
 use super::spec::CommandSpec;
-use super::{Call, Program, kept};
-use crate::resp::canonical_integer;
+use super::{Call, Program};
+use crate::resp::{Word, canonical_integer};
 
 /// The most prefixes of one client. All of a client's are compared with each other.
 const PREFIXES_MAX: usize = 1024;
@@ -85,7 +85,7 @@ fn parse<P: Program>(program: &mut P, call: &Call<'_>) -> Result<Option<Tracking
                     .transpose()?;
             }
             b"prefix" if !options.as_slice().is_empty() => {
-                prefixes.extend(options.next().map(kept));
+                prefixes.extend(options.next().map(Word::to_bytes));
             }
             b"bcast" => wanted.broadcast = true,
             b"optin" => opt_in = true,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use memchr::memchr;
 
 use super::{RequestDecoder, Value};
+use crate::resp::Word;
 
 /// What one message may cost us. Each field is a bound that the sender cannot move.
 #[derive(Clone, Copy, Debug)]
@@ -148,8 +149,9 @@ pub fn decode_request(
     limits: &Limits,
 ) -> Result<Option<(Vec<Bytes>, usize)>, ProtocolError> {
     let mut at = 0;
-    let words = RequestDecoder::default().decode(input, &mut at, limits)?;
-    Ok(words.map(|words| (words, at)))
+    let words = RequestDecoder::default().decode(&input, &mut at, limits)?;
+    let owned = |words: Vec<Word<'_>>| words.into_iter().map(Word::into_bytes).collect();
+    Ok(words.map(|words| (owned(words), at)))
 }
 
 pub(super) fn decode_inline(

@@ -7,6 +7,7 @@ mod integer;
 mod line;
 mod request;
 mod value;
+mod word;
 
 pub use decode::{Limits, ProtocolError, decode_request, decode_value, split_words};
 pub use double::{double_text, parse_double};
@@ -15,3 +16,4 @@ pub use integer::canonical_integer;
 pub use line::take_line;
 pub use request::{OWN_BUFFER_MIN, RequestDecoder, RequestSource};
 pub use value::{Protocol, Value};
+pub use word::Word;

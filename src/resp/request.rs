@@ -7,6 +7,7 @@ use memchr::memchr;
 
 use super::decode::{Limits, ProtocolError, decode_inline};
 use super::integer::canonical_integer;
+use super::word::Word;
 
 /// Words of so many bytes and more are each in a buffer of their own, which holds nothing else. Whoever keeps one
 /// need not copy it.
@@ -15,32 +16,34 @@ pub const OWN_BUFFER_MIN: usize = 128 * 1024;
 /// How many times as long the buffer of a long word becomes when it is full.
 const OWN_BUFFER_GROWTH: usize = 16;
 
-/// Where requests are decoded from: words are copies of plain bytes, and parts of a shared buffer.
-pub trait RequestSource {
+/// Where requests are decoded from.
+pub trait RequestSource<'a> {
     /// Everything that is there.
     fn bytes(&self) -> &[u8];
 
     /// The word at `start..end`.
-    fn word(&self, start: usize, end: usize) -> Bytes;
+    fn word(&self, start: usize, end: usize) -> Word<'a>;
 }
 
-impl RequestSource for [u8] {
+/// Words stay where they are.
+impl<'a> RequestSource<'a> for &'a [u8] {
     fn bytes(&self) -> &[u8] {
         self
     }
 
-    fn word(&self, start: usize, end: usize) -> Bytes {
-        Bytes::copy_from_slice(&self[start..end])
+    fn word(&self, start: usize, end: usize) -> Word<'a> {
+        Word::Part(&self[start..end])
     }
 }
 
-impl RequestSource for Bytes {
+/// Words share the buffer.
+impl<'a> RequestSource<'a> for Bytes {
     fn bytes(&self) -> &[u8] {
         self
     }
 
-    fn word(&self, start: usize, end: usize) -> Bytes {
-        self.slice(start..end)
+    fn word(&self, start: usize, end: usize) -> Word<'a> {
+        Word::Own(self.slice(start..end))
     }
 }
 
@@ -59,8 +62,6 @@ pub struct RequestDecoder {
     own: Vec<u8>,
     /// Bytes in `words`, and of `words`.
     held_bytes: usize,
-    /// How many of `words` are copies.
-    detached: usize,
 }
 
 impl RequestDecoder {
@@ -116,36 +117,33 @@ impl RequestDecoder {
         self.own.len() == len
     }
 
-    /// Copies what is held of an incomplete request out of the buffer that it came in, which may be reused
-    /// long before the rest arrives. The copies lie in one buffer: a million of them are not a million allocations.
-    pub fn detach(&mut self) {
-        let words = &mut self.words[self.detached..];
-        if words.is_empty() {
-            return;
-        }
-        let is_short = |word: &Bytes| word.len() < OWN_BUFFER_MIN;
-        let lens = words.iter().filter(|word| is_short(word)).map(Bytes::len);
+    /// Takes words of an incomplete request out of the buffer that they came in, which may be reused long before the
+    /// rest arrives. The copies lie in one buffer: a million of them are not a million allocations.
+    fn hold<'a>(&mut self, words: impl Iterator<Item = Word<'a>> + Clone) {
+        let is_short = |word: &Word<'_>| word.len() < OWN_BUFFER_MIN;
+        let lens = words.clone().filter(is_short).map(|word| word.len());
         let mut copies = BytesMut::with_capacity(lens.sum());
-        for word in words.iter().filter(|word| is_short(word)) {
-            copies.extend_from_slice(word);
+        for word in words {
+            self.held_bytes += word.len() + size_of::<Bytes>();
+            self.words.push(if is_short(&word) {
+                copies.extend_from_slice(&word);
+                copies.split().freeze()
+            } else {
+                word.to_bytes()
+            });
         }
-        let mut copies = copies.freeze();
-        for word in words.iter_mut().filter(|word| is_short(word)) {
-            *word = copies.split_to(word.len());
-        }
-        self.detached = self.words.len();
     }
 
     /// As [`RequestDecoder::decode_onto`], with a new list of words for each request.
     ///
     /// # Errors
     /// The bytes are not a request; the connection cannot go on after the error has been told.
-    pub fn decode(
+    pub fn decode<'a>(
         &mut self,
-        input: &(impl RequestSource + ?Sized),
+        input: &impl RequestSource<'a>,
         at: &mut usize,
         limits: &Limits,
-    ) -> Result<Option<Vec<Bytes>>, ProtocolError> {
+    ) -> Result<Option<Vec<Word<'a>>>, ProtocolError> {
         let mut words = Vec::new();
         let is_complete = self.decode_onto(input, at, limits, &mut words)?;
         Ok(is_complete.then_some(words))
@@ -159,12 +157,12 @@ impl RequestDecoder {
     ///
     /// # Errors
     /// The bytes are not a request; the connection cannot go on after the error has been told.
-    pub fn decode_onto(
+    pub fn decode_onto<'a>(
         &mut self,
-        input: &(impl RequestSource + ?Sized),
+        input: &impl RequestSource<'a>,
         at: &mut usize,
         limits: &Limits,
-        words: &mut Vec<Bytes>,
+        words: &mut Vec<Word<'a>>,
     ) -> Result<bool, ProtocolError> {
         let bytes = input.bytes();
         let start = words.len();
@@ -177,7 +175,7 @@ impl RequestDecoder {
                         return Ok(false);
                     };
                     *at += used;
-                    words.extend(found);
+                    words.extend(found.into_iter().map(Word::Own));
                     return Ok(true);
                 }
             }
@@ -198,38 +196,25 @@ impl RequestDecoder {
             }
             self.missing = limits.check_words(count)?;
         }
-        // What is held stays where it is until the request is complete: there may be a million words, and one byte more.
-        let mut held = std::mem::take(&mut self.words);
-        let is_begun = !held.is_empty();
-        let (onto, first) = if is_begun {
-            let first = held.len();
-            (&mut held, first)
-        } else {
-            (&mut *words, start)
-        };
-        let result = self.decode_words(input, at, limits, onto);
-        if matches!(result, Ok(true)) {
+        let result = self.decode_words(input, at, limits, words);
+        if !matches!(result, Ok(true)) {
+            self.hold(words[start..].iter().cloned());
+            words.truncate(start);
+        } else if !self.words.is_empty() {
+            let held = std::mem::take(&mut self.words);
+            words.splice(start..start, held.into_iter().map(Word::Own));
             self.held_bytes = 0;
-            self.detached = 0;
-            words.append(&mut held);
-        } else {
-            let cost = |word: &Bytes| word.len() + size_of::<Bytes>();
-            self.held_bytes += onto[first..].iter().map(cost).sum::<usize>();
-            if !is_begun {
-                held.extend(words.drain(start..));
-            }
-            self.words = held;
         }
         result
     }
 
     /// Takes the words that are still missing; false when not all have arrived.
-    fn decode_words(
+    fn decode_words<'a>(
         &mut self,
-        input: &(impl RequestSource + ?Sized),
+        input: &impl RequestSource<'a>,
         at: &mut usize,
         limits: &Limits,
-        words: &mut Vec<Bytes>,
+        words: &mut Vec<Word<'a>>,
     ) -> Result<bool, ProtocolError> {
         let bytes = input.bytes();
         while self.missing > 0 {
@@ -266,7 +251,7 @@ impl RequestDecoder {
                 return Ok(false);
             }
             words.push(if has_own_buffer {
-                Bytes::from(std::mem::take(&mut self.own))
+                Word::Own(Bytes::from(std::mem::take(&mut self.own)))
             } else {
                 input.word(*at, end)
             });
@@ -327,7 +312,7 @@ mod tests {
         let mut at = 0;
         let first = b"*2\r\n$3\r\nGET\r\n$5\r\nab";
         assert_eq!(
-            decoder.decode(&first[..], &mut at, &Limits::CLIENT),
+            decoder.decode(&&first[..], &mut at, &Limits::CLIENT),
             Ok(None)
         );
         assert_eq!(&first[at..], b"ab", "only the unfinished word is left");
@@ -335,7 +320,7 @@ mod tests {
 
         let mut at = 0;
         let words = decoder
-            .decode(&b"abcde\r\nPING\r\n"[..], &mut at, &Limits::CLIENT)
+            .decode(&&b"abcde\r\nPING\r\n"[..], &mut at, &Limits::CLIENT)
             .unwrap()
             .unwrap();
         assert_eq!(words, ["GET", "abcde"]);
@@ -349,7 +334,6 @@ mod tests {
             let mut at = 0;
             let shared = Bytes::from_static(piece);
             let words = decoder.decode(&shared, &mut at, &Limits::CLIENT).unwrap();
-            decoder.detach();
             (
                 words,
                 decoder.words.iter().map(|word| word.as_ptr()).collect(),
@@ -373,7 +357,6 @@ mod tests {
         let decode = |decoder: &mut RequestDecoder, input: &[u8]| {
             let mut at = 0;
             let words = decoder.decode(&Bytes::copy_from_slice(input), &mut at, &Limits::CLIENT);
-            decoder.detach();
             (words.unwrap(), at)
         };
         let head = format!("*4\r\n$3\r\nSET\r\n$1\r\nk\r\n${LEN}\r\n");
@@ -424,16 +407,16 @@ mod tests {
             let mut decoder = RequestDecoder::default();
             let mut at = 0;
             let first = decoder
-                .decode(&bytes[..cut], &mut at, &Limits::CLIENT)
+                .decode(&&bytes[..cut], &mut at, &Limits::CLIENT)
                 .unwrap();
             assert_eq!(first, None, "{cut}");
             let got = decoder
-                .decode(&bytes[..], &mut at, &Limits::CLIENT)
+                .decode(&&bytes[..], &mut at, &Limits::CLIENT)
                 .unwrap()
                 .unwrap();
             assert!(got == words, "{cut}");
             let got = decoder
-                .decode(&bytes[..], &mut at, &Limits::CLIENT)
+                .decode(&&bytes[..], &mut at, &Limits::CLIENT)
                 .unwrap();
             assert_eq!(got, Some(vec!["PING".into()]), "{cut}");
         }
@@ -441,8 +424,9 @@ mod tests {
 
     #[test]
     fn lengths_have_one_form() {
-        let decode =
-            |input: &[u8]| RequestDecoder::default().decode(input, &mut 0, &Limits::CLIENT);
+        let decode = |input: &'static [u8]| {
+            RequestDecoder::default().decode(&input, &mut 0, &Limits::CLIENT)
+        };
         for bad in [
             &b"*01\r\n"[..],
             b"*+1\r\n",
@@ -452,6 +436,10 @@ mod tests {
             assert!(decode(bad).is_err(), "{}", bad.escape_ascii());
         }
         assert_eq!(decode(b"*-1\r\n"), Ok(Some(Vec::new())));
+    }
+
+    fn owned(words: Vec<Word<'_>>) -> Vec<Bytes> {
+        words.into_iter().map(Word::into_bytes).collect()
     }
 
     proptest! {
@@ -473,9 +461,8 @@ mod tests {
                 let mut at = 0;
                 let shared = Bytes::copy_from_slice(&input);
                 if let Some(words) = decoder.decode(&shared, &mut at, &Limits::CLIENT).unwrap() {
-                    got = Some(words);
+                    got = Some(owned(words));
                 }
-                decoder.detach();
                 input.drain(..at);
             }
             prop_assert_eq!(got, Some(whole));
@@ -485,10 +472,10 @@ mod tests {
         #[test]
         fn both_decoders_agree_on_anything(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let mut at = 0;
-            let pieces = RequestDecoder::default().decode(&bytes[..], &mut at, &Limits::CLIENT);
+            let pieces = RequestDecoder::default().decode(&&bytes[..], &mut at, &Limits::CLIENT);
             match decode_request(&bytes, &Limits::CLIENT) {
                 Ok(Some((words, used))) => {
-                    prop_assert_eq!(pieces, Ok(Some(words)));
+                    prop_assert_eq!(pieces.map(|words| words.map(owned)), Ok(Some(words)));
                     prop_assert_eq!(at, used);
                 }
                 Ok(None) => prop_assert_eq!(pieces, Ok(None)),

@@ -21,11 +21,12 @@ use super::keyspace::{Kind, Value};
 use super::replication::wait::Timer;
 use super::{Current, Server};
 use crate::clock::{Mono, Now};
-use crate::front::{Blocked, Call, ClientId, Closing, CommandId, CommandInfo, Reply, WaitId, kept};
+use crate::front::{Blocked, Call, ClientId, Closing, CommandId, CommandInfo, Reply, WaitId};
+use crate::resp::Word;
 use crate::room::GiveBack;
 
 /// Tries to serve a call from one of its keys; false when nothing is there. An error is the reply.
-pub(crate) type Serve = fn(&mut Server, &Call<'_>, &Bytes, &mut Reply) -> Result<bool, Failure>;
+pub(crate) type Serve = fn(&mut Server, &Call<'_>, &[u8], &mut Reply) -> Result<bool, Failure>;
 
 /// What a role change tells those who wait.
 const UNBLOCKED: &str =
@@ -46,7 +47,7 @@ pub(crate) struct Blocking {
 struct Waiter {
     client: ClientId,
     db: usize,
-    words: Vec<Bytes>,
+    words: Vec<Word<'static>>,
     command: CommandId,
     info: &'static CommandInfo,
     /// Which of the words are the keys.
@@ -59,7 +60,8 @@ struct Waiter {
 impl Blocking {
     fn add(&mut self, on: WaitId, waiter: Waiter) {
         for key in &waiter.words[waiter.keys.clone()] {
-            let queue = self.queues.entry((waiter.db, key.clone())).or_default();
+            let queue = self.queues.entry((waiter.db, key.clone().into_bytes()));
+            let queue = queue.or_default();
             queue.insert(on);
         }
         self.waiters.insert(on, Rc::new(waiter));
@@ -69,7 +71,7 @@ impl Blocking {
         let waiter = self.waiters.remove(&on)?;
         self.waiters.give_back();
         for key in &waiter.words[waiter.keys.clone()] {
-            let at = (waiter.db, key.clone());
+            let at = (waiter.db, key.clone().into_bytes());
             if let Some(queue) = self.queues.get_mut(&at) {
                 queue.remove(&on);
                 if queue.is_empty() {
@@ -153,7 +155,7 @@ impl Server {
             client: call.client,
             db: self.current.db,
             // They keep nothing else of what was received.
-            words: call.words.iter().map(kept).collect(),
+            words: call.words.iter().map(Word::keep).collect(),
             command: call.command,
             info: call.info,
             keys,
@@ -219,7 +221,7 @@ impl Server {
         self.current = running;
     }
 
-    fn serve_waiter(&mut self, on: WaitId, waiter: &Waiter, key: &Bytes, now: Now) {
+    fn serve_waiter(&mut self, on: WaitId, waiter: &Waiter, key: &[u8], now: Now) {
         let client = self.front.clients.get(waiter.client);
         let Some(client) = client.filter(|client| client.is_open()) else {
             self.blocking.remove(on);

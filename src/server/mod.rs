@@ -491,7 +491,7 @@ impl Program for Server {
         }
     }
 
-    fn foresee(&mut self, client: ClientId, requests: &Requests) {
+    fn foresee(&mut self, client: ClientId, requests: &Requests<'_>) {
         let db = self.front.clients.current(client).db;
         self.keyspace.warm(db, requests.iter());
     }

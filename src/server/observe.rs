@@ -11,9 +11,10 @@ use crate::front::{
     Blocked, Call, Catalog, ClientId, CommandId, HELLO_OPTIONS, Handler, MIGRATE_OPTIONS,
     OptionForm, Reply, flag, options,
 };
+use crate::resp::Word;
 
 /// What stands for a word that nobody may read.
-const REDACTED: Bytes = Bytes::from_static(b"(redacted)");
+const REDACTED: Word<'static> = Word::Part(b"(redacted)");
 
 /// Settings whose value nobody may read.
 const SECRETS: [&str; 6] = [
@@ -175,7 +176,7 @@ impl Server {
 }
 
 /// The words of a call without its secrets. What the call is the catalog knows: a client may call it by another name.
-pub(super) fn shown_words<'a>(catalog: &Catalog, call: &Call<'a>) -> Cow<'a, [Bytes]> {
+pub(super) fn shown_words<'a>(catalog: &Catalog, call: &Call<'a>) -> Cow<'a, [Word<'a>]> {
     let words = call.words;
     let secret: Vec<usize> = match &*catalog.entry(call.command).full_name {
         "auth" => (1..words.len()).collect(),
@@ -206,7 +207,7 @@ pub(super) fn shown_words<'a>(catalog: &Catalog, call: &Call<'a>) -> Cow<'a, [By
 }
 
 /// Which words are a name or a password, of a request with options from word `from` on.
-fn login_words(words: &[Bytes], from: usize, known: &'static [OptionForm]) -> Vec<usize> {
+fn login_words(words: &[Word<'_>], from: usize, known: &'static [OptionForm]) -> Vec<usize> {
     let options = options(words, from, known);
     let logins = options.filter_map(|(at, form)| Some((at, form?)));
     logins
@@ -227,10 +228,7 @@ mod tests {
         let mut front = Front::new(command::all());
         front.table.rename("config", "cfg").unwrap();
         front.table.rename("hello", "hi").unwrap();
-        let words: Vec<Bytes> = request
-            .split(' ')
-            .map(|word| Bytes::copy_from_slice(word.as_bytes()))
-            .collect();
+        let words: Vec<Word<'_>> = request.split(' ').map(Word::from).collect();
         let Lookup::Found(command) = front.table.lookup(&words) else {
             panic!("no command {request}");
         };
@@ -242,7 +240,9 @@ mod tests {
             info: catalog.entry(command).info,
             now: Clock::start().now(),
         };
-        let shown = shown_words(catalog, &call).join(&b' ');
+        let shown = shown_words(catalog, &call);
+        let shown: Vec<&[u8]> = shown.iter().map(|word| &**word).collect();
+        let shown = shown.join(&b' ');
         assert_eq!(
             String::from_utf8_lossy(&shown),
             want.replace('*', "(redacted)")

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::resp::Word;
 use bytes::Bytes;
 
 /// The most words of a command that are kept.
@@ -56,7 +57,7 @@ impl SlowLog {
 }
 
 /// What is kept of a command's words: not all, and not all of each.
-pub(crate) fn shortened(words: &[Bytes]) -> Vec<Bytes> {
+pub(crate) fn shortened(words: &[Word<'_>]) -> Vec<Bytes> {
     let shown = if words.len() > WORDS_MAX {
         WORDS_MAX - 1
     } else {

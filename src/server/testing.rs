@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use bytes::Bytes;
 use tokio::task::LocalSet;
 
 use super::{Server, command, load_server};
 use crate::clock::Clock;
 use crate::front::{ClientAddr, ClientId, Front, Peer, Program, dispatch};
+use crate::resp::Word;
 
 /// A server with these settings that nothing drives but the test.
 pub(super) fn server(settings: &[&str]) -> Rc<RefCell<Server>> {
@@ -39,9 +39,7 @@ pub(super) fn connect(server: &mut Server) -> ClientId {
 pub(super) fn turn(server: &mut Server, client: ClientId, requests: &[&str]) {
     for request in requests {
         let words = request.split(' ');
-        let words: Vec<Bytes> = words
-            .map(|w| Bytes::copy_from_slice(w.as_bytes()))
-            .collect();
+        let words: Vec<Word<'_>> = words.map(Word::from).collect();
         let now = server.now();
         dispatch(server, client, &words, now);
     }

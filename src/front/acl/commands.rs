@@ -11,7 +11,7 @@ use crate::front::spec::{CommandSpec, Handler, category, flag};
 use crate::front::table::Catalog;
 use crate::front::{Call, Closing, Front, Lookup, Program, Reply, dispatch::has_arity};
 use crate::ids::hex;
-use crate::resp::canonical_integer;
+use crate::resp::{Word, canonical_integer};
 
 /// The most bits of `ACL GENPASS`.
 const GENPASS_BITS_MAX: i64 = 4096;
@@ -269,7 +269,7 @@ fn genpass<P: Program>(_: &mut P, call: &Call<'_>, reply: &mut Reply) {
 }
 
 fn dryrun<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
-    let (name, words): (&Bytes, &[Bytes]) = (&call.words[2], &call.words[3..]);
+    let (name, words): (&Word<'_>, &[Word<'_>]) = (&call.words[2], &call.words[3..]);
     let front = program.front();
     let Some(user) = front.acl.user(name) else {
         return reply.error(format!("ERR User '{}' not found", text(name)));

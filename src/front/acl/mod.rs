@@ -12,11 +12,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use bytes::Bytes;
-
 use super::table::{Catalog, CommandId};
 use crate::config::lex;
 use crate::config::process::AclPubsub;
+use crate::resp::Word;
 
 pub use commands::acl_commands;
 pub use log::{AclLog, LogEntry, Reason};
@@ -278,7 +277,12 @@ impl Acl {
     ///
     /// # Errors
     /// What the user lacks.
-    pub fn check(&self, user: &UserRef, command: CommandId, words: &[Bytes]) -> Result<(), Denied> {
+    pub fn check(
+        &self,
+        user: &UserRef,
+        command: CommandId,
+        words: &[Word<'_>],
+    ) -> Result<(), Denied> {
         let user = user.borrow();
         let mut worst = Denied::Command;
         for selector in user.selectors() {
@@ -294,7 +298,7 @@ impl Acl {
     }
 
     /// Whether a user may run a request and reach every key besides: for keys that follow from data.
-    pub fn has_all_keys(&self, user: &UserRef, command: CommandId, words: &[Bytes]) -> bool {
+    pub fn has_all_keys(&self, user: &UserRef, command: CommandId, words: &[Word<'_>]) -> bool {
         let user = user.borrow();
         let mut selectors = user.selectors().iter();
         selectors.any(|selector| selector.check_with_all_keys(command, words, &self.base.catalog))
@@ -392,10 +396,7 @@ mod tests {
         acl.set_user(b"u", &rules).unwrap();
         let user = Rc::clone(acl.user(b"u").unwrap());
         for request in requests {
-            let words: Vec<Bytes> = request[1..]
-                .split(' ')
-                .map(|word| Bytes::copy_from_slice(word.as_bytes()))
-                .collect();
+            let words: Vec<Word<'_>> = request[1..].split(' ').map(Word::from).collect();
             let Lookup::Found(id) = table.lookup(&words) else {
                 panic!("no command {request}");
             };
@@ -616,7 +617,7 @@ mod tests {
         assert_eq!(other.user_lines(), before);
         let user = Rc::clone(other.user(b"\xff").unwrap());
         for (key, is_allowed) in [(b"\xfe1", true), (b"\xff1", false)] {
-            let words = [Bytes::from_static(b"get"), Bytes::from_static(key)];
+            let words = [Word::from("get"), Word::Part(key)];
             let Lookup::Found(get) = table.lookup(&words) else {
                 panic!("no command");
             };

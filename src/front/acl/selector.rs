@@ -1,7 +1,5 @@
 //! One set of rights: commands, keys and channels that go together.
 
-use bytes::Bytes;
-
 use super::command_set::CommandSet;
 use super::user::RULES_PER_USER_MAX;
 use super::{RuleBase, is_plain};
@@ -10,6 +8,7 @@ use crate::front::glob::glob_match;
 use crate::front::keys::{KeyRef, command_channels, command_keys};
 use crate::front::spec::{Channels, category, flag, key};
 use crate::front::table::{Catalog, CommandId};
+use crate::resp::Word;
 
 /// Why a rule is none. The words are redis-server 7.0's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -323,7 +322,7 @@ impl Selector {
     pub(super) fn check_with_all_keys(
         &self,
         id: CommandId,
-        words: &[Bytes],
+        words: &[Word<'_>],
         catalog: &Catalog,
     ) -> bool {
         let reads_all = |known: &KeyPattern| known.read && known.pattern == b"*";
@@ -334,7 +333,7 @@ impl Selector {
     pub(super) fn check(
         &self,
         id: CommandId,
-        words: &[Bytes],
+        words: &[Word<'_>],
         catalog: &Catalog,
     ) -> Result<(), Denied> {
         let info = catalog.entry(id).info;
@@ -366,7 +365,7 @@ impl Selector {
         Ok(())
     }
 
-    fn allows_key(&self, found: &KeyRef, words: &[Bytes]) -> bool {
+    fn allows_key(&self, found: &KeyRef, words: &[Word<'_>]) -> bool {
         if found.flags & key::NOT_KEY != 0 {
             return true;
         }

@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::{Host, NO_SUCH_MASTER, operate, subcommand, text};
 use crate::config::{check_master_name, statements::is_executable};
 use crate::front::{Call, CommandSpec, Reply, glob_match};
 use crate::ids::MasterName;
-use crate::resp::{Value, canonical_integer};
+use crate::resp::{Value, Word, canonical_integer};
 use crate::sentinel::core::{Addr, Input, Operator, PAUSE_MAX, ReplyTo, SetOption};
 
 /// The subcommands of this module.
@@ -149,7 +147,7 @@ fn order<H: Host>(host: &mut H, call: &Call<'_>, request: Operator, forwarded: b
 }
 
 /// Whether the words after the order say that a peer passed it on; `None`: they say something else.
-fn is_forwarded(rest: &[Bytes]) -> Option<bool> {
+fn is_forwarded(rest: &[Word<'_>]) -> Option<bool> {
     match rest {
         [] => Some(false),
         [word] if word.eq_ignore_ascii_case(FORWARDED) => Some(true),
@@ -314,7 +312,7 @@ fn set<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
 /// One option of `SENTINEL SET`, and how many words after its name it used.
 fn parse_option(
     option: &[u8],
-    rest: &[Bytes],
+    rest: &[Word<'_>],
     scripts_locked: bool,
 ) -> Result<(SetOption, usize), String> {
     let shown = text(option);
@@ -403,10 +401,7 @@ mod tests {
     use super::*;
 
     fn check(words: &[&str], want: Result<(SetOption, usize), &str>) {
-        let words: Vec<Bytes> = words
-            .iter()
-            .map(|word| Bytes::copy_from_slice(word.as_bytes()))
-            .collect();
+        let words: Vec<Word<'_>> = words.iter().map(|word| Word::from(*word)).collect();
         let got = parse_option(&words[0], &words[1..], false);
         assert_eq!(got, want.map_err(str::to_owned), "{words:?}");
     }
@@ -468,7 +463,7 @@ mod tests {
 
     #[test]
     fn locked_scripts_stay() {
-        let words = [Bytes::from_static(b"")];
+        let words = [Word::from("")];
         let error = parse_option(b"client-reconfig-script", &words, true).unwrap_err();
         assert!(error.contains("deny-scripts-reconfig"));
     }

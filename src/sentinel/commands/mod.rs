@@ -196,7 +196,7 @@ fn publish<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
     }
     reply.integer(1);
     host.feed(Input::HelloPublished {
-        payload: message.clone(),
+        payload: message.to_bytes(),
     });
 }
 

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::{Host, operate, subcommand, text};
 use crate::clock::millis;
-use crate::resp::canonical_integer;
+use crate::resp::{Word, canonical_integer};
 
 use crate::front::{Call, CommandSpec, Reply, glob_match_ignore_case};
 use crate::net::LogLevel;
@@ -50,7 +48,7 @@ fn config<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
     }
 }
 
-fn config_get<H: Host>(host: &mut H, patterns: &[Bytes], reply: &mut Reply) {
+fn config_get<H: Host>(host: &mut H, patterns: &[Word<'_>], reply: &mut Reply) {
     let mut shown: Vec<&str> = Vec::new();
     for pattern in patterns {
         for name in PARAMETERS {
@@ -84,7 +82,7 @@ fn parameter(globals: &Globals, level: LogLevel, name: &str) -> String {
 }
 
 /// All pairs are checked before any is applied.
-fn config_set<H: Host>(host: &mut H, call: &Call<'_>, pairs: &[Bytes], reply: &mut Reply) {
+fn config_set<H: Host>(host: &mut H, call: &Call<'_>, pairs: &[Word<'_>], reply: &mut Reply) {
     let mut globals = host.core().globals().clone();
     let mut level = None;
     let mut seen: Vec<String> = Vec::new();
@@ -188,7 +186,7 @@ fn debug<H: Host>(host: &mut H, call: &Call<'_>, reply: &mut Reply) {
 }
 
 /// Applies the pairs from the left, up to the first bad one.
-fn tune(tuning: &mut Tuning, pairs: &[Bytes]) -> Result<(), String> {
+fn tune(tuning: &mut Tuning, pairs: &[Word<'_>]) -> Result<(), String> {
     for pair in pairs.chunks(2) {
         let shown = text(&pair[0]);
         let known = TUNABLES
@@ -214,10 +212,8 @@ fn tune(tuning: &mut Tuning, pairs: &[Bytes]) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    fn words(text: &[&str]) -> Vec<Bytes> {
-        text.iter()
-            .map(|word| Bytes::copy_from_slice(word.as_bytes()))
-            .collect()
+    fn words<'a>(text: &[&'a str]) -> Vec<Word<'a>> {
+        text.iter().map(|word| Word::from(*word)).collect()
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::clock::UnixMillis;
-use crate::resp::canonical_integer;
+use crate::resp::{Word, canonical_integer};
 
 /// An unknown or misplaced word.
 pub(super) const SYNTAX: &str = "ERR syntax error";
@@ -128,11 +128,13 @@ pub(super) fn positive_expiry(
 }
 
 /// The decimal text of a number, as an argument.
-pub(super) fn number(n: u64) -> Bytes {
-    Bytes::copy_from_slice(itoa::Buffer::new().format(n).as_bytes())
+pub(super) fn number(n: u64) -> Word<'static> {
+    Word::Own(Bytes::copy_from_slice(
+        itoa::Buffer::new().format(n).as_bytes(),
+    ))
 }
 
 /// A literal word.
-pub(super) fn word(text: &'static str) -> Bytes {
-    Bytes::from_static(text.as_bytes())
+pub(super) fn word(text: &'static str) -> Word<'static> {
+    text.into()
 }

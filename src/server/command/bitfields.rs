@@ -1,7 +1,5 @@
 //! `BITFIELD`: integers of any width at any bit of a string.
 
-use bytes::Bytes;
-
 use super::args::{Failure, SYNTAX, integer};
 use super::bitmaps::{bit, bit_offset};
 use super::strings::finish;
@@ -138,7 +136,7 @@ fn steps(server: &Server, call: &Call<'_>) -> Result<Vec<Step>, Failure> {
                 2
             }
             (b"set" | b"incrby", [width, offset, number, ..]) => {
-                let place = (width, offset);
+                let place = (&**width, &**offset);
                 let mut step = step(server, call, place, Action::Get, overflow)?;
                 let number = integer(number)?;
                 step.action = if name == b"set" {
@@ -168,12 +166,12 @@ fn overflow_of(word: &[u8]) -> Result<Overflow, Failure> {
 fn step(
     server: &Server,
     call: &Call<'_>,
-    (width, offset): (&Bytes, &Bytes),
+    (width, offset): (&[u8], &[u8]),
     action: Action,
     overflow: Overflow,
 ) -> Result<Step, Failure> {
     let width = Width::parse(width)?;
-    let offset = match &offset[..] {
+    let offset = match offset {
         // In integers of that type.
         [b'#', digits @ ..] => {
             canonical_integer(digits).and_then(|n| n.checked_mul(i64::from(width.bits)))

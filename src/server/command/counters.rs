@@ -112,7 +112,7 @@ fn incrbyfloat(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Resul
     let words = [
         word("SET"),
         key.clone(),
-        text.clone().into(),
+        text.as_str().into(),
         word("KEEPTTL"),
     ];
     server.propagate(call, &words);

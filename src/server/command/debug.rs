@@ -15,7 +15,7 @@ use crate::config::RewriteOf;
 use crate::config::forms::parse_memory;
 use crate::front::{Call, CommandSpec, Reply, flag};
 use crate::ids::hex;
-use crate::resp::Protocol;
+use crate::resp::{Protocol, Word};
 use crate::server::keyspace::{Entry, Text, Value};
 use crate::server::persist::aof::{self, State};
 use crate::server::persist::rdb_encode;
@@ -115,7 +115,7 @@ fn load_aof(server: &mut Server, call: &Call<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn digest_values(server: &Server, keys: &[Bytes], reply: &mut Reply) {
+fn digest_values(server: &Server, keys: &[Word<'_>], reply: &mut Reply) {
     reply.array(keys.len());
     for key in keys {
         let entry = server.keyspace.get(server.db(), key);
@@ -238,7 +238,7 @@ fn populate(
     server: &mut Server,
     call: &Call<'_>,
     count: &[u8],
-    options: &[Bytes],
+    options: &[Word<'_>],
 ) -> Result<(), Failure> {
     let count = not_negative(count, NOT_POSITIVE)?;
     let prefix = options.first().map_or(&b"key"[..], |word| word);
@@ -262,7 +262,7 @@ fn populate(
 }
 
 /// Saves the data and loads them again: what a restart would do to them.
-fn reload(server: &mut Server, options: &[Bytes]) -> Result<(), Failure> {
+fn reload(server: &mut Server, options: &[Word<'_>]) -> Result<(), Failure> {
     let (mut save, mut flush, mut merge) = (true, true, false);
     for word in options {
         match option(word).as_slice() {

@@ -1,10 +1,9 @@
 //! `DUMP` and `RESTORE`: one value as bytes that another server takes.
 
-use bytes::Bytes;
-
 use super::args::{Failure, SYNTAX, integer, number, option, word};
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
+use crate::resp::Word;
 use crate::server::keyspace::Rating;
 use crate::server::persist::dump::{read_payload, write_payload};
 use crate::server::{NotifyClasses, Server};
@@ -64,7 +63,7 @@ struct Options {
     rating: Option<Rating>,
 }
 
-fn options(words: &[Bytes]) -> Result<Options, Failure> {
+fn options(words: &[Word<'_>]) -> Result<Options, Failure> {
     let mut found = Options::default();
     let mut words = words.iter();
     while let Some(word) = words.next() {

@@ -1,10 +1,9 @@
 //! The `EXPIRE` and `TTL` families.
 
-use bytes::Bytes;
-
 use super::args::{ExpiryUnit, Failure, integer, number, option, word};
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
+use crate::resp::Word;
 use crate::server::keyspace::Entry;
 use crate::server::{NotifyClasses, Server};
 
@@ -135,7 +134,7 @@ struct Condition {
 }
 
 impl Condition {
-    fn parse(words: &[Bytes]) -> Result<Condition, Failure> {
+    fn parse(words: &[Word<'_>]) -> Result<Condition, Failure> {
         let (mut nx, mut xx, mut gt, mut lt) = (false, false, false, false);
         for word in words {
             match option(word).as_slice() {
@@ -246,10 +245,7 @@ mod tests {
     #[test]
     fn conditions() {
         let check = |words: &[&'static str], current, at, want| {
-            let words: Vec<Bytes> = words
-                .iter()
-                .map(|w| Bytes::from_static(w.as_bytes()))
-                .collect();
+            let words: Vec<Word<'_>> = words.iter().map(|word| Word::from(*word)).collect();
             assert_eq!(
                 Condition::parse(&words).unwrap().allows(current, at),
                 want,
@@ -266,6 +262,6 @@ mod tests {
         check(&["LT"], None, 5, true);
         check(&["LT", "XX"], None, 5, false);
         check(&["LT"], Some(6), 5, true);
-        assert!(Condition::parse(&[Bytes::from_static(b"NX"), Bytes::from_static(b"GT")]).is_err());
+        assert!(Condition::parse(&["NX".into(), "GT".into()]).is_err());
     }
 }

@@ -2,8 +2,6 @@
 
 use std::cmp::Ordering;
 
-use bytes::Bytes;
-
 use super::args::{Failure, SYNTAX, integer, number, word};
 use super::geohash::{Place, Region, Shape};
 use super::partial_sort::sort_range;
@@ -13,7 +11,7 @@ use super::sorted_sets::{CH, KEY_RO, NX, XX, add, add_options};
 use super::strings::finish;
 use super::strtod::{double, float};
 use crate::front::{Begin, Call, CommandSpec, Find, KeySpec, Reply, category, flag, key};
-use crate::resp::Protocol;
+use crate::resp::{Protocol, Word};
 use crate::server::Server;
 use crate::server::keyspace::{Key, SortedSet};
 
@@ -163,7 +161,7 @@ fn geoadd(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(),
     if !places.len().is_multiple_of(3) || (options & NX != 0 && options & XX != 0) {
         return Err(SYNTAX.into());
     }
-    let mut words: Vec<Bytes> = vec![word("zadd")];
+    let mut words = vec![word("zadd")];
     words.extend_from_slice(&head[1..]);
     for part in places.chunks_exact(3) {
         let place = place(&part[0], &part[1])?;
@@ -343,7 +341,7 @@ struct Query<'a> {
     count: usize,
     /// The first ones found will do.
     is_any: bool,
-    store: Option<&'a Bytes>,
+    store: Option<&'a Word<'a>>,
     /// What is stored as the score.
     store_distance: bool,
 }
@@ -357,7 +355,7 @@ enum CenterBy {
 
 impl<'a> Query<'a> {
     fn parse(
-        words: &'a [Bytes],
+        words: &'a [Word<'a>],
         form: Form,
         set: Option<&SortedSet>,
     ) -> Result<Query<'a>, Failure> {
@@ -395,7 +393,7 @@ impl<'a> Query<'a> {
 
     fn options(
         &mut self,
-        mut rest: &'a [Bytes],
+        mut rest: &'a [Word<'a>],
         form: Form,
         set: Option<&SortedSet>,
     ) -> Result<(), Failure> {
@@ -609,10 +607,7 @@ mod tests {
     /// Which words of a request may be read or written as keys.
     fn check(request: &str, want: &[usize]) {
         let front: Front<Server> = Front::new(command::all());
-        let words: Vec<Bytes> = request
-            .split(' ')
-            .map(|word| Bytes::copy_from_slice(word.as_bytes()))
-            .collect();
+        let words: Vec<Word<'_>> = request.split(' ').map(Word::from).collect();
         let Lookup::Found(id) = front.table.lookup(&words) else {
             panic!("no command {request}");
         };

@@ -285,7 +285,7 @@ fn hincrbyfloat(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Resu
     });
     server.touched(key, NotifyClasses::HASH, "hincrbyfloat");
     // The sum, so that nobody's arithmetic can make another of it.
-    let words = [word("HSET"), key.clone(), name.clone(), text.clone()];
+    let words = [word("HSET"), key.clone(), name.clone(), text.clone().into()];
     server.propagate(call, &words);
     reply.bulk(text);
     Ok(())

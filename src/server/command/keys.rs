@@ -1,10 +1,9 @@
 //! Commands about keys, whatever they hold, and about databases.
 
-use bytes::Bytes;
-
 use super::args::{Failure, NO_SUCH_KEY, SYNTAX, database, integer, option};
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, glob_match, key};
+use crate::resp::Word;
 use crate::server::keyspace::{Entry, Key};
 use crate::server::{NotifyClasses, Server};
 
@@ -289,7 +288,7 @@ pub(super) fn scan_cursor(word: &[u8]) -> Result<u64, Failure> {
 /// What `SCAN` and its like are told behind the cursor.
 #[derive(Debug)]
 pub(super) struct ScanOptions<'a> {
-    pattern: Option<&'a Bytes>,
+    pattern: Option<&'a Word<'a>>,
     type_name: Option<Vec<u8>>,
     /// About how many elements one call looks at.
     pub(super) count: usize,
@@ -297,16 +296,16 @@ pub(super) struct ScanOptions<'a> {
 
 impl<'a> ScanOptions<'a> {
     /// Those of `SCAN` itself.
-    fn of_keys(words: &'a [Bytes]) -> Result<ScanOptions<'a>, Failure> {
+    fn of_keys(words: &'a [Word<'a>]) -> Result<ScanOptions<'a>, Failure> {
         ScanOptions::read(words, true)
     }
 
     /// Those of `HSCAN`, `SSCAN` and `ZSCAN`.
-    pub(super) fn of_elements(words: &'a [Bytes]) -> Result<ScanOptions<'a>, Failure> {
+    pub(super) fn of_elements(words: &'a [Word<'a>]) -> Result<ScanOptions<'a>, Failure> {
         ScanOptions::read(words, false)
     }
 
-    fn read(words: &'a [Bytes], has_type: bool) -> Result<ScanOptions<'a>, Failure> {
+    fn read(words: &'a [Word<'a>], has_type: bool) -> Result<ScanOptions<'a>, Failure> {
         let mut options = ScanOptions {
             pattern: None,
             type_name: None,

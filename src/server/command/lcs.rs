@@ -1,10 +1,9 @@
 //! `LCS`: the longest common subsequence of two strings.
 
-use bytes::Bytes;
-
 use super::args::{Failure, SYNTAX, integer};
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
+use crate::resp::Word;
 use crate::server::Server;
 use crate::server::keyspace::Text;
 
@@ -35,7 +34,7 @@ struct Wanted {
     match_len_min: i64,
 }
 
-fn wanted(words: &[Bytes]) -> Result<Wanted, Failure> {
+fn wanted(words: &[Word<'_>]) -> Result<Wanted, Failure> {
     let mut wanted = Wanted::default();
     let mut words = words.iter();
     while let Some(word) = words.next() {

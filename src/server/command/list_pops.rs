@@ -8,6 +8,7 @@ use super::lists::events;
 use super::pops::{POPPED, PopMany, numbered, pop_many, pop_many_or_wait, pop_or_wait};
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, Handler, KeySpec, Reply, category, flag, key};
+use crate::resp::Word;
 use crate::server::blocking::parse_timeout;
 use crate::server::keyspace::{End, List};
 use crate::server::{NotifyClasses, Server};
@@ -151,7 +152,7 @@ pub(super) fn commands() -> Vec<Spec> {
 fn take_out(
     server: &mut Server,
     call: &Call<'_>,
-    key: &Bytes,
+    key: &[u8],
     end: End,
     count: usize,
     reply: &mut Reply,
@@ -213,7 +214,7 @@ fn end_of(word: &[u8]) -> Result<End, Failure> {
     }
 }
 
-fn pop_word(end: End) -> Bytes {
+fn pop_word(end: End) -> Word<'static> {
     word(match end {
         End::Left => "LPOP",
         End::Right => "RPOP",
@@ -230,7 +231,7 @@ impl PopMany for List {
     fn pop_many(
         server: &mut Server,
         call: &Call<'_>,
-        key: &Bytes,
+        key: &[u8],
         end: End,
         count: usize,
         reply: &mut Reply,
@@ -244,7 +245,7 @@ impl PopMany for List {
         reply.array(taken);
         take_out(server, call, key, end, taken, reply);
         server.changed_more(taken - 1);
-        server.propagate(call, &[pop_word(end), key.clone(), number(taken as u64)]);
+        server.propagate(call, &[pop_word(end), key.into(), number(taken as u64)]);
         Ok(true)
     }
 }
@@ -262,7 +263,7 @@ fn serve<R>(server: &mut Server, call: &Call<'_>, work: impl FnOnce(&mut Server)
 fn serve_pop(
     server: &mut Server,
     call: &Call<'_>,
-    key: &Bytes,
+    key: &[u8],
     reply: &mut Reply,
     end: End,
 ) -> Result<bool, Failure> {
@@ -274,7 +275,7 @@ fn serve_pop(
     serve(server, call, |server| {
         take_out(server, call, key, end, 1, reply);
     });
-    server.propagate(call, &[pop_word(end), key.clone()]);
+    server.propagate(call, &[pop_word(end), key.into()]);
     Ok(true)
 }
 
@@ -308,7 +309,7 @@ fn blmove(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(),
 fn serve_move(
     server: &mut Server,
     call: &Call<'_>,
-    from: &Bytes,
+    from: &[u8],
     reply: &mut Reply,
 ) -> Result<bool, Failure> {
     let (pop_end, push_end) = move_ends(call)?;
@@ -343,7 +344,7 @@ fn serve_move(
             if server.has_waited(call) {
                 // As in redis-server, however they were typed.
                 for side in &mut words[3..] {
-                    *side = side.to_ascii_lowercase().into();
+                    *side = Bytes::from(side.to_ascii_lowercase()).into();
                 }
             }
             server.propagate(call, &words);

@@ -1,11 +1,10 @@
 //! Lists: pushing, reading and changing. What takes elements away at the ends is in `list_pops`.
 
-use bytes::Bytes;
-
 use super::args::{Failure, NO_SUCH_KEY, SYNTAX, integer, option};
 use super::elements::bulk;
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, Handler, KeySpec, Reply, category, flag, key};
+use crate::resp::Word;
 use crate::server::keyspace::{Element, End, LISTPACK_BYTES_MAX, List, Sought};
 use crate::server::{NotifyClasses, Server};
 
@@ -141,7 +140,7 @@ pub(super) fn events(end: End) -> (&'static str, &'static str) {
 }
 
 /// Refuses elements that no node can hold.
-fn check_elements(elements: &[Bytes]) -> Result<(), Failure> {
+fn check_elements(elements: &[Word<'_>]) -> Result<(), Failure> {
     elements
         .iter()
         .try_for_each(|element| check_element(element))
@@ -348,14 +347,14 @@ struct Positions {
     elements_max: usize,
 }
 
-fn positions(words: &[Bytes]) -> Result<Positions, Failure> {
+fn positions(words: &[Word<'_>]) -> Result<Positions, Failure> {
     let mut positions = Positions {
         rank: 1,
         count: None,
         elements_max: usize::MAX,
     };
     // 0 means all.
-    let amount = |word: &Bytes, error: &'static str| {
+    let amount = |word: &[u8], error: &'static str| {
         let n = integer(word).ok().and_then(|n| usize::try_from(n).ok());
         match n {
             Some(0) => Ok(usize::MAX),

@@ -1,10 +1,10 @@
 //! `LOLWUT`: a picture for some versions of Redis, and the version of this one.
 
-use bytes::Bytes;
 use rand::{Rng, RngExt};
 
 use super::args::{Failure, integer, option};
 use crate::front::{Call, REDIS_VERSION, Reply};
+use crate::resp::Word;
 use crate::server::Server;
 
 pub(super) fn lolwut(
@@ -33,7 +33,7 @@ pub(super) fn lolwut(
 
 /// Sizes as a client gives them, each with a default and a limit.
 fn sizes_of<const N: usize>(
-    words: &[Bytes],
+    words: &[Word<'_>],
     rules: [(i64, i64); N],
 ) -> Result<[usize; N], Failure> {
     let mut sizes = [0; N];

@@ -5,14 +5,12 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::args::{Failure, SYNTAX, integer, word};
 use super::strings::finish;
 use crate::front::{
     Begin, Call, CommandSpec, Find, KeySpec, MIGRATE_OPTIONS, Reply, category, flag, key, options,
 };
-use crate::resp::encode_request;
+use crate::resp::{Word, encode_request};
 use crate::server::courier::{Errand, Login, Target};
 use crate::server::persist::dump::write_payload;
 use crate::server::{NotifyClasses, Server};
@@ -74,7 +72,7 @@ struct Order {
 }
 
 impl Order {
-    fn parse(words: &[Bytes]) -> Result<Order, Failure> {
+    fn parse(words: &[Word<'_>]) -> Result<Order, Failure> {
         let mut order = Order {
             keys: 3..4,
             keeps: false,
@@ -91,13 +89,13 @@ impl Order {
                     order.login = Some(Login {
                         // The name, if there was one before it, stays.
                         user: order.login.and_then(|login| login.user),
-                        password: password.clone(),
+                        password: password.to_bytes(),
                     });
                 }
                 (Some(("auth2", _)), [user, password, ..]) => {
                     order.login = Some(Login {
-                        user: Some(user.clone()),
-                        password: password.clone(),
+                        user: Some(user.to_bytes()),
+                        password: password.to_bytes(),
                     });
                 }
                 (Some(("keys", _)), _) if words[3].is_empty() => order.keys = at + 1..words.len(),
@@ -122,7 +120,7 @@ impl Order {
 
 fn migrate(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     let order = Order::parse(call.words)?;
-    let mut keys: Vec<&Bytes> = call.words[order.keys.clone()].iter().collect();
+    let mut keys: Vec<&Word<'_>> = call.words[order.keys.clone()].iter().collect();
     keys.retain(|key| server.read_any(call, key).is_some());
     if keys.is_empty() {
         reply.simple(NOTHING);
@@ -130,8 +128,8 @@ fn migrate(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<()
     }
     let process = &server.config.process;
     let to = Target {
-        host: call.words[1].clone(),
-        port: call.words[2].clone(),
+        host: call.words[1].to_bytes(),
+        port: call.words[2].to_bytes(),
         login: order.login.clone(),
         tls: process.tls.cluster.then(|| Box::new(process.clone())),
     };
@@ -187,9 +185,9 @@ fn migrate(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<()
 fn pack<'a>(
     server: &Server,
     call: &Call<'_>,
-    keys: &mut &[&'a Bytes],
+    keys: &mut &[&'a Word<'a>],
     may_replace: bool,
-) -> (Vec<u8>, Vec<&'a Bytes>) {
+) -> (Vec<u8>, Vec<&'a Word<'a>>) {
     let now = server.clock.now().unix.0;
     let compress = server.config.rdbcompression;
     let (mut bytes, mut packed) = (Vec::new(), Vec::new());
@@ -222,11 +220,13 @@ fn pack<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
 
     fn check(line: &str, want: Result<(Range<usize>, Option<&str>, &str), &str>) {
-        let words: Vec<Bytes> = format!("MIGRATE h p {line}")
+        let line = format!("MIGRATE h p {line}");
+        let words: Vec<Word<'_>> = line
             .split(' ')
-            .map(|word| Bytes::copy_from_slice(word.trim_matches('"').as_bytes()))
+            .map(|word| Word::from(word.trim_matches('"')))
             .collect();
         let found = Order::parse(&words).map(|order| {
             let login = order.login.unwrap_or(Login {
@@ -257,7 +257,7 @@ mod tests {
     fn no_time_is_a_second() {
         let patience = |timeout: &str| {
             let words = ["migrate", "h", "p", "k", "0", timeout];
-            let words = words.map(|word| Bytes::copy_from_slice(word.as_bytes()));
+            let words = words.map(Word::from);
             Order::parse(&words).map(|order| order.patience)
         };
         for (timeout, millis) in [("-5", 1000), ("0", 1000), ("1", 1), ("70000", 70_000)] {

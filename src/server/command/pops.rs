@@ -3,10 +3,9 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
-
 use super::args::{Failure, SYNTAX, integer};
 use crate::front::{Begin, Call, Find, KeySpec, Reply, key};
+use crate::resp::Word;
 use crate::server::Server;
 use crate::server::blocking::{Serve, parse_timeout};
 use crate::server::keyspace::Kind;
@@ -40,7 +39,7 @@ pub(super) trait PopMany: Kind {
     fn pop_many(
         server: &mut Server,
         call: &Call<'_>,
-        key: &Bytes,
+        key: &[u8],
         side: Self::Side,
         count: usize,
         reply: &mut Reply,
@@ -56,7 +55,7 @@ struct Asked<S> {
 }
 
 /// Reads what is asked for from word `at` on.
-fn parse<K: PopMany>(words: &[Bytes], at: usize) -> Result<Asked<K::Side>, Failure> {
+fn parse<K: PopMany>(words: &[Word<'_>], at: usize) -> Result<Asked<K::Side>, Failure> {
     let positive = |word: &[u8], error: &'static str| {
         let n = integer(word).ok().and_then(|n| usize::try_from(n).ok());
         n.filter(|n| *n > 0).ok_or(Failure::Borrowed(error))

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::args::{Failure, SYNTAX, integer, option};
 use super::strings::finish;
 use crate::clock::Mono;
-use crate::front::{Call, ClientId, ClientKind, CommandSpec, Reply, category, flag, kept};
+use crate::front::{Call, ClientId, ClientKind, CommandSpec, Reply, category, flag};
 use crate::ids::ReplOffset;
-use crate::resp::split_words;
+use crate::resp::{Word, split_words};
 use crate::server::Server;
 
 type Spec = CommandSpec<Server>;
@@ -124,7 +122,7 @@ struct FailoverOptions<'a> {
 }
 
 impl<'a> FailoverOptions<'a> {
-    fn parse(words: &'a [Bytes]) -> Result<FailoverOptions<'a>, Failure> {
+    fn parse(words: &'a [Word<'a>]) -> Result<FailoverOptions<'a>, Failure> {
         let mut options = FailoverOptions::default();
         let mut rest = words;
         loop {
@@ -232,7 +230,7 @@ fn replconf(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(
                 )
                 .into());
             }
-            b"ip-address" => introduction.ip = (!value.is_empty()).then(|| kept(value)),
+            b"ip-address" => introduction.ip = (!value.is_empty()).then(|| value.to_bytes()),
             b"capa" => match option(value).as_slice() {
                 b"eof" => introduction.capa_eof = true,
                 b"psync2" => introduction.capa_psync2 = true,

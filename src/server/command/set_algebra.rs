@@ -2,12 +2,11 @@
 
 use std::cmp::Reverse;
 
-use bytes::Bytes;
-
 use super::args::{Failure, SYNTAX, integer, not_negative};
 use super::elements::{bulk, is_removing_cheaper};
 use super::strings::finish;
 use crate::front::{Begin, Call, CommandSpec, Find, KeySpec, Reply, category, flag, key};
+use crate::resp::Word;
 use crate::server::keyspace::{Element, Kind, Set, Thresholds};
 use crate::server::{NotifyClasses, Server};
 
@@ -69,7 +68,7 @@ enum Operation {
 fn sets<'a>(
     server: &'a mut Server,
     call: &Call<'_>,
-    keys: &[Bytes],
+    keys: &[Word<'_>],
 ) -> Result<Vec<Option<&'a Set>>, Failure> {
     for key in keys {
         server.read::<Set>(call, key)?;

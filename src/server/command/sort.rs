@@ -4,15 +4,13 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use bytes::Bytes;
-
 use super::args::{Failure, SYNTAX, integer, option};
 use super::lists::check_element;
 use super::partial_sort::sort_range;
 use super::strings::finish;
 use super::strtod::weight;
 use crate::front::{Begin, Call, CommandSpec, Find, KeySpec, Reply, category, flag, key};
-use crate::resp::canonical_integer;
+use crate::resp::{Word, canonical_integer};
 use crate::server::keyspace::{Element, End, Hash, Kind, List, SortedSet, Text, Value};
 use crate::server::{NotifyClasses, Server};
 
@@ -80,7 +78,7 @@ struct Options<'a> {
     /// In the order in which they are: `BY` a name without a `*`.
     unsorted: bool,
     get: Vec<Pattern<'a>>,
-    store: Option<&'a Bytes>,
+    store: Option<&'a Word<'a>>,
 }
 
 /// A name with a `*` for the element, and perhaps a field of the hash there.

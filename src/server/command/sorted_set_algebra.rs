@@ -2,8 +2,6 @@
 
 use std::cmp::Reverse;
 
-use bytes::Bytes;
-
 use super::args::{Failure, SYNTAX, integer};
 use super::elements::is_removing_cheaper;
 use super::sorted_set_ranges::store_result;
@@ -11,6 +9,7 @@ use super::sorted_sets::{member, members};
 use super::strings::finish;
 use super::strtod::double;
 use crate::front::{Begin, Call, CommandSpec, Find, KeySpec, Reply, category, flag, key};
+use crate::resp::Word;
 use crate::server::Server;
 use crate::server::keyspace::{Element, Key, Scored, Set, SortedSet, Table, Thresholds, Value};
 
@@ -120,7 +119,7 @@ fn number_or_zero(score: f64) -> f64 {
 /// What a command asks for.
 #[derive(Debug)]
 struct Query<'a> {
-    keys: &'a [Bytes],
+    keys: &'a [Word<'a>],
     /// One for each key.
     weights: Vec<f64>,
     aggregate: Aggregate,
@@ -145,7 +144,7 @@ impl<'a> Query<'a> {
     fn parse(
         server: &mut Server,
         call: &Call<'a>,
-        words: &'a [Bytes],
+        words: &'a [Word<'a>],
         operation: Operation,
         purpose: Use,
     ) -> Result<Query<'a>, Failure> {
@@ -179,7 +178,7 @@ impl<'a> Query<'a> {
 
     fn options(
         &mut self,
-        mut rest: &[Bytes],
+        mut rest: &[Word<'_>],
         operation: Operation,
         purpose: Use,
     ) -> Result<(), Failure> {
@@ -248,7 +247,7 @@ impl<'a> Query<'a> {
     }
 
     fn sources<'s>(&self, server: &'s Server, call: &Call<'_>) -> Result<Vec<Source<'s>>, Failure> {
-        let of = |(key, weight): (&Bytes, &f64)| {
+        let of = |(key, weight): (&Word<'_>, &f64)| {
             let members = match server.stored_any(call, key) {
                 Some(Value::Set(set)) => Members::Plain(set),
                 _ => server

@@ -1,13 +1,11 @@
 //! Taking the members with the lowest or the highest scores.
 
-use bytes::Bytes;
-
 use super::args::{Failure, NOT_POSITIVE, SYNTAX, not_negative, number, word};
 use super::elements::bulk;
 use super::pops::{POPPED, PopMany, numbered, pop_many};
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, Handler, KeySpec, Reply, category, flag};
-use crate::resp::Protocol;
+use crate::resp::{Protocol, Word};
 use crate::server::keyspace::{Element, Key, SortedSet};
 use crate::server::{NotifyClasses, Server};
 
@@ -128,7 +126,7 @@ fn show(reply: &mut Reply, taken: &[(Key, f64)], in_pairs: bool) {
 
 impl Side {
     /// The plain command that pops from here.
-    pub(super) fn pop_word(self) -> Bytes {
+    pub(super) fn pop_word(self) -> Word<'static> {
         word(match self {
             Side::Lowest => "ZPOPMIN",
             Side::Highest => "ZPOPMAX",
@@ -150,7 +148,7 @@ impl PopMany for SortedSet {
     fn pop_many(
         server: &mut Server,
         call: &Call<'_>,
-        key: &Bytes,
+        key: &[u8],
         side: Side,
         count: usize,
         reply: &mut Reply,
@@ -159,7 +157,7 @@ impl PopMany for SortedSet {
             return Ok(false);
         }
         let taken = take(server, call, key, side, count);
-        let words = [side.pop_word(), key.clone(), number(taken.len() as u64)];
+        let words = [side.pop_word(), key.into(), number(taken.len() as u64)];
         server.propagate(call, &words);
         reply.array(2);
         reply.bulk(key);

@@ -1,12 +1,11 @@
 //! Ranges of sorted sets: by rank, by score and by name, shown, stored or removed.
 
-use bytes::Bytes;
-
 use super::args::{Failure, SYNTAX, integer};
 use super::sorted_sets::{KEY_RO, member, members};
 use super::strings::finish;
 use super::strtod::bound;
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
+use crate::resp::Word;
 use crate::server::keyspace::{Element, Kind, SortedSet};
 use crate::server::{NotifyClasses, Server};
 
@@ -307,7 +306,7 @@ struct Query<'a> {
 impl<'a> Query<'a> {
     /// Reads both ends and what follows. What is `None` an option may choose.
     fn parse(
-        words: &'a [Bytes],
+        words: &'a [Word<'a>],
         mut by: Option<By>,
         mut is_reverse: Option<bool>,
         may_have_scores: bool,

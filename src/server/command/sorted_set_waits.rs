@@ -1,7 +1,5 @@
 //! Waiting for the members with the lowest or the highest scores.
 
-use bytes::Bytes;
-
 use super::args::Failure;
 use super::elements::bulk;
 use super::pops::{POPPED, numbered, pop_many_or_wait, pop_or_wait};
@@ -71,7 +69,7 @@ pub(super) fn commands() -> Vec<Spec> {
 fn serve_pop(
     server: &mut Server,
     call: &Call<'_>,
-    key: &Bytes,
+    key: &[u8],
     reply: &mut Reply,
     side: Side,
 ) -> Result<bool, Failure> {
@@ -84,6 +82,6 @@ fn serve_pop(
         bulk(reply, Element::Bytes(&member));
         reply.double(score);
     }
-    server.propagate(call, &[side.pop_word(), key.clone()]);
+    server.propagate(call, &[side.pop_word(), key.into()]);
     Ok(true)
 }

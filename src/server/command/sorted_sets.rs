@@ -1,6 +1,5 @@
 //! Sorted sets: what is about single members, and what only looks.
 
-use bytes::Bytes;
 use rand::RngExt;
 
 use super::args::{Failure, SYNTAX, integer};
@@ -10,7 +9,7 @@ use super::sorted_set_ranges::{By, Limit, Range};
 use super::strings::finish;
 use super::strtod::float;
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
-use crate::resp::Protocol;
+use crate::resp::{Protocol, Word};
 use crate::server::keyspace::{Change, Element, SortedSet};
 use crate::server::{NotifyClasses, Server};
 
@@ -125,7 +124,7 @@ const ADD_OPTIONS: &[(&str, u8)] = &[
 ];
 
 /// The options at the beginning of `words` that are among `known`, and how many words they take.
-pub(super) fn add_options(words: &[Bytes], known: &[(&str, u8)]) -> (u8, usize) {
+pub(super) fn add_options(words: &[Word<'_>], known: &[(&str, u8)]) -> (u8, usize) {
     let mut options = 0;
     let found = words.iter().map_while(|word| {
         let is_it = |(name, _): &&(&str, u8)| word.eq_ignore_ascii_case(name.as_bytes());
@@ -140,7 +139,7 @@ pub(super) fn add(
     server: &mut Server,
     call: &Call<'_>,
     reply: &mut Reply,
-    words: &[Bytes],
+    words: &[Word<'_>],
     given: u8,
 ) -> Result<(), Failure> {
     let key = &words[1];

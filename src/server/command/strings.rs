@@ -1,11 +1,10 @@
 //! `SET`, `GET` and what else reads and writes strings.
 
-use bytes::Bytes;
-
 use super::args::{
     ExpiryUnit, Failure, NOT_AN_INTEGER, SYNTAX, integer, number, option, positive_expiry, word,
 };
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
+use crate::resp::Word;
 use crate::server::keyspace::{Text, WARM_MAX};
 use crate::server::{NotifyClasses, Server};
 
@@ -197,15 +196,15 @@ struct SetOptions<'a> {
     if_exists: Option<bool>,
     get: bool,
     keep_ttl: bool,
-    expiry: Option<(ExpiryUnit, &'a Bytes)>,
+    expiry: Option<(ExpiryUnit, &'a Word<'a>)>,
 }
 
 /// Whether an expiry may be given after an earlier one: as in redis-server, of several of one unit the last counts.
-fn may_set(earlier: Option<(ExpiryUnit, &Bytes)>, unit: ExpiryUnit) -> bool {
+fn may_set(earlier: Option<(ExpiryUnit, &Word<'_>)>, unit: ExpiryUnit) -> bool {
     earlier.is_none_or(|(earlier, _)| earlier == unit)
 }
 
-fn set_options(words: &[Bytes]) -> Result<SetOptions<'_>, Failure> {
+fn set_options<'a>(words: &'a [Word<'a>]) -> Result<SetOptions<'a>, Failure> {
     let mut options = SetOptions::default();
     let mut rest = words.iter();
     while let Some(word) = rest.next() {
@@ -266,7 +265,7 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
             server.propagate(call, &words);
         }
         None if options.get => {
-            let words: Vec<&Bytes> = call
+            let words: Vec<&Word<'_>> = call
                 .words
                 .iter()
                 .enumerate()
@@ -404,7 +403,7 @@ fn mget(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
 }
 
 /// The pairs of `MSET`; an odd number of words is Redis's arity error.
-fn pairs<'a>(call: &Call<'a>) -> Result<std::slice::ChunksExact<'a, Bytes>, Failure> {
+fn pairs<'a>(call: &Call<'a>) -> Result<std::slice::ChunksExact<'a, Word<'a>>, Failure> {
     if call.words.len().is_multiple_of(2) {
         return Err(crate::front::arity_error(call.info.name).into());
     }

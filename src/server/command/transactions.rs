@@ -5,8 +5,9 @@ use hashbrown::HashMap;
 
 use crate::front::{
     Call, ClientId, Clients, CommandId, CommandInfo, CommandSpec, KeySpec, Reply, category, flag,
-    kept, key, run, words_bytes,
+    key, run, words_bytes,
 };
+use crate::resp::Word;
 use crate::room::GiveBack;
 use crate::server::keyspace::{Entry, Keyspace};
 use crate::server::{Server, Session};
@@ -86,7 +87,7 @@ pub(crate) struct Transaction {
 
 #[derive(Debug)]
 struct Queued {
-    words: Vec<Bytes>,
+    words: Vec<Word<'static>>,
     command: CommandId,
     info: &'static CommandInfo,
 }
@@ -213,7 +214,7 @@ fn watch(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
         return;
     }
     let db = server.db();
-    for key in call.words[1..].iter().map(kept) {
+    for key in call.words[1..].iter().map(Word::to_bytes) {
         let client = server.front.clients.current(call.client);
         if client.session.watched.len() >= WATCHED_MAX {
             reply.error("ERR too many watched keys");
@@ -257,7 +258,7 @@ impl Server {
         transaction.bytes += bytes;
         client.multi_bytes += bytes;
         transaction.queued.push(Queued {
-            words: call.words.iter().map(kept).collect(),
+            words: call.words.iter().map(Word::keep).collect(),
             command: call.command,
             info: call.info,
         });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::held::{self, Whole};
-use crate::resp::{OWN_BUFFER_MIN, canonical_integer};
+use crate::resp::{OWN_BUFFER_MIN, Word, canonical_integer};
 
 /// The longest string that is copied when it is changed or saved. Bytes. Longer ones are shared with the
 /// snapshots that are still writing them out.
@@ -182,12 +182,12 @@ impl Text {
 
     /// Takes a word of a request, as [`Text::assign`] would, but without a copy where the word has a buffer of its
     /// own.
-    pub fn receive(&mut self, word: &Bytes) {
+    pub fn receive(&mut self, word: &Word<'_>) {
         if word.len() < OWN_BUFFER_MIN {
             self.assign(word);
         } else {
             held::leave(self.common_bytes(1));
-            *self = Text::Long(Arc::new(Long::Fixed(word.clone())));
+            *self = Text::Long(Arc::new(Long::Fixed(word.to_bytes())));
         }
     }
 
@@ -353,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_long_word_becomes_a_text_and_is_changed_without_a_copy() {
-        let word = Bytes::from(vec![b'x'; OWN_BUFFER_MIN]);
+        let word = Word::Own(Bytes::from(vec![b'x'; OWN_BUFFER_MIN]));
         let place = word.as_ptr();
         let mut text = Text::default();
         text.receive(&word);

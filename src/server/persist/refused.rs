@@ -4,10 +4,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use bytes::Bytes;
-
 use super::dump::absent_type;
 use super::rdb_decode::printable;
+use crate::resp::Word;
 use crate::server::command::ABSENT;
 
 /// A command that cannot be executed here.
@@ -24,7 +23,7 @@ pub(crate) struct Refused {
 
 impl Refused {
     /// A command that is not here, or that cannot be what it is.
-    pub(crate) fn new(words: &[Bytes], db: usize) -> Refused {
+    pub(crate) fn new(words: &[Word<'_>], db: usize) -> Refused {
         let name = words.first().map_or(&b""[..], |word| word);
         let name = String::from_utf8_lossy(name).to_ascii_lowercase();
         let known = ABSENT.iter().find(|command| command.name == name);
@@ -41,7 +40,7 @@ impl Refused {
     }
 
     /// A value that is restored but of a type that is not here; `name` is the command's.
-    pub(crate) fn of_payload(name: &str, words: &[Bytes], db: usize) -> Option<Refused> {
+    pub(crate) fn of_payload(name: &str, words: &[Word<'_>], db: usize) -> Option<Refused> {
         if !is_restore(name) {
             return None;
         }
@@ -84,7 +83,7 @@ fn kind_of(name: &str) -> &'static str {
 }
 
 /// Where the first key of a command is.
-fn key_at(name: &str, words: &[Bytes]) -> Option<usize> {
+fn key_at(name: &str, words: &[Word<'_>]) -> Option<usize> {
     match name {
         "eval" | "eval_ro" | "evalsha" | "evalsha_ro" | "fcall" | "fcall_ro" => {
             (words.get(2)? != "0").then_some(3)
@@ -94,7 +93,7 @@ fn key_at(name: &str, words: &[Bytes]) -> Option<usize> {
         "xread" | "xreadgroup" => {
             // A group and a consumer may have that name.
             let first = if name == "xread" { 1 } else { 4 };
-            let is_it = |word: &Bytes| word.eq_ignore_ascii_case(b"streams");
+            let is_it = |word: &Word<'_>| word.eq_ignore_ascii_case(b"streams");
             let found = words.iter().skip(first).position(is_it)?;
             Some(first + found + 1)
         }
@@ -107,10 +106,7 @@ mod tests {
     use super::*;
 
     fn of(line: &str) -> String {
-        let words: Vec<Bytes> = line
-            .split(' ')
-            .map(|word| Bytes::from(word.to_owned()))
-            .collect();
+        let words: Vec<Word<'_>> = line.split(' ').map(Word::from).collect();
         Refused::new(&words, 3).to_string()
     }
 
@@ -157,7 +153,7 @@ mod tests {
     #[test]
     fn a_payload_is_refused_for_its_type_alone() {
         let restore = |payload: &'static [u8]| {
-            let words = [b"RESTORE", &b"s"[..], b"0", payload].map(Bytes::from_static);
+            let words = [b"RESTORE", &b"s"[..], b"0", payload].map(Word::Part);
             Refused::of_payload("restore", &words, 0).map(|refused| refused.to_string())
         };
         assert_eq!(restore(b"\x00\x01v\x0a\x00"), None);

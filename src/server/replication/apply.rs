@@ -4,19 +4,14 @@
 //! link: a replica that skipped something would be one in name only. Only where it may give up keys of its own
 //! (`replica-ignore-maxmemory no`), and has, may a command fail: all data would be followed by the same again.
 
-use bytes::Bytes;
-
 use crate::clock::Now;
 use crate::front::{Call, ClientId, CommandId, CommandInfo, Lookup, Reply, flag, run};
 use crate::ids::ReplOffset;
-use crate::resp::{Limits, ProtocolError, RequestDecoder};
+use crate::resp::{Limits, ProtocolError, RequestDecoder, Word};
 use crate::server::eviction::Room;
 use crate::server::persist::rdb_decode::printable;
 use crate::server::persist::refused::Refused;
 use crate::server::{Current, Server};
-
-/// The room for words that is kept between two units.
-const KEPT_WORDS_MAX: usize = 1024;
 
 /// Why the stream cannot be applied.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +41,8 @@ pub(crate) enum ApplyError {
 /// The state of a stream between two reads.
 #[derive(Debug, Default)]
 pub(crate) struct Applier {
-    /// The words of the next unit, as far as its commands are complete.
-    words: Vec<Bytes>,
+    /// The words of a transaction that began in what was read earlier, as far as its commands were complete.
+    words: Vec<Word<'static>>,
     /// Of a transaction: where the words of each command end. However many there are: the master, which has run
     /// them, is the limit, as it is of the data that it sends.
     ends: Option<Vec<usize>>,
@@ -60,38 +55,37 @@ pub(crate) struct Applier {
 }
 
 impl Applier {
-    /// Goes on at `input[*at..]` to the end of the next unit, whose words and ends are then there to be taken;
-    /// false when not all of it has arrived.
-    fn next_unit(
+    /// Goes on at `input[*at..]` to the end of the next unit; false when not all of it has arrived. Its words are then those
+    /// that are here and `words`, and its ends are there to be taken.
+    fn next_unit<'a>(
         &mut self,
-        input: &[u8],
+        input: &'a [u8],
         at: &mut usize,
         limits: &Limits,
+        words: &mut Vec<Word<'a>>,
     ) -> Result<bool, ProtocolError> {
         loop {
-            let begin = self.words.len();
-            let is_complete = self
-                .decoder
-                .decode_onto(input, at, limits, &mut self.words)?;
-            if !is_complete {
+            let begin = words.len();
+            if !self.decoder.decode_onto(&input, at, limits, words)? {
+                self.words.extend(words.drain(..).map(Word::into_owned));
                 return Ok(false);
             }
-            let is = |name: &[u8]| match &self.words[begin..] {
+            let is = |name: &[u8]| match &words[begin..] {
                 [word] => word.eq_ignore_ascii_case(name),
                 _ => false,
             };
             let (is_multi, is_exec) = (is(b"multi"), is(b"exec"));
             match &mut self.ends {
                 None if is_multi => {
-                    self.words.clear();
+                    words.clear();
                     self.ends = Some(Vec::new());
                 }
                 None => return Ok(true),
                 Some(_) if is_exec => {
-                    self.words.truncate(begin);
+                    words.truncate(begin);
                     return Ok(true);
                 }
-                Some(ends) => ends.push(self.words.len()),
+                Some(ends) => ends.push(self.words.len() + words.len()),
             }
         }
     }
@@ -131,12 +125,16 @@ impl Server {
         let mut applied = 0;
         let mut at = applier.scanned;
         let mut room = Room::Enough;
-        while applier.next_unit(input, &mut at, &limits)? {
+        let mut words = Vec::new();
+        while applier.next_unit(input, &mut at, &limits, &mut words)? {
             // Once that has taken its time, a task goes on with it between the turns of all.
             if room != Room::Freeing {
                 room = self.make_room();
             }
-            let mut words = std::mem::take(&mut applier.words);
+            if !applier.words.is_empty() {
+                let earlier = std::mem::take(&mut applier.words);
+                words.splice(..0, earlier);
+            }
             let ends = applier.ends.take();
             let mut begin = 0;
             for end in ends.unwrap_or_else(|| vec![words.len()]) {
@@ -147,8 +145,6 @@ impl Server {
                 begin = end;
             }
             words.clear();
-            words.shrink_to(KEPT_WORDS_MAX);
-            applier.words = words;
             self.end_unit();
             self.replication.append(&input[applied..at]);
             self.save_if_flushed();
@@ -161,7 +157,7 @@ impl Server {
     fn apply_one(
         &mut self,
         client: ClientId,
-        words: &[Bytes],
+        words: &[Word<'_>],
         now: Now,
         applier: &mut Applier,
     ) -> Result<(), ApplyError> {
@@ -223,7 +219,7 @@ impl Server {
     fn run_for_stream(
         &mut self,
         client: ClientId,
-        words: &[Bytes],
+        words: &[Word<'_>],
         found: (CommandId, &'static CommandInfo),
         now: Now,
     ) -> Reply {
@@ -234,7 +230,7 @@ impl Server {
     pub(crate) fn replay(
         &mut self,
         client: ClientId,
-        words: &[Bytes],
+        words: &[Word<'_>],
         found: (CommandId, &'static CommandInfo),
         now: Now,
     ) -> Reply {
@@ -246,7 +242,7 @@ impl Server {
     fn repeat(
         &mut self,
         client: ClientId,
-        words: &[Bytes],
+        words: &[Word<'_>],
         (command, info): (CommandId, &'static CommandInfo),
         now: Now,
         run: impl FnOnce(&mut Server, &Call<'_>, &mut Reply),
@@ -273,7 +269,7 @@ impl Server {
     /// The command that words of the stream name, if it is one that a stream may carry.
     pub(crate) fn find_for_stream(
         &self,
-        words: &[Bytes],
+        words: &[Word<'_>],
     ) -> Option<(CommandId, &'static CommandInfo)> {
         const BESIDE_WRITES: [&str; 3] = ["select", "ping", "replconf"];
         let command = match self.front.table.lookup(words) {
@@ -306,14 +302,13 @@ mod tests {
         let input = b"PING\r\n\r\nMULTI\r\nSET a b\r\nDEL c\r\nEXEC\r\nMULTI\r\nGET";
         let mut at = 0;
         let mut next = || {
-            let is_complete = applier.next_unit(input, &mut at, &Limits::CLIENT).unwrap();
-            let ends = applier.ends.take();
-            let words = std::mem::take(&mut applier.words);
-            (is_complete, words, ends)
+            let mut words = Vec::new();
+            let is_complete = applier.next_unit(input, &mut at, &Limits::CLIENT, &mut words);
+            (is_complete.unwrap(), words, applier.ends.take())
         };
         assert_eq!(next(), (true, vec!["PING".into()], None));
         assert_eq!(next(), (true, Vec::new(), None));
-        let words = ["SET", "a", "b", "DEL", "c"].map(Bytes::from).to_vec();
+        let words = ["SET", "a", "b", "DEL", "c"].map(Word::from).to_vec();
         assert_eq!(next(), (true, words, Some(vec![3, 5])));
         assert_eq!(next(), (false, Vec::new(), Some(Vec::new())));
     }
@@ -326,7 +321,7 @@ mod tests {
         let mut applier = Applier::default();
         let mut feed = |input: &[u8]| {
             let mut at = 0;
-            let is_complete = applier.next_unit(input, &mut at, &Limits::CLIENT);
+            let is_complete = applier.next_unit(input, &mut at, &Limits::CLIENT, &mut Vec::new());
             assert_eq!(at, input.len());
             is_complete
         };

@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use anyhow::Context;
-use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::folder::Folder;
@@ -17,6 +16,7 @@ use super::manifest::Manifest;
 use super::read::{AofError, Cut, Piece, read_all};
 use super::{State, settle};
 use crate::front::{ClientAddr, ClientId, ClientKind, Peer};
+use crate::resp::Word;
 use crate::server::Server;
 use crate::server::keyspace::{Keyspace, WARM_MAX};
 use crate::server::lazy_free::drop_elsewhere;
@@ -206,7 +206,7 @@ impl Replay {
         &mut self,
         server: &mut Server,
         path: &Path,
-        (words, at): (&[Bytes], u64),
+        (words, at): (&[Word<'_>], u64),
         now: crate::clock::Now,
     ) -> Result<(), AofError> {
         let word = |number: usize| {

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::folder::Folder;
 use super::manifest::Manifest;
-use crate::resp::{Limits, RequestDecoder};
+use crate::resp::{Limits, RequestDecoder, Word};
 use crate::server::key_delay::LoadPace;
 use crate::server::loading::{Counted, Progress};
 use crate::server::persist::rdb_decode::{LoadError, LoadOptions, Loaded, load, used_memory_of};
@@ -100,7 +100,7 @@ pub(super) enum Piece {
 /// Commands in order. Their words are parts of the buffers that they were read into.
 #[derive(Debug, Default)]
 pub(super) struct Commands {
-    words: Vec<Bytes>,
+    words: Vec<Word<'static>>,
     /// For each, where its words end, and where in the file it begins.
     ends: Vec<(usize, u64)>,
 }
@@ -117,7 +117,10 @@ impl Commands {
     }
 
     /// The words of each, and where in the file it begins, from the one of this number on.
-    pub(super) fn iter_from(&self, first: usize) -> impl Iterator<Item = (&[Bytes], u64)> + Clone {
+    pub(super) fn iter_from(
+        &self,
+        first: usize,
+    ) -> impl Iterator<Item = (&[Word<'_>], u64)> + Clone {
         (first..self.len()).map(|number| {
             let (end, at) = self.ends[number];
             (&self.words[self.begin(number)..end], at)
@@ -133,7 +136,7 @@ impl Commands {
     }
 
     /// The words that belong to no command yet.
-    fn tail(&self) -> &[Bytes] {
+    fn tail(&self) -> &[Word<'_>] {
         &self.words[self.begin(self.len())..]
     }
 
@@ -282,7 +285,6 @@ impl<'a> Reader<'a> {
                 Ok(used) => used,
                 Err(Unwanted) => return Ok(None),
             };
-            self.decoder.detach();
             // A word that is not all there stays where it is.
             input = match chunk.try_into_mut() {
                 Ok(mut chunk) => {
