@@ -112,6 +112,7 @@ fn info<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
 fn describe(reply: &mut Reply, catalog: &Catalog, id: CommandId) {
     let entry = catalog.entry(id);
     let info = entry.info;
+    reply.counts_whole();
     reply.array(10);
     reply.bulk(&*entry.full_name);
     reply.integer(i64::from(info.arity));
@@ -288,6 +289,7 @@ fn document(reply: &mut Reply, catalog: &Catalog, id: CommandId) {
     ];
     let shown: Vec<_> = pairs.iter().filter(|(_, text)| !text.is_empty()).collect();
     let has_subcommands = entry.subcommand_count > 0;
+    reply.counts_whole();
     reply.bulk(&*entry.full_name);
     let docs = docs_of(&entry.full_name);
     let more = docs.map_or(0, CommandDocs::field_count);
@@ -374,6 +376,7 @@ fn list<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
             }
         }
     }
+    reply.counts_whole();
     reply.array(names.len());
     for name in names {
         reply.bulk(&**name);

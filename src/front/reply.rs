@@ -31,6 +31,8 @@ pub struct Reply {
     earlier: usize,
     /// How many bytes there may be.
     bytes_max: usize,
+    /// See [`Reply::counts_whole`].
+    counts_whole: bool,
     /// There were to be more. What has been written is as good as lost.
     is_over: bool,
     /// What is sent even where replies are left out.
@@ -54,6 +56,7 @@ impl Reply {
             before: 0,
             earlier: 0,
             bytes_max: usize::MAX,
+            counts_whole: false,
             is_over: false,
             asides: Vec::new(),
         }
@@ -121,9 +124,10 @@ impl Reply {
     }
 
     /// For a reply whose length redis-server learns at its end: it keeps all of that in the list which limits are about, and
-    /// nothing in the buffer in front of it.
+    /// nothing in the buffer in front of it. In a transaction it is said by several commands.
     pub fn counts_whole(&mut self) {
-        if self.bytes_max < usize::MAX {
+        let was_said = std::mem::replace(&mut self.counts_whole, true);
+        if self.bytes_max < usize::MAX && !was_said {
             self.bytes_max = self.bytes_max.saturating_sub(REDIS_BUFFER_BYTES);
         }
     }
@@ -415,14 +419,24 @@ mod tests {
 
     #[test]
     fn a_reply_whose_length_is_learned_at_its_end_counts_from_its_first_byte() {
-        for (counts_whole, is_over) in [(false, false), (true, true)] {
+        // Of several in a transaction, too.
+        for (replies, len, is_over) in [
+            (0, 1100, false),
+            (1, 1100, true),
+            (1, 900, false),
+            (2, 450, false),
+            (2, 550, true),
+        ] {
             let bytes_max = REDIS_BUFFER_BYTES + 1000;
             let mut reply = Reply::onto(Vec::new(), Protocol::Resp2, bytes_max, true);
-            if counts_whole {
+            for _ in 0..replies {
                 reply.counts_whole();
+                reply.bulk(vec![b'x'; len]);
             }
-            reply.bulk([b'x'; 1100]);
-            assert_eq!(reply.is_over(), is_over);
+            if replies == 0 {
+                reply.bulk(vec![b'x'; len]);
+            }
+            assert_eq!(reply.is_over(), is_over, "{replies} of {len}");
         }
     }
 

@@ -287,6 +287,7 @@ fn trackinginfo<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply)
             tracking.prefixes.clone()
         }
     };
+    reply.counts_whole();
     reply.map(3);
     reply.bulk("flags");
     reply.set(flags.len());

@@ -445,6 +445,78 @@ fn what_waits_behind_a_buffer_of_16_kilobytes_has_a_limit() {
 }
 
 #[test]
+fn where_the_length_comes_last_the_first_byte_counts() {
+    // Each is answered with more than a limit of 1000 bytes, and less than the buffer that the limit leaves out.
+    const LINES: [&str; 30] = [
+        "KEYS *",
+        "ZRANGE z 0 -1",
+        "ZREVRANGE z 0 -1",
+        "ZRANGEBYSCORE z -inf +inf",
+        "ZREVRANGEBYSCORE z +inf -inf WITHSCORES",
+        "ZRANGE z -inf +inf BYSCORE",
+        "ZRANGEBYLEX z - +",
+        "ZREVRANGEBYLEX z + -",
+        "ZRANGE z - + BYLEX LIMIT 0 100",
+        "ZINTER 2 z z",
+        "ZUNION 1 z",
+        "SMEMBERS s",
+        "SINTER s s",
+        "SUNION s",
+        "SDIFF s nothing",
+        "SRANDMEMBER s 80",
+        "HGETALL h",
+        "LRANGE l 0 -1",
+        "LPOS l same COUNT 0",
+        "PUBSUB CHANNELS",
+        "PUBSUB SHARDCHANNELS",
+        "LCS one other IDX",
+        "COMMAND LIST",
+        "COMMAND INFO get set mset zadd sort zrange hset",
+        "COMMAND DOCS get set mset zadd sort zrange hset",
+        "SLOWLOG GET",
+        "LATENCY HISTOGRAM",
+        "ACL CAT write",
+        "ACL GETUSER u",
+        "ACL USERS",
+    ];
+    let servers = start_both("slowlog-log-slower-than 0\n");
+    let kept = servers.each_ref().map(|server| {
+        let [mut me, mut listens] = [server.client(), server.client()];
+        let member = |n: usize| format!("member {n:030}");
+        for n in 0..100 {
+            me.call(&["ZADD", "z", "0", &member(n)]);
+            me.call(&["SADD", "s", &member(n)]);
+            me.call(&["HSET", "h", &member(n), "v"]);
+            me.call(&["RPUSH", "l", "same", "same", "same", "same"]);
+            me.call(&["SET", &member(n), "v"]);
+            listens.call(&["SUBSCRIBE", &member(n)]);
+            listens.call(&["SSUBSCRIBE", &member(n)]);
+            me.call(&[
+                "ACL",
+                "SETUSER",
+                "u",
+                &format!("~{}", member(n).replace(' ', ":")),
+            ]);
+            me.call(&["ACL", "SETUSER", &member(n).replace(' ', ":")]);
+        }
+        for (key, between) in [("one", "-"), ("other", "_")] {
+            let parts: Vec<String> = (0..60).map(|n| format!("{n:03}")).collect();
+            me.call(&["SET", key, &parts.join(between)]);
+        }
+        let limit = [
+            "CONFIG",
+            "SET",
+            "client-output-buffer-limit",
+            "normal 1000 0 0",
+        ];
+        assert_eq!(text(&me.call(&limit)), "OK");
+        LINES.map(|line| server.client().try_call(&words_of(line)).is_ok())
+    });
+    let [real, ours] = kept.map(|kept| Vec::from_iter(LINES.into_iter().zip(kept)));
+    assert_eq!(real, ours);
+}
+
+#[test]
 fn replies_are_left_out_and_come_again() {
     const LINES: [&str; 22] = [
         "CLIENT REPLY OFF",

@@ -271,7 +271,9 @@ fn fill(client: &mut Client) -> Vec<String> {
                 format!("element-{n}-{}", "x".repeat(n % 90)),
             );
             match command {
-                "HSET" | "ZADD" => words.extend([first, second]),
+                "HSET" => words.extend([first, second]),
+                // Some have the same score.
+                "ZADD" => words.extend([(n / 3).to_string(), second]),
                 _ => words.push(second),
             }
         }
@@ -348,7 +350,7 @@ fn payloads_are_exchanged() {
         let payload = dump(&mut to_real, key);
         restore(&mut to_ours, key, &payload);
         // Tables have an order of their own.
-        if !matches!(key.as_str(), "set" | "long-set" | "long-hash" | "long-zset") {
+        if !matches!(key.as_str(), "set" | "long-set" | "long-hash") {
             assert_eq!(dump(&mut to_ours, key), payload, "{key}");
         }
         for command in ["OBJECT ENCODING", "TYPE"] {

@@ -137,6 +137,7 @@ fn too_many(call: &Call<'_>, reply: &mut Reply) {
 fn cat<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     match &call.words[2..] {
         [] => {
+            reply.counts_whole();
             reply.array(category::NAMES.len());
             for (_, name) in category::NAMES {
                 reply.bulk(name);
@@ -151,6 +152,7 @@ fn cat<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
                 .known()
                 .filter(|(_, entry)| entry.info.categories & bit != 0)
                 .collect();
+            reply.counts_whole();
             reply.array(members.len());
             for (_, entry) in members {
                 reply.bulk(&*entry.full_name);
@@ -187,6 +189,7 @@ fn getuser<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
         return reply.null();
     };
     let (user, catalog) = (user.borrow(), front.table.catalog());
+    reply.counts_whole();
     reply.map(6);
     reply.bulk("flags");
     let flags = user.flag_names();

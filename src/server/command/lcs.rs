@@ -163,6 +163,7 @@ fn lcs(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
         .collect();
     reply.map(2);
     reply.bulk("matches");
+    reply.counts_whole();
     reply.array(matches.len());
     for run in matches {
         reply.array(if wanted.match_len { 3 } else { 2 });

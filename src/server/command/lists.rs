@@ -411,6 +411,7 @@ fn lpos(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
             .collect();
     }
     if count.is_some() {
+        reply.counts_whole();
         reply.array(found.len());
         found.into_iter().for_each(|at| reply.count(at));
     } else {

@@ -114,6 +114,7 @@ fn channels(
         .names(kind)
         .filter(|name| pattern.is_none_or(|pattern| glob_match(pattern, name)))
         .collect();
+    reply.counts_whole();
     reply.array(found.len());
     for name in found {
         reply.bulk(name);

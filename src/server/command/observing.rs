@@ -88,6 +88,7 @@ fn slowlog_get(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Resul
         _ => return Err(super::admin::unknown_subcommand(call, "SLOWLOG")),
     };
     let entries: Vec<_> = server.slowlog.entries().take(count).collect();
+    reply.counts_whole();
     reply.array(entries.len());
     for slow in entries {
         reply.array(6);
@@ -222,6 +223,7 @@ fn histogram(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {
         .into_iter()
         .filter_map(|id| Some((id, server.metrics.latency(id)?)))
         .collect();
+    reply.counts_whole();
     reply.map(shown.len());
     for (id, latency) in shown {
         reply.bulk(&*catalog.entry(id).full_name);

@@ -90,7 +90,10 @@ fn show(
         members.iter().for_each(|member| bulk(reply, *member));
     };
     match operation {
-        Operation::Inter => write(reply, &inter(&sets, usize::MAX)),
+        Operation::Inter => {
+            reply.counts_whole();
+            write(reply, &inter(&sets, usize::MAX));
+        }
         Operation::Diff if is_removing_cheaper(sizes(&sets)) => {
             let rest = rest(&sets, &thresholds);
             write(reply, &rest.iter().collect::<Vec<_>>());

@@ -103,6 +103,7 @@ fn srem(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), F
 
 fn smembers(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     let set = server.read::<Set>(call, &call.words[1])?;
+    reply.counts_whole();
     reply.set(set.map_or(0, Set::len));
     for member in set.into_iter().flat_map(Set::iter) {
         bulk(reply, member);

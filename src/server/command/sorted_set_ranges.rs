@@ -376,6 +376,9 @@ fn range(
         return Ok(());
     };
     let positions = query.positions(set);
+    if !matches!(query.range, Range::Rank(..)) {
+        reply.counts_whole();
+    }
     members(reply, positions.len(), query.with_scores);
     let found = if query.is_reverse {
         set.iter_back_from(positions.end)

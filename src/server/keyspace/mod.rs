@@ -36,6 +36,7 @@ pub use intset::IntSet;
 pub use key::Key;
 pub use list::{End, List, NodeLimit, Sought};
 pub use listpack::{LISTPACK_BYTES_MAX, Listpack, Malformed};
+pub use ranked::Ranked;
 pub use set::{Set, SetBuilder};
 pub use snapshot::{Chunk, ChunkQueue, SnapshotEpoch, Walk};
 pub use sorted_set::{Change, Ranking, Scored, SortedSet};

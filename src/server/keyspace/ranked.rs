@@ -3,9 +3,13 @@
 //! The items lie in chunks, and a Fenwick tree over the chunks' lengths turns a chunk into a position and
 //! back. Searches are by a predicate that is true for a prefix of the sequence, as with
 //! `slice::partition_point`, so that every kind of range (by score, by name, by rank) is two searches.
+//! Chunks are shared with the snapshots that are still writing them out, and copied only if they are.
 
 use std::ops::Range;
+use std::sync::Arc;
 
+use super::dense::Keyed;
+use super::held::{self, Whole};
 use super::steps;
 
 /// A chunk that is to have more items splits.
@@ -15,11 +19,11 @@ pub(super) const CHUNK_ITEMS_MAX: usize = 256;
 /// go before that one splits or takes in another: each of them pays for little of the sums that are made anew.
 const MERGED_ITEMS_MAX: usize = CHUNK_ITEMS_MAX / 2;
 
-/// The sequence. Who inserts sees to the order.
+/// The sequence. Who inserts sees to the order. A clone costs one counter for each chunk.
 #[derive(Clone, Debug)]
-pub(super) struct Ranked<T> {
+pub struct Ranked<T> {
     /// None is empty.
-    chunks: Vec<Vec<T>>,
+    chunks: Vec<Arc<Vec<T>>>,
     /// `sums[i]`: items in the chunks that entry `i` of the Fenwick tree stands for (counted from 1).
     sums: Vec<usize>,
     len: usize,
@@ -35,14 +39,55 @@ impl<T> Default for Ranked<T> {
     }
 }
 
+/// What lies in memory before the items of a chunk: two counters and the vector.
+const CHUNK_HEAD_BYTES: usize = 16 + size_of::<Vec<u8>>();
+
+/// Bytes of memory that a chunk takes, without what its items refer to.
+fn chunk_bytes<T>(items: &Vec<T>) -> usize {
+    CHUNK_HEAD_BYTES + items.capacity() * size_of::<T>()
+}
+
+impl<T: Keyed + Clone> Whole for Vec<T> {
+    fn copied_bytes(&self) -> usize {
+        chunk_bytes(self) + self.iter().map(Keyed::copied_bytes).sum::<usize>()
+    }
+}
+
+/// About how many bytes others have alone when we drop a chunk.
+fn left_bytes<T: Keyed + Clone>(chunk: &Arc<Vec<T>>) -> usize {
+    // What is long in one that is not shared may be all the same.
+    let in_common = |owners| -> usize { chunk.iter().map(|item| item.common_bytes(owners)).sum() };
+    if held::is_shared(chunk) {
+        chunk.copied_bytes() + in_common(0)
+    } else {
+        in_common(1)
+    }
+}
+
 impl<T> Ranked<T> {
+    /// How many groups [`Ranked::group`] knows.
+    pub fn groups(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// A part of the items, so that a walk over all of them, up or down, can be cut into slices.
+    pub fn group(&self, number: usize) -> &[T] {
+        &self.chunks[number]
+    }
+
+    /// True without any.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// These items, which are in order.
     pub(super) fn from_sorted(items: Vec<T>) -> Ranked<T> {
         let len = items.len();
         let mut chunks = Vec::with_capacity(len.div_ceil(CHUNK_ITEMS_MAX));
         let mut items = items.into_iter();
         while items.len() > 0 {
-            chunks.push(items.by_ref().take(CHUNK_ITEMS_MAX).collect());
+            let chunk = items.by_ref().take(CHUNK_ITEMS_MAX);
+            chunks.push(Arc::new(chunk.collect()));
         }
         let mut ranked = Ranked {
             chunks,
@@ -54,7 +99,7 @@ impl<T> Ranked<T> {
     }
 
     /// Items.
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.len
     }
 
@@ -96,6 +141,28 @@ impl<T> Ranked<T> {
             })
     }
 
+    /// Bytes of memory, without what the items refer to.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let chunks: usize = self.chunks.iter().map(|chunk| chunk_bytes(chunk)).sum();
+        chunks
+            + self.chunks.capacity() * size_of::<Arc<Vec<T>>>()
+            + self.sums.capacity() * size_of::<usize>()
+    }
+
+    /// Of so many bytes that it takes, the fair part of this one of those who have its chunks.
+    pub(super) fn fair_part(&self, bytes: usize) -> usize {
+        held::fair_part(bytes, self.chunks.len(), |number| {
+            Arc::strong_count(&self.chunks[number])
+        })
+    }
+}
+
+impl<T: Keyed + Clone> Ranked<T> {
+    /// About how many bytes others have alone when it is dropped.
+    pub(super) fn shared_bytes(&self) -> usize {
+        held::sum_of_some(self.chunks.len(), |number| left_bytes(&self.chunks[number]))
+    }
+
     /// Inserts an item where `is_before` becomes false.
     pub(super) fn insert(&mut self, item: T, mut is_before: impl FnMut(&T) -> bool) {
         let chunk = self
@@ -105,8 +172,10 @@ impl<T> Ranked<T> {
         let Some(items) = self.chunks.get_mut(chunk) else {
             return self.push(item);
         };
+        let items = held::make_mut(items);
         let inside = items.partition_point(is_before);
         if items.len() < CHUNK_ITEMS_MAX {
+            make_room(items);
             items.insert(inside, item);
             return self.add(chunk, 1);
         }
@@ -116,8 +185,9 @@ impl<T> Ranked<T> {
             None => items.insert(inside, item),
             Some(inside) => upper.insert(inside, item),
         }
-        self.chunks.insert(chunk + 1, upper);
-        self.rebuild();
+        let lens = [items.len(), upper.len()];
+        self.chunks.insert(chunk + 1, Arc::new(upper));
+        self.replace_sums(chunk..chunk + 1, lens);
     }
 
     /// Appends behind the last item. Ascending insertions fill their chunks.
@@ -125,7 +195,9 @@ impl<T> Ranked<T> {
         let last = self.chunks.len().checked_sub(1);
         match last {
             Some(last) if self.chunks[last].len() < CHUNK_ITEMS_MAX => {
-                self.chunks[last].push(item);
+                let items = held::make_mut(&mut self.chunks[last]);
+                make_room(items);
+                items.push(item);
                 self.add(last, 1);
             }
             _ => {
@@ -134,7 +206,7 @@ impl<T> Ranked<T> {
                     self.chunks.reserve_exact(1);
                     self.sums.reserve_exact(1);
                 }
-                self.chunks.push(vec![item]);
+                self.chunks.push(Arc::new(vec![item]));
                 self.append_sum();
             }
         }
@@ -157,7 +229,7 @@ impl<T> Ranked<T> {
 
     /// Removes the items at these positions and hands them over, chunk by chunk. However many they are, the sums are
     /// made anew as if one chunk had gone.
-    pub(super) fn remove_range(&mut self, positions: Range<usize>) -> Vec<Vec<T>> {
+    pub(super) fn remove_range(&mut self, positions: Range<usize>) -> Vec<Arc<Vec<T>>> {
         let positions = positions.start..positions.end.min(self.len);
         if positions.is_empty() {
             return Vec::new();
@@ -167,14 +239,21 @@ impl<T> Ranked<T> {
             return Vec::new();
         };
         self.len -= positions.len();
-        let rest = self.chunks[last].split_off(to + 1);
-        let mut gone = vec![self.chunks[first].split_off(from)];
-        gone.extend(self.chunks.drain(first + 1..=last));
-        let mut kept = [std::mem::take(&mut self.chunks[first]), rest];
+        let rest = held::make_mut(&mut self.chunks[last]).split_off(to + 1);
+        let begin = held::make_mut(&mut self.chunks[first]);
+        let mut gone = vec![Arc::new(begin.split_off(from))];
+        let mut kept = [std::mem::take(begin), rest];
+        for whole in self.chunks.drain(first + 1..=last) {
+            if held::is_shared(&whole) {
+                held::leave(left_bytes(&whole));
+            }
+            gone.push(whole);
+        }
         kept.iter_mut().for_each(tighten);
-        let kept = kept.into_iter().filter(|items| !items.is_empty());
+        let kept: Vec<_> = kept.into_iter().filter(|items| !items.is_empty()).collect();
+        self.replace_sums(first..last + 1, kept.iter().map(Vec::len));
+        let kept = kept.into_iter().map(Arc::new);
         self.chunks.splice(first..=first, kept);
-        self.rebuild();
         self.tighten_list();
         for sparse in [first + 1, first] {
             if sparse < self.chunks.len() {
@@ -185,7 +264,7 @@ impl<T> Ranked<T> {
     }
 
     fn take(&mut self, chunk: usize, inside: usize) -> T {
-        let items = &mut self.chunks[chunk];
+        let items = held::make_mut(&mut self.chunks[chunk]);
         let item = items.remove(inside);
         self.len -= 1;
         if items.is_empty() {
@@ -211,21 +290,22 @@ impl<T> Ranked<T> {
             _ => return,
         };
         let upper = self.remove_chunk(lower + 1);
+        held::leave_whole(&upper);
         steps::count(upper.len());
         self.add(lower, upper.len());
-        let items = &mut self.chunks[lower];
+        let items = held::make_mut(&mut self.chunks[lower]);
         items.reserve_exact(upper.len());
-        items.extend(upper);
+        items.extend(Arc::unwrap_or_clone(upper));
     }
 
     /// Takes a chunk out, with what it holds.
-    fn remove_chunk(&mut self, chunk: usize) -> Vec<T> {
+    fn remove_chunk(&mut self, chunk: usize) -> Arc<Vec<T>> {
         let gone = self.chunks.remove(chunk);
         if chunk == self.chunks.len() {
             // No other entry of the tree stands for the last chunk.
             self.sums.pop();
         } else {
-            self.rebuild();
+            self.replace_sums(chunk..chunk + 1, []);
         }
         self.tighten_list();
         gone
@@ -241,15 +321,9 @@ impl<T> Ranked<T> {
             self.sums.shrink_to(len * 2);
         }
     }
+}
 
-    /// Bytes of memory, without what the items refer to.
-    pub(super) fn heap_bytes(&self) -> usize {
-        let chunks: usize = self.chunks.iter().map(Vec::capacity).sum();
-        chunks * size_of::<T>()
-            + self.chunks.capacity() * size_of::<Vec<T>>()
-            + self.sums.capacity() * size_of::<usize>()
-    }
-
+impl<T> Ranked<T> {
     /// The chunk that holds a position, and the place inside.
     fn find(&self, position: usize) -> Option<(usize, usize)> {
         if position >= self.len {
@@ -285,7 +359,7 @@ impl<T> Ranked<T> {
         while let Some(sum) = self.sums.get_mut(at) {
             steps::count(1);
             *sum += n;
-            at += at & at.wrapping_neg();
+            at = above(at);
         }
     }
 
@@ -294,7 +368,7 @@ impl<T> Ranked<T> {
         while let Some(sum) = self.sums.get_mut(at) {
             steps::count(1);
             *sum -= 1;
-            at += at & at.wrapping_neg();
+            at = above(at);
         }
     }
 
@@ -313,17 +387,48 @@ impl<T> Ranked<T> {
     }
 
     fn rebuild(&mut self) {
-        steps::count(self.chunks.len());
         self.sums.clear();
         self.sums.push(0);
-        self.sums.extend(self.chunks.iter().map(Vec::len));
-        for at in 1..self.sums.len() {
-            let above = at + (at & at.wrapping_neg());
+        self.sums
+            .extend(self.chunks.iter().map(|chunk| chunk.len()));
+        self.sum_up();
+    }
+
+    /// Makes the tree anew where these chunks have become ones of these lengths. Those of the others are taken from the
+    /// tree: to ask each chunk would be to visit all the memory.
+    fn replace_sums(&mut self, chunks: Range<usize>, lens: impl IntoIterator<Item = usize>) {
+        for at in (1..self.sums.len()).rev() {
             let sum = self.sums[at];
-            if let Some(above) = self.sums.get_mut(above) {
+            if let Some(above) = self.sums.get_mut(above(at)) {
+                *above -= sum;
+            }
+        }
+        self.sums.splice(chunks.start + 1..chunks.end + 1, lens);
+        self.sum_up();
+    }
+
+    /// Makes sums of lengths.
+    fn sum_up(&mut self) {
+        steps::count(self.sums.len());
+        for at in 1..self.sums.len() {
+            let sum = self.sums[at];
+            if let Some(above) = self.sums.get_mut(above(at)) {
                 *above += sum;
             }
         }
+    }
+}
+
+/// The next entry of the tree that stands for all that this one does.
+fn above(at: usize) -> usize {
+    at + (at & at.wrapping_neg())
+}
+
+/// Makes room for one more item in a chunk that may have one more: a copy has just the room that it needs.
+fn make_room<T>(items: &mut Vec<T>) {
+    let len = items.len();
+    if len == items.capacity() {
+        items.reserve_exact(len.max(4).min(CHUNK_ITEMS_MAX - len));
     }
 }
 
@@ -339,6 +444,19 @@ fn tighten<T>(items: &mut Vec<T>) {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// None of them is looked up by its bytes.
+    impl Keyed for usize {
+        fn key(&self) -> &[u8] {
+            &[]
+        }
+    }
+
+    impl Keyed for u16 {
+        fn key(&self) -> &[u8] {
+            &[]
+        }
+    }
 
     #[test]
     fn the_end_comes_and_goes_in_few_steps() {
@@ -428,7 +546,8 @@ mod tests {
         for range in [0..ITEMS, 0..ITEMS - 5, 700..ITEMS, 1000..ITEMS - 1000] {
             let mut ranked = Ranked::from_sorted((0..ITEMS).collect());
             let (steps, gone) = steps::of(|| ranked.remove_range(range.clone()));
-            assert!(gone.into_iter().flatten().eq(range.clone()));
+            let gone = gone.iter().flat_map(|items| items.iter().copied());
+            assert!(gone.eq(range.clone()));
             assert!(steps < 1000, "{steps} for {range:?}");
             assert_eq!(ranked.len(), ITEMS - range.len());
             let left = (0..ITEMS).filter(|n| !range.contains(n));
@@ -464,13 +583,18 @@ mod tests {
                 ranked.insert(n, |other| *other < n);
                 model.push(n);
             }
+            let mut images = Vec::new();
             for (op, n) in ops {
+                if n % 200 == 7 {
+                    images.push((ranked.clone(), model.clone()));
+                }
                 if op == 4 && n % 64 == 0 {
                     let at = usize::from(n) % (model.len() + 10);
                     let range = at..at + usize::from(n) % 700;
                     let gone = ranked.remove_range(range.clone());
                     let range = at.min(model.len())..range.end.min(model.len());
-                    prop_assert!(gone.into_iter().flatten().eq(model.drain(range)));
+                    let gone = gone.iter().flat_map(|items| items.iter().copied());
+                    prop_assert!(gone.eq(model.drain(range)));
                 } else if op < 3 {
                     ranked.insert(n, |other| *other < n);
                     model.insert(model.partition_point(|other| *other < n), n);
@@ -484,6 +608,12 @@ mod tests {
                 }
             }
             prop_assert_eq!(ranked.len(), model.len());
+            prop_assert!(ranked.chunks.iter().all(|items| items.capacity() <= CHUNK_ITEMS_MAX));
+            for (image, model) in images {
+                prop_assert_eq!(image.len(), model.len());
+                let groups = (0..image.groups()).flat_map(|number| image.group(number));
+                prop_assert!(groups.eq(&model));
+            }
             let sums = ranked.sums.clone();
             ranked.rebuild();
             prop_assert_eq!(&ranked.sums, &sums);

@@ -67,9 +67,14 @@ impl Scored {
 }
 
 impl Ranking {
-    /// The members by name, for whoever saves them; their number and, by [`Table::group`], they.
-    pub fn members(&self) -> &Table<Scored> {
+    /// The members by name.
+    pub(super) fn members(&self) -> &Table<Scored> {
         &self.members
+    }
+
+    /// The members in their order, for whoever saves them.
+    pub fn order(&self) -> &Ranked<Scored> {
+        &self.order
     }
 
     fn rank(&self, score: f64, member: &[u8]) -> usize {
@@ -141,7 +146,8 @@ impl Ranking {
         let gone = self.order.remove_range(positions);
         if self.order.len() < self.members.len() / 2 {
             // To find those that go, all over the memory, would take longer than to name those that stay.
-            held::leave(self.members.shared_bytes());
+            let items = gone.iter().flat_map(|items| items.iter());
+            held::leave(items.map(|item| item.common_bytes(1)).sum());
             // Cursors of a `ZSCAN` are hashes: they must go on.
             let hasher = self.members.hasher().cloned().unwrap_or_default();
             let mut names = Bulk::with_hasher(hasher, self.order.len());
@@ -339,8 +345,10 @@ impl SortedSet {
                 Some(score)
             }
             SortedSet::Ranked(ranking) => {
-                let score = ranking.members.remove(member)?.score;
-                ranking.unlink(score, member);
+                let score = ranking.members.get(member)?.score;
+                // From the order first: so the table sees whether a snapshot has the name, and notes that.
+                let _item = ranking.unlink(score, member);
+                ranking.members.remove(member);
                 Some(score)
             }
         }
@@ -497,14 +505,15 @@ impl SortedSet {
         }
     }
 
-    /// As [`SortedSet::heap_bytes`]; of what others have too, its fair part. Nobody else has its order.
+    /// As [`SortedSet::heap_bytes`]; of what others have too, its fair part.
     pub(super) fn fair_bytes(&self, samples: usize) -> usize {
         let bytes = self.heap_bytes(samples);
         match self {
             SortedSet::Packed(_) => bytes,
             SortedSet::Ranked(ranking) => {
                 let order = ranking.order.heap_bytes();
-                order + ranking.members.fair_part(bytes.saturating_sub(order))
+                let members = bytes.saturating_sub(order);
+                ranking.order.fair_part(order) + ranking.members.fair_part(members)
             }
         }
     }

@@ -1049,11 +1049,38 @@ mod what_snapshots_hold {
             keyspace.end_snapshot(id);
             assert_eq!(keyspace.snapshot_bytes(), 0);
         }
-        // The order of a sorted set is in no image.
+        // The table of a sorted set is in no image.
         let mut keyspace = holding(scored(1000).into_value());
         keyspace.begin_snapshot(&head());
         remove(&mut keyspace);
         expect(&keyspace, 1000 * 260);
+
+        // Member by member or as ranges of which few or most stay; with what has changed before and what has not.
+        const MEMBER: usize = 216;
+        const CHUNK: usize = 256 * 32;
+        for (range, chunks) in [(0..1000, 4), (0..800, 4), (10..400, 2)] {
+            for (by_name, is_changed) in
+                [(true, false), (true, true), (false, false), (false, true)]
+            {
+                let mut keyspace = holding(scored(1000).into_value());
+                keyspace.begin_snapshot(&head());
+                change(&mut keyspace, |set: &mut SortedSet| {
+                    for n in (0..1000).step_by(250).filter(|_| is_changed) {
+                        set.insert(format!("{n:0200}").as_bytes(), 1.5, THRESHOLDS);
+                        set.insert(format!("{n:0200}").as_bytes(), 1.0, THRESHOLDS);
+                    }
+                    if by_name {
+                        for n in range.clone() {
+                            set.remove(format!("{n:0200}").as_bytes());
+                        }
+                    } else {
+                        set.remove_range(range.clone());
+                    }
+                });
+                let chunks = if is_changed { 4 } else { chunks };
+                expect(&keyspace, range.len() * MEMBER + chunks * CHUNK);
+            }
+        }
 
         // Element by element, by one side or the other.
         for end in [End::Left, End::Right] {

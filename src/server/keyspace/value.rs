@@ -7,6 +7,7 @@ use super::field::Field;
 use super::hash::Hash;
 use super::key::Key;
 use super::list::{List, NodeLimit};
+use super::ranked::Ranked;
 use super::set::Set;
 use super::sorted_set::{Scored, SortedSet};
 use super::steps;
@@ -40,8 +41,8 @@ pub enum Image {
     Set(Table<Key>),
     /// The fields of a hash.
     Hash(Table<Field>),
-    /// The members of a sorted set; their order is made again by whoever reads them.
-    SortedSet(Table<Scored>),
+    /// The members of a sorted set, in their order.
+    SortedSet(Ranked<Scored>),
 }
 
 impl Image {
@@ -62,7 +63,7 @@ impl Image {
             }
             Image::Set(table) => table.len() * ELEMENT_BYTES,
             Image::Hash(table) => table.len() * 2 * ELEMENT_BYTES,
-            Image::SortedSet(table) => table.len() * 2 * ELEMENT_BYTES,
+            Image::SortedSet(order) => order.len() * 2 * ELEMENT_BYTES,
         }
     }
 
@@ -73,7 +74,7 @@ impl Image {
             Image::List(list) => list.nodes().len() > LARGE_ELEMENTS_MIN,
             Image::Set(table) => table.len() > LARGE_ELEMENTS_MIN,
             Image::Hash(table) => table.len() > LARGE_ELEMENTS_MIN,
-            Image::SortedSet(table) => table.len() > LARGE_ELEMENTS_MIN,
+            Image::SortedSet(order) => order.len() > LARGE_ELEMENTS_MIN,
         }
     }
 
@@ -84,7 +85,7 @@ impl Image {
             Image::List(list) => list.nodes().len(),
             Image::Set(table) => table.groups(),
             Image::Hash(table) => table.groups(),
-            Image::SortedSet(table) => table.groups(),
+            Image::SortedSet(order) => order.groups(),
         }
     }
 }
@@ -308,7 +309,7 @@ impl Value {
                 Hash::Packed(_) => return None,
             },
             Value::SortedSet(set) => match &**set {
-                SortedSet::Ranked(ranking) => Image::SortedSet(ranking.members().clone()),
+                SortedSet::Ranked(ranking) => Image::SortedSet(ranking.order().clone()),
                 SortedSet::Packed(_) => return None,
             },
         })
@@ -364,7 +365,8 @@ impl Value {
                 Hash::Packed(_) => 0,
             },
             Value::SortedSet(set) => match &**set {
-                SortedSet::Ranked(ranking) => ranking.members().shared_bytes(),
+                // Snapshots have its order, and no table.
+                SortedSet::Ranked(ranking) => ranking.order().shared_bytes(),
                 SortedSet::Packed(_) => 0,
             },
         }

@@ -103,8 +103,8 @@ impl RecreationWriter {
                 }
                 Image::Set(table) => group("SADD", key, table.group(at), entries, member, out),
                 Image::Hash(table) => group("HSET", key, table.group(at), entries, field, out),
-                Image::SortedSet(table) => {
-                    group("ZADD", key, table.group(at), entries, scored, out)
+                Image::SortedSet(order) => {
+                    group("ZADD", key, order.group(at), entries, scored, out)
                 }
             };
             if is_whole {

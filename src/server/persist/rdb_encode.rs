@@ -146,7 +146,8 @@ pub fn value_type(value: &Value) -> u8 {
     }
 }
 
-/// A whole value, without its type.
+/// A whole value, without its type. Of a large sorted set the highest comes first: redis-server, which writes it so
+/// too, puts each one it reads in front of the others, without a search.
 pub fn value(value: &Value, compress: bool, out: &mut Vec<u8>) {
     let to = &mut Whole { compress, out };
     match value {
@@ -168,7 +169,14 @@ pub fn value(value: &Value, compress: bool, out: &mut Vec<u8>) {
         },
         Value::SortedSet(set) => match &**set {
             SortedSet::Packed(pack) => string(pack.as_bytes(), compress, out),
-            SortedSet::Ranked(ranking) => whole(ranking.members(), to, scored),
+            SortedSet::Ranked(ranking) => {
+                let order = ranking.order();
+                to.plain(|out| length(order.len(), out));
+                let groups = (0..order.groups()).rev();
+                groups
+                    .flat_map(|number| order.group(number).iter().rev())
+                    .for_each(|item| scored(to, item));
+            }
         },
     }
 }
@@ -293,6 +301,7 @@ impl ImageWriter {
             rest: &mut self.rest,
         };
         let piece = self.done.checked_sub(1);
+        let pieces = self.image.pieces();
         let is_whole = match (&self.image, piece) {
             (Image::Text(_), None) => true,
             (Image::Text(text), Some(_)) => {
@@ -302,19 +311,20 @@ impl ImageWriter {
             (Image::List(list), None) => to.length(list.nodes().len()),
             (Image::Set(table), None) => to.length(table.len()),
             (Image::Hash(table), None) => to.length(table.len()),
-            (Image::SortedSet(table), None) => to.length(table.len()),
+            (Image::SortedSet(order), None) => to.length(order.len()),
             (Image::List(list), Some(piece)) => {
                 node(&mut to, &list.nodes()[piece]);
                 true
             }
             (Image::Set(table), Some(piece)) => {
-                to.group(table.group(piece), &mut self.entries, enough, member)
+                to.group(table.group(piece).iter(), &mut self.entries, enough, member)
             }
             (Image::Hash(table), Some(piece)) => {
-                to.group(table.group(piece), &mut self.entries, enough, field)
+                to.group(table.group(piece).iter(), &mut self.entries, enough, field)
             }
-            (Image::SortedSet(table), Some(piece)) => {
-                to.group(table.group(piece), &mut self.entries, enough, scored)
+            (Image::SortedSet(order), Some(piece)) => {
+                let group = order.group(pieces - 1 - piece).iter();
+                to.group(group.rev(), &mut self.entries, enough, scored)
             }
         };
         if is_whole {
@@ -367,14 +377,14 @@ impl Pieces<'_> {
     }
 
     /// Entries of a group from `done` on, until that is enough; true when it was all.
-    fn group<E>(
+    fn group<'e, E: 'e>(
         &mut self,
-        group: &[E],
+        group: impl Iterator<Item = &'e E>,
         done: &mut usize,
         enough: usize,
         each: impl Fn(&mut Self, &E),
     ) -> bool {
-        for entry in &group[*done..] {
+        for entry in group.skip(*done) {
             if self.out.len() >= enough || !self.rest.is_empty() {
                 return false;
             }
@@ -556,6 +566,32 @@ mod tests {
                 assert!(out == whole, "{} {compress}", large.type_name());
             }
         }
+    }
+
+    #[test]
+    fn the_highest_member_of_a_large_sorted_set_comes_first() {
+        const MEMBERS: usize = 2000;
+        let mut set = SortedSet::default();
+        for n in 0..MEMBERS {
+            let n = n * 7919 % MEMBERS;
+            // Three of a kind.
+            let score = u32::try_from(n / 3).expect("few").into();
+            set.insert(format!("m{n:04}").as_bytes(), score, &Thresholds::DEFAULT);
+        }
+        let mut want = vec![0x40 | 7, 0xd0];
+        for n in (0..MEMBERS).rev() {
+            let score = f64::from(u32::try_from(n / 3).expect("few"));
+            want.extend_from_slice(format!("\x05m{n:04}").as_bytes());
+            want.extend_from_slice(&score.to_le_bytes());
+        }
+        let set = set.into_value();
+        let mut whole = Vec::new();
+        value(&set, true, &mut whole);
+        assert!(whole == want);
+        let mut writer = ImageWriter::new(set.image().unwrap());
+        let mut out = Vec::new();
+        while !writer.write(true, 1000, &mut out) {}
+        assert!(out == want);
     }
 
     #[test]
