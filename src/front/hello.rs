@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::acl::Reason;
+use super::error_text::ErrorText;
 use super::options::{HELLO_OPTIONS, options};
 use super::reply::Reply;
 use super::spec::{CommandSpec, category, flag};
@@ -126,8 +127,8 @@ fn hello<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
                 client.name = kept(name);
             }
             _ => {
-                let option = String::from_utf8_lossy(&call.words[at]);
-                return reply.error(format!("ERR Syntax error in HELLO option '{option}'"));
+                let text = ErrorText::from("ERR Syntax error in HELLO option '");
+                return reply.error(text.word(&call.words[at]).text("'"));
             }
         }
     }

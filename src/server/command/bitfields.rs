@@ -72,7 +72,7 @@ impl Width {
             .and_then(|bits| u32::try_from(bits).ok())
             .filter(|bits| (1..=bits_max).contains(bits))
             .map(|bits| Width { is_signed, bits })
-            .ok_or(Failure::Borrowed(
+            .ok_or(Failure::from(
                 "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.",
             ))
     }

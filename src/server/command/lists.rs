@@ -360,7 +360,7 @@ fn positions(words: &[Bytes]) -> Result<Positions, Failure> {
         match n {
             Some(0) => Ok(usize::MAX),
             Some(n) => Ok(n),
-            None => Err(Failure::Borrowed(error)),
+            None => Err(Failure::from(error)),
         }
     };
     for pair in words.chunks(2) {
