@@ -332,6 +332,8 @@ const LINES: &str = r#"
     SHUTDOWN SAVE NOSAVE
     SHUTDOWN ABORT
     DEBUG DIGEST
+    DEBUG DIGEST-VALUE
+    DEBUG DIGEST-VALUE a nosuch
     AUTH x
     AUTH a b
     HELLO 4

@@ -174,9 +174,9 @@ fn step(
 ) -> Result<Step, Failure> {
     let width = Width::parse(width)?;
     let offset = match &offset[..] {
-        // In integers of that type.
+        // In integers of that type. As with redis-server the product wraps: a replica of one must change the same bits.
         [b'#', digits @ ..] => {
-            canonical_integer(digits).and_then(|n| n.checked_mul(i64::from(width.bits)))
+            canonical_integer(digits).map(|n| n.wrapping_mul(i64::from(width.bits)))
         }
         digits => canonical_integer(digits),
     };
