@@ -180,6 +180,19 @@ impl<C: 'static> Directive<C> {
         }
     }
 
+    /// A directive that only a file and the command line can set, and that `CONFIG GET` shows to those only who name it.
+    pub fn hidden_at_start<F: Form>(
+        name: &'static str,
+        form: F,
+        field: Lens<C, F::Value>,
+        help: &'static str,
+    ) -> Directive<C> {
+        Directive {
+            is_hidden: true,
+            ..Directive::at_start(name, form, field, help)
+        }
+    }
+
     /// A directive that `CONFIG SET` changes only where `enable-protected-configs` allows it.
     pub fn protected<F: Form>(
         name: &'static str,
@@ -643,6 +656,7 @@ pub(crate) mod tests {
             };
             let change = match directive.change {
                 _ if !has_config => "",
+                Change::AtStart if directive.is_hidden => " at start, hidden |",
                 Change::AtStart => " at start |",
                 Change::AtRunTime if directive.is_hidden => " `CONFIG SET`, hidden |",
                 Change::AtRunTime => " `CONFIG SET` |",

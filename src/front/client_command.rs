@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::client::{Blocked, Client, ClientId, ClientKind, Closing, ReplyMode};
 use super::client_line::client_line;
+use super::error_text::ErrorText;
 use super::hello::{BAD_CLIENT_NAME, is_client_name};
 use super::reply::Reply;
 use super::spec::{CommandSpec, Handler, category, flag};
@@ -191,8 +192,8 @@ fn setinfo<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
         b"lib-name" => ("lib-name", &mut client.lib_name),
         b"lib-ver" => ("lib-ver", &mut client.lib_ver),
         _ => {
-            let what = String::from_utf8_lossy(what);
-            return reply.error(format!("ERR Unrecognized option '{what}'"));
+            let text = ErrorText::from("ERR Unrecognized option '");
+            return reply.error(text.word(what).text("'"));
         }
     };
     if !is_client_name(value) {
@@ -241,11 +242,10 @@ impl TypeFilter {
     }
 }
 
-fn unknown_type(word: &[u8]) -> String {
-    format!(
-        "ERR Unknown client type '{}'",
-        String::from_utf8_lossy(word)
-    )
+fn unknown_type(word: &[u8]) -> ErrorText {
+    ErrorText::from("ERR Unknown client type '")
+        .word(word)
+        .text("'")
 }
 
 fn list<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
@@ -328,8 +328,8 @@ fn kill<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     }
 }
 
-fn parse_kill<P: Program>(program: &mut P, pairs: &[Word<'_>]) -> Result<KillFilter, String> {
-    let syntax_error = || "ERR syntax error".to_owned();
+fn parse_kill<P: Program>(program: &mut P, pairs: &[Word<'_>]) -> Result<KillFilter, ErrorText> {
+    let syntax_error = || ErrorText::from("ERR syntax error");
     let mut filter = KillFilter::default();
     for pair in pairs.chunks(2) {
         let [option, value] = pair else {
@@ -349,8 +349,8 @@ fn parse_kill<P: Program>(program: &mut P, pairs: &[Word<'_>]) -> Result<KillFil
             b"laddr" => filter.laddr = Some(value.to_bytes()),
             b"user" => {
                 if program.front().acl.user(value).is_none() {
-                    let name = String::from_utf8_lossy(value);
-                    return Err(format!("ERR No such user '{name}'"));
+                    let text = ErrorText::from("ERR No such user '");
+                    return Err(text.word(value).text("'"));
                 }
                 filter.user = Some(value.to_bytes());
             }
@@ -433,10 +433,7 @@ fn pause<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
 
 /// A subcommand with more words than it takes; its arity is only a minimum.
 fn too_many(call: &Call<'_>, reply: &mut Reply) {
-    let sub = String::from_utf8_lossy(&call.words[1]);
-    reply.error(format!(
-        "ERR unknown subcommand or wrong number of arguments for '{sub}'. Try CLIENT HELP."
-    ));
+    reply.error(ErrorText::wrong_subcommand(&call.words[1], "CLIENT"));
 }
 
 fn unpause<P: Program>(program: &mut P, _: &Call<'_>, reply: &mut Reply) {

@@ -98,6 +98,7 @@ impl<P: Program> Front<P> {
         };
         let reason = match &error {
             AclError::Rule { rule, error } => {
+                let rule = String::from_utf8_lossy(rule);
                 format!("Error loading ACL rule '{rule}' for the user named '{name}': {error}")
             }
             AclError::Name

@@ -6,14 +6,12 @@ use super::acl::{Denied, LogEntry, Reason};
 use super::client::{Blocked, Client, ClientId, ClientKind, Closing};
 use super::client_line::client_line;
 use super::client_memory::words_bytes;
+use super::error_text::{ECHO_BYTES_MAX, ErrorText};
 use super::spec::flag;
 use super::table::{Catalog, CommandId, Lookup};
 use super::{Call, Front, PauseMode, Program, Reply};
 use crate::clock::Now;
 use crate::resp::{Protocol, Word};
-
-/// How much of a client's words an error repeats. Bytes.
-const ECHO_BYTES_MAX: usize = 128;
 
 /// What a request came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +107,7 @@ fn admit<'a, P: Program>(
                 client.close(Closing::Now);
                 return Admission::Closed;
             }
-            return refuse(program, id, None, unknown(missing, words));
+            return refuse(program, id, None, unknown(missing, words).as_ref().to_vec());
         }
     };
     let call = Call {
@@ -153,38 +151,27 @@ fn is_http(word: &[u8]) -> bool {
 }
 
 /// The error of a command or subcommand that does not exist. Repeats the client's bytes as they are.
-fn unknown(lookup: Lookup, words: &[Word<'_>]) -> Vec<u8> {
-    fn cut<'a>(word: &'a Word<'_>, max: usize) -> &'a [u8] {
-        &word[..word.len().min(max)]
-    }
-    let first = cut(&words[0], ECHO_BYTES_MAX);
+fn unknown(lookup: Lookup, words: &[Word<'_>]) -> ErrorText {
+    let name = &words[0];
     if let (Lookup::UnknownSubcommand(_), Some(sub)) = (lookup, words.get(1)) {
-        let name = first.to_ascii_uppercase();
-        let sub = cut(sub, ECHO_BYTES_MAX);
-        let parts: [&[u8]; 5] = [
-            b"ERR unknown subcommand '",
-            sub,
-            b"'. Try ",
-            &name,
-            b" HELP.",
-        ];
-        return parts.concat();
+        return ErrorText::from("ERR unknown subcommand '")
+            .beginning(sub, ECHO_BYTES_MAX)
+            .text("'. Try ")
+            .word(&name.to_ascii_uppercase())
+            .text(" HELP.");
     }
-    let mut args = Vec::new();
+    let mut text = ErrorText::from("ERR unknown command '")
+        .beginning(name, ECHO_BYTES_MAX)
+        .text("', with args beginning with: ");
+    let end = text.as_ref().len() + ECHO_BYTES_MAX;
     for word in &words[1..] {
-        if args.len() >= ECHO_BYTES_MAX {
+        let room = end.saturating_sub(text.as_ref().len());
+        if room == 0 {
             break;
         }
-        let shown = cut(word, ECHO_BYTES_MAX - args.len());
-        args.extend_from_slice(&[b"'", shown, b"' "].concat());
+        text = text.text("'").beginning(word, room).text("' ");
     }
-    let parts: [&[u8]; 4] = [
-        b"ERR unknown command '",
-        first,
-        b"', with args beginning with: ",
-        &args,
-    ];
-    parts.concat()
+    text
 }
 
 /// The checks that both programs share.

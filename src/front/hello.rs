@@ -1,6 +1,7 @@
 //! `HELLO`, `AUTH`, `PING`: what a connection begins with.
 
 use super::acl::Reason;
+use super::error_text::ErrorText;
 use super::options::{HELLO_OPTIONS, options};
 use super::reply::Reply;
 use super::spec::{CommandSpec, category, flag};
@@ -124,8 +125,8 @@ fn hello<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
                 client.name = name.to_bytes();
             }
             _ => {
-                let option = String::from_utf8_lossy(&call.words[at]);
-                return reply.error(format!("ERR Syntax error in HELLO option '{option}'"));
+                let text = ErrorText::from("ERR Syntax error in HELLO option '");
+                return reply.error(text.word(&call.words[at]).text("'"));
             }
         }
     }

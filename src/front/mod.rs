@@ -22,6 +22,7 @@ mod command_info;
 mod configure;
 mod connection;
 mod dispatch;
+mod error_text;
 mod glob;
 mod hello;
 mod info;
@@ -67,6 +68,7 @@ pub use connection::serve;
 #[cfg(test)]
 pub(crate) use dispatch::dispatch;
 pub use dispatch::{arity_error, run};
+pub use error_text::ErrorText;
 pub use glob::{glob_match, glob_match_ignore_case};
 pub use hello::connection_commands;
 pub use info::{

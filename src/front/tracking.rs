@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::client::{ClientId, Tracking, TrackingChoice};
 use super::client_command::subcommand;
 use super::client_memory::NODE_BYTES;
+use super::error_text::ErrorText;
 use super::reply::Reply;
 use super::spec::CommandSpec;
 use super::{Call, Program};
@@ -68,7 +69,7 @@ fn tracking<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     }
 }
 
-fn parse<P: Program>(program: &mut P, call: &Call<'_>) -> Result<Option<Tracking>, String> {
+fn parse<P: Program>(program: &mut P, call: &Call<'_>) -> Result<Option<Tracking>, ErrorText> {
     let mut wanted = Tracking::default();
     let mut prefixes: Vec<Bytes> = Vec::new();
     let (mut opt_in, mut opt_out) = (false, false);
@@ -109,9 +110,7 @@ fn parse<P: Program>(program: &mut P, call: &Call<'_>) -> Result<Option<Tracking
     wanted.choice = choice(opt_in, opt_out, wanted.broadcast, known.as_ref())?;
     let known_prefixes = known.as_ref().map_or(0, |known| known.prefixes.len());
     if known_prefixes + prefixes.len() > PREFIXES_MAX {
-        return Err(format!(
-            "ERR A client can have at most {PREFIXES_MAX} prefixes"
-        ));
+        return Err(format!("ERR A client can have at most {PREFIXES_MAX} prefixes").into());
     }
     check_prefixes(&prefixes, known.as_ref())?;
     if wanted.broadcast && prefixes.is_empty() {
@@ -127,7 +126,7 @@ fn parse<P: Program>(program: &mut P, call: &Call<'_>) -> Result<Option<Tracking
     Ok(Some(wanted))
 }
 
-fn redirect<P: Program>(program: &mut P, word: &[u8]) -> Result<ClientId, String> {
+fn redirect<P: Program>(program: &mut P, word: &[u8]) -> Result<ClientId, ErrorText> {
     let id = canonical_integer(word).ok_or("ERR value is not an integer or out of range")?;
     let id = ClientId(u64::try_from(id).unwrap_or(0));
     match program.front().clients.get(id) {
@@ -141,7 +140,7 @@ fn check_mode(
     wanted: &Tracking,
     prefixes: &[Bytes],
     known: Option<&Tracking>,
-) -> Result<(), String> {
+) -> Result<(), ErrorText> {
     if !wanted.broadcast && !prefixes.is_empty() {
         return Err("ERR PREFIX option requires BCAST mode to be enabled".into());
     }
@@ -161,7 +160,7 @@ fn choice(
     opt_out: bool,
     broadcast: bool,
     known: Option<&Tracking>,
-) -> Result<TrackingChoice, String> {
+) -> Result<TrackingChoice, ErrorText> {
     if broadcast && (opt_in || opt_out) {
         return Err("ERR OPTIN and OPTOUT are not compatible with BCAST".into());
     }
@@ -189,28 +188,26 @@ fn choice(
 }
 
 /// Whether no prefix is one of another's, nor of one that is in force.
-fn check_prefixes(prefixes: &[Bytes], known: Option<&Tracking>) -> Result<(), String> {
+fn check_prefixes(prefixes: &[Bytes], known: Option<&Tracking>) -> Result<(), ErrorText> {
     let old = || known.into_iter().flat_map(|known| &known.prefixes);
     for (i, prefix) in prefixes.iter().enumerate() {
         if let Some(other) = old().find(|other| overlap(prefix, other)) {
-            return Err(format!(
-                "ERR Prefix '{}' overlaps with an existing prefix '{}'. Prefixes for a single client \
-                 must not overlap.",
-                String::from_utf8_lossy(prefix),
-                String::from_utf8_lossy(other),
-            ));
+            return Err(overlapping(prefix, "an existing prefix", other));
         }
         let later = &prefixes[i + 1..];
         if let Some(other) = later.iter().find(|other| overlap(prefix, other)) {
-            return Err(format!(
-                "ERR Prefix '{}' overlaps with another provided prefix '{}'. Prefixes for a single \
-                 client must not overlap.",
-                String::from_utf8_lossy(prefix),
-                String::from_utf8_lossy(other),
-            ));
+            return Err(overlapping(prefix, "another provided prefix", other));
         }
     }
     Ok(())
+}
+
+fn overlapping(prefix: &[u8], what: &str, other: &[u8]) -> ErrorText {
+    ErrorText::from("ERR Prefix '")
+        .word(prefix)
+        .text(&format!("' overlaps with {what} '"))
+        .word(other)
+        .text("'. Prefixes for a single client must not overlap.")
 }
 
 fn overlap(a: &Bytes, b: &Bytes) -> bool {

@@ -251,9 +251,9 @@ impl Server {
             return;
         }
         if let Err(text) = &served {
-            self.metrics.error(text.as_bytes());
+            self.metrics.error(text.as_ref());
             self.front.stats.error_replies += 1;
-            reply.error(text.as_bytes());
+            reply.error(text);
         }
         // The command that comes next has not taken this time.
         self.read_at = self.read_at.map(|_| ended);

@@ -290,6 +290,10 @@ tuning! {
     sanitize_dump_payload: Word = "no", at_run_time "sanitize-dump-payload", Choice::of(SANITIZE);
     /// without effect: there are no scripts
     busy_reply_threshold: i64 = 5000, at_run_time "busy-reply-threshold" | "lua-time-limit", size();
+    /// without effect: there are no scripts
+    lua_enable_deprecated_api: bool = false, hidden_at_start "lua-enable-deprecated-api", YesNo;
+    /// without effect: what takes long is in the log of slow commands
+    watchdog_period: i32 = 0, hidden "watchdog-period", natural(0);
     /// without effect
     propagation_error_behavior: Word = "ignore",
         at_run_time "propagation-error-behavior", Choice::of(PROPAGATION);

@@ -51,6 +51,13 @@ fn they_are_shown_to_those_who_name_them() {
             ("key-load-*", &[]),
             ("rdb-key-save-dela[y]", &[]),
             ("use-exit-on-pani?", &[]),
+            ("watchdog-period", &["watchdog-period", "0"]),
+            ("watchdog-perio?", &[]),
+            (
+                "lua-enable-deprecated-api",
+                &["lua-enable-deprecated-api", "no"],
+            ),
+            ("lua-enable-deprecated-ap?", &[]),
         ] {
             let shown = texts(&server.client().call(&["CONFIG", "GET", asked]));
             assert_eq!(shown, want, "{asked} on {kind:?}");

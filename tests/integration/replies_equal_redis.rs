@@ -3,9 +3,9 @@
 
 use sentinel::resp::{Value, encode_request};
 
-use crate::both::Both;
+use crate::both::{Both, start_both};
 use crate::data::{Commands, digest, seeds, send};
-use crate::support::{Client, Kind, expect_that, secs, start_server, text, wait_for};
+use crate::support::{Client, Kind, ServerNode, expect_that, secs, start_server, text, wait_for};
 
 /// Replies are equal. Only what tells the time may differ, as the two are not asked in the same moment: by a few
 /// seconds of a time that is far away.
@@ -332,6 +332,8 @@ const LINES: &str = r#"
     SHUTDOWN SAVE NOSAVE
     SHUTDOWN ABORT
     DEBUG DIGEST
+    DEBUG DIGEST-VALUE
+    DEBUG DIGEST-VALUE a nosuch
     AUTH x
     AUTH a b
     HELLO 4
@@ -339,6 +341,95 @@ const LINES: &str = r#"
     RESET
     QUIT
 "#;
+
+#[test]
+fn errors_repeat_words_as_they_came() {
+    // No UTF-8, line breaks, a zero byte, which ends it, and more than some texts take of it.
+    let long = [b"z".repeat(200), vec![0xff]].concat();
+    let given: [&[u8]; 4] = [b"\xff\xfe", b"a\r\nb\r\n", b"x\0y", &long];
+    for given in given {
+        let servers = start_both("");
+        let mut clients = servers.each_ref().map(ServerNode::client);
+        for line in REPEATED_IN_ERRORS.lines().map(str::trim) {
+            let words: Vec<Vec<u8>> = line
+                .split_terminator(' ')
+                .map(|word| match word.split_once('?') {
+                    Some((before, after)) => [before.as_bytes(), given, after.as_bytes()].concat(),
+                    None => word.as_bytes().to_vec(),
+                })
+                .collect();
+            if words.is_empty() {
+                continue;
+            }
+            let mut bytes = Vec::new();
+            encode_request(&words, &mut bytes);
+            let [theirs, mine] = clients.each_mut().map(|client| {
+                client.send_raw(&bytes).expect("it takes a request");
+                client.receive().expect("it answers")
+            });
+            assert_eq!(
+                theirs,
+                mine,
+                "{line} with {:?}",
+                given.escape_ascii().to_string()
+            );
+        }
+    }
+}
+
+/// One command a line; each `?` is the word, or in it.
+const REPEATED_IN_ERRORS: &str = "
+    ?
+    ? ? ?
+    NOSUCH ?b ? ?
+    SET k v
+    EXPIRE k 100 ?
+    PEXPIRE k 100 NX ?
+    EXPIREAT k 100 ?
+    PEXPIREAT k 100 ?
+    ACL ?
+    ACL CAT ?
+    ACL LIST ?
+    ACL SETUSER a ?
+    ACL SETUSER a +?
+    ACL SETUSER a -?
+    ACL SETUSER a +@?
+    ACL SETUSER a +config|?
+    ACL SETUSER a >?
+    ACL SETUSER a <b?
+    ACL SETUSER a #?
+    ACL SETUSER a !?
+    ACL SETUSER a %?~x
+    ACL SETUSER a (?
+    ACL SETUSER a (? b?)
+    ACL DRYRUN ? get k
+    ACL DRYRUN default ? k
+    ACL SETUSER a reset +get +publish ~none &none
+    ACL DRYRUN a get ?
+    ACL DRYRUN a set ? v
+    ACL DRYRUN a publish ? m
+    CLIENT ?
+    CLIENT LIST TYPE ?
+    CLIENT KILL TYPE ?
+    CLIENT KILL USER ?
+    CLIENT TRACKING ON BCAST PREFIX ? PREFIX ?a
+    CLIENT TRACKING ON BCAST PREFIX ?1
+    CLIENT TRACKING ON BCAST PREFIX ?
+    CONFIG ?
+    CONFIG SET ? 1
+    CONFIG SET maxmemory 1gb ? 1
+    DEBUG ?
+    DEBUG ? ?
+    DEBUG ERROR ?
+    HELLO 2 ?
+    HELLO 2 ? a b
+    LATENCY ?
+    LATENCY GRAPH ?
+    PFADD h a
+    PFDEBUG ? h
+    REPLCONF ? 1
+    REPLCONF rdb-filter-only ?
+";
 
 #[test]
 fn the_stream_to_replicas_is_the_same() {

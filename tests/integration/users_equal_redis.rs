@@ -7,6 +7,7 @@ use rand::seq::IndexedRandom;
 use sentinel::resp::Value;
 use tempfile::TempDir;
 
+use crate::both::start_both;
 use crate::data::{Dice, seeds};
 use crate::support::{Client, Kind, fields, start_server, text, texts};
 
@@ -49,6 +50,44 @@ fn users_of_a_configuration() {
             users(&server.client().call(&["ACL", "LIST"]))
         });
         assert_eq!(real, ours, "{lines}");
+    }
+}
+
+#[test]
+fn a_zero_byte_ends_most_rules() {
+    const RULES: &[&str] = &[
+        "on\0x",
+        "nopass\0",
+        "\0x",
+        "",
+        "+get\0x",
+        "-get\0|",
+        "+@string\0x",
+        "+nosuch\0",
+        "~*\0x",
+        "&*\0",
+        "~a\0",
+        "allkeys\0x",
+        "reset\0",
+        "+config|get\0x",
+        "-config|set\0",
+        "+get|a\0b",
+        "+get|\0b",
+        "(+get\0x ~a)",
+        ">a\0b",
+        "<a\0",
+        "clearselectors\0",
+        "%R~*\0",
+        "foo\0bar",
+    ];
+    let mut clients = start_both("").map(|server| (server.client(), server));
+    for rule in RULES {
+        let [real, ours] = clients.each_mut().map(|(client, _)| {
+            client.call(&["ACL", "SETUSER", "a", "reset", "+set", ">a", "(+get)"]);
+            let reply = client.call(&["ACL", "SETUSER", "a", rule]);
+            (reply, users(&client.call(&["ACL", "LIST"])))
+        });
+        assert_eq!(real, ours, "{rule:?}");
     }
 }
 

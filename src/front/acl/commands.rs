@@ -7,9 +7,11 @@ use bytes::Bytes;
 use super::log::LogEntry;
 use super::selector::{Denied, Selector, category_bit};
 use super::{Acl, UserRef};
+use crate::front::dispatch::has_arity;
+use crate::front::error_text::{ECHO_BYTES_MAX, ErrorText};
 use crate::front::spec::{CommandSpec, Handler, category, flag};
 use crate::front::table::Catalog;
-use crate::front::{Call, Closing, Front, Lookup, Program, Reply, dispatch::has_arity};
+use crate::front::{Call, Closing, Front, Lookup, Program, Reply};
 use crate::ids::hex;
 use crate::resp::{Word, canonical_integer};
 
@@ -122,16 +124,9 @@ fn admin<P: Program>(name: &'static str, arity: i32, handler: Handler<P>) -> Com
         .flags(flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE)
 }
 
-fn text(word: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(word)
-}
-
 /// A subcommand with more words than it takes; its arity is only a minimum.
 fn too_many(call: &Call<'_>, reply: &mut Reply) {
-    let sub = text(&call.words[1]);
-    reply.error(format!(
-        "ERR unknown subcommand or wrong number of arguments for '{sub}'. Try ACL HELP."
-    ));
+    reply.error(ErrorText::wrong_subcommand(&call.words[1], "ACL"));
 }
 
 fn cat<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
@@ -144,8 +139,10 @@ fn cat<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
             }
         }
         [name] => {
-            let Some(bit) = category_bit(&text(name)) else {
-                return reply.error(format!("ERR Unknown category '{}'", text(name)));
+            let bit = std::str::from_utf8(name).ok().and_then(category_bit);
+            let Some(bit) = bit else {
+                let text = ErrorText::from("ERR Unknown category '");
+                return reply.error(text.beginning(name, ECHO_BYTES_MAX).text("'"));
             };
             let catalog = program.front().table.catalog();
             let members: Vec<_> = catalog
@@ -232,7 +229,7 @@ fn setuser<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
             }
             reply.ok();
         }
-        Err(error) => reply.error(format!("ERR {error}")),
+        Err(error) => reply.error(error.text()),
     }
 }
 
@@ -275,10 +272,12 @@ fn dryrun<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     let (name, words): (&Word<'_>, &[Word<'_>]) = (&call.words[2], &call.words[3..]);
     let front = program.front();
     let Some(user) = front.acl.user(name) else {
-        return reply.error(format!("ERR User '{}' not found", text(name)));
+        let text = ErrorText::from("ERR User '");
+        return reply.error(text.word(name).text("' not found"));
     };
     let Lookup::Found(command) = front.table.lookup(words) else {
-        return reply.error(format!("ERR Command '{}' not found", text(&words[0])));
+        let text = ErrorText::from("ERR Command '");
+        return reply.error(text.word(&words[0]).text("' not found"));
     };
     let entry = front.table.catalog().entry(command);
     if !has_arity(entry.info.arity, words.len()) {
@@ -286,20 +285,19 @@ fn dryrun<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
     }
     match front.acl.check(user, command, words) {
         Ok(()) => reply.ok(),
-        Err(denied) => reply.bulk(match denied {
-            Denied::Command => format!(
-                "This user has no permissions to run the '{}' command",
-                entry.full_name
-            ),
-            Denied::Key(at) => format!(
-                "This user has no permissions to access the '{}' key",
-                text(&words[at])
-            ),
-            Denied::Channel(at) => format!(
-                "This user has no permissions to access the '{}' channel",
-                text(&words[at])
-            ),
-        }),
+        Err(denied) => {
+            let lacks = |to, what: &[u8], kind| {
+                ErrorText::from("This user has no permissions to ")
+                    .text(to)
+                    .word(what)
+                    .text(kind)
+            };
+            reply.bulk(match denied {
+                Denied::Command => lacks("run the '", entry.full_name.as_bytes(), "' command"),
+                Denied::Key(at) => lacks("access the '", &words[at], "' key"),
+                Denied::Channel(at) => lacks("access the '", &words[at], "' channel"),
+            });
+        }
     }
 }
 
@@ -348,7 +346,7 @@ fn load<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
             front.close_unsubscribed_rights(&default);
             reply.ok();
         }
-        Err(error) => reply.error(format!("ERR {error}")),
+        Err(error) => reply.error(error.text()),
     }
 }
 
@@ -357,7 +355,7 @@ fn save<P: Program>(program: &mut P, _: &Call<'_>, reply: &mut Reply) {
         Ok(()) => reply.ok(),
         Err(error) => {
             tracing::warn!(%error, "the ACL file cannot be written");
-            reply.error(format!("ERR {error}"));
+            reply.error(error.text());
         }
     }
 }

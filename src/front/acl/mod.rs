@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use super::ErrorText;
 use super::table::{Catalog, CommandId};
 use crate::config::lex;
 use crate::config::process::AclPubsub;
@@ -44,16 +45,19 @@ pub struct Acl {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AclError {
     /// A rule is none.
-    #[error("Error in ACL SETUSER modifier '{rule}': {error}")]
+    #[error(
+        "Error in ACL SETUSER modifier '{}': {error}",
+        String::from_utf8_lossy(rule)
+    )]
     Rule {
         /// The rule.
-        rule: String,
+        rule: Vec<u8>,
         /// What is wrong with it.
         error: RuleError,
     },
     /// A selector is not closed.
-    #[error("Unmatched parenthesis in acl selector starting at '{0}'.")]
-    Unmatched(String),
+    #[error("Unmatched parenthesis in acl selector starting at '{}'.", String::from_utf8_lossy(.0))]
+    Unmatched(Vec<u8>),
     /// The name cannot be written in a file.
     #[error("Usernames can't contain spaces or null characters")]
     Name,
@@ -71,6 +75,29 @@ pub enum AclError {
     /// The file cannot be read, understood or written.
     #[error("{0}")]
     File(String),
+}
+
+impl AclError {
+    /// The reply to the client whose words caused it.
+    fn text(&self) -> ErrorText {
+        match self {
+            AclError::Rule { rule, error } => {
+                ErrorText::from("ERR Error in ACL SETUSER modifier '")
+                    .word(rule)
+                    .text(&format!("': {error}"))
+            }
+            AclError::Unmatched(rule) => {
+                ErrorText::from("ERR Unmatched parenthesis in acl selector starting at '")
+                    .word(rule)
+                    .text("'.")
+            }
+            AclError::Name
+            | AclError::TooManyUsers
+            | AclError::NotText(_)
+            | AclError::NoFile
+            | AclError::File(_) => format!("ERR {self}").into(),
+        }
+    }
 }
 
 /// The most users.
@@ -174,11 +201,9 @@ impl Acl {
         }
         let mut user = base.unwrap_or_else(|| User::new(name, &self.base));
         for rule in join_selectors(rules)? {
-            user.apply(&rule, &self.base)
-                .map_err(|error| AclError::Rule {
-                    rule: String::from_utf8_lossy(&rule).into_owned(),
-                    error,
-                })?;
+            if let Err(error) = user.apply(&rule, &self.base) {
+                return Err(AclError::Rule { rule, error });
+            }
         }
         Ok(user)
     }
@@ -321,7 +346,7 @@ fn join_selectors(rules: &[impl AsRef<[u8]>]) -> Result<Vec<Vec<u8>>, AclError> 
         while first.starts_with(b"(") && !last.ends_with(b")") {
             last = rules
                 .next()
-                .ok_or_else(|| AclError::Unmatched(String::from_utf8_lossy(first).into_owned()))?;
+                .ok_or_else(|| AclError::Unmatched(first.to_vec()))?;
             rule.push(b' ');
             // As with redis-server a zero byte ends it, and takes its parenthesis away.
             rule.extend(last.iter().take_while(|b| **b != 0));

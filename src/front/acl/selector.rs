@@ -4,6 +4,7 @@ use super::command_set::CommandSet;
 use super::user::RULES_PER_USER_MAX;
 use super::{RuleBase, is_plain};
 use crate::config::process::AclPubsub;
+use crate::front::error_text::until_zero;
 use crate::front::glob::glob_match;
 use crate::front::keys::{KeyRef, command_channels, command_keys};
 use crate::front::spec::{Channels, category, flag, key};
@@ -98,7 +99,8 @@ impl Selector {
 
     /// Applies one rule.
     pub(super) fn apply(&mut self, rule: &[u8], catalog: &Catalog) -> Result<(), RuleError> {
-        let text = String::from_utf8_lossy(rule).to_ascii_lowercase();
+        let word = until_zero(rule);
+        let text = String::from_utf8_lossy(word).to_ascii_lowercase();
         match text.as_str() {
             "allkeys" | "~*" => {
                 self.all_keys = true;
@@ -122,7 +124,8 @@ impl Selector {
                 [b'~', pattern @ ..] => self.add_keys(true, true, pattern)?,
                 [b'%', marked @ ..] => self.add_marked_keys(marked)?,
                 [b'&', pattern @ ..] => self.add_channels(pattern)?,
-                [sign @ (b'+' | b'-'), name @ ..] => {
+                [sign @ (b'+' | b'-'), ..] => {
+                    let name = &word[1..];
                     let allow = *sign == b'+';
                     let text = || String::from_utf8_lossy(name);
                     match name.first() {
@@ -235,13 +238,15 @@ impl Selector {
         if entry.parent.is_some() {
             return Err(RuleError::FirstArgOfSubcommand);
         }
-        // Where rules are taken apart these end a word, or all of them.
-        let is_blank = |b: &u8| b.is_ascii_whitespace() || *b == 0;
-        if first_arg.is_empty() || first_arg.iter().any(is_blank) {
+        if first_arg.is_empty() {
             return Err(RuleError::Syntax);
         }
         if entry.subcommand_count > 0 {
             return self.set_command(true, &text(name), catalog);
+        }
+        // Where rules are taken apart these end a word.
+        if first_arg.iter().any(u8::is_ascii_whitespace) {
+            return Err(RuleError::Syntax);
         }
         if self.first_args.len() >= RULES_PER_USER_MAX {
             return Err(RuleError::TooMany);

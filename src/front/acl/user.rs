@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::RuleBase;
 use super::selector::{RuleError, Selector};
+use crate::front::error_text::until_zero;
 use crate::front::table::Catalog;
 use crate::ids::hex;
 use crate::resp::split_words;
@@ -112,9 +113,9 @@ impl User {
     /// # Errors
     /// Why the rule is none.
     pub(super) fn apply(&mut self, rule: &[u8], base: &RuleBase) -> Result<(), RuleError> {
-        let word = String::from_utf8_lossy(rule).to_ascii_lowercase();
+        let word = String::from_utf8_lossy(until_zero(rule)).to_ascii_lowercase();
         match word.as_str() {
-            "" => {}
+            _ if rule.is_empty() => {}
             "on" => self.enabled = true,
             "off" => self.enabled = false,
             "nopass" => {

@@ -94,9 +94,7 @@ pub(super) fn help(reply: &mut Reply, lines: &[&str]) {
 
 /// The error of a subcommand with words that it does not take.
 pub(super) fn unknown_subcommand(call: &Call<'_>, command: &str) -> Failure {
-    let sub = String::from_utf8_lossy(&call.words[1]);
-    format!("ERR unknown subcommand or wrong number of arguments for '{sub}'. Try {command} HELP.")
-        .into()
+    Failure::wrong_subcommand(&call.words[1], command)
 }
 
 fn reset(server: &mut Server, call: &Call<'_>, reply: &mut Reply) {

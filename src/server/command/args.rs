@@ -23,11 +23,11 @@ pub(super) const NO_SUCH_DATABASE: &str = "ERR DB index is out of range";
 pub(super) const NOT_IN_MULTI: &str = "ERR Command not allowed inside a transaction";
 
 /// What a command answers when it fails: the whole line after `-`.
-pub(crate) type Failure = std::borrow::Cow<'static, str>;
+pub(crate) use crate::front::ErrorText as Failure;
 
 /// The number that a word is, in the one spelling that Redis accepts.
 pub(super) fn integer(word: &[u8]) -> Result<i64, Failure> {
-    canonical_integer(word).ok_or(Failure::Borrowed(NOT_AN_INTEGER))
+    canonical_integer(word).ok_or(Failure::from(NOT_AN_INTEGER))
 }
 
 /// How many elements a command that picks some at random is to return; negative: they may repeat.
@@ -51,7 +51,7 @@ pub(super) fn random_count(word: &[u8]) -> Result<i64, Failure> {
 pub(super) fn not_negative(word: &[u8], text: &'static str) -> Result<u64, Failure> {
     canonical_integer(word)
         .and_then(|n| u64::try_from(n).ok())
-        .ok_or(Failure::Borrowed(text))
+        .ok_or(Failure::from(text))
 }
 
 /// The number of a database that a word names, of `databases`.
@@ -61,7 +61,7 @@ pub(super) fn database(word: &[u8], databases: usize) -> Result<usize, Failure> 
     usize::try_from(number)
         .ok()
         .filter(|db| *db < databases)
-        .ok_or(Failure::Borrowed(NO_SUCH_DATABASE))
+        .ok_or(Failure::from(NO_SUCH_DATABASE))
 }
 
 /// The word in lower case, for comparing options.

@@ -70,7 +70,7 @@ impl Width {
             .and_then(|bits| u32::try_from(bits).ok())
             .filter(|bits| (1..=bits_max).contains(bits))
             .map(|bits| Width { is_signed, bits })
-            .ok_or(Failure::Borrowed(
+            .ok_or(Failure::from(
                 "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not supported but i64 is.",
             ))
     }
@@ -172,9 +172,9 @@ fn step(
 ) -> Result<Step, Failure> {
     let width = Width::parse(width)?;
     let offset = match offset {
-        // In integers of that type.
+        // In integers of that type. As with redis-server the product wraps: a replica of one must change the same bits.
         [b'#', digits @ ..] => {
-            canonical_integer(digits).and_then(|n| n.checked_mul(i64::from(width.bits)))
+            canonical_integer(digits).map(|n| n.wrapping_mul(i64::from(width.bits)))
         }
         digits => canonical_integer(digits),
     };

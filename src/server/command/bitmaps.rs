@@ -76,7 +76,7 @@ pub(super) fn bit_offset(
     number
         .and_then(|offset| usize::try_from(offset).ok())
         .filter(|offset| (*offset as u64 >> 3) < bytes_max)
-        .ok_or(Failure::Borrowed(
+        .ok_or(Failure::from(
             "ERR bit offset is not an integer or out of range",
         ))
 }

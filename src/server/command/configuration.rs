@@ -111,18 +111,17 @@ fn set(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Fa
     if !words.len().is_multiple_of(2) {
         return Err("ERR syntax error".into());
     }
-    let text = |word: &[u8]| {
-        String::from_utf8(word.to_vec())
-            .map_err(|_| Failure::from("ERR CONFIG SET takes UTF-8 text"))
-    };
     let mut pairs = Vec::new();
     for pair in words.chunks_exact(2) {
-        pairs.push((text(&pair[0])?, text(&pair[1])?));
+        let name = std::str::from_utf8(&pair[0]).ok();
+        // No directive is called so, and this error repeats what no text can.
+        let name = name.filter(|name| !name.contains('\0')).ok_or_else(|| {
+            let text = "ERR Unknown option or number of arguments for CONFIG SET - '";
+            Failure::from(text).word(&pair[0]).text("'")
+        })?;
+        let value = std::str::from_utf8(&pair[1]).map_err(|_| "ERR CONFIG SET takes UTF-8 text")?;
+        pairs.push((name, value));
     }
-    let pairs: Vec<(&str, &str)> = pairs
-        .iter()
-        .map(|(n, v)| (n.as_str(), v.as_str()))
-        .collect();
     let protected = server.allows(server.config.process.enable_protected_configs, call);
     let before = server.config.clone();
     let names = server_table()

@@ -44,7 +44,7 @@ fn debug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
         (b"error", [text]) => reply.error(text),
         (b"protocol", [kind]) => protocol(&option(kind), reply)?,
         (b"digest", []) => reply.simple(&digest::digest(&server.keyspace)),
-        (b"digest-value", keys) if !keys.is_empty() => digest_values(server, keys, reply),
+        (b"digest-value", keys) => digest_values(server, keys, reply),
         (b"object", [key]) => object(server, call, key, reply)?,
         (b"loadaof", []) => load_aof(server, call)?,
         _ => {

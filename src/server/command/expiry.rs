@@ -143,8 +143,7 @@ impl Condition {
                 b"gt" => gt = true,
                 b"lt" => lt = true,
                 _ => {
-                    let word = String::from_utf8_lossy(word);
-                    return Err(format!("ERR Unsupported option {word}").into());
+                    return Err(Failure::from("ERR Unsupported option ").word(word));
                 }
             }
         }

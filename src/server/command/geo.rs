@@ -271,7 +271,7 @@ const SEARCH_STORE: Form = Form {
 
 /// A distance that must not be negative.
 fn length(word: &[u8], what: &'static str) -> Result<f64, Failure> {
-    double(word).ok_or(Failure::Borrowed(what))
+    double(word).ok_or(Failure::from(what))
 }
 
 fn circle(radius: &[u8], unit_word: &[u8]) -> Result<(Shape, f64), Failure> {

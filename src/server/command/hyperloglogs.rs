@@ -206,8 +206,8 @@ fn pfdebug(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<()
         }),
         b"todense" => reply.integer(i64::from(make_dense(server, call)?)),
         _ => {
-            let name = String::from_utf8_lossy(&call.words[1]);
-            return Err(format!("ERR Unknown PFDEBUG subcommand '{name}'").into());
+            let text = Failure::from("ERR Unknown PFDEBUG subcommand '");
+            return Err(text.word(&call.words[1]).text("'"));
         }
     }
     Ok(())

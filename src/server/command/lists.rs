@@ -359,7 +359,7 @@ fn positions(words: &[Word<'_>]) -> Result<Positions, Failure> {
         match n {
             Some(0) => Ok(usize::MAX),
             Some(n) => Ok(n),
-            None => Err(Failure::Borrowed(error)),
+            None => Err(Failure::from(error)),
         }
     };
     for pair in words.chunks(2) {

@@ -108,14 +108,14 @@ fn move_key(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(
 fn swap(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), Failure> {
     let number = |word: &[u8], refusal: &'static str| {
         let number = integer(word).ok().and_then(|n| i32::try_from(n).ok());
-        number.ok_or(Failure::Borrowed(refusal))
+        number.ok_or(Failure::from(refusal))
     };
     let one = number(&call.words[1], "ERR invalid first DB index")?;
     let other = number(&call.words[2], "ERR invalid second DB index")?;
     let place = |n: i32| {
         let n = usize::try_from(n).ok();
         n.filter(|db| *db < server.keyspace.databases())
-            .ok_or(Failure::Borrowed(NO_SUCH_DATABASE))
+            .ok_or(Failure::from(NO_SUCH_DATABASE))
     };
     let (one, other) = (place(one)?, place(other)?);
     server.swap_databases(one, other);

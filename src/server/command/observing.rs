@@ -244,10 +244,11 @@ fn graph(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(), 
     /// Samples side by side.
     const COLUMNS: usize = 80;
     let event = &call.words[2];
-    let name = String::from_utf8_lossy(event);
     let Some(series) = server.latencies.get(event) else {
-        return Err(format!("ERR No samples available for event '{name}'").into());
+        let text = Failure::from("ERR No samples available for event '");
+        return Err(text.word(event).text("'"));
     };
+    let name = String::from_utf8_lossy(event);
     let now = call.now.unix.0 / 1000;
     let samples: Vec<(u64, String)> = series
         .samples()

@@ -58,7 +58,7 @@ struct Asked<S> {
 fn parse<K: PopMany>(words: &[Word<'_>], at: usize) -> Result<Asked<K::Side>, Failure> {
     let positive = |word: &[u8], error: &'static str| {
         let n = integer(word).ok().and_then(|n| usize::try_from(n).ok());
-        n.filter(|n| *n > 0).ok_or(Failure::Borrowed(error))
+        n.filter(|n| *n > 0).ok_or(Failure::from(error))
     };
     let keys = positive(&words[at], "ERR numkeys should be greater than 0")?;
     let first = at + 1;

@@ -241,8 +241,8 @@ fn replconf(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(
                 introduction.without_keys = true;
                 let unknown = filters.iter().find(|word| option(word) != b"functions");
                 if let Some(word) = unknown {
-                    let word = String::from_utf8_lossy(word);
-                    return Err(format!("ERR Unsupported rdb-filter-only option: {word}").into());
+                    let text = Failure::from("ERR Unsupported rdb-filter-only option: ");
+                    return Err(text.word(word));
                 }
             }
             b"rdb-only" => match integer(value)? {
@@ -250,8 +250,8 @@ fn replconf(server: &mut Server, call: &Call<'_>, reply: &mut Reply) -> Result<(
                 _ => return Err("ERR value is out of range, value must between 0 and 1".into()),
             },
             _ => {
-                let name = String::from_utf8_lossy(&pair[0]);
-                return Err(format!("ERR Unrecognized REPLCONF option: {name}").into());
+                let text = Failure::from("ERR Unrecognized REPLCONF option: ");
+                return Err(text.word(&pair[0]));
             }
         }
     }

@@ -156,7 +156,7 @@ pub(super) fn commands() -> Vec<Spec> {
 /// Writes the error of a command that failed.
 pub(super) fn finish(result: Result<(), Failure>, reply: &mut Reply) {
     if let Err(text) = result {
-        reply.error(text.as_bytes());
+        reply.error(text);
     }
 }
 

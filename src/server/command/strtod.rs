@@ -35,7 +35,7 @@ pub(in crate::server) fn double(word: &[u8]) -> Option<f64> {
 
 /// The double that a word must be.
 pub(super) fn float(word: &[u8]) -> Result<f64, Failure> {
-    double(word).ok_or(Failure::Borrowed(NOT_A_FLOAT))
+    double(word).ok_or(Failure::from(NOT_A_FLOAT))
 }
 
 /// An end of a range of scores: read more loosely than a score. Blanks may stand before it, it ends at the first
