@@ -7,6 +7,9 @@ use crate::resp::encode_request;
 /// The largest buffer that is kept for the next unit. Bytes.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
+/// About what a word takes beside its bytes.
+const HEADER_BYTES: usize = 16;
+
 /// The propagated commands of one unit: a command with the removals that it caused, or a transaction.
 ///
 /// They travel in the order of execution, wrapped in `MULTI … EXEC` when there is more than one.
@@ -41,6 +44,8 @@ impl Effects {
         self.dbs = Some((first, db));
         self.count += 1;
         let start = self.encoded.len();
+        let lens = words.iter().map(|word| word.as_ref().len() + HEADER_BYTES);
+        self.encoded.reserve(HEADER_BYTES + lens.sum::<usize>());
         encode_request(words, &mut self.encoded);
         start..self.encoded.len()
     }
@@ -55,8 +60,13 @@ impl Effects {
         self.count > self.messages.len()
     }
 
-    /// Appends the bytes of the unit to `out`. `stream_db` is the database in which the stream is.
-    pub(crate) fn write_to_stream(&self, stream_db: &mut Option<usize>, out: &mut Vec<u8>) {
+    /// Moves the bytes of the unit to the end of `out`. `stream_db` is the database in which the stream is.
+    pub(crate) fn move_to_stream(&mut self, stream_db: &mut Option<usize>, out: &mut Vec<u8>) {
+        // Without a copy where they are all: there may be hundreds of megabytes.
+        if out.is_empty() && self.count == 1 && self.dbs.map(|(first, _)| first) == *stream_db {
+            std::mem::swap(&mut self.encoded, out);
+            return;
+        }
         self.write(self.count, stream_db, out, |effects, out| {
             out.extend_from_slice(&effects.encoded);
         });
@@ -123,7 +133,7 @@ mod tests {
             effects.propagate(*db, words);
         }
         let mut out = Vec::new();
-        effects.write_to_stream(stream_db, &mut out);
+        effects.move_to_stream(stream_db, &mut out);
         assert_eq!(words(out), want);
     }
 
@@ -158,6 +168,21 @@ mod tests {
         effects.propagate(5, &["DEL", "b"]);
         assert_eq!(file(&mut effects), "MULTI DEL a DEL b EXEC");
         assert!(effects.is_empty());
+    }
+
+    #[test]
+    fn a_long_word_is_encoded_once_and_moved() {
+        let mut effects = Effects::default();
+        let (mut db, mut out) = (Some(0), Vec::new());
+        effects.propagate(0, &[&b"SET"[..], b"k", &[b'x'; 1 << 20]]);
+        let place = effects.encoded.as_ptr();
+        effects.move_to_stream(&mut db, &mut out);
+        effects.clear();
+        assert_eq!(out.as_ptr(), place);
+        assert!(out.capacity() < (1 << 20) + 100, "{}", out.capacity());
+        effects.propagate(0, &["DEL", "k"]);
+        effects.move_to_stream(&mut db, &mut out);
+        assert!(out.ends_with(b"DEL\r\n$1\r\nk\r\n"));
     }
 
     #[test]

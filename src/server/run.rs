@@ -258,7 +258,7 @@ async fn until_told(
         }
         if told_at.is_some_and(|at| server.was_just_refused(at)) {
             tracing::warn!(
-                "told again to end, although the AOF file has no base yet: ending at once, without saving"
+                "told again to end, although the AOF file cannot get its first base: ending at once, without saving"
             );
             return ExitCode::FAILURE;
         }

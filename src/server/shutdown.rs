@@ -78,9 +78,11 @@ impl Server {
         self.shutdown.is_ending
     }
 
-    /// Whether a shutdown that was asked for at this time has been refused a moment ago for want of a first base.
+    /// Whether a shutdown that was asked for at this time has been refused a moment ago for want of a first base, and that
+    /// still cannot be written. While it is being written, or when it is there, nobody means to end without the data.
     pub(crate) fn was_just_refused(&self, asked_at: Mono) -> bool {
-        let refused_at = self.shutdown.refused_at;
+        let is_stuck = self.aof.state == State::First && self.aof_error().is_some();
+        let refused_at = self.shutdown.refused_at.filter(|_| is_stuck);
         refused_at.is_some_and(|at| at >= asked_at && self.clock.mono().since(at) <= INSISTING)
     }
 
@@ -171,8 +173,8 @@ impl Server {
         }
         if self.aof.rewriting.is_running() {
             tracing::warn!(
-                "Writing initial AOF, can't exit. Stop the server again when it is there; SHUTDOWN NOSAVE FORCE, or a \
-                 second signal, ends it without its data"
+                "Writing initial AOF, can't exit. Stop the server again when it is there; SHUTDOWN NOSAVE FORCE ends it \
+                 without its data"
             );
             return true;
         }

@@ -497,6 +497,42 @@ fn a_second_signal_ends_it_without_a_first_file() {
     limited.wait_for_log("ending at once, without saving");
 }
 
+/// Whoever stops a server again when the file is there, as the log says, gets its data saved.
+#[test]
+fn a_second_signal_saves_when_the_first_file_is_there() {
+    let mut server = start_data_server("appendonly no\nsave 3600 1\nrdb-key-save-delay 100000\n");
+    let mut client = Client::to(server.port.number());
+    for n in 0..50 {
+        assert_eq!(client.ask(&format!("SET k{n} 1")), "OK");
+    }
+    let rewriting = |client: &mut Client, wanted: &str| {
+        wait_for("the base", secs(20), || {
+            let info = client.ask("INFO persistence");
+            let field = format!("aof_rewrite_in_progress:{wanted}");
+            expect_that(info.contains(&field), || info)
+        });
+    };
+    assert_eq!(client.ask("CONFIG SET appendonly yes"), "OK");
+    rewriting(&mut client, "1");
+    for times in 1..3 {
+        server.process.signal(Signal::SIGTERM);
+        wait_for("it is refused", secs(10), || {
+            let log = server.process.log();
+            let refused = log.matches("Writing initial AOF, can't exit").count();
+            expect_that(refused == times, || log)
+        });
+        assert_eq!(client.ask("PING"), "PONG", "it goes on");
+    }
+    assert_eq!(client.ask("CONFIG SET rdb-key-save-delay 0"), "OK");
+    rewriting(&mut client, "0");
+    assert_eq!(client.ask("CONFIG SET appendonly no"), "OK");
+    assert_eq!(client.ask("SET last 1"), "OK");
+    let status = server.process.terminate(secs(10));
+    assert_eq!(status.code(), Some(0), "{}", server.process.log());
+    server.process.start_again();
+    wait_for_keys(&server, "51");
+}
+
 #[test]
 fn with_always_no_room_beside_a_first_file_ends_only_that_attempt() {
     for put_off in ["no", "yes"] {

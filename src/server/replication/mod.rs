@@ -111,12 +111,12 @@ impl Replication {
     }
 
     /// Makes what a unit has propagated part of the stream, where there is one.
-    pub(crate) fn append_unit(&mut self, effects: &Effects) {
+    pub(crate) fn append_unit(&mut self, effects: &mut Effects) {
         if !self.is_producing() {
             return;
         }
         let before = self.turn.len();
-        effects.write_to_stream(&mut self.stream_db, &mut self.turn);
+        effects.move_to_stream(&mut self.stream_db, &mut self.turn);
         self.history.record(&self.turn[before..]);
     }
 
