@@ -228,6 +228,23 @@ fn check_installed(root: &Root) {
     ] {
         assert!(files.iter().any(|path| path == file), "{file}: {files:#?}");
     }
+    let docs = root.at("/usr/share/doc/sentinel");
+    for page in [
+        "README.md",
+        "config/README.md",
+        "deploy/prometheus/README.md",
+    ] {
+        let page = docs.join(page);
+        let text = fs::read_to_string(&page).unwrap();
+        let links = text.split("](").skip(1);
+        let files = links
+            .filter_map(|link| link.split([')', '#']).next())
+            .filter(|link| !link.is_empty() && !link.contains("://"));
+        for file in files {
+            let target = page.with_file_name(file);
+            assert!(target.exists(), "{} links to {file}", page.display());
+        }
+    }
     // Nothing is enabled that nobody asked for, and nothing bears the name of another package's program.
     let strangers = ["/etc/systemd/", "/redis", "/valkey"];
     let strange = |path: &&String| strangers.iter().any(|part| path.contains(part));
