@@ -18,7 +18,7 @@ use super::{Front, Program};
 use crate::clock::Now;
 use crate::resp::{Limits, RequestDecoder, Word};
 
-/// Bytes read at a time, into a buffer that all connections share.
+/// Bytes for which there is room at least when a connection reads, into a buffer that all of them share.
 ///
 /// What has been read is run where it lies: the words of requests are parts of that buffer. What a turn leaves
 /// over is copied out; so is what a command keeps, see [`Word`]. Long words are read into buffers of their own instead,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 /// How much of a client's words most texts repeat, in bytes.
 pub(super) const ECHO_BYTES_MAX: usize = 128;
 
-/// What stands behind the `-` of an error reply. Bytes, since it may repeat a client's words as they came.
+/// The text of an error, as it stands behind the `-` of its reply. Bytes, since it may repeat a client's words as they came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorText(Cow<'static, [u8]>);
 

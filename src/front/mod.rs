@@ -224,8 +224,7 @@ pub trait Program: Sized + 'static {
 pub struct Call<'a> {
     /// Who asks.
     pub client: ClientId,
-    /// All words, the command's name first. They are parts of the buffer that was read into: what is to be
-    /// kept beyond the command is copied, see [`Word::to_bytes`].
+    /// All words, the command's name first. What is to be kept of them beyond the command is [`Word::to_bytes`].
     pub words: &'a [Word<'a>],
     /// The command, or subcommand.
     pub command: CommandId,

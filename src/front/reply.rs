@@ -124,11 +124,12 @@ impl Reply {
     }
 
     /// For a reply whose length redis-server learns at its end: it keeps all of that in the list which limits are about, and
-    /// nothing in the buffer in front of it. In a transaction it is said by several commands.
+    /// nothing more in the buffer in front of it. In a transaction it is said by several commands.
     pub fn counts_whole(&mut self) {
         let was_said = std::mem::replace(&mut self.counts_whole, true);
         if self.bytes_max < usize::MAX && !was_said {
-            self.bytes_max = self.bytes_max.saturating_sub(REDIS_BUFFER_BYTES);
+            let room = REDIS_BUFFER_BYTES.saturating_sub(self.len());
+            self.bytes_max = self.bytes_max.saturating_sub(room);
         }
     }
 
@@ -437,6 +438,15 @@ mod tests {
                 reply.bulk(vec![b'x'; len]);
             }
             assert_eq!(reply.is_over(), is_over, "{replies} of {len}");
+        }
+        // What the buffer had before stays there.
+        for (len, is_over) in [(900, false), (1100, true)] {
+            let bytes_max = REDIS_BUFFER_BYTES + 1000;
+            let mut reply = Reply::onto(Vec::new(), Protocol::Resp2, bytes_max, true);
+            reply.bulk(vec![b'x'; 10_000]);
+            reply.counts_whole();
+            reply.bulk(vec![b'x'; len]);
+            assert_eq!(reply.is_over(), is_over, "{len}");
         }
     }
 

@@ -93,3 +93,22 @@ impl<'a> Requests<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_stays() {
+        let bytes = b"PING".to_vec();
+        let mut requests = Requests::default();
+        requests.words.push(Word::Part(&bytes));
+        assert!(requests.note(1));
+        let room = (requests.words.as_ptr().addr(), requests.words.capacity());
+        let requests: Requests<'static> = requests.recycled();
+        drop(bytes);
+        assert!(requests.is_empty());
+        let words = &requests.words;
+        assert_eq!((words.as_ptr().addr(), words.capacity()), room);
+    }
+}

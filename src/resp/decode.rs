@@ -6,8 +6,7 @@
 use bytes::Bytes;
 use memchr::memchr;
 
-use super::{RequestDecoder, Value};
-use crate::resp::Word;
+use super::{RequestDecoder, Value, Word};
 
 /// What one message may cost us. Each field is a bound that the sender cannot move.
 #[derive(Clone, Copy, Debug)]

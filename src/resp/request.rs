@@ -119,14 +119,15 @@ impl RequestDecoder {
 
     /// Takes words of an incomplete request out of the buffer that they came in, which may be reused long before the
     /// rest arrives. The copies lie in one buffer: a million of them are not a million allocations.
-    fn hold<'a>(&mut self, words: impl Iterator<Item = Word<'a>> + Clone) {
+    fn hold(&mut self, words: &[Word<'_>]) {
         let is_short = |word: &Word<'_>| word.len() < OWN_BUFFER_MIN;
-        let lens = words.clone().filter(is_short).map(|word| word.len());
+        let lens = words.iter().filter(|word| is_short(word));
+        let lens = lens.map(|word| word.len());
         let mut copies = BytesMut::with_capacity(lens.sum());
         for word in words {
             self.held_bytes += word.len() + size_of::<Bytes>();
-            self.words.push(if is_short(&word) {
-                copies.extend_from_slice(&word);
+            self.words.push(if is_short(word) {
+                copies.extend_from_slice(word);
                 copies.split().freeze()
             } else {
                 word.to_bytes()
@@ -198,7 +199,9 @@ impl RequestDecoder {
         }
         let result = self.decode_words(input, at, limits, words);
         if !matches!(result, Ok(true)) {
-            self.hold(words[start..].iter().cloned());
+            if result.is_ok() {
+                self.hold(&words[start..]);
+            }
             words.truncate(start);
         } else if !self.words.is_empty() {
             let held = std::mem::take(&mut self.words);

@@ -9,8 +9,7 @@ use super::OWN_BUFFER_MIN;
 
 /// A word of a request: a part of what was read, where it lies, or a buffer of its own.
 ///
-/// Whoever keeps one beyond its request makes it a buffer by [`Word::to_bytes`] or [`Word::keep`]; the compiler
-/// asks for it.
+/// Whoever keeps one beyond its request makes it a buffer by [`Word::to_bytes`] or [`Word::keep`].
 #[derive(Clone)]
 pub enum Word<'a> {
     /// A part of a buffer that serves others when the request has run.
@@ -29,7 +28,8 @@ impl Word<'_> {
         }
     }
 
-    /// The bytes without what they are a part of; what is its own stays as it is.
+    /// The bytes as they are where they are its own, which may hold what came with them; else a copy. For a word that was
+    /// kept already, and for what is kept no longer than what came with it.
     pub fn into_bytes(self) -> Bytes {
         match self {
             Word::Part(part) => Bytes::copy_from_slice(part),

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::resp::encode_request;
 
-/// The largest buffer that is kept for the next unit. Bytes.
+/// The largest buffer that is kept for the next unit where it was not moved. Bytes.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
 /// About what a word takes beside its bytes.
@@ -60,7 +60,8 @@ impl Effects {
         self.count > self.messages.len()
     }
 
-    /// Moves the bytes of the unit to the end of `out`. `stream_db` is the database in which the stream is.
+    /// Moves the bytes of the unit to the end of `out`; nothing but [`Effects::clear`] may follow. `stream_db` is the
+    /// database in which the stream is.
     pub(crate) fn move_to_stream(&mut self, stream_db: &mut Option<usize>, out: &mut Vec<u8>) {
         // Without a copy where they are all: there may be hundreds of megabytes.
         if out.is_empty() && self.count == 1 && self.dbs.map(|(first, _)| first) == *stream_db {

@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
-use crate::resp::Word;
 use bytes::Bytes;
+
+use crate::resp::Word;
 
 /// The most words of a command that are kept.
 const WORDS_MAX: usize = 32;

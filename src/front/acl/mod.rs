@@ -45,10 +45,7 @@ pub struct Acl {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AclError {
     /// A rule is none.
-    #[error(
-        "Error in ACL SETUSER modifier '{}': {error}",
-        String::from_utf8_lossy(rule)
-    )]
+    #[error("{}", String::from_utf8_lossy(wrong_rule("", rule, error).as_ref()))]
     Rule {
         /// The rule.
         rule: Vec<u8>,
@@ -56,7 +53,7 @@ pub enum AclError {
         error: RuleError,
     },
     /// A selector is not closed.
-    #[error("Unmatched parenthesis in acl selector starting at '{}'.", String::from_utf8_lossy(.0))]
+    #[error("{}", String::from_utf8_lossy(unmatched("", .0).as_ref()))]
     Unmatched(Vec<u8>),
     /// The name cannot be written in a file.
     #[error("Usernames can't contain spaces or null characters")]
@@ -81,16 +78,8 @@ impl AclError {
     /// The reply to the client whose words caused it.
     fn text(&self) -> ErrorText {
         match self {
-            AclError::Rule { rule, error } => {
-                ErrorText::from("ERR Error in ACL SETUSER modifier '")
-                    .word(rule)
-                    .text(&format!("': {error}"))
-            }
-            AclError::Unmatched(rule) => {
-                ErrorText::from("ERR Unmatched parenthesis in acl selector starting at '")
-                    .word(rule)
-                    .text("'.")
-            }
+            AclError::Rule { rule, error } => wrong_rule("ERR ", rule, error),
+            AclError::Unmatched(rule) => unmatched("ERR ", rule),
             AclError::Name
             | AclError::TooManyUsers
             | AclError::NotText(_)
@@ -98,6 +87,20 @@ impl AclError {
             | AclError::File(_) => format!("ERR {self}").into(),
         }
     }
+}
+
+fn wrong_rule(mark: &'static str, rule: &[u8], error: &RuleError) -> ErrorText {
+    ErrorText::from(mark)
+        .text("Error in ACL SETUSER modifier '")
+        .word(rule)
+        .text(&format!("': {error}"))
+}
+
+fn unmatched(mark: &'static str, rule: &[u8]) -> ErrorText {
+    ErrorText::from(mark)
+        .text("Unmatched parenthesis in acl selector starting at '")
+        .word(rule)
+        .text("'.")
 }
 
 /// The most users.

@@ -53,10 +53,19 @@ pub(super) fn fair_part(bytes: usize, count: usize, owners: impl Fn(usize) -> us
     sum_of_some(count, |number| bytes / count / owners(number).max(1))
 }
 
-/// The sum over all of `count` parts, from some that are spread evenly among them.
+/// The sum over all of `count` parts, guessed from a few.
 pub(super) fn sum_of_some(count: usize, bytes_of: impl Fn(usize) -> usize) -> usize {
     const LOOKED_AT_MAX: usize = 8;
-    let step = count.div_ceil(LOOKED_AT_MAX).max(1);
+    sum_of(count, LOOKED_AT_MAX, bytes_of)
+}
+
+/// The sum over all of `count` parts, from `looked_at_max` that are spread evenly among them where there are more.
+pub(super) fn sum_of(
+    count: usize,
+    looked_at_max: usize,
+    bytes_of: impl Fn(usize) -> usize,
+) -> usize {
+    let step = count.div_ceil(looked_at_max).max(1);
     let (mut looked_at, mut sum) = (0, 0_usize);
     for number in (0..count).step_by(step) {
         looked_at += 1;

@@ -346,7 +346,8 @@ impl SortedSet {
             }
             SortedSet::Ranked(ranking) => {
                 let score = ranking.members.get(member)?.score;
-                // From the order first: so the table sees whether a snapshot has the name, and notes that.
+                // From the order first, and what that had stays until the end: so the table sees whether a snapshot has the
+                // name too, and notes that.
                 let _item = ranking.unlink(score, member);
                 ranking.members.remove(member);
                 Some(score)
