@@ -138,6 +138,13 @@ impl SentinelNode {
                 .into_iter()
                 .map(|map| match map["runid"].as_str() {
                     "" => format!("{} without INFO", map["flags"]),
+                    // A real one makes such a replica follow the master that it knows, even one that is being promoted.
+                    _ if map
+                        .get("role-reported")
+                        .is_some_and(|role| role == "master") =>
+                    {
+                        format!("{} that says that it is a master", map["flags"])
+                    }
                     _ => map["flags"].clone(),
                 });
             Ok::<_, String>(shown.collect::<Vec<_>>())
