@@ -528,7 +528,7 @@ impl<P: Program> Connection<P> {
         while ahead.len() < count {
             let mut at = ahead.end;
             let words = &mut ahead.words;
-            match self.decoder.decode_onto(&input, &mut at, &limits, words) {
+            match self.decoder.decode_onto(input, &mut at, &limits, words) {
                 Ok(true) => {
                     if !ahead.note(at) {
                         program.heard(self.id);

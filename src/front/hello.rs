@@ -6,7 +6,7 @@ use super::options::{HELLO_OPTIONS, options};
 use super::reply::Reply;
 use super::spec::{CommandSpec, category, flag};
 use super::{Call, Program, REDIS_VERSION, arity_error};
-use crate::resp::{Protocol, Word, canonical_integer};
+use crate::resp::{Protocol, canonical_integer};
 
 /// `PING`, `HELLO`, `AUTH`.
 pub fn connection_commands<P: Program>() -> [CommandSpec<P>; 3] {
@@ -58,7 +58,7 @@ fn ping<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
 }
 
 fn auth<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
-    let (name, password) = match call.args() {
+    let (name, password): (&[u8], _) = match call.args() {
         [password] => {
             if program.front().acl.default_user().borrow().is_nopass() {
                 reply.error(
@@ -67,15 +67,15 @@ fn auth<P: Program>(program: &mut P, call: &Call<'_>, reply: &mut Reply) {
                 );
                 return;
             }
-            (Word::from("default"), password)
+            (b"default", password)
         }
-        [name, password] => (name.clone(), password),
+        [name, password] => (name, password),
         _ => {
             reply.error("ERR syntax error");
             return;
         }
     };
-    if authenticate(program, call, &name, password, reply) {
+    if authenticate(program, call, name, password, reply) {
         reply.ok();
     }
 }

@@ -201,7 +201,7 @@ impl Kind {
 /// Whether a client may be subscribed to these too.
 fn has_room<S>(client: &Client<S>, names: &[Word<'_>], kind: Kind) -> bool {
     let own = kind.of(client);
-    let new = names.iter().filter(|name| !own.contains(&***name)).count();
+    let new = names.iter().filter(|name| !own.contains(&name[..])).count();
     client.subscription_count() + new <= SUBSCRIPTIONS_PER_CLIENT_MAX
 }
 

@@ -148,7 +148,7 @@ pub fn decode_request(
     limits: &Limits,
 ) -> Result<Option<(Vec<Bytes>, usize)>, ProtocolError> {
     let mut at = 0;
-    let words = RequestDecoder::default().decode(&input, &mut at, limits)?;
+    let words = RequestDecoder::default().decode(input, &mut at, limits)?;
     let owned = |words: Vec<Word<'_>>| words.into_iter().map(Word::into_bytes).collect();
     Ok(words.map(|words| (owned(words), at)))
 }

@@ -17,7 +17,7 @@ pub const OWN_BUFFER_MIN: usize = 128 * 1024;
 const OWN_BUFFER_GROWTH: usize = 16;
 
 /// Where requests are decoded from.
-pub trait RequestSource<'a> {
+pub trait RequestSource<'a>: Copy {
     /// Everything that is there.
     fn bytes(&self) -> &[u8];
 
@@ -37,7 +37,7 @@ impl<'a> RequestSource<'a> for &'a [u8] {
 }
 
 /// Words share the buffer.
-impl<'a> RequestSource<'a> for Bytes {
+impl<'a> RequestSource<'a> for &Bytes {
     fn bytes(&self) -> &[u8] {
         self
     }
@@ -121,9 +121,8 @@ impl RequestDecoder {
     /// rest arrives. The copies lie in one buffer: a million of them are not a million allocations.
     fn hold(&mut self, words: &[Word<'_>]) {
         let is_short = |word: &Word<'_>| word.len() < OWN_BUFFER_MIN;
-        let lens = words.iter().filter(|word| is_short(word));
-        let lens = lens.map(|word| word.len());
-        let mut copies = BytesMut::with_capacity(lens.sum());
+        let short = words.iter().filter(|word| is_short(word));
+        let mut copies = BytesMut::with_capacity(short.map(|word| word.len()).sum());
         for word in words {
             self.held_bytes += word.len() + size_of::<Bytes>();
             self.words.push(if is_short(word) {
@@ -141,7 +140,7 @@ impl RequestDecoder {
     /// The bytes are not a request; the connection cannot go on after the error has been told.
     pub fn decode<'a>(
         &mut self,
-        input: &impl RequestSource<'a>,
+        input: impl RequestSource<'a>,
         at: &mut usize,
         limits: &Limits,
     ) -> Result<Option<Vec<Word<'a>>>, ProtocolError> {
@@ -160,7 +159,7 @@ impl RequestDecoder {
     /// The bytes are not a request; the connection cannot go on after the error has been told.
     pub fn decode_onto<'a>(
         &mut self,
-        input: &impl RequestSource<'a>,
+        input: impl RequestSource<'a>,
         at: &mut usize,
         limits: &Limits,
         words: &mut Vec<Word<'a>>,
@@ -214,7 +213,7 @@ impl RequestDecoder {
     /// Takes the words that are still missing; false when not all have arrived.
     fn decode_words<'a>(
         &mut self,
-        input: &impl RequestSource<'a>,
+        input: impl RequestSource<'a>,
         at: &mut usize,
         limits: &Limits,
         words: &mut Vec<Word<'a>>,
@@ -315,7 +314,7 @@ mod tests {
         let mut at = 0;
         let first = b"*2\r\n$3\r\nGET\r\n$5\r\nab";
         assert_eq!(
-            decoder.decode(&&first[..], &mut at, &Limits::CLIENT),
+            decoder.decode(&first[..], &mut at, &Limits::CLIENT),
             Ok(None)
         );
         assert_eq!(&first[at..], b"ab", "only the unfinished word is left");
@@ -323,7 +322,7 @@ mod tests {
 
         let mut at = 0;
         let words = decoder
-            .decode(&&b"abcde\r\nPING\r\n"[..], &mut at, &Limits::CLIENT)
+            .decode(&b"abcde\r\nPING\r\n"[..], &mut at, &Limits::CLIENT)
             .unwrap()
             .unwrap();
         assert_eq!(words, ["GET", "abcde"]);
@@ -410,16 +409,16 @@ mod tests {
             let mut decoder = RequestDecoder::default();
             let mut at = 0;
             let first = decoder
-                .decode(&&bytes[..cut], &mut at, &Limits::CLIENT)
+                .decode(&bytes[..cut], &mut at, &Limits::CLIENT)
                 .unwrap();
             assert_eq!(first, None, "{cut}");
             let got = decoder
-                .decode(&&bytes[..], &mut at, &Limits::CLIENT)
+                .decode(&bytes[..], &mut at, &Limits::CLIENT)
                 .unwrap()
                 .unwrap();
             assert!(got == words, "{cut}");
             let got = decoder
-                .decode(&&bytes[..], &mut at, &Limits::CLIENT)
+                .decode(&bytes[..], &mut at, &Limits::CLIENT)
                 .unwrap();
             assert_eq!(got, Some(vec!["PING".into()]), "{cut}");
         }
@@ -427,9 +426,8 @@ mod tests {
 
     #[test]
     fn lengths_have_one_form() {
-        let decode = |input: &'static [u8]| {
-            RequestDecoder::default().decode(&input, &mut 0, &Limits::CLIENT)
-        };
+        let decode =
+            |input: &'static [u8]| RequestDecoder::default().decode(input, &mut 0, &Limits::CLIENT);
         for bad in [
             &b"*01\r\n"[..],
             b"*+1\r\n",
@@ -475,7 +473,7 @@ mod tests {
         #[test]
         fn both_decoders_agree_on_anything(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let mut at = 0;
-            let pieces = RequestDecoder::default().decode(&&bytes[..], &mut at, &Limits::CLIENT);
+            let pieces = RequestDecoder::default().decode(&bytes[..], &mut at, &Limits::CLIENT);
             match decode_request(&bytes, &Limits::CLIENT) {
                 Ok(Some((words, used))) => {
                     prop_assert_eq!(pieces.map(|words| words.map(owned)), Ok(Some(words)));

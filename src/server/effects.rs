@@ -60,17 +60,17 @@ impl Effects {
         self.count > self.messages.len()
     }
 
-    /// Moves the bytes of the unit to the end of `out`; nothing but [`Effects::clear`] may follow. `stream_db` is the
-    /// database in which the stream is.
+    /// Moves the bytes of the unit to the end of `out`, and ends it. `stream_db` is the database in which the stream is.
     pub(crate) fn move_to_stream(&mut self, stream_db: &mut Option<usize>, out: &mut Vec<u8>) {
         // Without a copy where they are all: there may be hundreds of megabytes.
         if out.is_empty() && self.count == 1 && self.dbs.map(|(first, _)| first) == *stream_db {
             std::mem::swap(&mut self.encoded, out);
-            return;
+        } else {
+            self.write(self.count, stream_db, out, |effects, out| {
+                out.extend_from_slice(&effects.encoded);
+            });
         }
-        self.write(self.count, stream_db, out, |effects, out| {
-            out.extend_from_slice(&effects.encoded);
-        });
+        self.clear();
     }
 
     /// The same for a file, without messages. `file_db` is the database in which the file is.
@@ -178,7 +178,7 @@ mod tests {
         effects.propagate(0, &[&b"SET"[..], b"k", &[b'x'; 1 << 20]]);
         let place = effects.encoded.as_ptr();
         effects.move_to_stream(&mut db, &mut out);
-        effects.clear();
+        assert!(effects.is_empty());
         assert_eq!(out.as_ptr(), place);
         assert!(out.capacity() < (1 << 20) + 100, "{}", out.capacity());
         effects.propagate(0, &["DEL", "k"]);

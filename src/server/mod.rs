@@ -326,7 +326,6 @@ impl Server {
             self.append_unit_to_aof();
             self.replication.gate.turn.has_written |= self.effects.has_data();
             self.replication.append_unit(&mut self.effects);
-            self.effects.clear();
         }
         if !std::mem::take(&mut self.current.has_run) && !has_effects {
             return;

@@ -181,12 +181,16 @@ impl Server {
         if save == SaveChoice::Never {
             return false;
         }
-        let reason = self.aof_error().unwrap_or("another file is being written");
-        tracing::error!(
-            "The AOF file has no base yet, can't exit ({reason}). It is tried again within a minute: stop the server \
-             again when it is there; SHUTDOWN NOSAVE, or a second signal, ends it without \
-             its data"
-        );
+        match self.aof_error() {
+            Some(reason) => tracing::error!(
+                "The AOF file has no base yet, can't exit ({reason}). It is tried again within a minute: stop the server \
+                 again when it is there; SHUTDOWN NOSAVE, or a second signal, ends it without its data"
+            ),
+            None => tracing::error!(
+                "The AOF file has no base yet, can't exit (another file is being written). Stop the server again when it \
+                 is there; SHUTDOWN NOSAVE ends it without its data"
+            ),
+        }
         true
     }
 

@@ -4,7 +4,7 @@ use super::args::{Failure, SYNTAX, integer};
 use super::bitmaps::{bit, bit_offset};
 use super::strings::finish;
 use crate::front::{Call, CommandSpec, KeySpec, Reply, category, flag, key};
-use crate::resp::canonical_integer;
+use crate::resp::{Word, canonical_integer};
 use crate::server::keyspace::Text;
 use crate::server::{NotifyClasses, Server};
 
@@ -136,7 +136,7 @@ fn steps(server: &Server, call: &Call<'_>) -> Result<Vec<Step>, Failure> {
                 2
             }
             (b"set" | b"incrby", [width, offset, number, ..]) => {
-                let place = (&**width, &**offset);
+                let place = (width, offset);
                 let mut step = step(server, call, place, Action::Get, overflow)?;
                 let number = integer(number)?;
                 step.action = if name == b"set" {
@@ -166,12 +166,12 @@ fn overflow_of(word: &[u8]) -> Result<Overflow, Failure> {
 fn step(
     server: &Server,
     call: &Call<'_>,
-    (width, offset): (&[u8], &[u8]),
+    (width, offset): (&Word<'_>, &Word<'_>),
     action: Action,
     overflow: Overflow,
 ) -> Result<Step, Failure> {
     let width = Width::parse(width)?;
-    let offset = match offset {
+    let offset = match &offset[..] {
         // In integers of that type. As with redis-server the product wraps: a replica of one must change the same bits.
         [b'#', digits @ ..] => {
             canonical_integer(digits).map(|n| n.wrapping_mul(i64::from(width.bits)))

@@ -55,8 +55,8 @@ pub(crate) struct Applier {
 }
 
 impl Applier {
-    /// Goes on at `input[*at..]` to the end of the next unit; false when not all of it has arrived. Its words are then those
-    /// that are here and `words`, and its ends are there to be taken.
+    /// Goes on at `input[*at..]` to the end of the next unit; false when not all of it has arrived. Its words are then in
+    /// `words`, which was empty, and its ends are there to be taken.
     fn next_unit<'a>(
         &mut self,
         input: &'a [u8],
@@ -66,7 +66,7 @@ impl Applier {
     ) -> Result<bool, ProtocolError> {
         loop {
             let begin = words.len();
-            if !self.decoder.decode_onto(&input, at, limits, words)? {
+            if !self.decoder.decode_onto(input, at, limits, words)? {
                 self.words.extend(words.drain(..).map(Word::into_owned));
                 return Ok(false);
             }
@@ -83,6 +83,7 @@ impl Applier {
                 None => return Ok(true),
                 Some(_) if is_exec => {
                     words.truncate(begin);
+                    words.splice(..0, std::mem::take(&mut self.words));
                     return Ok(true);
                 }
                 Some(ends) => ends.push(self.words.len() + words.len()),
@@ -130,10 +131,6 @@ impl Server {
             // Once that has taken its time, a task goes on with it between the turns of all.
             if room != Room::Freeing {
                 room = self.make_room();
-            }
-            if !applier.words.is_empty() {
-                let earlier = std::mem::take(&mut applier.words);
-                words.splice(..0, earlier);
             }
             let ends = applier.ends.take();
             let mut begin = 0;
@@ -311,6 +308,22 @@ mod tests {
         let words = ["SET", "a", "b", "DEL", "c"].map(Word::from).to_vec();
         assert_eq!(next(), (true, words, Some(vec![3, 5])));
         assert_eq!(next(), (false, Vec::new(), Some(Vec::new())));
+    }
+
+    #[test]
+    fn a_transaction_may_come_in_pieces() {
+        let input = b"*1\r\n$5\r\nMULTI\r\nSET a b\r\n*2\r\n$3\r\nDEL\r\n$1\r\nc\r\nEXEC\r\n";
+        for cut in 0..input.len() {
+            let mut applier = Applier::default();
+            let (mut at, mut words) = (0, Vec::new());
+            let first = applier.next_unit(&input[..cut], &mut at, &Limits::CLIENT, &mut words);
+            assert_eq!((first, words.len()), (Ok(false), 0), "{cut}");
+            let second = applier.next_unit(input, &mut at, &Limits::CLIENT, &mut words);
+            assert_eq!(second, Ok(true), "{cut}");
+            assert_eq!(words, ["SET", "a", "b", "DEL", "c"], "{cut}");
+            assert_eq!(applier.ends, Some(vec![3, 5]), "{cut}");
+            assert!(applier.words.is_empty());
+        }
     }
 
     #[test]

@@ -110,10 +110,10 @@ impl Replication {
         self.is_master() && self.history.is_recording()
     }
 
-    /// Makes what a unit has propagated part of the stream, where there is one.
+    /// Ends a unit: what it has propagated becomes part of the stream, where there is one.
     pub(crate) fn append_unit(&mut self, effects: &mut Effects) {
         if !self.is_producing() {
-            return;
+            return effects.clear();
         }
         let before = self.turn.len();
         effects.move_to_stream(&mut self.stream_db, &mut self.turn);
